@@ -1,0 +1,41 @@
+# All targets work in .venv/ at the root; `make` alone says what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+PIP := $(BIN)/pip --disable-pip-version-check --no-input
+
+.PHONY: help setup console test lint proto clean
+help:
+	@echo "make console   set everything up, then open the console (without a terminal: one quick headless run)"
+	@echo "make test      set up, lint, type-check, check the architecture, run the tests"
+	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make proto     regenerate engine/api from proto/"
+	@echo "make clean     remove .venv and caches (artifacts in the user's cache stay: engine export --prune)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup-torch.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV): the first time takes a minute or two" >&2
+	@PIP="$(PIP)" PY="$(BIN)/python" sh setup-torch.sh
+	@$(PIP) install --quiet --editable '.[all,dev]'
+	@touch $@
+
+console: $(STAMP)
+	@$(BIN)/python -m console.cli quickstart
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: lint
+	$(BIN)/pytest
+
+proto: $(STAMP)
+	$(BIN)/python proto/generate.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

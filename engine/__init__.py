@@ -1,0 +1,3 @@
+"""The embedding inference engine: a gRPC server, its batching scheduler and its backends."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,54 @@
+"""What a backend is: something that loads a prepared artifact and makes executors from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engine.scheduling.work import Executor
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the capability matrix, as a backend sees it."""
+
+    backend: str
+    precision: str
+    recipe: str
+    device: str
+
+
+class LoadedModel(Protocol):
+    """Weights in memory, shared by the instances made from them."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a vector."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The effective precision, read from what was loaded, never from what was asked for."""
+        ...
+
+    @property
+    def evidence(self) -> str:
+        """How the effective precision is known, in words: `74 of 74 weight tensors float32`."""
+        ...
+
+    def executor(self, threads: int) -> Executor:
+        """One instance's forward pass with `threads` intra-op threads. Not to be shared between threads."""
+        ...
+
+    def close(self) -> None:
+        """Frees the weights. No executor may be called afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime. Importing its module is what costs; nothing else may import the runtime."""
+
+    name: str
+
+    def load(self, artifact: Path, model_dir: Path, cell: Cell, threads: int) -> LoadedModel:
+        """Loads what the preparer left in `artifact`. Raises ModelError with the next step when it cannot."""
+        ...

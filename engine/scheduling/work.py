@@ -1,0 +1,77 @@
+"""The scheduler's vocabulary: what goes in, what comes out, and what it asks of a runtime."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenIds = Sequence[int]
+"""One text after tokenizing: special tokens included, not padded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What a forward pass gives for n texts, in their order.
+
+    `unit` is (n, dim) float32 with unit rows; `norms` is (n,) float32, each vector's length before normalising, so
+    that the un-normalised vectors are `unit * norms[:, None]`.
+    """
+
+    unit: NDArray[np.float32]
+    norms: NDArray[np.float32]
+
+
+class Executor(Protocol):
+    """One instance's forward pass. Called from one thread only, the instance's own."""
+
+    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+        """Runs one batch. Any exception it raises is a failing batch, which the scheduler splits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """The knobs of batch forming, changeable while serving."""
+
+    max_batch_tokens: int = 4096
+    """Padded tokens in one forward pass: texts times the longest text."""
+    max_batch_items: int = 32
+    max_wait_s: float = 0.0
+    """How long an idle instance may wait for a fuller batch; 0 is work-conserving."""
+    coalesce: bool = True
+    """Off: one request, one batch (which may be cut by the bounds above)."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """All of one request's vectors, restored to the request's order."""
+
+    vectors: Vectors
+    queue_s: float
+    """The longest time one of its texts waited for an instance."""
+    infer_s: float
+    """The longest forward pass one of its texts was in."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What one forward pass did, for telemetry. Counted once a batch, in the event loop's thread."""
+
+    items: int
+    tokens: int
+    padded_tokens: int
+    infer_s: float
+    queue_s: Sequence[float]
+    """Per item."""
+    poisoned: int = 0
+    split: bool = False
+
+
+class BatchObserver(Protocol):
+    """Who is told of batches and drops; called in the event loop's thread."""
+
+    def batch_done(self, record: BatchRecord) -> None: ...
+
+    def items_dropped(self, expired: int, cancelled: int) -> None: ...
