@@ -1,0 +1,1 @@
+"""embedconsole: the terminal console, its headless twin and the load driver."""

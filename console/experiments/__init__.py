@@ -1,0 +1,1 @@
+"""From measurements to verdicts: statistics, and the headless run."""

@@ -1,0 +1,1 @@
+"""The load driver: a child process that sends requests and measures what the client sees."""

@@ -1,0 +1,69 @@
+"""What a front end asks of a session: commands in, frames out. `session.py` is the real one; tests bring their own."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from console.frame import Deployment, EngineSpec, Frame, LoadSpec
+
+
+class CommandRefused(Exception):
+    """A command cannot be carried out now; the message says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """An engine left running."""
+
+    address: str
+    pid: int
+    log_path: str
+    stop_command: str
+
+
+class SessionPort(Protocol):
+    """Every command returns when it has been accepted (or refused); what comes of it is seen in the frames.
+
+    All of them raise CommandRefused with the reason and the next step.
+    """
+
+    @property
+    def frame(self) -> Frame:
+        """The newest snapshot: cheap, never blocks."""
+        ...
+
+    @property
+    def engine_spec(self) -> EngineSpec:
+        """How the engine was, or will be, started."""
+        ...
+
+    async def start_engine(self) -> None: ...
+
+    async def stop_engine(self) -> None: ...
+
+    async def restart_engine(self) -> None: ...
+
+    async def switch(self, target: Deployment, *, strict: bool = False) -> None:
+        """Asks for a live switch; empty fields of `target` keep what is live."""
+        ...
+
+    async def cancel_switch(self) -> None:
+        """Before the cut-over: drops the switch; the old deployment serves on."""
+        ...
+
+    async def start_load(self, spec: LoadSpec) -> None: ...
+
+    async def change_load(self, spec: LoadSpec) -> None:
+        """Changes batch, concurrency, workload or corpus while it runs (or for the next start)."""
+        ...
+
+    async def stop_load(self) -> None: ...
+
+    async def set_coalescing(self, on: bool) -> None: ...
+
+    async def detach(self) -> Detached:
+        """Leaves the engine running after the console has gone. The load stops."""
+        ...
+
+    async def close(self) -> None:
+        """Stops what this session started, unless detached."""
+        ...

@@ -1,0 +1,1 @@
+"""The Textual application. The only place that imports textual."""
