@@ -27,7 +27,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning_:
+class Notice:
     """Something the engine did otherwise than asked, in the sentence its rule table wrote."""
 
     code: str
@@ -96,7 +96,7 @@ class Engine:
     requested: Deployment = field(default_factory=Deployment)
     effective: Deployment = field(default_factory=Deployment)
     evidence: str = ""
-    warnings: tuple[Warning_, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     epoch: int = 0
     model: ModelCard = field(default_factory=ModelCard)
     batching: Batching = field(default_factory=Batching)

@@ -27,8 +27,10 @@ def generate(out: Path) -> list[Path]:
         raise RuntimeError(f"protoc failed with exit code {code}")
     written = sorted((out / "embed" / "v1").glob("embed_pb2*"))
     for path in written:
-        source = path.read_text()
-        path.write_text(re.sub(r"^from embed\.v1 import", "from engine.api.embed.v1 import", source, flags=re.MULTILINE))
+        moved = re.sub(
+            r"^from embed\.v1 import", "from engine.api.embed.v1 import", path.read_text(), flags=re.MULTILINE
+        )
+        path.write_text(moved)
     return written
 
 
