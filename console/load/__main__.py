@@ -1,0 +1,120 @@
+"""The load driver's process: commands as JSON lines on stdin, events as JSON lines on stdout.
+
+Standard input is its lifeline: at end of file it drops what it does and exits, so that nothing outlives a console that
+was killed.
+"""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+
+from console.load.corpora import MAX_TEXT_BYTES, CorpusError
+from console.load.driver import Driver, make_plan
+from console.load.protocol import (
+    Change,
+    Command,
+    Event,
+    Ready,
+    Refused,
+    Start,
+    Tick,
+    decode_command,
+    encode_event,
+)
+
+_LONGEST_LINE_BYTES = 1 << 20
+_UNREAD_LIMIT_BYTES = 1 << 20
+
+
+class _Output:
+    """Writes events without ever blocking the load: while nobody reads, ticks are dropped first."""
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Tick) and self._transport.get_write_buffer_size() > _UNREAD_LIMIT_BYTES:
+            return
+        self._transport.write(encode_event(event))
+
+
+class _Commands:
+    """Carries out one command after another; at most one load at a time."""
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
+        self._driver: Driver | None = None
+
+    async def carry_out(self, command: Command) -> None:
+        try:
+            if isinstance(command, Start):
+                await self._start(command)
+            elif isinstance(command, Change):
+                await self._change(command)
+            else:
+                await self.stop()
+        except CorpusError as error:
+            self._output.emit(Refused(str(error)))
+
+    async def _start(self, command: Start) -> None:
+        limit = command.max_text_bytes or MAX_TEXT_BYTES
+        plan = await make_plan(command.spec, limit)
+        if self._driver is not None:
+            await self._driver.stop()
+        self._driver = Driver(command.target, plan, self._output.emit, limit)
+        self._driver.start()
+
+    async def _change(self, command: Change) -> None:
+        if self._driver is None:
+            self._output.emit(Refused("no load is running: start one first"))
+        else:
+            await self._driver.change(command.spec)
+
+    async def stop(self, patience_s: float | None = None) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await (driver.stop() if patience_s is None else driver.stop(patience_s))
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, _ = await loop.connect_write_pipe(asyncio.Protocol, sys.stdout)
+    output = _Output(transport)
+    commands = _Commands(output)
+    output.emit(Ready(os.getpid()))
+    waiting: asyncio.Queue[Command] = asyncio.Queue()
+    worker = asyncio.create_task(_carry_out_all(commands, waiting))
+    while line := await reader.readline():
+        try:
+            waiting.put_nowait(decode_command(line))
+        except ValueError as error:
+            output.emit(Refused(str(error)))
+    worker.cancel()  # a stop that still waits for a hung engine must not keep this process
+    await asyncio.wait([worker])
+    await commands.stop(patience_s=0.0)
+
+
+async def _carry_out_all(commands: _Commands, waiting: asyncio.Queue[Command]) -> None:
+    while True:
+        await commands.carry_out(await waiting.get())
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def main() -> None:
+    """Runs until standard input ends."""
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(_serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What the driver measured: counters and histograms, cut into intervals.
+
+One owner, one thread. Recording a request is a few additions and one histogram update, because the driver shares its
+cores with the engine it measures.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hdrh.histogram import HdrHistogram
+
+from console.load.calls import Reply
+from console.load.protocol import Answers, Interval, Tick
+
+LONGEST_LATENCY_US = 3_600_000_000
+SIGNIFICANT_DIGITS = 3
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """Successful requests of one epoch within the interval."""
+
+    requests: int = 0
+    texts: int = 0
+    latency_sum_us: int = 0
+    latency: HdrHistogram = field(
+        default_factory=lambda: HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS),
+    )
+
+    def answers(self) -> Answers:
+        return Answers(self.requests, self.texts, _text(self.latency), self.latency_sum_us)
+
+
+def _text(histogram: HdrHistogram) -> str:
+    return str(histogram.encode(), "ascii")
+
+
+class Recorder:
+    """Counts from its creation on; `cut` ends an interval and begins the next."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu_clock: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self.in_flight = 0
+        self.requests = 0
+        self.texts = 0
+        self.retries = 0
+        self.errors: Counter[str] = Counter()
+        self._index = 0
+        self._start_s = clock()
+        self._cpu_s = cpu_clock()
+        self._empty()
+
+    def _empty(self) -> None:
+        self._epochs: dict[int, _Epoch] = {}
+        self._deployments: dict[str, dict[str, object]] = {}
+        self._errors: Counter[str] = Counter()
+        self._retries = self._pairs = self._tokens = self._truncated = 0
+        self._first_s: float | None = None
+        self._last_s: float | None = None
+        self._queue_ms = self._tokenize_ms = self._infer_ms = self._serialize_ms = 0.0
+        self._last_error = ""
+
+    def succeeded(self, reply: Reply, size: int, is_pairs: bool, started_s: float, ended_s: float) -> None:
+        """One request of `size` texts (or pairs) was answered whole."""
+        texts = 2 * size if is_pairs else size
+        epoch = self._epochs.get(reply.epoch)
+        if epoch is None:
+            epoch = self._epochs[reply.epoch] = _Epoch()
+            self._deployments[str(reply.epoch)] = reply.deployment()
+        latency_us = int((ended_s - started_s) * 1e6) or 1
+        epoch.requests += 1
+        epoch.texts += texts
+        epoch.latency_sum_us += latency_us
+        epoch.latency.record_value(min(latency_us, LONGEST_LATENCY_US))
+        self.requests += 1
+        self.texts += texts
+        if is_pairs:
+            self._pairs += size
+        self._tokens += reply.tokens
+        self._truncated += reply.truncated
+        timings = reply.timings
+        self._queue_ms += timings.queue_ms
+        self._tokenize_ms += timings.tokenize_ms
+        self._infer_ms += timings.infer_ms
+        self._serialize_ms += timings.serialize_ms
+        if self._first_s is None:
+            self._first_s = ended_s
+        self._last_s = ended_s
+
+    def failed(self, code: str, message: str) -> None:
+        """One request finally failed: an error, never throughput."""
+        self._errors[code] += 1
+        self.errors[code] += 1
+        self._last_error = f"{code}: {message}"
+
+    def retried(self, code: str, message: str) -> None:
+        """One attempt failed in a way that may pass; the request goes on."""
+        self._retries += 1
+        self.retries += 1
+        self._last_error = f"{code} (retried): {message}"
+
+    def tick(self) -> Tick:
+        """The cumulative counters at this moment."""
+        errors = sum(self.errors.values())
+        return Tick(self._clock(), self.requests, self.texts, errors, self.retries, self.in_flight)
+
+    def cut(self) -> Interval:
+        """Everything since the last cut, as one interval; the next one begins now."""
+        now_s, cpu_s = self._clock(), self._cpu_clock()
+        duration_s = max(now_s - self._start_s, 1e-9)
+        requests = sum(epoch.requests for epoch in self._epochs.values())
+        stages = {
+            "queue": self._queue_ms,
+            "tokenize": self._tokenize_ms,
+            "infer": self._infer_ms,
+            "serialize": self._serialize_ms,
+        }
+        interval = Interval(
+            index=self._index,
+            start_s=self._start_s,
+            duration_s=duration_s,
+            answers=self._all_answers(),
+            pairs=self._pairs,
+            errors=dict(self._errors),
+            retries=self._retries,
+            truncated=self._truncated,
+            tokens=self._tokens,
+            in_flight=self.in_flight,
+            cpu_cores=(cpu_s - self._cpu_s) / duration_s,
+            first_completion_s=self._first_s,
+            last_completion_s=self._last_s,
+            stages_ms={name: total / requests for name, total in stages.items()} if requests else {},
+            epochs={str(number): epoch.answers() for number, epoch in self._epochs.items()},
+            deployments=self._deployments,
+            last_error=self._last_error,
+        )
+        self._index += 1
+        self._start_s, self._cpu_s = now_s, cpu_s
+        self._empty()
+        return interval
+
+    def _all_answers(self) -> Answers:
+        epochs = list(self._epochs.values())
+        if not epochs:
+            return Answers()
+        if len(epochs) == 1:
+            return epochs[0].answers()
+        merged = HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
+        for epoch in epochs:
+            merged.add(epoch.latency)
+        return Answers(
+            sum(epoch.requests for epoch in epochs),
+            sum(epoch.texts for epoch in epochs),
+            _text(merged),
+            sum(epoch.latency_sum_us for epoch in epochs),
+        )
