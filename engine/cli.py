@@ -1,0 +1,180 @@
+"""`engine`: serve, capabilities, export. Nothing heavy is imported before a command needs it."""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import cloup
+from cloup import HelpFormatter, option, option_group
+
+from engine import __version__
+
+EXIT_USAGE = 3
+EXIT_FAILED = 5
+
+FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
+
+
+class AutoOrCount(click.ParamType[int]):
+    """`auto` (0) or a whole number from 1."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """0 for auto."""
+        if value in ("auto", 0):
+            return 0
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r} is neither `auto` nor a whole number from 1", param, ctx)
+        return number
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Makes the file's keys the defaults of the flags: a flag on the command line still wins."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            keys = {key.replace("-", "_"): value for key, value in tomllib.load(file).items()}
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+    known = {option.name for option in ctx.command.params} - {"config"}
+    unknown = sorted(set(keys) - known)
+    if unknown:
+        raise click.BadParameter(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(filter(None, known)))}")
+    ctx.default_map = {**(ctx.default_map or {}), **keys}
+    return path
+
+
+@cloup.group(
+    formatter_settings=FORMATTER,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start here:  engine serve    then, from any language, proto/embed/v1/embed.proto",
+)
+@cloup.version_option(__version__, prog_name="engine")
+def cli() -> None:
+    """Serves an embedding model over gRPC: batches requests as they come, switches backend and precision live."""
+
+
+@cli.command(epilog="Stop it with Ctrl+C: it answers what it has and exits. Twice ends at once.")
+@option_group(
+    "Where it listens",
+    option(
+        "--host", default="127.0.0.1", show_default=True, help="Address to bind; others than loopback are reachable."
+    ),
+    option("--port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="0 picks a free port."),
+)
+@option_group(
+    "What it runs",
+    option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
+    option("--backend", type=click.Choice(["auto", "torch", "onnx", "openvino"]), default="auto", show_default=True),
+    option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
+        default="auto",
+        show_default=True,
+        help="auto never goes below fp32.",
+    ),
+    option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
+    option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
+    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps"),
+)
+@option_group(
+    "How it uses the machine",
+    option("--instances", type=AutoOrCount(), default="auto", show_default=True, help="Forward passes at a time."),
+    option("--threads", type=AutoOrCount(), default="auto", show_default=True, help="Threads of one forward pass."),
+    option("--max-batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Padding included."),
+    option("--max-batch-items", type=click.IntRange(1), default=32, show_default=True, help="Texts in a forward pass."),
+    option(
+        "--max-wait-ms",
+        type=click.FloatRange(0, 1000),
+        default=0.0,
+        show_default=True,
+        help="How long an idle instance waits for a fuller batch; 0 never waits.",
+    ),
+    option(
+        "--coalesce",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        help="Several requests in one batch; off is one request, one batch.",
+    ),
+    option(
+        "--config",
+        type=click.Path(path_type=Path),
+        callback=_read_config,
+        is_eager=True,
+        metavar="FILE.toml",
+        help="Defaults for these flags; keys are their names.",
+    ),
+)
+def serve(**flags: Any) -> None:
+    """Serve until told to stop.
+
+    One JSON line on stdout says when and where it serves; phases and log go to stderr.
+    """
+    from engine.service.main import run_server
+
+    raise SystemExit(run_server(flags))
+
+
+@cli.command()
+@option("--json", "as_json", is_flag=True, help="The whole table as one JSON object.")
+@option(
+    "--platform",
+    type=click.Choice(["macos-arm64", "macos-x86_64", "linux-x86_64", "linux-arm64", "linux-cuda"]),
+    help="A machine you do not have.  [default: this one]",
+)
+def capabilities(as_json: bool, platform: str | None) -> None:
+    """What can run here, what is used instead, and why."""
+    from engine.machine import named_platform, this_platform
+    from engine.matrix import as_json_text, as_table
+
+    facts = named_platform(platform) if platform else this_platform()
+    click.echo(as_json_text(facts) if as_json else as_table(facts))
+
+
+@cli.command()
+@option("--backend", type=click.Choice(["torch", "onnx"]), help="What to prepare.")
+@option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--list", "list_them", is_flag=True, help="What is prepared, and its size on disk.")
+@option("--prune", is_flag=True, help="Delete everything that is prepared; it is made again when needed.")
+def export(backend: str | None, precision: str, model: str, list_them: bool, prune: bool) -> None:
+    """Prepare a deployment ahead of time, so that the first start is as quick as every other."""
+    from engine.exporting import list_artifacts, prepare_artifact, prune_artifacts
+
+    if sum((backend is not None, list_them, prune)) != 1:
+        raise click.UsageError("choose one of --backend B, --list, --prune")
+    if list_them:
+        click.echo(list_artifacts())
+    elif prune:
+        click.echo(prune_artifacts())
+    elif backend is not None:
+        raise SystemExit(prepare_artifact(backend, precision, model))
+
+
+def main() -> None:
+    """Entry point: usage errors exit 3, since 2 means something else in this project's commands."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_FAILED)
+    except click.Abort:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

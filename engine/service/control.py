@@ -1,0 +1,159 @@
+"""The Control servicer: switch, status, capabilities, configure, watch, fidelity, drain."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from engine.api import embed_pb2, embed_pb2_grpc
+from engine.backends.reference import cosines
+from engine.capabilities import matrix
+from engine.deployment import Target
+from engine.errors import InvalidRequest
+from engine.machine import PLATFORM_NAMES, named_platform
+from engine.scheduling import AdmissionLimits
+from engine.service.messages import batching_message, cell_message, serving_state, status_message, switch_event
+from engine.service.status import Context, translates_errors, translates_stream_errors
+from engine.serving import Serving
+
+MIN_WATCH_INTERVAL_MS = 50
+DEFAULT_WATCH_INTERVAL_MS = 1000
+
+
+class Control(embed_pb2_grpc.ControlServicer):
+    """Everything that changes or watches the engine, and embeds nothing itself."""
+
+    def __init__(
+        self, serving: Serving, admission: AdmissionLimits, drain: Callable[[float | None], Awaitable[tuple[int, int]]]
+    ) -> None:
+        self._serving = serving
+        self._admission = admission
+        self._drain = drain
+        self.telemetry = serving.telemetry
+
+    @translates_stream_errors
+    async def Switch(self, request: embed_pb2.SwitchRequest, context: Context) -> AsyncIterator[embed_pb2.SwitchEvent]:
+        """Streams the switch; a caller that goes away before CUT_OVER cancels it."""
+        wanted = request.target
+        target = Target(
+            wanted.backend, wanted.precision, wanted.recipe, wanted.device, wanted.model, wanted.instances,
+            wanted.threads,
+        )  # fmt: skip
+        async with aclosing(self._serving.deployments.switch(target, strict=request.strict)) as steps:
+            async for step in steps:
+                yield switch_event(step)
+
+    @translates_errors
+    async def GetStatus(self, request: embed_pb2.GetStatusRequest, context: Context) -> embed_pb2.Status:
+        """What is live now."""
+        return status_message(self._serving, self._admission, os.getpid())
+
+    @translates_errors
+    async def GetCapabilities(
+        self, request: embed_pb2.GetCapabilitiesRequest, context: Context
+    ) -> embed_pb2.Capabilities:
+        """The matrix of this machine, or of one that the caller does not have."""
+        if request.platform and request.platform not in PLATFORM_NAMES:
+            raise InvalidRequest(f"unknown platform: choose one of {', '.join(PLATFORM_NAMES)}, or none for this one")
+        facts = named_platform(request.platform) if request.platform else self._serving.deployments.facts
+        return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in matrix(facts)])
+
+    @translates_errors
+    async def Configure(self, request: embed_pb2.ConfigureRequest, context: Context) -> embed_pb2.BatchingConfig:
+        """Changes batching knobs at once."""
+        deployments = self._serving.deployments
+        policy = deployments.policy
+        if request.HasField("max_batch_tokens"):
+            policy = replace(policy, max_batch_tokens=request.max_batch_tokens)
+        if request.HasField("max_batch_items"):
+            policy = replace(policy, max_batch_items=request.max_batch_items)
+        if request.HasField("max_wait_ms"):
+            policy = replace(policy, max_wait_s=request.max_wait_ms / 1e3)
+        if request.HasField("coalesce"):
+            policy = replace(policy, coalesce=request.coalesce)
+        if policy.max_batch_tokens < 1 or policy.max_batch_items < 1 or not 0 <= policy.max_wait_s <= 1:
+            raise InvalidRequest("batch bounds must be at least 1, and max_wait_ms between 0 and 1000")
+        deployments.configure(policy)
+        return batching_message(policy)
+
+    @translates_stream_errors
+    async def Watch(self, request: embed_pb2.WatchRequest, context: Context) -> AsyncIterator[embed_pb2.Frame]:
+        """Frames at the caller's rate. A reader slower than that is simply asked less often: nothing piles up."""
+        interval_s = max(MIN_WATCH_INTERVAL_MS, request.interval_ms or DEFAULT_WATCH_INTERVAL_MS) / 1e3
+        sequence = 0
+        next_s = self.telemetry.now_s()
+        while True:
+            sequence += 1
+            yield self._frame(sequence)
+            now_s = self.telemetry.now_s()
+            next_s = max(next_s + interval_s, now_s)
+            await asyncio.sleep(next_s - now_s)
+
+    def _frame(self, sequence: int) -> embed_pb2.Frame:
+        telemetry = self.telemetry
+        deployments = self._serving.deployments
+        scheduler = deployments.live.scheduler
+        counts = telemetry.counts
+        rss_bytes, cpu_s, threads = telemetry.process_usage()
+        step = deployments.running_switch
+        histograms = {
+            stage: embed_pb2.Histogram(hdr_v2=one.encoded(), count=one.count, sum_us=one.sum_us)
+            for stage, one in telemetry.histograms.items()
+        }
+        return embed_pb2.Frame(
+            sequence=sequence,
+            monotonic_s=telemetry.now_s(),
+            epoch=deployments.live.epoch,
+            counters=embed_pb2.Counters(
+                requests=counts.requests,
+                texts=counts.texts,
+                pairs=counts.pairs,
+                tokens=counts.tokens,
+                padded_tokens=counts.padded_tokens,
+                batches=counts.batches,
+                batch_items=counts.batch_items,
+                truncated_texts=counts.truncated_texts,
+                expired=counts.expired,
+                cancelled=counts.cancelled,
+                poisoned=counts.poisoned,
+                split_batches=counts.split_batches,
+                errors=counts.errors,
+            ),
+            **histograms,
+            queued_items=scheduler.queued_items,
+            queued_tokens=scheduler.queued_tokens,
+            in_flight_requests=telemetry.in_flight_requests,
+            oldest_in_flight_s=telemetry.oldest_in_flight_s,
+            idle_instances=scheduler.idle_instances,
+            rss_bytes=rss_bytes,
+            cpu_s=cpu_s,
+            state=serving_state(self._serving),
+            switch=None if step is None else switch_event(step),
+            threads=threads,
+        )
+
+    @translates_stream_errors
+    async def MeasureFidelity(
+        self, request: embed_pb2.MeasureFidelityRequest, context: Context
+    ) -> AsyncIterator[embed_pb2.FidelityEvent]:
+        """Runs the artifact's reference texts through the live queue and compares with their fp32 vectors."""
+        live = self._serving.deployments.live
+        reference = live.reference
+        total = min(request.texts or len(reference.token_ids), len(reference.token_ids))
+        with live.bound():
+            rows = []
+            for done in range(total):
+                job = live.scheduler.submit([reference.token_ids[done]])
+                rows.append((await job).vectors.unit[0])
+                yield embed_pb2.FidelityEvent(done=done + 1, total=total, epoch=live.epoch)
+        found = sorted(cosines(rows, reference.vectors[:total]))
+        summary = embed_pb2.CosineSummary(mean=sum(found) / total, p1=found[total // 100], min=found[0])
+        yield embed_pb2.FidelityEvent(done=total, total=total, cosine=summary, epoch=live.epoch)
+
+    @translates_errors
+    async def Drain(self, request: embed_pb2.DrainRequest, context: Context) -> embed_pb2.DrainResponse:
+        """Answers when the last request in hand has been answered, or the grace is over; then the engine exits."""
+        grace_s = request.grace.ToTimedelta().total_seconds() if request.HasField("grace") else None
+        answered, abandoned = await self._drain(grace_s)
+        return embed_pb2.DrainResponse(answered=answered, abandoned=abandoned)

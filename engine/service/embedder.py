@@ -1,0 +1,141 @@
+"""The Embedder servicer: wire messages in, `Serving` calls, wire messages out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import numpy as np
+
+from engine.api import embed_pb2, embed_pb2_grpc
+from engine.deployment import Live
+from engine.errors import InvalidRequest
+from engine.service.messages import deployment_message
+from engine.service.status import Context, code_of, status_of, translates_errors, translates_stream_errors
+from engine.serving import Embedding, EmbedOptions, Serving
+from engine.telemetry import RequestTimings
+
+STREAM_WINDOW = 256
+"""Unanswered messages of one stream; beyond it the stream is read no further, which is flow control to the client."""
+
+
+class Embedder(embed_pb2_grpc.EmbedderServicer):
+    """Embed, EmbedStream and Similarity over one `Serving`."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self.telemetry = serving.telemetry
+        self._deployment_cache: tuple[Live | None, embed_pb2.Deployment] = (None, embed_pb2.Deployment())
+
+    @translates_errors
+    async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedResponse:
+        """One request, one answer."""
+        return await self._embed(request, self._deadline_s(context.time_remaining()))
+
+    @translates_stream_errors
+    async def EmbedStream(
+        self, requests: AsyncIterator[embed_pb2.StreamRequest], context: Context
+    ) -> AsyncIterator[embed_pb2.StreamResponse]:
+        """Answers in the order of the questions while up to STREAM_WINDOW of them are worked on at once."""
+        pending: asyncio.Queue[asyncio.Task[embed_pb2.StreamResponse] | None] = asyncio.Queue(STREAM_WINDOW)
+
+        async def read() -> None:
+            async for message in requests:
+                await pending.put(asyncio.create_task(self._answer_message(message, context)))
+            await pending.put(None)
+
+        reading = asyncio.create_task(read())
+        try:
+            while (answer := await pending.get()) is not None:
+                yield await answer
+            await reading
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+            while not pending.empty():
+                if (answer := pending.get_nowait()) is not None:
+                    answer.cancel()
+
+    async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
+        remaining_s = context.time_remaining()
+        if message.timeout_ms:
+            timeout_s = message.timeout_ms / 1000
+            remaining_s = timeout_s if remaining_s is None else min(remaining_s, timeout_s)
+        try:
+            response = await self._embed(message.request, self._deadline_s(remaining_s))
+        except Exception as error:
+            self.telemetry.request_failed(code_of(error).name)
+            return embed_pb2.StreamResponse(id=message.id, error=status_of(error))
+        return embed_pb2.StreamResponse(id=message.id, response=response)
+
+    @translates_errors
+    async def Similarity(self, request: embed_pb2.SimilarityRequest, context: Context) -> embed_pb2.SimilarityResponse:
+        """Cosine of each pair; both sides go through one request, so through one deployment."""
+        if not request.pairs:
+            raise InvalidRequest("the list of pairs is empty: send at least one pair")
+        texts = [text for pair in request.pairs for text in (pair.text_a, pair.text_b)]
+        deadline_s = self._deadline_s(context.time_remaining())
+        embedding = await self._serving.embed(texts, EmbedOptions(normalize=True), deadline_s)
+        vectors = embedding.vectors
+        scores = np.einsum("ij,ij->i", vectors[0::2], vectors[1::2])
+        timings = embedding.timings
+        self._count(embedding, timings, pairs=len(request.pairs))
+        return embed_pb2.SimilarityResponse(
+            scores=scores.tolist(),
+            epoch=embedding.live.epoch,
+            deployment=self._deployment(embedding.live),
+            timings=_timings(timings),
+        )
+
+    async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
+        embedding = await self._serving.embed(request.texts, _options(request), deadline_s)
+        started_s = self.telemetry.now_s()
+        payload = embedding.vectors.tobytes()
+        timings = embedding.timings
+        serialize_s = timings.serialize_s + self.telemetry.now_s() - started_s
+        timings = RequestTimings(timings.queue_s, timings.tokenize_s, timings.infer_s, serialize_s)
+        self._count(embedding, timings, pairs=0)
+        return embed_pb2.EmbedResponse(
+            vectors=payload,
+            count=embedding.vectors.shape[0],
+            dim=embedding.vectors.shape[1],
+            dtype=request.dtype,
+            epoch=embedding.live.epoch,
+            deployment=self._deployment(embedding.live),
+            timings=_timings(timings),
+            token_counts=embedding.token_counts,
+            truncated=embedding.truncated,
+        )
+
+    def _count(self, embedding: Embedding, timings: RequestTimings, *, pairs: int) -> None:
+        self.telemetry.request_done(timings, len(embedding.token_counts), pairs, sum(embedding.truncated))
+
+    def _deployment(self, live: Live) -> embed_pb2.Deployment:
+        """The message of a deployment, built once for the live one rather than once a request."""
+        if self._deployment_cache[0] is not live:
+            self._deployment_cache = (live, deployment_message(live.plan.effective))
+        return self._deployment_cache[1]
+
+    def _deadline_s(self, remaining_s: float | None) -> float | None:
+        return None if remaining_s is None else self.telemetry.now_s() + remaining_s
+
+
+def _options(request: embed_pb2.EmbedRequest) -> EmbedOptions:
+    if request.dtype not in embed_pb2.DType.values():
+        raise InvalidRequest("unknown dtype: ask for FLOAT32 or FLOAT16")
+    return EmbedOptions(
+        half=request.dtype == embed_pb2.FLOAT16,
+        dimensions=request.dimensions,
+        normalize=request.normalize if request.HasField("normalize") else None,
+        truncation_is_error=request.truncate == embed_pb2.ERROR,
+        prompt_name=request.prompt_name,
+    )
+
+
+def _timings(timings: RequestTimings) -> embed_pb2.StageTimings:
+    return embed_pb2.StageTimings(
+        queue_ms=timings.queue_s * 1e3,
+        tokenize_ms=timings.tokenize_s * 1e3,
+        infer_ms=timings.infer_s * 1e3,
+        serialize_ms=timings.serialize_s * 1e3,
+    )

@@ -1,0 +1,69 @@
+"""`engine serve` from parsed flags to exit code."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from engine.deployment import Target
+from engine.errors import CannotSwitch, EngineError, InvalidRequest
+from engine.reporting import Reporter
+from engine.scheduling import BatchPolicy
+from engine.service.lifecycle import CannotStart, EngineServer, ServeOptions
+
+EXIT_USAGE = 3
+EXIT_FAILED = 5
+
+
+def run_server(flags: Mapping[str, Any]) -> int:
+    """Runs until the engine ends; 0, or the exit code for why it could not start (said on stderr)."""
+    # Read when the tokenizer is first used: its own pool of threads would compete with the instances for the cores.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    reporter = Reporter()
+    reporter.capture_logging()
+    reporter.phase("starting", "binding the address")
+    try:
+        _run(_options(flags), reporter)
+    except CannotStart as error:
+        reporter.error(error.code, str(error), error.fix)
+        return EXIT_FAILED
+    except InvalidRequest as error:
+        reporter.error("usage", str(error))
+        return EXIT_USAGE
+    except CannotSwitch as error:
+        reporter.error("cannot_run", str(error))
+        return EXIT_FAILED
+    except EngineError as error:
+        reporter.error("failed", str(error))
+        return EXIT_FAILED
+    return 0
+
+
+def _run(options: ServeOptions, reporter: Reporter) -> None:
+    async def serve() -> None:
+        await EngineServer(options, reporter).run()
+
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        asyncio.run(serve())
+    else:
+        uvloop.run(serve())
+
+
+def _options(flags: Mapping[str, Any]) -> ServeOptions:
+    return ServeOptions(
+        host=flags["host"],
+        port=flags["port"],
+        target=Target(
+            flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"],
+            flags["instances"], flags["threads"],
+        ),
+        strict=flags["strict"],
+        policy=BatchPolicy(
+            max_batch_tokens=flags["max_batch_tokens"],
+            max_batch_items=flags["max_batch_items"],
+            max_wait_s=flags["max_wait_ms"] / 1e3,
+            coalesce=flags["coalesce"] == "on",
+        ),
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""The engine's own values as wire messages."""
+
+import socket
+
+from engine import __version__
+from engine.api import embed_pb2
+from engine.capabilities import CellReport, Notice
+from engine.deployment import Deployment, Live, SwitchStep
+from engine.scheduling import AdmissionLimits, BatchPolicy
+from engine.serving import RequestLimits, Serving
+
+
+def deployment_message(deployment: Deployment) -> embed_pb2.Deployment:
+    """A deployment, field by field."""
+    return embed_pb2.Deployment(
+        backend=deployment.backend,
+        precision=deployment.precision,
+        recipe=deployment.recipe,
+        device=deployment.device,
+        model=deployment.model,
+        instances=deployment.instances,
+        threads=deployment.threads,
+    )
+
+
+def warning_messages(notices: tuple[Notice, ...]) -> list[embed_pb2.Warning]:
+    """What was done otherwise than asked."""
+    return [embed_pb2.Warning(code=item.code, message=item.message, fix=item.fix) for item in notices]
+
+
+def switch_event(step: SwitchStep) -> embed_pb2.SwitchEvent:
+    """One step of a switch."""
+    return embed_pb2.SwitchEvent(
+        state=embed_pb2.SwitchState.ValueType(step.state),
+        progress=step.progress,
+        message=step.message,
+        requested=deployment_message(step.plan.requested),
+        effective=deployment_message(step.plan.effective),
+        warnings=warning_messages(step.plan.notices),
+        epoch=step.epoch,
+        elapsed_s=step.elapsed_s,
+    )
+
+
+def batching_message(policy: BatchPolicy) -> embed_pb2.BatchingConfig:
+    """The batching knobs in force."""
+    return embed_pb2.BatchingConfig(
+        max_batch_tokens=policy.max_batch_tokens,
+        max_batch_items=policy.max_batch_items,
+        max_wait_ms=policy.max_wait_s * 1e3,
+        coalesce=policy.coalesce,
+    )
+
+
+def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_pb2.Limits:
+    """What a client may send, and how much may wait."""
+    return embed_pb2.Limits(
+        max_texts_per_request=limits.max_texts,
+        max_text_bytes=limits.max_text_bytes,
+        max_request_bytes=limits.max_request_bytes,
+        max_queued_items=admission.max_items,
+        max_queued_bytes=admission.max_bytes,
+    )
+
+
+def serving_state(serving: Serving) -> embed_pb2.ServingState.ValueType:
+    """Serving, serving while a switch is under way, or on the way out."""
+    if serving.draining:
+        return embed_pb2.DRAINING_TO_EXIT
+    return embed_pb2.SWITCHING if serving.deployments.running_switch else embed_pb2.SERVING
+
+
+def model_message(live: Live) -> embed_pb2.ModelCard:
+    """What the model's own files say."""
+    card = live.files.card
+    return embed_pb2.ModelCard(
+        id=card.id,
+        dim=card.dim,
+        max_tokens=card.max_tokens,
+        pooling=card.pooling,
+        normalize=card.normalize,
+        prompt_names=sorted(card.prompts),
+        weights_sha256=card.weights_sha256,
+    )
+
+
+def cell_message(cell: CellReport) -> embed_pb2.CapabilityCell:
+    """One cell of the capability matrix."""
+    effective = cell.effective
+    return embed_pb2.CapabilityCell(
+        backend=cell.asked.backend,
+        precision=cell.asked.precision,
+        device=cell.asked.device,
+        recipe=cell.recipe,
+        state=embed_pb2.CellState.Value(cell.state.name),
+        effective=embed_pb2.Deployment(
+            backend=effective.backend, precision=effective.precision, device=effective.device
+        ),
+        reason=cell.reason,
+        fix=cell.fix,
+        code=cell.code,
+    )
+
+
+def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> embed_pb2.Status:
+    """Everything a new client needs to know."""
+    deployments = serving.deployments
+    live = deployments.live
+    return embed_pb2.Status(
+        epoch=live.epoch,
+        requested=deployment_message(live.plan.requested),
+        effective=deployment_message(live.plan.effective),
+        evidence=live.evidence,
+        warnings=warning_messages(live.plan.notices),
+        state=serving_state(serving),
+        limits=limits_message(serving.limits, admission),
+        batching=batching_message(deployments.policy),
+        model=model_message(live),
+        pid=pid,
+        uptime_s=serving.telemetry.uptime_s(),
+        version=__version__,
+        host_name=socket.gethostname(),
+        cpu_model=deployments.facts.cpu_model,
+        cores=deployments.facts.cores,
+    )

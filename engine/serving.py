@@ -1,0 +1,208 @@
+"""The data path of one request, free of any wire protocol: check, reserve, tokenize, queue, forward, serialize."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.deployment import Deployments, Live
+from engine.errors import Expired, InvalidRequest, Unavailable
+from engine.scheduling import Admission, JobResult
+from engine.telemetry import RequestTimings, Telemetry
+from engine.tokenize import TokenizedText
+
+INLINE_CHARACTERS = 400
+"""Tokenizing so much costs less than the two thread hops that would take it off the event loop (about 100 µs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What one request may carry. Over one of these is the caller's mistake: InvalidRequest."""
+
+    max_texts: int = 2048
+    max_text_bytes: int = 128 * 1024
+    max_request_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How the vectors are wanted. `normalize` None: as the model's own modules say; `dimensions` 0: all."""
+
+    half: bool = False
+    dimensions: int = 0
+    normalize: bool | None = None
+    truncation_is_error: bool = False
+    prompt_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One request's answer. `vectors` is (n, dim) float32, or float16 when half was asked, C-contiguous."""
+
+    vectors: NDArray[np.float32] | NDArray[np.float16]
+    live: Live
+    token_counts: Sequence[int]
+    truncated: Sequence[bool]
+    result: JobResult
+    tokenize_s: float
+    serialize_s: float
+
+    @property
+    def timings(self) -> RequestTimings:
+        """Where the server time went."""
+        return RequestTimings(self.result.queue_s, self.tokenize_s, self.result.infer_s, self.serialize_s)
+
+
+class Serving:
+    """Answers requests through whatever is live. Every front end calls this and nothing below it."""
+
+    def __init__(
+        self,
+        deployments: Deployments,
+        admission: Admission,
+        telemetry: Telemetry,
+        limits: RequestLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.deployments = deployments
+        self.admission = admission
+        self.telemetry = telemetry
+        self.limits = limits
+        self._clock = clock
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._dry = asyncio.Event()
+        self.draining = False
+
+    async def embed(
+        self, texts: Sequence[str], options: EmbedOptions = EmbedOptions(), deadline_s: float | None = None
+    ) -> Embedding:
+        """Embeds 1..N texts. `deadline_s` is on the engine's clock. Raises any EngineError."""
+        if self.draining:
+            raise Unavailable("the engine is draining: send this to another one, or retry when it is back")
+        size_bytes = self._check(texts)
+        try:
+            return await self._answer(texts, size_bytes, options, deadline_s)
+        finally:
+            if self.draining and not self.telemetry.in_flight_requests:
+                self._dry.set()
+
+    async def _answer(
+        self, texts: Sequence[str], size_bytes: int, options: EmbedOptions, deadline_s: float | None
+    ) -> Embedding:
+        with self.telemetry.in_flight(), self.admission.reserve(len(texts), size_bytes) as reservation:
+            live = self.deployments.live
+            with live.bound():
+                prompt = _prompt(live, options.prompt_name)
+                dimensions = _dimensions(live, options.dimensions)
+                started_s = self._clock()
+                tokenized = await self._tokenize(live, texts, size_bytes, prompt)
+                tokenize_s = self._clock() - started_s
+                truncated = [text.truncated for text in tokenized]
+                if options.truncation_is_error and any(truncated):
+                    _refuse_truncation(live, truncated)
+                ids = [text.ids for text in tokenized]
+                counts = [len(text) for text in ids]
+                reservation.settle(sum(counts))
+                if deadline_s is not None and deadline_s <= self._clock():
+                    raise Expired("the deadline passed while the request was tokenized: allow more time")
+                job = live.scheduler.submit(ids, deadline_s=deadline_s)
+                try:
+                    result = await job
+                except asyncio.CancelledError:
+                    job.cancel()
+                    raise
+                started_s = self._clock()
+                vectors = _finish(result, live.files.card.normalize, dimensions, options)
+                reservation.release(completed=True)
+                return Embedding(vectors, live, counts, truncated, result, tokenize_s, self._clock() - started_s)
+
+    async def drain(self) -> None:
+        """Refuses new requests and returns when the last one in hand is answered."""
+        self.draining = True
+        if self.telemetry.in_flight_requests:
+            self._dry.clear()
+            await self._dry.wait()
+
+    def close(self) -> None:
+        """Ends the tokenizing thread."""
+        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, texts: Sequence[str]) -> int:
+        """Size in bytes of the request. Raises InvalidRequest before any work is done."""
+        limits = self.limits
+        if not texts:
+            raise InvalidRequest("the list of texts is empty: send at least one text (an empty string is a text)")
+        if len(texts) > limits.max_texts:
+            raise InvalidRequest(f"{len(texts)} texts in one request, at most {limits.max_texts} are allowed: split it")
+        total = 0
+        for position, text in enumerate(texts):
+            size = len(text) if text.isascii() else len(text.encode())
+            if size > limits.max_text_bytes:
+                raise InvalidRequest(
+                    f"text {position} has {size} bytes, at most {limits.max_text_bytes} are allowed: "
+                    "cut it into passages"
+                )
+            total += size
+        if total > limits.max_request_bytes:
+            raise InvalidRequest(
+                f"the texts have {total} bytes together, at most {limits.max_request_bytes} are allowed: split them"
+            )
+        return total
+
+    async def _tokenize(
+        self, live: Live, texts: Sequence[str], size_bytes: int, prompt: str
+    ) -> Sequence[TokenizedText]:
+        if size_bytes + len(prompt) * len(texts) <= INLINE_CHARACTERS:
+            return live.tokenizer.encode(texts, prompt)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizing, live.tokenizer.encode, texts, prompt)
+
+
+def _prompt(live: Live, name: str) -> str:
+    """The text put before each input. Raises InvalidRequest for a name that the model does not have."""
+    card = live.files.card
+    chosen = name or card.default_prompt or ""
+    if not chosen:
+        return ""
+    if chosen not in card.prompts:
+        known = ", ".join(sorted(card.prompts)) or "none"
+        raise InvalidRequest(f"this model has no prompt of that name: leave prompt_name empty or use one of: {known}")
+    return card.prompts[chosen]
+
+
+def _dimensions(live: Live, wanted: int) -> int:
+    """How many dimensions to keep. Raises InvalidRequest for more than there are."""
+    dim = live.files.card.dim
+    if wanted > dim:
+        raise InvalidRequest(f"{wanted} dimensions asked for, the model has {dim}: ask for 1 to {dim}, or 0 for all")
+    return wanted or dim
+
+
+def _refuse_truncation(live: Live, truncated: Sequence[bool]) -> None:
+    position = truncated.index(True)
+    raise InvalidRequest(
+        f"text {position} is longer than the {live.files.card.max_tokens} tokens that the model reads, and truncation "
+        "was refused: shorten it, or ask for truncate END"
+    )
+
+
+def _finish(
+    result: JobResult, model_normalizes: bool, dimensions: int, options: EmbedOptions
+) -> NDArray[np.float32] | NDArray[np.float16]:
+    """The vectors as asked for: normalised or not, cut to `dimensions`, in the wanted dtype.
+
+    Cut vectors are normalised after the cut, since a part of a unit vector is not one.
+    """
+    unit, norms = result.vectors.unit, result.vectors.norms
+    normalize = model_normalizes if options.normalize is None else options.normalize
+    vectors = unit if normalize else unit * norms[:, None]
+    if dimensions < vectors.shape[1]:
+        vectors = vectors[:, :dimensions]
+        if normalize:
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(lengths, np.float32(1e-12))
+    return np.ascontiguousarray(vectors, dtype=np.float16 if options.half else np.float32)
