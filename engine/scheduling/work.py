@@ -27,7 +27,10 @@ class Executor(Protocol):
     """One instance's forward pass. Called from one thread only, the instance's own."""
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        """Runs one batch. Any exception it raises is a failing batch, which the scheduler splits."""
+        """Runs one batch; the arrays it returns are the scheduler's to keep only until the next call.
+
+        Any exception it raises is a failing batch, which the scheduler splits.
+        """
         ...
 
 
@@ -42,6 +45,9 @@ class BatchPolicy:
     """How long an idle instance may wait for a fuller batch; 0 is work-conserving."""
     coalesce: bool = True
     """Off: one request, one batch (which may be cut by the bounds above)."""
+    pass_cost_tokens: int = 128
+    """What a forward pass costs besides its tokens, in tokens: how much padding is worth a pass saved. Small where
+    arithmetic is slow (a CPU), thousands where launching is what costs (an accelerator)."""
 
 
 @dataclass(frozen=True, slots=True)

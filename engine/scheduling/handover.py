@@ -1,0 +1,109 @@
+"""Where the event loop hands texts over to the instances' threads: the queue, behind one lock."""
+
+import threading
+from collections.abc import Callable
+
+from engine.scheduling.queue import Batch, BatchQueue, Ticket
+from engine.scheduling.work import BatchPolicy
+
+
+class Handover:
+    """A queue that many threads wait at. An instance takes a batch when it is idle, and the batch is formed then."""
+
+    def __init__(self, policy: BatchPolicy, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._queue = BatchQueue()
+        self._policy = policy
+        self._idle = 0
+        self._ended = False
+
+    @property
+    def policy(self) -> BatchPolicy:
+        """The policy of the next batch."""
+        return self._policy
+
+    @property
+    def queued_items(self) -> int:
+        """Texts that wait for an instance."""
+        return self._queue.items
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens of the texts that wait, without padding."""
+        return self._queue.tokens
+
+    @property
+    def idle_instances(self) -> int:
+        """Threads that wait for a batch."""
+        return self._idle
+
+    def put(self, ticket: Ticket) -> bool:
+        """Queues a request; returns whether an instance is idle, so that `wake` is called for."""
+        with self._changed:
+            self._queue.add(ticket)
+            return self._idle > 0
+
+    def wake(self) -> None:
+        """Wakes as many idle instances as there are texts for."""
+        with self._changed:
+            if self._queue.items:
+                self._changed.notify(min(self._idle, self._queue.items))
+
+    def withdraw(self, ticket: Ticket) -> int:
+        """Drops a request's queued texts; returns how many of its texts never ran. Idempotent."""
+        with self._changed:
+            return self._queue.withdraw(ticket)
+
+    def configure(self, policy: BatchPolicy) -> None:
+        """Changes the policy from the next batch on."""
+        with self._changed:
+            self._policy = policy
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forgets everything queued, for when the queue itself cannot be trusted any more."""
+        with self._changed:
+            self._queue = BatchQueue()
+
+    def end(self) -> None:
+        """Lets every thread go once the queue is empty."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def next_batch(self) -> Batch | None:
+        """Waits for work, in an instance's thread. None: there will be no more."""
+        with self._changed:
+            self._idle += 1
+            try:
+                while True:
+                    wait_s = self._wait_s()
+                    if wait_s is None:
+                        if self._ended:
+                            return None
+                        self._changed.wait()
+                    elif wait_s > 0:
+                        self._changed.wait(wait_s)
+                    elif (batch := self._take()) is not None:
+                        return batch
+            finally:
+                self._idle -= 1
+
+    def _take(self) -> Batch | None:
+        # A full batch that was waited for is not shared out again: fuller batches are what the wait is for.
+        shared = self._policy.max_wait_s <= 0 or not self._is_full()
+        return self._queue.take(self._policy, self._idle if shared else 1, self._clock())
+
+    def _wait_s(self) -> float | None:
+        """How long an idle instance has yet to wait: 0 is no longer, None until something changes."""
+        if not self._queue.items:
+            return None
+        if self._policy.max_wait_s <= 0 or self._ended or self._is_full():
+            return 0.0
+        return max(0.0, self._queue.oldest_arrival_s() + self._policy.max_wait_s - self._clock())
+
+    def _is_full(self) -> bool:
+        """Whether waiting longer could not make the next batch fuller."""
+        policy, queue = self._policy, self._queue
+        return not policy.coalesce or queue.items >= policy.max_batch_items or queue.tokens >= policy.max_batch_tokens

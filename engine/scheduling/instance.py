@@ -1,0 +1,182 @@
+"""One instance: the thread that takes a batch when it is idle, runs it, and hands the answers to the event loop."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from engine.scheduling.handover import Handover
+from engine.scheduling.queue import Batch, Ticket
+from engine.scheduling.work import BatchRecord, Executor, TokenIds, Vectors
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one batch answers one request: the vectors of `positions`, in rising order of position."""
+
+    ticket: Ticket
+    positions: Sequence[int]
+    vectors: Vectors
+    queue_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A text which has no vector."""
+
+    ticket: Ticket
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that one batch came to: one hop to the event loop carries it."""
+
+    answers: Sequence[Answers]
+    poisons: Sequence[Poison]
+    record: BatchRecord
+
+
+class Desk(Protocol):
+    """Who hears from an instance, in the instance's thread."""
+
+    def batch_ran(self, outcome: Outcome) -> None: ...
+
+    def instance_ended(self, instance: "Instance", in_hand: Batch | None, fault: BaseException | None) -> None:
+        """The thread's last words. With a fault, `in_hand` is the batch it will never answer."""
+        ...
+
+
+class Instance:
+    """An executor and the one thread that calls it."""
+
+    def __init__(
+        self, executor: Executor, handover: Handover, desk: Desk, *, name: str, clock: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self._executor: Executor | None = executor
+        self._handover = handover
+        self._desk = desk
+        self._clock = clock
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits for the thread; no time at all once it has said its last words."""
+        self._thread.join()
+
+    def drop_executor(self) -> None:
+        """Lets the executor go, so that its memory can."""
+        self._executor = None
+
+    def replacement(self) -> "Instance":
+        """A new instance of the same executor, for when this one's thread was lost."""
+        if self._executor is None:
+            raise RuntimeError(f"instance {self.name} has let its executor go")
+        return Instance(self._executor, self._handover, self._desk, name=self.name, clock=self._clock)
+
+    def _work(self) -> None:
+        executor = self._executor
+        if executor is None:
+            raise RuntimeError(f"instance {self.name} was started after its end")
+        batch: Batch | None = None
+        fault: BaseException | None = None
+        try:
+            while (batch := self._handover.next_batch()) is not None:
+                outcome = run(batch, executor, self._clock)
+                self._desk.batch_ran(outcome)
+        except BaseException as lost:  # the thread ends here whatever it was, and must not end unheard
+            fault = lost
+        del executor
+        self._desk.instance_ended(self, batch, fault)
+
+
+def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome:
+    """Runs a batch. A failing one is split in halves until the texts that fail, fail alone."""
+    entries = batch.entries
+    started_s = clock()
+    pieces = list(_run_or_split(batch.texts(), executor))
+    infer_s = clock() - started_s
+    lengths = [entry[0] for entry in entries]
+    answers, poisons = _by_request(batch, pieces)
+    record = BatchRecord(
+        items=len(entries),
+        tokens=sum(lengths),
+        padded_tokens=len(entries) * lengths[-1],
+        infer_s=infer_s,
+        queue_s=[batch.taken_s - entry[3].arrived_s for entry in entries],
+        poisoned=len(poisons),
+        split=len(pieces) > 1,
+    )
+    return Outcome(answers, poisons, record)
+
+
+def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vectors | str]:
+    """What came out, piece by piece in order: vectors of some texts, or why one text has none."""
+    try:
+        vectors = _checked(executor(texts), len(texts))
+    except Exception as error:
+        # The error's own words stay in the log: they may quote the text.
+        _log.warning("a forward pass of %d texts failed", len(texts), exc_info=error)
+        if len(texts) == 1:
+            yield f"its forward pass failed ({type(error).__name__}, see the engine's log)"
+            return
+    else:
+        yield vectors
+        return
+    half = len(texts) // 2
+    yield from _run_or_split(texts[:half], executor)
+    yield from _run_or_split(texts[half:], executor)
+
+
+def _checked(vectors: Vectors, count: int) -> Vectors:
+    """The vectors as float32; ValueError unless there is one for each text."""
+    unit = np.asarray(vectors.unit, dtype=np.float32)
+    norms = np.asarray(vectors.norms, dtype=np.float32)
+    if unit.ndim != 2 or len(unit) != count or norms.shape != (count,):
+        raise ValueError(f"{count} texts gave vectors of shape {unit.shape} and norms of shape {norms.shape}")
+    return Vectors(unit, norms)
+
+
+def _by_request(batch: Batch, pieces: list[Vectors | str]) -> tuple[list[Answers], list[Poison]]:
+    """Sorts a batch's rows out by request and position. The answers own their memory."""
+    row = 0
+    answers: list[Answers] = []
+    poisons: list[Poison] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            poisons.append(Poison(batch.entries[row][3], batch.entries[row][2], piece))
+            row += 1
+            continue
+        finite = np.isfinite(piece.unit).all(axis=1) & np.isfinite(piece.norms)
+        every_row_finite = bool(finite.all())
+        rows_of: dict[Ticket, list[tuple[int, int]]] = {}
+        for index, (_, _, position, ticket) in enumerate(batch.entries[row : row + len(finite)]):
+            if every_row_finite or finite[index]:
+                rows_of.setdefault(ticket, []).append((position, index))
+            else:
+                poisons.append(Poison(ticket, position, "its vector is not finite"))
+        answers.extend(_answers(ticket, rows, piece, batch.taken_s) for ticket, rows in rows_of.items())
+        row += len(finite)
+    return answers, poisons
+
+
+def _answers(ticket: Ticket, rows: list[tuple[int, int]], vectors: Vectors, taken_s: float) -> Answers:
+    rows.sort()
+    positions = [position for position, _ in rows]
+    if len(rows) == 1:  # slices cost a third of what indexing by a list does, and single texts are the common case
+        index = rows[0][1]
+        own = Vectors(vectors.unit[index : index + 1].copy(), vectors.norms[index : index + 1].copy())
+    else:
+        chosen = [index for _, index in rows]
+        own = Vectors(vectors.unit[chosen], vectors.norms[chosen])
+    return Answers(ticket, positions, own, taken_s - ticket.arrived_s)

@@ -1,0 +1,266 @@
+"""The queue: which texts the next forward pass runs. A pure data structure: no threads, no clock of its own.
+
+Fairness between requests is self-clocked fair queueing (Golestani 1994) with one text as the unit of work: a request
+that arrives at virtual time V gives its texts the tags V+1, V+2, …, and V is the tag of the oldest text last served.
+"Oldest" means lowest tag, ties by arrival. So one text behind a request of a thousand is the next oldest, and the
+thousand still get one turn in every round: tags that started at V itself would let a flood of single texts, all
+tagged V, hold V still and starve the rest.
+
+Inside a bounded window of the lowest tags, texts are sorted by length, and a batch is a contiguous run of the window
+which contains the oldest text.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import chain
+from math import inf
+from operator import itemgetter
+
+from engine.scheduling.work import BatchPolicy, TokenIds
+
+WINDOW_BATCHES = 4
+"""How many batches of texts are sorted together: more means less padding, and more to look through per batch."""
+
+Turn = tuple[int, int]
+"""A text's place in the order of service: its tag, then its request's arrival number. No two texts share one unless
+they are of different requests, whose numbers differ."""
+
+Entry = tuple[int, Turn, int, "Ticket"]
+"""One text: its length in tokens, its turn, its place in the request, the request. Sorts by length, then turn."""
+
+_turn_of = itemgetter(1)
+
+
+class Ticket:
+    """One request in the queue: its texts and how many of them still wait. Changed by the queue alone."""
+
+    __slots__ = (
+        "arrived_s",
+        "dropped",
+        "drops_at_s",
+        "entered",
+        "first_tag",
+        "lengths",
+        "number",
+        "order",
+        "texts",
+        "waiting",
+        "waiting_tokens",
+    )
+
+    def __init__(self, texts: Sequence[TokenIds], arrived_s: float, deadline_s: float | None) -> None:
+        self.texts = texts
+        self.arrived_s = arrived_s
+        self.drops_at_s = inf if deadline_s is None else deadline_s
+        self.lengths = list(map(len, texts))
+        # Longest first: turns within one request are free to choose, and a request's neighbours in turn are then
+        # neighbours in length too. The short ones come last, which evens out the end over several instances.
+        self.order: Sequence[int] = range(1)
+        if len(texts) != 1:
+            self.order = sorted(range(len(texts)), key=self.lengths.__getitem__, reverse=True)
+        self.entered = 0
+        self.first_tag = 0
+        self.number = 0
+        self.waiting = len(texts)
+        self.waiting_tokens = sum(self.lengths)
+        self.dropped = 0
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the next text to enter the window."""
+        return (self.first_tag + self.entered, self.number)
+
+    def next_entry(self) -> Entry:
+        """The next text to enter the window."""
+        position = self.order[self.entered]
+        entry = (self.lengths[position], self.turn, position, self)
+        self.entered += 1
+        return entry
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all of its texts have entered the window."""
+        return self.entered == len(self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one forward pass runs: its entries by rising length."""
+
+    entries: list[Entry]
+    taken_s: float
+
+    def texts(self) -> list[TokenIds]:
+        """The token ids, in the batch's order."""
+        return [ticket.texts[position] for _, _, position, ticket in self.entries]
+
+
+class BatchQueue:
+    """Texts that wait for an instance. Every operation costs O(log requests) a text, however long the queue is."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.tokens = 0
+        self._virtual_time = 0
+        self._arrivals = 0
+        self._requests: list[tuple[Turn, Ticket]] = []  # a heap: requests by the turn of their next text
+        self._withdrawn = 0  # requests withdrawn since the heap was last rebuilt, an upper bound of its dead entries
+        self._window: list[Entry] = []  # sorted between calls
+        self._sweep_at_s = inf  # when something in the window may first have to go
+
+    def add(self, ticket: Ticket) -> None:
+        """A request's texts join the queue."""
+        self._arrivals += 1
+        ticket.number = self._arrivals
+        ticket.first_tag = self._virtual_time + 1
+        self.items += ticket.waiting
+        self.tokens += ticket.waiting_tokens
+        if ticket.waiting:
+            heappush(self._requests, (ticket.turn, ticket))
+
+    def withdraw(self, ticket: Ticket) -> int:
+        """Drops a request's queued texts; returns how many of its texts never ran. Idempotent."""
+        ticket.drops_at_s = self._sweep_at_s = -inf
+        if ticket.waiting:
+            self.items -= ticket.waiting
+            self.tokens -= ticket.waiting_tokens
+            ticket.dropped += ticket.waiting
+            ticket.waiting = ticket.waiting_tokens = 0
+            ticket.texts = ()
+            self._withdrawn += 1
+            # Callers that come and go while no instance is free must not pile up: forget them by halves.
+            if self._withdrawn * 2 > len(self._requests):
+                self._requests = [request for request in self._requests if request[1].waiting]
+                heapify(self._requests)
+                self._withdrawn = 0
+        return ticket.dropped
+
+    def oldest_arrival_s(self) -> float:
+        """When the longest waiting request arrived; infinity if none waits. Looks at every queued request."""
+        in_window = (entry[3] for entry in self._window)
+        not_yet = (ticket for _, ticket in self._requests)
+        return min((ticket.arrived_s for ticket in chain(in_window, not_yet) if ticket.waiting), default=inf)
+
+    def take(self, policy: BatchPolicy, idle_instances: int, now: float) -> Batch | None:
+        """The next batch, or None if nothing waits. Texts withdrawn or past their deadline are dropped first.
+
+        `idle_instances` counts the asking one: with k idle, one takes at most its k-th part, rounded up.
+        """
+        if now >= self._sweep_at_s:
+            self._sweep(now)
+        oldest = self._fill(policy.max_batch_items * WINDOW_BATCHES if policy.coalesce else 1, now)
+        if oldest is None:
+            return None
+        if policy.coalesce:
+            share = -(-self.items // max(1, idle_instances))
+            first, end = _best_run(self._window, oldest, min(policy.max_batch_items, share), policy)
+            entries = self._window[first:end]
+            del self._window[first:end]
+        else:
+            entries = self._of_one_request(oldest, policy)
+        self._virtual_time = max(self._virtual_time, oldest[1][0])
+        for length, _, _, ticket in entries:
+            ticket.waiting -= 1
+            ticket.waiting_tokens -= length
+            self.tokens -= length
+        self.items -= len(entries)
+        return Batch(entries, now)
+
+    def _sweep(self, now: float) -> None:
+        """Drops from the window what was withdrawn or has expired."""
+        for entry in self._window:
+            if entry[3].drops_at_s <= now:
+                self.withdraw(entry[3])
+        self._window = [entry for entry in self._window if entry[3].drops_at_s > now]
+        self._sweep_at_s = min((entry[3].drops_at_s for entry in self._window), default=inf)
+
+    def _fill(self, capacity: int, now: float) -> Entry | None:
+        """Lets texts into the window, lowest turn first, while there is room or while theirs is the lowest of all.
+
+        Returns the oldest text of the queue, which is therefore always in the window.
+        """
+        window = self._window
+        oldest = min(window, key=_turn_of) if window else None
+        entered = False
+        while self._requests:
+            turn, ticket = self._requests[0]
+            if ticket.drops_at_s <= now:
+                heappop(self._requests)
+                self.withdraw(ticket)
+                continue
+            if turn != ticket.turn:  # served past the window while coalescing was off
+                self._reinsert_first(ticket)
+                continue
+            if oldest is not None and len(window) >= capacity and turn > oldest[1]:
+                break
+            entry = ticket.next_entry()
+            window.append(entry)
+            entered = True
+            self._sweep_at_s = min(self._sweep_at_s, ticket.drops_at_s)
+            self._reinsert_first(ticket)
+            if oldest is None or turn < oldest[1]:
+                oldest = entry
+        if entered:
+            window.sort()
+        return oldest
+
+    def _reinsert_first(self, ticket: Ticket) -> None:
+        """Puts the first request of the heap back by its new turn, or removes it when it has none left."""
+        if ticket.exhausted:
+            heappop(self._requests)
+        else:
+            heapreplace(self._requests, (ticket.turn, ticket))
+
+    def _of_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
+        """One request, one batch: the oldest text's request in its own order, longest first, cut by the bounds."""
+        ticket = oldest[3]
+        count = min(policy.max_batch_items, _most_texts(oldest[0], policy))
+        entries = sorted((entry for entry in self._window if entry[3] is ticket), key=_turn_of)[:count]
+        taken = {entry[1] for entry in entries}
+        self._window = [entry for entry in self._window if entry[1] not in taken]
+        while len(entries) < count and not ticket.exhausted:
+            entries.append(ticket.next_entry())
+        return sorted(entries)
+
+
+def _most_texts(longest: int, policy: BatchPolicy) -> int:
+    """How many texts of that length the token budget holds; one that is larger than the budget goes alone."""
+    return max(1, policy.max_batch_tokens // max(1, longest))
+
+
+def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchPolicy) -> tuple[int, int]:
+    """The run of the window, as (first, end), that contains the oldest text and wastes least per text.
+
+    Waste is counted in tokens: what a pass costs before its first token, the padding, and for each text the turns by
+    which it goes before the oldest one's (so that of two runs that pad alike, the one with the older texts wins).
+    The run grows from the oldest text to the neighbour that pads less, up to the bounds, and the best of all the
+    sizes on that way is taken: a gap of lengths that pays off later is crossed, one that does not is left alone.
+    """
+    first = bisect_left(window, oldest)
+    end = first + 1
+    best = (first, end)
+    longest, (tag, _) = oldest[0], oldest[1]
+    waste = float(policy.pass_cost_tokens)
+    least = waste
+    for count in range(1, max_items):
+        shorter = longest - window[first - 1][0] if first else None
+        longer = window[end][0] if end < len(window) else None
+        if longer is not None and (count + 1) * longer > policy.max_batch_tokens:
+            longer = None
+        if shorter is not None and (count + 1) * longest > policy.max_batch_tokens:
+            shorter = None
+        if longer is not None and (shorter is None or count * (longer - longest) < shorter):
+            waste += count * (longer - longest) + window[end][1][0] - tag
+            longest = longer
+            end += 1
+        elif shorter is not None:
+            first -= 1
+            waste += shorter + window[first][1][0] - tag
+        else:
+            break
+        if waste <= least * (count + 1):
+            least = waste / (count + 1)
+            best = (first, end)
+    return best
