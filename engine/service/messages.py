@@ -58,8 +58,8 @@ def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_p
         max_texts_per_request=limits.max_texts,
         max_text_bytes=limits.max_text_bytes,
         max_request_bytes=limits.max_request_bytes,
-        max_queued_items=admission.max_items,
-        max_queued_bytes=admission.max_bytes,
+        max_queued_items=admission.max_queued_items,
+        max_queued_bytes=admission.max_queued_bytes,
     )
 
 

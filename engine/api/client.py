@@ -1,0 +1,67 @@
+"""A small async client: texts in, numpy arrays out."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import TracebackType
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.api.embed.v1 import embed_pb2, embed_pb2_grpc
+
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+DTYPES = {embed_pb2.FLOAT32: np.dtype("<f4"), embed_pb2.FLOAT16: np.dtype("<f2")}
+
+
+def vectors_of(response: embed_pb2.EmbedResponse) -> NDArray[np.floating]:
+    """The vectors of a response: (count, dim), in the dtype they were sent in, read-only."""
+    flat = np.frombuffer(response.vectors, dtype=DTYPES[response.dtype])
+    return flat.reshape(response.count, response.dim)
+
+
+class EmbedClient:
+    """One channel to one engine. Errors are grpc.aio.AioRpcError, with the codes of the wire contract."""
+
+    def __init__(self, address: str) -> None:
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self.embedder = embed_pb2_grpc.EmbedderStub(self._channel)
+        self.control = embed_pb2_grpc.ControlStub(self._channel)
+
+    async def __aenter__(self) -> "EmbedClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close()
+
+    async def embed(self, texts: Sequence[str], *, timeout_s: float | None = 30.0) -> NDArray[np.floating]:
+        """(n, dim) vectors in the texts' order."""
+        return vectors_of(await self.embedder.Embed(embed_pb2.EmbedRequest(texts=texts), timeout=timeout_s))
+
+    async def embed_stream(self, batches: Iterable[Sequence[str]]) -> AsyncIterator[NDArray[np.floating]]:
+        """One array for each batch, in order, over one stream. Raises RuntimeError for a batch that failed."""
+        requests = (
+            embed_pb2.StreamRequest(id=number, request=embed_pb2.EmbedRequest(texts=texts))
+            for number, texts in enumerate(batches)
+        )
+        async for answer in self.embedder.EmbedStream(_each(requests)):
+            if answer.HasField("error"):
+                raise RuntimeError(f"batch {answer.id}: {answer.error.message}")
+            yield vectors_of(answer.response)
+
+    async def similarity(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float | None = 30.0) -> list[float]:
+        """Cosine of each pair."""
+        wanted = [embed_pb2.Pair(text_a=a, text_b=b) for a, b in pairs]
+        request = embed_pb2.SimilarityRequest(pairs=wanted)
+        return list((await self.embedder.Similarity(request, timeout=timeout_s)).scores)
+
+
+async def _each(requests: Iterable[embed_pb2.StreamRequest]) -> AsyncIterator[embed_pb2.StreamRequest]:
+    for request in requests:
+        yield request

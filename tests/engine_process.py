@@ -1,0 +1,88 @@
+"""A real `engine serve` in a process of its own, as a console or a shell would start it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+READY_WITHIN_S = 120.0
+"""Generous: on a cold cache the first start exports the model."""
+
+
+class EngineProcess:
+    """`engine serve --port 0 …` with its stdin held as the lifeline."""
+
+    def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+        self.started_s = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self.events: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self._drainer = threading.Thread(target=self._drain_stderr, daemon=True)
+        self._drainer.start()
+        self.ready: dict[str, Any] = {}
+
+    def wait_ready(self) -> "EngineProcess":
+        """Returns when the ready line has come. Raises RuntimeError with the engine's own words when it ended."""
+        timer = threading.Timer(READY_WITHIN_S, self.process.kill)
+        timer.start()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        timer.cancel()
+        if not line:
+            self.process.wait()
+            self._drainer.join(5)
+            raise RuntimeError(f"engine ended with {self.process.returncode}: {list(self.events)[-5:]}")
+        self.ready = json.loads(line)
+        self.ready_after_s = time.monotonic() - self.started_s
+        return self
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return str(self.ready["address"])
+
+    def close_stdin(self) -> None:
+        """Lets go of the lifeline."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """The exit code."""
+        code = self.process.wait(timeout_s)
+        self._drainer.join(5)
+        return code
+
+    def stop(self) -> None:
+        """Ends it, whatever state it is in."""
+        if self.process.poll() is None:
+            self.close_stdin()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._drainer.join(5)
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Its stderr events of one kind."""
+        return [one for one in list(self.events) if one.get("event") == event]
+
+    def _drain_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                self.events.append(json.loads(line))
+            except ValueError:
+                self.events.append({"event": "raw", "text": line})

@@ -1,0 +1,41 @@
+"""One engine for the tests that do not change it, and fresh ones for those that do."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from engine.api.client import EmbedClient
+from tests.engine_process import EngineProcess
+
+
+@pytest.fixture(scope="session")
+def shared_engine(artifact_cache: object) -> Iterator[EngineProcess]:
+    """onnx fp32 on the bundled model; tests leave it as they found it."""
+    engine = EngineProcess("--backend", "onnx", "--precision", "fp32")
+    try:
+        yield engine.wait_ready()
+    finally:
+        engine.stop()
+
+
+@pytest_asyncio.fixture
+async def client(shared_engine: EngineProcess) -> AsyncIterator[EmbedClient]:
+    """A client of the shared engine."""
+    async with EmbedClient(shared_engine.address) as connected:
+        yield connected
+
+
+@pytest.fixture
+def start_engine(artifact_cache: object) -> Iterator[Callable[..., EngineProcess]]:
+    """Starts engines that end with the test."""
+    started: list[EngineProcess] = []
+
+    def start(*flags: str, **more: dict[str, str]) -> EngineProcess:
+        engine = EngineProcess(*flags, environment=more.get("environment"))
+        started.append(engine)
+        return engine
+
+    yield start
+    for engine in started:
+        engine.stop()

@@ -1,0 +1,168 @@
+"""What happens to callers while the deployment under them is replaced."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+import grpc
+import numpy as np
+import pytest
+
+from engine.api import embed_pb2
+from engine.api.client import EmbedClient, vectors_of
+from tests.engine_process import EngineProcess
+from tests.reference import reference_vectors
+
+TEXTS = [f"{subject} {verb} number {number}" for number in range(8) for subject in ("a cat", "revenue of the quarter")
+         for verb in ("sleeps", "grew by more than anybody expected in", "is")]  # fmt: skip
+SWITCHES = 6
+
+
+def target(backend: str, **fields: object) -> embed_pb2.SwitchRequest:
+    return embed_pb2.SwitchRequest(target=embed_pb2.Deployment(backend=backend, **fields))  # type: ignore[arg-type]  # by name
+
+
+async def switch(client: EmbedClient, request: embed_pb2.SwitchRequest) -> list[embed_pb2.SwitchEvent]:
+    return [event async for event in client.control.Switch(request, timeout=120)]
+
+
+class Callers:
+    """Concurrent callers that check every answer until told to stop."""
+
+    def __init__(self, client: EmbedClient, concurrency: int) -> None:
+        self.client = client
+        self.answers: Counter[tuple[int, str]] = Counter()
+        self.lowest_cosine = 1.0
+        self._expected = reference_vectors(TEXTS)
+        self._turns = itertools.count()
+        self._stop = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._call()) for _ in range(concurrency)]
+
+    async def _call(self) -> None:
+        while not self._stop.is_set():
+            start = next(self._turns) * 7 % (len(TEXTS) - 12)
+            chosen = slice(start, start + 1 + start % 12)
+            response = await self.client.embedder.Embed(embed_pb2.EmbedRequest(texts=TEXTS[chosen]), timeout=30)
+            cosines = np.sum(vectors_of(response) * self._expected[chosen], axis=1)
+            self.lowest_cosine = min(self.lowest_cosine, float(cosines.min()))
+            self.answers[response.epoch, response.deployment.backend] += 1
+
+    async def stop(self) -> None:
+        """Ends the callers; raises what any of them met."""
+        self._stop.set()
+        await asyncio.gather(*self._tasks)
+
+
+@pytest.mark.timeout(300)
+async def test_no_request_fails_or_is_mixed_while_backends_are_switched_under_load(
+    start_engine: Callable[..., EngineProcess],
+) -> None:
+    engine = start_engine("--backend", "onnx").wait_ready()
+    async with EmbedClient(engine.address) as client:
+        callers = Callers(client, concurrency=16)
+        for number in range(SWITCHES):
+            wanted = ("torch", "onnx")[number % 2]
+            events = await switch(client, target(wanted))
+            assert [event.state for event in events][-1] == embed_pb2.RELEASED
+            assert events[-1].epoch == number + 2
+            assert events[-1].effective.backend == wanted
+            answered = callers.answers[number + 2, wanted]
+            async for _ in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50), timeout=20):
+                if callers.answers[number + 2, wanted] >= answered + 20:
+                    break
+        await callers.stop()
+        backends_of = {epoch: {b for e, b in callers.answers if e == epoch} for epoch, _ in callers.answers}
+        assert all(len(backends) == 1 for backends in backends_of.values()), "an epoch is one deployment"
+        assert set(backends_of) == set(range(1, SWITCHES + 2))
+        assert callers.lowest_cosine >= 0.9999
+        frame = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
+        assert not frame.counters.errors
+
+
+async def test_a_switch_shows_every_state_in_order(start_engine: Callable[..., EngineProcess]) -> None:
+    engine = start_engine("--backend", "onnx", "--instances", "1").wait_ready()
+    async with EmbedClient(engine.address) as client:
+        events = await switch(client, target("", instances=2, threads=1))
+        states = [event.state for event in events]
+        assert sorted(set(states), key=states.index) == [
+            embed_pb2.REQUESTED, embed_pb2.PREPARING, embed_pb2.LOADING, embed_pb2.VERIFYING, embed_pb2.CUT_OVER,
+            embed_pb2.DRAINING, embed_pb2.RELEASED,
+        ]  # fmt: skip
+        status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+        assert status.effective.instances == 2
+        assert status.effective.backend == "onnx", "empty fields keep what is live"
+        assert status.epoch == 2
+
+
+async def test_the_same_target_again_changes_nothing(client: EmbedClient) -> None:
+    events = await switch(client, target("onnx", precision="fp32"))
+    assert events[-1].state == embed_pb2.RELEASED
+    assert events[-1].epoch == 1
+    assert embed_pb2.CUT_OVER not in [event.state for event in events]
+
+
+async def test_a_precision_that_is_not_built_falls_back_aloud_or_fails_when_strict(
+    start_engine: Callable[..., EngineProcess],
+) -> None:
+    engine = start_engine("--backend", "onnx", "--precision", "int8").wait_ready()
+    assert engine.ready["requested"]["precision"] == "int8"
+    assert engine.ready["effective"]["precision"] == "fp32"
+    assert [warning["code"] for warning in engine.ready["warnings"]] == ["not_built"]
+    async with EmbedClient(engine.address) as client:
+        status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+        sentence = engine.ready["warnings"][0]["message"]
+        assert [warning.message for warning in status.warnings] == [sentence]
+        cells = (await client.control.GetCapabilities(embed_pb2.GetCapabilitiesRequest())).cells
+        assert sentence in [cell.reason for cell in cells], "one rule wrote the sentence"
+        request = target("openvino", precision="int8")
+        request.strict = True
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await switch(client, request)
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert (await client.embed(["still serving"])).shape == (1, 384)
+        events = await switch(client, target("onnx", precision="fp32"))
+        assert not events[-1].warnings, "effective equals requested again"
+        assert events[-1].epoch == 1, "the same weights were live already"
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (target("tensorflow"), grpc.StatusCode.INVALID_ARGUMENT),
+        (target("onnx", precision="fp12"), grpc.StatusCode.INVALID_ARGUMENT),
+        (target("onnx", device="cuda:0"), grpc.StatusCode.FAILED_PRECONDITION),
+        (target("onnx", recipe="magic"), grpc.StatusCode.FAILED_PRECONDITION),
+        (target("onnx", model="/no/such/folder"), grpc.StatusCode.FAILED_PRECONDITION),
+        (target("onnx", instances=1000), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+    ids=["backend", "precision", "device", "recipe", "model", "instances"],
+)
+async def test_a_switch_that_cannot_be_made_leaves_the_old_one_serving(
+    client: EmbedClient, request_: embed_pb2.SwitchRequest, code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await switch(client, request_)
+    assert caught.value.code() is code
+    assert (await client.embed(["still serving"])).shape == (1, 384)
+    assert (await client.control.GetStatus(embed_pb2.GetStatusRequest())).epoch == 1
+
+
+async def test_a_second_switch_is_aborted_and_a_dropped_one_cancelled(
+    start_engine: Callable[..., EngineProcess],
+) -> None:
+    engine = start_engine("--backend", "onnx").wait_ready()
+    async with EmbedClient(engine.address) as client:
+        first = client.control.Switch(target("torch"))
+        assert (await first.read()).state == embed_pb2.REQUESTED  # type: ignore[union-attr]  # a message, not EOF
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await switch(client, target("torch"))
+        assert caught.value.code() is grpc.StatusCode.ABORTED
+        first.cancel()
+        async with asyncio.timeout(30):
+            async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
+                if not frame.HasField("switch"):
+                    break
+        status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+        assert (status.epoch, status.effective.backend) == (1, "onnx")
+        assert (await switch(client, target("torch")))[-1].effective.backend == "torch", "and can be asked for again"
