@@ -28,11 +28,11 @@ class PlatformFacts:
 def cores() -> int:
     """Cores this process may use: by affinity and by cgroup quota, never the host's count alone. At least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = cgroup_quota()
     return max(1, min(allowed, int(quota)) if quota else allowed)
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """CPUs granted by cgroup v2 (cpu.max) or v1 (cfs quota); None without a limit."""
     try:
         quota, period = (root / "cpu.max").read_text().split()[:2]
