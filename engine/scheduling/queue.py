@@ -235,31 +235,31 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
 
     Waste is counted in tokens: what a pass costs before its first token, the padding, and for each text the turns by
     which it goes before the oldest one's (so that of two runs that pad alike, the one with the older texts wins).
-    The run grows from the oldest text to the neighbour that pads less, up to the bounds, and the best of all the
+    The run grows from the oldest text to the neighbour that wastes less, up to the bounds, and the best of all the
     sizes on that way is taken: a gap of lengths that pays off later is crossed, one that does not is left alone.
     """
     first = bisect_left(window, oldest)
     end = first + 1
     best = (first, end)
     longest, (tag, _) = oldest[0], oldest[1]
-    waste = float(policy.pass_cost_tokens)
-    least = waste
+    least = waste = float(policy.pass_cost_tokens)
     for count in range(1, max_items):
-        shorter = longest - window[first - 1][0] if first else None
-        longer = window[end][0] if end < len(window) else None
-        if longer is not None and (count + 1) * longer > policy.max_batch_tokens:
-            longer = None
-        if shorter is not None and (count + 1) * longest > policy.max_batch_tokens:
-            shorter = None
-        if longer is not None and (shorter is None or count * (longer - longest) < shorter):
-            waste += count * (longer - longest) + window[end][1][0] - tag
-            longest = longer
-            end += 1
-        elif shorter is not None:
+        below = above = inf
+        if first and (count + 1) * longest <= policy.max_batch_tokens:
+            length, (its_tag, _), _, _ = window[first - 1]
+            below = longest - length + its_tag - tag
+        if end < len(window) and (count + 1) * window[end][0] <= policy.max_batch_tokens:
+            length, (its_tag, _), _, _ = window[end]
+            above = count * (length - longest) + its_tag - tag
+        if below <= above:
+            if below == inf:
+                break
             first -= 1
-            waste += shorter + window[first][1][0] - tag
+            waste += below
         else:
-            break
+            longest = window[end][0]
+            end += 1
+            waste += above
         if waste <= least * (count + 1):
             least = waste / (count + 1)
             best = (first, end)
