@@ -1,0 +1,1 @@
+"""Figures, each from a command of its own; README and ARCHITECTURE name the command beside every number."""
