@@ -1,6 +1,7 @@
 """What a front end asks of a session: commands in, frames out. `session.py` is the real one; tests bring their own."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from console.frame import Deployment, EngineSpec, Frame, LoadSpec
@@ -18,6 +19,24 @@ class Detached:
     pid: int
     log_path: str
     stop_command: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a session is opened with."""
+
+    engine: EngineSpec = field(default_factory=EngineSpec)
+    connect: str = ""
+    """host:port of an engine that runs already; empty: the session starts its own."""
+    start: bool = False
+    """Start the engine as soon as the session opens."""
+    load: LoadSpec = field(default_factory=LoadSpec)
+    """What the first load sends, unless told otherwise."""
+    engine_command: tuple[str, ...] = (sys.executable, "-m", "engine.cli", "serve")
+    silence_s: float = 10.0
+    """An engine that has said nothing for so long counts as lost."""
+    stop_patience_s: float = 15.0
+    """How long an engine may drain before it is ended by force."""
 
 
 class SessionPort(Protocol):

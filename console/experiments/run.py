@@ -1,0 +1,199 @@
+"""One measured run: a load on an engine for a while, warm-up cut off, and what may be said of it."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from console.experiments.statistics import (
+    Judgement,
+    Rates,
+    judge_p95,
+    judge_throughput,
+    percentiles,
+    rates,
+    windows,
+)
+from console.frame import Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
+from console.load.protocol import Interval
+from console.session import Session
+from console.session.figures import SATURATED_CORES, Batches, EngineSample, batches_between, mean_stages
+
+_POLL_S = 0.1
+_SLACK_S = 0.05
+"""An interval may be cut a few ms off its second."""
+WINDOWS_OF_A_RUN = 5
+
+
+class Verdict(StrEnum):
+    """Of a whole run; the first that applies, from the last to the first."""
+
+    OK = "ok"
+    UNSTABLE = "unstable"
+    CLIENT_BOUND = "client_bound"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What to measure."""
+
+    load: LoadSpec
+    duration_s: float = 10.0
+    warm_up_s: float = 3.0
+    slo_p95_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A finished (or interrupted) run."""
+
+    run_id: str
+    spec: RunSpec
+    engine: Engine
+    duration_s: float
+    rates: Rates | None
+    latency: Percentiles
+    throughput_judgement: Judgement
+    p95_judgement: Judgement
+    stages: Stages | None
+    batches: Batches
+    rss_bytes: int
+    client_cpu_cores: float
+    saturated: bool
+    errors: dict[str, int]
+    retries: int
+    truncated_texts: int
+    interrupted: bool
+    failure: str = ""
+    """Why there is nothing (or less than asked) to report; empty when it ran to its end."""
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.failure or self.rates is None:
+            return Verdict.FAILED
+        if self.saturated:
+            return Verdict.CLIENT_BOUND
+        watched = [self.throughput_judgement] + ([self.p95_judgement] if self.spec.slo_p95_ms is not None else [])
+        return Verdict.OK if all(judgement.stable for judgement in watched) else Verdict.UNSTABLE
+
+    @property
+    def slo_missed(self) -> bool:
+        """The SLO was asked for and p95 is over it. A p95 below its floor of n cannot prove that it was met."""
+        slo_ms = self.spec.slo_p95_ms
+        return slo_ms is not None and (self.latency.p95_ms is None or self.latency.p95_ms > slo_ms)
+
+
+async def run(
+    session: Session, spec: RunSpec, progress: Callable[[Frame, float | None], None], interrupted: asyncio.Event
+) -> Measurement:
+    """Waits for the engine, loads it, measures, stops the load. Raises CommandRefused for a load it cannot carry.
+
+    `progress` gets the newest frame ten times a second, and the seconds left once the load runs.
+    """
+    while not interrupted.is_set() and session.frame.engine.state in (EngineState.STARTING, EngineState.STOPPED):
+        progress(session.frame, None)
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await session.until_ready()
+        except TimeoutError:
+            continue
+        break
+    engine = session.frame.engine
+    if interrupted.is_set() or engine.state is not EngineState.RUNNING:
+        failure = "interrupted before the engine was ready" if interrupted.is_set() else engine.message
+        return _summarise(spec, engine, (), (), interrupted.is_set(), failure or "the engine does not serve")
+    await session.start_load(spec.load)
+    started_s = session.now_s - session.frame.load.elapsed_s
+    failure = await _wait_until_measured(session, spec, started_s, progress, interrupted)
+    frame = session.frame
+    if frame.load.running:
+        await session.stop_load()
+    intervals = _steady(session.intervals, started_s, spec)
+    return _summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
+
+
+async def _wait_until_measured(
+    session: Session,
+    spec: RunSpec,
+    started_s: float,
+    progress: Callable[[Frame, float | None], None],
+    interrupted: asyncio.Event,
+) -> str:
+    """Why it ended early; empty when it did not."""
+    while not interrupted.is_set():
+        frame = session.frame
+        measured_s = sum(interval.duration_s for interval in _steady(session.intervals, started_s, spec))
+        if measured_s >= spec.duration_s - _SLACK_S:
+            return ""
+        if frame.engine.state is EngineState.LOST:
+            return frame.engine.message
+        if not frame.load.running:
+            return frame.load.message or "the load stopped by itself"
+        progress(frame, max(started_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0))
+        await asyncio.sleep(_POLL_S)
+    return ""
+
+
+def _steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
+    """Whole intervals after the warm-up, as many as were asked for."""
+    steady: list[Interval] = []
+    for interval in intervals:
+        if interval.start_s < started_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
+            continue
+        if sum(kept.duration_s for kept in steady) < spec.duration_s - _SLACK_S:
+            steady.append(interval)
+    return steady
+
+
+def _summarise(
+    spec: RunSpec,
+    engine: Engine,
+    intervals: Sequence[Interval],
+    samples: Sequence[EngineSample],
+    interrupted: bool,
+    failure: str,
+) -> Measurement:
+    duration_s = sum(interval.duration_s for interval in intervals)
+    parts = windows(intervals, duration_s / WINDOWS_OF_A_RUN * 0.99)
+    answers = [interval.answers for interval in intervals]
+    errors: Counter[str] = Counter()
+    for interval in intervals:
+        errors.update(interval.errors)
+    cpu_cores = sum(i.cpu_cores * i.duration_s for i in intervals) / duration_s if duration_s else 0.0
+    measured = rates(intervals)
+    if measured is None and not failure:
+        codes = ", ".join(f"{count:,} x {code}" for code, count in errors.most_common())
+        last = next((i.last_error for i in reversed(intervals) if i.last_error), "")
+        failure = f"no request was answered ({codes}): {last}" if codes else "nothing was measured"
+    return Measurement(
+        run_id=f"r-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        spec=spec,
+        engine=engine,
+        duration_s=duration_s,
+        rates=measured,
+        latency=percentiles(answers, certified=True),
+        throughput_judgement=judge_throughput(parts),
+        p95_judgement=judge_p95(parts),
+        stages=mean_stages(list(intervals)),
+        batches=_batches(intervals, samples),
+        rss_bytes=engine.rss_bytes,
+        client_cpu_cores=cpu_cores,
+        saturated=cpu_cores > SATURATED_CORES,
+        errors=dict(errors),
+        retries=sum(interval.retries for interval in intervals),
+        truncated_texts=sum(interval.truncated for interval in intervals),
+        interrupted=interrupted,
+        failure=failure,
+    )
+
+
+def _batches(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> Batches:
+    if not intervals:
+        return Batches()
+    first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
+    inside = [sample for sample in samples if first_s <= sample.time_s <= last_s]
+    return batches_between(inside[0], inside[-1]) if inside else Batches()

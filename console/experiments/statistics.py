@@ -1,0 +1,237 @@
+"""What may be said of measured intervals: throughput with its interval, certified percentiles, and stability.
+
+Percentiles come from merged histograms, never from averages of percentiles. They are certified from P95_FLOOR and
+P99_FLOOR requests on: the largest of n samples lies above the p-quantile with probability 1 - p^n, 99.9 % at both.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist, fmean, stdev
+
+from hdrh.histogram import HdrHistogram
+
+from console.frame import P95_FLOOR, P99_FLOOR, Change, Percentiles
+from console.load.protocol import Answers, Interval
+from console.load.recorder import LONGEST_LATENCY_US, SIGNIFICANT_DIGITS
+
+STABLE_RATIO = 1.10
+WINDOWS_JUDGED = 3
+WINDOW_MIN_S = 1.0
+WINDOW_MIN_REQUESTS = 50
+SAME_WITHIN = 0.03
+_US_PER_MS = 1000.0
+_TWO_SIDED_95 = 0.975
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Completions a second over a stretch of load, successes only. `low`, `high`: 95 % interval of texts/s."""
+
+    requests_per_s: float
+    texts_per_s: float
+    pairs_per_s: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether one figure was steady. `spread` is max/min over the windows judged."""
+
+    stable: bool
+    reason: str
+    spread: float | None = None
+    windows: Sequence[float] = field(default_factory=tuple)
+
+
+def merge(answers: Iterable[Answers]) -> HdrHistogram:
+    """One histogram of whole microseconds."""
+    merged = HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
+    for part in answers:
+        if part.latency:
+            merged.add(HdrHistogram.decode(part.latency))
+    return merged
+
+
+def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
+    """Latency of all the answers together. `certified`: nothing below its floor of n."""
+    n = sum(part.requests for part in answers)
+    if n == 0:
+        return Percentiles()
+    merged = merge(answers)
+    found = merged.get_percentile_to_value_dict([50, 90, 95, 99])
+    p95 = None if certified and n < P95_FLOOR else found[95] / _US_PER_MS
+    p99 = None if certified and n < P99_FLOOR else found[99] / _US_PER_MS
+    return Percentiles(
+        n=n,
+        mean_ms=sum(part.latency_sum_us for part in answers) / n / _US_PER_MS,
+        p50_ms=found[50] / _US_PER_MS,
+        p90_ms=found[90] / _US_PER_MS,
+        p95_ms=p95,
+        p99_ms=p99,
+        max_ms=merged.max_value / _US_PER_MS,
+    )
+
+
+def rates(intervals: Sequence[Interval]) -> Rates | None:
+    """(completed - 1) / (last completion - first completion); None below two completions.
+
+    The 95 % interval is a t-interval on batch means, the batches being the intervals of at least half a second.
+    """
+    requests = sum(interval.answers.requests for interval in intervals)
+    firsts = [interval.first_completion_s for interval in intervals if interval.first_completion_s is not None]
+    lasts = [interval.last_completion_s for interval in intervals if interval.last_completion_s is not None]
+    if requests < 2 or not firsts or max(lasts) <= min(firsts):
+        return None
+    requests_per_s = (requests - 1) / (max(lasts) - min(firsts))
+    texts = sum(interval.answers.texts for interval in intervals)
+    pairs = sum(interval.pairs for interval in intervals)
+    batches = [i.answers.texts / i.duration_s for i in intervals if i.duration_s >= WINDOW_MIN_S / 2]
+    texts_per_s = requests_per_s * texts / requests
+    half_width = mean_margin(batches)
+    return Rates(
+        requests_per_s=requests_per_s,
+        texts_per_s=texts_per_s,
+        pairs_per_s=requests_per_s * pairs / requests,
+        low=None if half_width is None else max(texts_per_s - half_width, 0.0),
+        high=None if half_width is None else texts_per_s + half_width,
+    )
+
+
+def mean_margin(values: Sequence[float]) -> float | None:
+    """Half-width of the 95 % t-interval of the mean; None below two values."""
+    if len(values) < 2:
+        return None
+    return t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+
+
+def t_quantile(degrees: float, probability: float = _TWO_SIDED_95) -> float:
+    """Student's t quantile: exact for 1 and 2 degrees, else the Cornish-Fisher series (Abramowitz & Stegun 26.7.5).
+
+    The series is within 1 % from 3 degrees on, which is far below the noise of any machine measured here.
+    """
+    if degrees < 2:
+        return math.tan(math.pi * (probability - 0.5))
+    if degrees < 3:
+        alpha = 4 * probability * (1 - probability)
+        return 2 * (probability - 0.5) * math.sqrt(2 / alpha)
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
+
+
+def windows(intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S) -> list[list[Interval]]:
+    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and 50 requests; a rest is left out."""
+    joined: list[list[Interval]] = []
+    current: list[Interval] = []
+    wanted_s = max(length_s, WINDOW_MIN_S) * 0.95  # an interval cut a few ms early is still a second
+    for interval in intervals:
+        current.append(interval)
+        long_enough = sum(part.duration_s for part in current) >= wanted_s
+        if long_enough and sum(part.answers.requests for part in current) >= WINDOW_MIN_REQUESTS:
+            joined.append(current)
+            current = []
+    return joined
+
+
+def judge_throughput(parts: Sequence[Sequence[Interval]]) -> Judgement:
+    """Steady when the last three windows' texts/s lie within max/min 1.10."""
+
+    def texts_per_s(window: Sequence[Interval]) -> float:
+        return sum(i.answers.texts for i in window) / sum(i.duration_s for i in window)
+
+    return _judge(parts, texts_per_s)
+
+
+def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
+    """As for throughput; with fewer than 130 requests a window nothing can be said."""
+    for window in parts[-WINDOWS_JUDGED:]:
+        n = sum(interval.answers.requests for interval in window)
+        if n < P95_FLOOR:
+            return Judgement(False, f"too few requests to judge p95: {n} in a window of at least {P95_FLOOR}")
+
+    def p95_ms(window: Sequence[Interval]) -> float:
+        return percentiles([interval.answers for interval in window], certified=False).p95_ms or 0.0
+
+    return _judge(parts, p95_ms)
+
+
+def _judge(parts: Sequence[Sequence[Interval]], figure: Callable[[Sequence[Interval]], float]) -> Judgement:
+    if len(parts) < WINDOWS_JUDGED:
+        return Judgement(
+            False,
+            f"too short to judge: {len(parts)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
+            f" and {WINDOW_MIN_REQUESTS} requests",
+        )
+    values = [figure(window) for window in parts[-WINDOWS_JUDGED:]]
+    if min(values) <= 0:
+        return Judgement(False, "a window without an answer", None, values)
+    spread = max(values) / min(values)
+    stable = spread <= STABLE_RATIO
+    word = "within" if stable else "beyond"
+    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.2f}, {word} {STABLE_RATIO:.2f}"
+    return Judgement(stable, reason, spread, values)
+
+
+def throughput_change(before: Sequence[float], after: Sequence[float]) -> Change:
+    """Relative change of per-second rates with its 95 % margin: Welch's interval on their logarithms.
+
+    `margin` is None where a side has fewer than three positive values.
+    """
+    mean_before, mean_after = fmean(before), fmean(after)
+    logs_before = [math.log(value) for value in before if value > 0]
+    logs_after = [math.log(value) for value in after if value > 0]
+    if min(len(logs_before), len(logs_after)) < 3:
+        return Change(mean_before, mean_after, mean_after / mean_before - 1 if mean_before else None)
+    difference = fmean(logs_after) - fmean(logs_before)
+    variance_before = stdev(logs_before) ** 2 / len(logs_before)
+    variance_after = stdev(logs_after) ** 2 / len(logs_after)
+    total = variance_before + variance_after
+    if total == 0:
+        return Change(mean_before, mean_after, math.expm1(difference), 0.0)
+    degrees = total**2 / (variance_before**2 / (len(logs_before) - 1) + variance_after**2 / (len(logs_after) - 1))
+    width = t_quantile(degrees) * math.sqrt(total)
+    margin = (math.exp(difference + width) - math.exp(difference - width)) / 2
+    return Change(mean_before, mean_after, math.expm1(difference), margin)
+
+
+def percentile_change(
+    before: Sequence[Answers], after: Sequence[Answers], percentile: float, floor: int
+) -> Change | None:
+    """Relative change of one latency percentile (ms), or None where a side is below `floor` requests.
+
+    The margin comes from order statistics: the ranks n p ± z sqrt(n p (1 - p)) bound each side's percentile.
+    """
+    sides = []
+    for answers in (before, after):
+        n = sum(part.requests for part in answers)
+        if n < floor:
+            return None
+        share = percentile / 100
+        spread = 100 * NormalDist().inv_cdf(_TWO_SIDED_95) * math.sqrt(share * (1 - share) / n)
+        wanted = sorted({percentile - spread, percentile, min(percentile + spread, 100.0)})
+        found = merge(answers).get_percentile_to_value_dict(wanted)
+        sides.append([max(found[key], 1) / _US_PER_MS for key in wanted])
+    (low_before, value_before, high_before), (low_after, value_after, high_after) = sides
+    width = math.hypot(math.log(high_before / low_before) / 2, math.log(high_after / low_after) / 2)
+    relative = value_after / value_before - 1
+    return Change(value_before, value_after, relative, (1 + relative) * math.sinh(width))
+
+
+def verdict(change: Change) -> str:
+    """`same` when the whole interval lies within ±3 %, `faster` or `slower` when it excludes 0, else `undecided`."""
+    if change.relative is None or change.margin is None:
+        return "undecided"
+    low, high = change.relative - change.margin, change.relative + change.margin
+    if low >= -SAME_WITHIN and high <= SAME_WITHIN:
+        return "same"
+    if low > 0:
+        return "faster"
+    return "slower" if high < 0 else "undecided"

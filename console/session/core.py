@@ -1,0 +1,270 @@
+"""One experiment session: the engine, the load, and the frame they merge into. What every front end stands on."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
+from console.load.protocol import Interval
+from console.ports import CommandRefused, Detached, SessionOptions
+from console.session.deltas import SwitchSpan, begin_delta, measure_delta
+from console.session.engine_link import EngineEvents, EngineLink
+from console.session.figures import EngineSample, Figures
+from console.session.load_link import LoadEvents, LoadLink
+from console.session.log import LogRing
+from console.session.switcher import Switched, Switcher
+
+BEAT_S = 1.0
+
+
+class Session:
+    """Implements SessionPort. `async with Session(options)` opens and closes it; it belongs to one event loop."""
+
+    def __init__(self, options: SessionOptions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._options = options
+        self._clock = clock
+        self._origin_s = clock()
+        self._spec = options.engine
+        self._figures = Figures()
+        self._log = LogRing()
+        self._link = EngineLink(
+            options,
+            EngineEvents(
+                log=lambda level, text: self._log.add("engine", level, text),
+                sample=self._figures.sample,
+                lost=self._on_engine_lost,
+            ),
+            self._now_s,
+        )
+        self._load = LoadLink(
+            options.load, self._figures, LoadEvents(self._log.add, self._on_interval), self._now_s, self._origin_s
+        )
+        self._switcher = Switcher(self._link, self._on_switched, self._console_log, self._now_s)
+        self._markers: tuple[Marker, ...] = ()
+        self._deltas: tuple[SwitchDelta, ...] = ()
+        self._spans: dict[int, SwitchSpan] = {}
+        self._disturbed_s: dict[int, float] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._beating: asyncio.Task[None] | None = None
+        self._console_cpu = 0.0
+
+    async def __aenter__(self) -> "Session":
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connects or starts the engine, as the options say; returns at once, the frames tell what comes of it."""
+        self._beating = asyncio.create_task(self._beat())
+        if self._options.connect:
+            await self._link.connect(self._options.connect)
+        elif self._options.start:
+            await self._link.start(self._spec)
+
+    # ---- SessionPort
+
+    @property
+    def frame(self) -> Frame:
+        """The newest snapshot: cheap, never blocks."""
+        return Frame(
+            now_s=self._now_s(),
+            engine=self._link.snapshot(),
+            load=self._load.snapshot(),
+            window=self._figures.window(),
+            points=self._figures.points,
+            points_version=self._figures.points_version,
+            markers=self._markers,
+            deltas=self._deltas,
+            capabilities=self._link.capabilities,
+            log=self._log.lines,
+            log_version=self._log.version,
+            console_cpu=self._console_cpu,
+            dropped_frames=self._link.late_frames,
+        )
+
+    @property
+    def engine_spec(self) -> EngineSpec:
+        return self._spec
+
+    async def start_engine(self) -> None:
+        await self._link.start(self._spec)
+
+    async def stop_engine(self) -> None:
+        if self._link.engine.state in (EngineState.STOPPED, EngineState.DRAINING) and not self._options.connect:
+            raise CommandRefused(f"the engine is {self._link.engine.state}: there is nothing to stop")
+        await self._quiet_before_stop()
+        self._in_background(self._link.stop())
+
+    async def restart_engine(self) -> None:
+        """Ends it if it runs and starts it anew; a load that ran is started again when it serves."""
+        if self._link.engine.state is EngineState.STARTING:
+            raise CommandRefused("the engine is starting already: stop it first")
+        resumed = self._load.load.spec if self._load.load.running else None
+        if not self._options.connect:
+            await self._quiet_before_stop()
+        if self._link.engine.pid and not self._options.connect:
+            await self._link.stop()
+        await self._link.start(self._spec)
+        if resumed is not None:
+            self._in_background(self._resume(resumed))
+
+    async def switch(self, target: Deployment, *, strict: bool = False) -> None:
+        await self._switcher.switch(target, strict)
+        self._disturb()
+
+    async def cancel_switch(self) -> None:
+        await self._switcher.cancel()
+
+    async def start_load(self, spec: LoadSpec) -> None:
+        self._link.serving()
+        limit = self._link.max_texts_per_request
+        if limit and spec.batch > limit:
+            raise CommandRefused(f"batch {spec.batch:,} is over this engine's limit of {limit:,} texts a request")
+        await self._load.start(spec, self._link.engine.address, self._link.max_text_bytes)
+
+    async def change_load(self, spec: LoadSpec) -> None:
+        await self._load.change(spec)
+        self._disturb()
+
+    async def stop_load(self) -> None:
+        await self._load.stop()
+        self._disturb()
+
+    async def set_coalescing(self, on: bool) -> None:
+        await self._link.set_coalescing(on)
+        self._spec = replace(self._spec, coalesce=on)
+        self._disturb()
+
+    async def detach(self) -> Detached:
+        if self._load.load.running:
+            await self._load.stop()
+        await self._switcher.close()
+        return await self._link.detach()
+
+    async def close(self) -> None:
+        """Stops what this session started, unless detached."""
+        for task in (*self._background, *([self._beating] if self._beating else [])):
+            task.cancel()
+        await asyncio.gather(self._switcher.close(), self._load.close())
+        await self._link.close()
+
+    # ---- for headless runs
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """What the driver measured, oldest first, on the session's time."""
+        return tuple(self._figures.intervals)
+
+    @property
+    def samples(self) -> tuple[EngineSample, ...]:
+        """The engine's counters, one a second, oldest first, on the session's time."""
+        return tuple(self._figures.samples)
+
+    @property
+    def now_s(self) -> float:
+        return self._now_s()
+
+    @property
+    def driver_pid(self) -> int:
+        """0 while there is none."""
+        return self._load.driver_pid
+
+    @property
+    def engine_exit_code(self) -> int | None:
+        """How this session's engine ended; None while it has not."""
+        return self._link.exit_code
+
+    async def until_ready(self) -> None:
+        """Returns when the engine serves, or when it will not: the frame's engine state tells which."""
+        await self._link.ready.wait()
+
+    # ---- what is heard
+
+    def _now_s(self) -> float:
+        return self._clock() - self._origin_s
+
+    def _console_log(self, level: str, text: str) -> None:
+        self._log.add("console", level, text)
+
+    def _on_interval(self, interval: Interval) -> None:
+        self._measure_deltas()
+
+    def _on_engine_lost(self) -> None:
+        if self._load.load.running:
+            self._in_background(self._load.stop("stopped: the engine does not serve any more"))
+
+    def _on_switched(self, switched: Switched) -> None:
+        ordinal = len(self._markers) + 1
+        self._markers = (*self._markers, Marker(switched.cut_over_s, ordinal, switched.label, switched.fell_back))
+        span = SwitchSpan(
+            ordinal=ordinal,
+            label=switched.label,
+            requested_s=switched.requested_s,
+            cut_over_s=switched.cut_over_s,
+            released_s=switched.released_s,
+            steady_since_s=self._load.steady_since_s,
+        )
+        self._spans[ordinal] = span
+        self._deltas = (*self._deltas, begin_delta(span))
+        asked = switched.requested  # a restart brings back what was asked for last
+        self._spec = replace(self._spec, backend=asked.backend, precision=asked.precision, recipe=asked.recipe)
+
+    def _disturb(self) -> None:
+        """The conditions change now: deltas still settling end here."""
+        for delta in self._deltas:
+            if not delta.settled:
+                self._disturbed_s.setdefault(delta.ordinal, self._now_s())
+
+    def _measure_deltas(self) -> None:
+        if all(delta.settled for delta in self._deltas):
+            return
+        now_s, intervals, samples = self._now_s(), self.intervals, self.samples
+        self._deltas = tuple(
+            delta
+            if delta.settled
+            else measure_delta(
+                self._spans[delta.ordinal], now_s, intervals, samples, self._disturbed_s.get(delta.ordinal)
+            )
+            for delta in self._deltas
+        )
+
+    async def _quiet_before_stop(self) -> None:
+        await self._switcher.close()
+        if self._load.load.running:
+            await self._load.stop("stopped with the engine")
+
+    async def _resume(self, spec: LoadSpec) -> None:
+        await self.until_ready()
+        with suppress(CommandRefused):
+            await self.start_load(spec)
+
+    async def _beat(self) -> None:
+        """Once a second: gaps on the charts, settling deltas, the console's own cost."""
+        wall_s, cpu_s = self._clock(), time.process_time()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if not self._load.load.running:
+                self._figures.gap(self._now_s())
+                self._measure_deltas()
+            new_wall_s, new_cpu_s = self._clock(), time.process_time()
+            self._console_cpu = (new_cpu_s - cpu_s) / max(new_wall_s - wall_s, 1e-9)
+            wall_s, cpu_s = new_wall_s, new_cpu_s
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._refusals_to_log(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _refusals_to_log(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except CommandRefused as refusal:
+            self._console_log("warning", str(refusal))

@@ -1,0 +1,109 @@
+"""What a switch changed: steady seconds before it against steady seconds after its cut-over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from console.experiments.statistics import percentile_change, throughput_change, verdict
+from console.frame import P95_FLOOR, P99_FLOOR, Change, SwitchDelta
+from console.load.protocol import Interval
+from console.session.figures import EngineSample
+
+BEFORE_S = 10.0
+CUT_S = 5.0
+"""After the cut-over: the first seconds are the new deployment warming up under load."""
+AFTER_S = 10.0
+_P50_FLOOR = 30
+_RSS_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSpan:
+    """When a switch happened, in the session's time. `steady_since_s`: load began or changed then, warm-up included."""
+
+    ordinal: int
+    label: str
+    requested_s: float
+    cut_over_s: float
+    released_s: float
+    steady_since_s: float
+
+
+def begin_delta(span: SwitchSpan) -> SwitchDelta:
+    """Right after the release: nothing is known but how long it took."""
+    return SwitchDelta(
+        ordinal=span.ordinal,
+        label=span.label,
+        time_s=span.cut_over_s,
+        took_s=span.released_s - span.requested_s,
+        settled=False,
+        settling_left_s=CUT_S + AFTER_S,
+    )
+
+
+def measure_delta(
+    span: SwitchSpan,
+    now_s: float,
+    intervals: Sequence[Interval],
+    samples: Sequence[EngineSample],
+    disturbed_s: float | None = None,
+) -> SwitchDelta:
+    """The delta as far as it can be told now. `disturbed_s`: when the load or the deployment changed again."""
+    end_s = span.cut_over_s + CUT_S + AFTER_S
+    after_end_s = end_s if disturbed_s is None else min(end_s, disturbed_s)
+    settled = now_s >= after_end_s
+    slack_s = 0.05
+    before = [
+        interval
+        for interval in intervals
+        if interval.start_s >= max(span.steady_since_s, span.requested_s - BEFORE_S) - slack_s
+        and interval.end_s <= span.requested_s + slack_s
+    ]
+    after = [
+        interval
+        for interval in intervals
+        if interval.start_s >= span.cut_over_s + CUT_S - slack_s and interval.end_s <= after_end_s + 1.0
+    ]
+    during = [i for i in intervals if i.end_s > span.requested_s and i.start_s < span.released_s]
+    delta = replace(
+        begin_delta(span),
+        settled=settled,
+        settling_left_s=max(after_end_s - now_s, 0.0),
+        rss_bytes=_rss_change(span, samples),
+        errors=sum(sum(interval.errors.values()) for interval in during),
+    )
+    answered_before = [i for i in before if i.answers.requests]
+    answered_after = [i for i in after if i.answers.requests]
+    if not answered_before or not answered_after:
+        return replace(delta, verdict=_why_nothing(settled, bool(answered_before), disturbed_s is not None))
+    change = throughput_change(_rates(before), _rates(after))
+    if not settled:
+        return replace(delta, texts_per_s=change)
+    first, second = [i.answers for i in answered_before], [i.answers for i in answered_after]
+    return replace(
+        delta,
+        texts_per_s=change,
+        p50_ms=percentile_change(first, second, 50, _P50_FLOOR),
+        p95_ms=percentile_change(first, second, 95, P95_FLOOR),
+        p99_ms=percentile_change(first, second, 99, P99_FLOOR),
+        verdict=verdict(change),
+    )
+
+
+def _why_nothing(settled: bool, had_load_before: bool, disturbed: bool) -> str:
+    if not settled:
+        return ""
+    if disturbed:
+        return "changed again before it settled"
+    return "no load after it" if had_load_before else "no load"
+
+
+def _rates(intervals: Sequence[Interval]) -> list[float]:
+    return [interval.answers.texts / interval.duration_s for interval in intervals]
+
+
+def _rss_change(span: SwitchSpan, samples: Sequence[EngineSample]) -> Change | None:
+    before = [sample.rss_bytes for sample in samples if sample.time_s <= span.requested_s][-_RSS_SAMPLES:]
+    after = [sample.rss_bytes for sample in samples if sample.time_s >= span.released_s][-_RSS_SAMPLES:]
+    if not before or not after or not before[-1]:
+        return None
+    return Change(float(before[-1]), float(after[-1]), after[-1] / before[-1] - 1)

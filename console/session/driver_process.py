@@ -1,0 +1,60 @@
+"""The load driver as a child: commands in, events out."""
+
+import sys
+from collections.abc import Callable
+
+from console.load.protocol import Command, Event, decode_event, encode_command
+from console.session.child import Child
+
+DRIVER_COMMAND = (sys.executable, "-m", "console.load")
+
+
+class DriverProcess:
+    """One load driver from start to exit."""
+
+    def __init__(
+        self, on_event: Callable[[Event], None], on_log: Callable[[str, str], None], on_exit: Callable[[int], None]
+    ) -> None:
+        self._on_event = on_event
+        self._on_log = on_log
+        self._on_exit = on_exit
+        self._child: Child | None = None
+
+    async def start(self) -> None:
+        """Raises OSError when it cannot be started."""
+        self._child = await Child.start(
+            DRIVER_COMMAND, on_stdout=self._on_stdout, on_stderr=self._on_stderr, on_exit=self._exited
+        )
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid if self._child is not None else 0
+
+    def send(self, command: Command) -> None:
+        """Raises ChildGone when it does not run."""
+        if self._child is not None:
+            self._child.send(encode_command(command))
+
+    async def stop(self, patience_s: float = 3.0) -> None:
+        if self._child is not None:
+            await self._child.stop(patience_s)
+
+    def _on_stdout(self, line: bytes) -> None:
+        try:
+            event = decode_event(line)
+        except ValueError as error:
+            self._on_log("warning", str(error))
+            return
+        self._on_event(event)
+
+    def _on_stderr(self, line: bytes) -> None:
+        if text := line.decode(errors="replace").rstrip():
+            self._on_log("warning", text)
+
+    def _exited(self, code: int) -> None:
+        self._child = None
+        self._on_exit(code)

@@ -1,0 +1,362 @@
+"""The session's hold on one engine: its process (if it is ours), its Control connection, and what it last said."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from console.frame import CapabilityCell, Deployment, Engine, EngineSpec, EngineState, Notice, Phase
+from console.ports import CommandRefused, Detached, SessionOptions
+from console.session import translate
+from console.session.child import ChildGone
+from console.session.control import Control, EngineSaid
+from console.session.engine_process import EngineListener, EngineProcess
+from console.session.figures import EngineSample, engine_sample
+from engine.api import embed_pb2
+
+WATCH_INTERVAL_MS = 1000
+RETRY_S = 1.0
+_ALIVE = (EngineState.RUNNING, EngineState.SWITCHING)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvents:
+    """Whom the link tells. Times are the session's."""
+
+    log: Callable[[str, str], None]
+    """level, text"""
+    sample: Callable[[EngineSample], None]
+    lost: Callable[[], None]
+    """It serves no more: whatever load runs has lost its target."""
+
+
+class EngineLink:
+    """Owns the `Engine` value. All methods belong to the event loop's thread."""
+
+    def __init__(self, options: SessionOptions, events: EngineEvents, now_s: Callable[[], float]) -> None:
+        self._options = options
+        self._events = events
+        self._now_s = now_s
+        self.engine = Engine(remote=bool(options.connect))
+        self.capabilities: tuple[CapabilityCell, ...] = ()
+        self.max_text_bytes = 0
+        self.max_texts_per_request = 0
+        self.exit_code: int | None = None
+        self.late_frames = 0
+        self.ready = asyncio.Event()
+        """Set while the engine answers; also when it will not: look at the state."""
+        self.control: Control | None = None
+        self._process: EngineProcess | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._switching = False
+        self._refreshing = False
+        self._uptime_zero_s = 0.0
+        self._last_frame_s: float | None = None
+        self._last: embed_pb2.Frame | None = None
+
+    # ---- commands
+
+    async def start(self, spec: EngineSpec) -> None:
+        """Raises CommandRefused."""
+        self._refuse_if_remote("start")
+        if self._process is not None:
+            raise CommandRefused(f"the engine is {self.engine.state}: stop or restart it")
+        self.engine = Engine(state=EngineState.STARTING, phase=Phase("starting"))
+        self.capabilities = ()
+        self.exit_code = None
+        self._stopping = False
+        self.ready.clear()
+        listener = EngineListener(self._on_ready, self._on_phase, self._events.log, self._on_exit)
+        process = self._process = EngineProcess(listener)
+        try:
+            await process.start(spec, self._options.engine_command)
+        except OSError as error:
+            self._process = None
+            self._fail_start(f"the engine's program cannot be started: {error.strerror}; is the package installed?")
+            return
+        self.engine = replace(self.engine, pid=process.pid)
+        self._events.log("event", f"engine starting, pid {process.pid}")
+
+    async def stop(self) -> None:
+        """Drains and ends it; returns when it has ended. Raises CommandRefused."""
+        self._refuse_if_remote("stop")
+        process = self._process
+        if process is None:
+            raise CommandRefused("no engine runs: start it first")
+        self._stopping = True
+        self.engine = replace(self.engine, state=EngineState.DRAINING, phase=None)
+        await process.stop(self._options.stop_patience_s)
+
+    async def detach(self) -> Detached:
+        """Raises CommandRefused."""
+        self._refuse_if_remote("detach")
+        if self._process is None or self.engine.state not in _ALIVE:
+            raise CommandRefused("no engine serves: there is nothing to leave running")
+        try:
+            left = await self._process.detach()
+        except (ChildGone, TimeoutError) as error:
+            raise CommandRefused("the engine did not let go: stop it, or try again") from error
+        self._process = None
+        await self._disconnect()
+        self.engine = Engine(message=f"left running at {left.address}; {left.stop_command} stops it")
+        return left
+
+    async def connect(self, address: str) -> None:
+        """Follows an engine that runs already, for as long as the session is open."""
+        self.engine = replace(
+            self.engine, state=EngineState.STARTING, address=address, phase=Phase("connecting", f"to {address}")
+        )
+        self._follow(address)
+
+    async def close(self) -> None:
+        """Ends what this session started."""
+        if self._process is not None:
+            self._stopping = True
+            await self._process.stop(self._options.stop_patience_s)
+        await self._disconnect()
+
+    def serving(self) -> Control:
+        """The connection of an engine that answers. Raises CommandRefused with what to do instead."""
+        if self.control is None or self.engine.state not in _ALIVE:
+            hints = {
+                EngineState.STOPPED: "no engine runs: start it first",
+                EngineState.STARTING: "the engine is still starting: wait until it serves",
+                EngineState.DRAINING: "the engine is draining: start it again when it has ended",
+                EngineState.LOST: "the engine was lost: restart it first",
+            }
+            if self._options.connect:
+                raise CommandRefused(f"no answer from {self._options.connect}: this goes on when it answers again")
+            raise CommandRefused(hints.get(self.engine.state, "the engine does not answer yet"))
+        return self.control
+
+    async def set_coalescing(self, on: bool) -> None:
+        """Raises CommandRefused."""
+        try:
+            batching = await self.serving().set_coalescing(on)
+        except EngineSaid as error:
+            raise CommandRefused(f"the engine refused: {error}") from error
+        self.engine = replace(self.engine, batching=batching)
+
+    def snapshot(self) -> Engine:
+        """The engine now: ages and uptime are computed at the moment of asking."""
+        engine, now_s = self.engine, self._now_s()
+        if engine.state in (EngineState.STOPPED, EngineState.STARTING):
+            return engine
+        age_s = now_s - self._last_frame_s if self._last_frame_s is not None else 0.0
+        return replace(engine, uptime_s=now_s - self._uptime_zero_s, last_frame_age_s=age_s)
+
+    # ---- a switch, as the Switcher tells it
+
+    def switch_stands_at(self, phase: Phase) -> None:
+        self._switching = True
+        self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase, message="")
+
+    async def switch_ended(self, message: str = "") -> None:
+        """`message`: why it failed; kept until the next switch or start."""
+        self._switching = False
+        if self.engine.state is EngineState.SWITCHING:
+            self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None)
+        self.engine = replace(self.engine, message=message or self.engine.message)
+        await self._refresh()
+
+    # ---- what the process says
+
+    def _on_ready(self, event: dict[str, Any]) -> None:
+        address = str(event.get("address", ""))
+        self.engine = replace(self.engine, address=address, phase=Phase("connecting", f"to {address}"))
+        self._events.log("event", f"engine ready at {address}")
+        self._follow(address)
+
+    def _on_phase(self, phase: Phase) -> None:
+        if self.engine.state is EngineState.STARTING:
+            self.engine = replace(self.engine, phase=phase)
+        count = f" {phase.done}/{phase.total}" if phase.total else ""
+        self._events.log("event", f"{phase.name}{count} {phase.message}".rstrip())
+
+    def _on_exit(self, code: int, last_error: str) -> None:
+        self._process = None
+        self.exit_code = code
+        if self._follower is not None:
+            self._follower.cancel()
+        was = self.engine
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if self._stopping:
+            self.engine = Engine()
+            self._events.log("event", f"engine stopped ({how})")
+        elif was.state is EngineState.STARTING:
+            self._fail_start(last_error or f"the engine ended before it was ready ({how}): the log may say why")
+            return
+        else:
+            because = f"; last it said: {last_error}" if last_error and code > 0 else ""
+            message = f"the engine was lost ({how}){because}: restart it"
+            self.engine = Engine(
+                state=EngineState.LOST,
+                address=was.address,
+                message=message,
+                requested=was.requested,
+                effective=was.effective,
+                epoch=was.epoch,
+                model=was.model,
+            )
+            self._events.log("error", message)
+        self._events.lost()
+        self.ready.set()
+
+    def _fail_start(self, message: str) -> None:
+        self.engine = Engine(message=message)
+        self._events.log("error", f"engine did not start: {message}")
+        self.ready.set()
+
+    # ---- what the wire says
+
+    def _follow(self, address: str) -> None:
+        self.control = Control(address)
+        self._follower = asyncio.create_task(self._follow_forever(self.control))
+
+    async def _follow_forever(self, control: Control) -> None:
+        while True:
+            try:
+                await self._watch(control)
+                reason = "it ended its stream"
+            except EngineSaid as error:
+                reason = f"{error.code}: {error}"
+            except TimeoutError:
+                reason = f"it has said nothing for {self._options.silence_s:.0f} s"
+            self._unreachable(reason)
+            await asyncio.sleep(RETRY_S)
+
+    async def _watch(self, control: Control) -> None:
+        status = await control.status(self._options.silence_s)
+        self._uptime_zero_s = self._now_s() - status.uptime_s
+        self._last_frame_s = self._now_s()
+        self._last = None
+        if self.engine.state is EngineState.LOST:
+            self._events.log("event", "the engine answers again")
+        self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None, message="", pid=status.pid)
+        self._apply_status(status)
+        self.ready.set()
+        loading = asyncio.create_task(self._load_capabilities(control))
+        try:
+            async with aclosing(control.watch(WATCH_INTERVAL_MS)) as frames:
+                while True:
+                    async with asyncio.timeout(self._options.silence_s):
+                        frame = await anext(frames, None)
+                    if frame is None:
+                        return
+                    self._apply_frame(frame)
+                    if frame.epoch != self.engine.epoch and not self._switching:
+                        await self._refresh()
+        finally:
+            loading.cancel()
+
+    def _unreachable(self, reason: str) -> None:
+        if self.engine.state in (EngineState.DRAINING, EngineState.STOPPED) or self._stopping:
+            return
+        if self.engine.state is not EngineState.LOST:
+            self._events.log("error", f"no answer from the engine: {reason}")
+        next_step = "trying again" if self._options.connect else "trying again; restart it if it stays so"
+        message = f"no answer from {self.engine.address} ({reason}): {next_step}"
+        self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
+        self.ready.set()
+
+    async def _load_capabilities(self, control: Control) -> None:
+        try:
+            self.capabilities = await control.capabilities()
+        except EngineSaid as error:
+            self._events.log("warning", f"the capability matrix is not available: {error}")
+
+    async def _refresh(self) -> None:
+        if self.control is None or self._refreshing or self.engine.state not in _ALIVE:
+            return
+        self._refreshing = True
+        try:
+            self._apply_status(await self.control.status())
+        except EngineSaid as error:
+            self._events.log("warning", f"the engine's status is not available: {error}")
+        finally:
+            self._refreshing = False
+
+    def _apply_status(self, status: embed_pb2.Status) -> None:
+        before, warnings = self.engine.warnings, translate.notices(status)
+        self.max_text_bytes = status.limits.max_text_bytes
+        self.max_texts_per_request = status.limits.max_texts_per_request
+        self.engine = replace(
+            self.engine,
+            requested=translate.deployment(status.requested),
+            effective=translate.deployment(status.effective),
+            evidence=status.evidence,
+            warnings=warnings,
+            epoch=status.epoch,
+            model=translate.model_card(status.model),
+            batching=translate.batching(status.batching),
+            cores=status.cores,
+            cpu_model=status.cpu_model,
+        )
+        for notice in warnings:
+            if notice not in before:
+                self._events.log("warning", _sentence(notice))
+
+    def _apply_frame(self, frame: embed_pb2.Frame) -> None:
+        now_s, last = self._now_s(), self._last
+        if self._last_frame_s is not None and now_s - self._last_frame_s > 2 * WATCH_INTERVAL_MS / 1000:
+            self.late_frames += 1
+        self._last_frame_s, self._last = now_s, frame
+        cpu_cores = self.engine.cpu_cores
+        if last is not None and frame.monotonic_s > last.monotonic_s:
+            cpu_cores = (frame.cpu_s - last.cpu_s) / (frame.monotonic_s - last.monotonic_s)
+        self.engine = replace(
+            self.engine,
+            rss_bytes=frame.rss_bytes,
+            cpu_cores=cpu_cores,
+            queued_items=frame.queued_items,
+            queued_tokens=frame.queued_tokens,
+            in_flight_requests=frame.in_flight_requests,
+            oldest_in_flight_s=frame.oldest_in_flight_s,
+            idle_instances=frame.idle_instances,
+        )
+        if not self._switching and not self._stopping:
+            self._apply_serving_state(frame)
+        self._events.sample(engine_sample(frame, now_s))
+
+    def _apply_serving_state(self, frame: embed_pb2.Frame) -> None:
+        """A switch or a drain that another client asked for."""
+        if frame.state == embed_pb2.SWITCHING and frame.HasField("switch"):
+            phase = translate.switch_phase(frame.switch)
+            self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase)
+        elif frame.state == embed_pb2.DRAINING_TO_EXIT:
+            self.engine = replace(self.engine, state=EngineState.DRAINING, phase=None)
+        else:
+            self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None)
+
+    async def _disconnect(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+        if self.control is not None:
+            await self.control.close()
+            self.control = None
+
+    def _refuse_if_remote(self, verb: str) -> None:
+        if self._options.connect:
+            raise CommandRefused(
+                f"the engine at {self._options.connect} was not started here, so this console cannot {verb} it:"
+                " do that where it runs"
+            )
+
+
+def _sentence(notice: Notice) -> str:
+    return f"{notice.message}: {notice.fix}" if notice.fix else notice.message
+
+
+def live_label(before: Deployment, requested: Deployment, effective: Deployment) -> tuple[str, bool]:
+    """`torch·fp32 → onnx·int8 (eff fp32)`, and whether it fell back."""
+    asked, got = requested.cell, effective.cell
+    fell_back = (requested.backend, requested.precision) != (effective.backend, effective.precision)
+    if not fell_back:
+        return f"{before.cell} → {asked}", False
+    effective_name = effective.precision if requested.backend == effective.backend else got
+    return f"{before.cell} → {asked} (eff {effective_name})", True

@@ -1,0 +1,154 @@
+"""The engine as a child: how it is started, and what its two outputs say."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.frame import EngineSpec, Phase
+from console.ports import Detached
+from console.session.child import Child, ChildGone
+
+DETACH_PATIENCE_S = 10.0
+_LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error"}
+
+
+def serve_flags(spec: EngineSpec) -> list[str]:
+    """`engine serve`'s flags for this specification; what is empty or 0 is left to the engine."""
+    flags = ["--port", str(spec.port)]
+    named: dict[str, str | int | float] = {
+        "--model": spec.model,
+        "--backend": spec.backend,
+        "--precision": spec.precision,
+        "--recipe": spec.recipe,
+        "--device": spec.device,
+        "--instances": spec.instances,
+        "--threads": spec.threads,
+        "--max-batch-tokens": spec.max_batch_tokens,
+        "--max-batch-items": spec.max_batch_items,
+        "--max-wait-ms": spec.max_wait_ms,
+    }
+    for flag, value in named.items():
+        if value:
+            flags += [flag, str(value)]
+    if spec.strict:
+        flags.append("--strict")
+    if not spec.coalesce:
+        flags += ["--coalesce", "off"]
+    return flags
+
+
+@dataclass(frozen=True, slots=True)
+class EngineListener:
+    """Who is told of the engine's life. Every call is made in the event loop's thread."""
+
+    ready: Callable[[dict[str, Any]], None]
+    phase: Callable[[Phase], None]
+    log: Callable[[str, str], None]
+    """level, text"""
+    exited: Callable[[int, str], None]
+    """exit code (negative: a signal), its last error sentence"""
+
+
+class EngineProcess:
+    """One engine from start to exit (or to being detached)."""
+
+    def __init__(self, listener: EngineListener) -> None:
+        self._listener = listener
+        self._child: Child | None = None
+        self._last_error = ""
+        self._last_line = ""
+        self._address = ""
+        self._detached: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def start(self, spec: EngineSpec, command: Sequence[str]) -> None:
+        """Raises OSError when the program cannot be started."""
+        self._child = await Child.start(
+            [*command, *serve_flags(spec)], on_stdout=self._on_stdout, on_stderr=self._on_stderr, on_exit=self._on_exit
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid if self._child is not None else 0
+
+    async def stop(self, patience_s: float) -> None:
+        """Ends it: drained if it can, killed if it must."""
+        if self._child is not None:
+            await self._child.stop(patience_s)
+
+    async def detach(self) -> Detached:
+        """Tells it to live without us and lets go of it. Raises ChildGone, TimeoutError."""
+        if self._child is None:
+            raise ChildGone("it was never started")
+        self._child.send(b"detach\n")
+        async with asyncio.timeout(DETACH_PATIENCE_S):
+            answer = await asyncio.shield(self._detached)
+        self._child.release()
+        pid = self._child.pid
+        return Detached(self._address, pid, str(answer.get("log", "")), str(answer.get("stop", f"kill -TERM {pid}")))
+
+    def _on_stdout(self, line: bytes) -> None:
+        event = _json_object(line)
+        if event is not None and event.get("event") == "ready":
+            self._address = str(event.get("address", ""))
+            self._listener.ready(event)
+        elif event is not None and event.get("event") == "detached":
+            if not self._detached.done():
+                self._detached.set_result(event)
+        else:
+            self._log(line)
+
+    def _on_stderr(self, line: bytes) -> None:
+        event = _json_object(line)
+        kind = event.get("event") if event is not None else None
+        if event is not None and kind == "phase":
+            self._listener.phase(phase_of(event))
+        elif event is not None and kind == "error":
+            self._last_error = _sentence(str(event.get("message", "")), str(event.get("fix", "")))
+            self._listener.log("error", self._last_error)
+        elif event is not None and (text := event.get("message", event.get("text"))):
+            level = str(event.get("level", "info")).upper()
+            self._listener.log(_LEVELS.get(level, "info"), str(text))
+        else:
+            self._log(line)
+
+    def _log(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            level = next((level for word, level in _LEVELS.items() if word in text[:60]), "info")
+            self._last_line = text
+            self._listener.log(level, text)
+
+    def _on_exit(self, code: int) -> None:
+        self._listener.exited(code, self._last_error or self._last_line)
+
+
+def phase_of(event: dict[str, Any]) -> Phase:
+    """A start-up phase as the engine wrote it; a value of the wrong kind counts as unknown."""
+
+    def number(name: str) -> float:
+        value = event.get(name)
+        return value if isinstance(value, (int, float)) else 0
+
+    return Phase(
+        name=str(event.get("name", "")),
+        message=str(event.get("message", "")),
+        done=int(number("done")),
+        total=int(number("total")),
+        elapsed_s=float(number("elapsed_s")),
+    )
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(b"{"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:  # a log line that merely begins like JSON
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _sentence(message: str, fix: str) -> str:
+    return f"{message}: {fix}" if fix and fix not in message else message

@@ -1,0 +1,217 @@
+"""The moving figures: a sliding window and the chart's points, from the driver's intervals and the engine's counters.
+
+Throughput follows the ticks (ten a second) so that it moves; percentiles follow whole intervals, because they are
+merged histograms.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from console.experiments.statistics import percentiles
+from console.frame import Percentiles, Point, Stages, Window
+from console.load.protocol import Interval, Tick
+from engine.api import embed_pb2
+
+WINDOW_S = 5.0
+WARM_UP_S = 3.0
+RING_S = 600.0
+SATURATED_CORES = 0.9
+SATURATED_S = 10.0
+_SHORTEST_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSample:
+    """One Watch frame's counters, at the session's time."""
+
+    time_s: float
+    rss_bytes: int
+    queued_items: int
+    in_flight_requests: int
+    cpu_s: float
+    batches: int
+    batch_items: int
+    tokens: int
+    padded_tokens: int
+
+
+def engine_sample(frame: embed_pb2.Frame, time_s: float) -> EngineSample:
+    counters = frame.counters
+    return EngineSample(
+        time_s=time_s,
+        rss_bytes=frame.rss_bytes,
+        queued_items=frame.queued_items,
+        in_flight_requests=frame.in_flight_requests,
+        cpu_s=frame.cpu_s,
+        batches=counters.batches,
+        batch_items=counters.batch_items,
+        tokens=counters.tokens,
+        padded_tokens=counters.padded_tokens,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What the engine's forward passes ran between two samples."""
+
+    mean_items: float | None = None
+    mean_tokens: float | None = None
+    padding_ratio: float | None = None
+
+
+def batches_between(first: EngineSample, last: EngineSample) -> Batches:
+    batches = last.batches - first.batches
+    padded = last.padded_tokens - first.padded_tokens
+    if batches <= 0:  # nothing ran, or the engine was restarted in between
+        return Batches()
+    return Batches(
+        mean_items=(last.batch_items - first.batch_items) / batches,
+        mean_tokens=padded / batches,
+        padding_ratio=1 - (last.tokens - first.tokens) / padded if padded > 0 else None,
+    )
+
+
+def mean_stages(intervals: list[Interval]) -> Stages | None:
+    """Means over all the requests of the intervals."""
+    requests = sum(interval.answers.requests for interval in intervals)
+    if not requests:
+        return None
+
+    def mean(name: str) -> float:
+        return sum(i.stages_ms.get(name, 0.0) * i.answers.requests for i in intervals) / requests
+
+    return Stages(mean("queue"), mean("tokenize"), mean("infer"), mean("serialize"))
+
+
+class Figures:
+    """Owns the history of one session's measurements. Times are the session's."""
+
+    def __init__(self) -> None:
+        self.intervals: deque[Interval] = deque(maxlen=int(RING_S))
+        self.samples: deque[EngineSample] = deque(maxlen=int(RING_S))
+        self.points: tuple[Point, ...] = ()
+        self.points_version = 0
+        self._ticks: deque[Tick] = deque()
+        self._load_start_s = 0.0
+        self._best: float | None = None
+        self._latency = Percentiles()
+        self._stages: Stages | None = None
+
+    def load_started(self, time_s: float) -> None:
+        """A new load: what is shown from now on is its own."""
+        self._load_start_s = time_s
+        self._best = None
+        self.load_stopped()
+
+    def load_stopped(self) -> None:
+        self._ticks.clear()
+        self._latency = Percentiles()
+        self._stages = None
+
+    def tick(self, tick: Tick) -> None:
+        """`tick.time_s` in the session's time."""
+        self._ticks.append(tick)
+        while self._ticks and self._ticks[0].time_s < tick.time_s - 2 * WINDOW_S - 1:
+            self._ticks.popleft()
+
+    def sample(self, sample: EngineSample) -> None:
+        self.samples.append(sample)
+
+    def interval(self, interval: Interval) -> None:
+        """`interval.start_s` in the session's time."""
+        self.intervals.append(interval)
+        recent = self.recent(interval.end_s)
+        self._latency = percentiles([part.answers for part in recent], certified=False)
+        self._stages = mean_stages(recent)
+        if interval.duration_s >= _SHORTEST_INTERVAL_S:
+            self._add_point(self._point(interval))
+        rate = self._rate(WINDOW_S, 0.0)
+        if rate is not None and interval.start_s >= self._load_start_s + WARM_UP_S + WINDOW_S:
+            self._best = max(self._best or 0.0, rate.texts_per_s)
+
+    def gap(self, time_s: float) -> None:
+        """A second without load: drawn as a gap."""
+        if self.points and time_s > self.points[-1].time_s:
+            sample = self.samples[-1] if self.samples else None
+            self._add_point(Point(time_s, queued_items=sample.queued_items if sample else None))
+
+    def recent(self, end_s: float, length_s: float = WINDOW_S) -> list[Interval]:
+        """The current load's intervals that began in the last `length_s` before `end_s`."""
+        begin_s = max(end_s - length_s - 0.05, self._load_start_s - 0.05)  # an interval may be a few ms off its second
+        return [interval for interval in self.intervals if interval.start_s >= begin_s]
+
+    def saturated(self) -> bool:
+        """The driver used over 90 % of a core for 10 s."""
+        if not self.intervals:
+            return False
+        recent = self.recent(self.intervals[-1].end_s, SATURATED_S)
+        duration_s = sum(interval.duration_s for interval in recent)
+        busy_s = sum(interval.cpu_cores * interval.duration_s for interval in recent)
+        return duration_s >= SATURATED_S - 0.5 and busy_s / duration_s > SATURATED_CORES
+
+    def window(self) -> Window:
+        """The figures at this moment."""
+        rate = self._rate(WINDOW_S, 0.0)
+        before = self._rate(WINDOW_S, WINDOW_S)
+        recent = [sample for sample in self.samples if sample.time_s >= self.samples[-1].time_s - WINDOW_S - 0.5]
+        batches = batches_between(recent[0], recent[-1]) if rate is not None and recent else Batches()
+        latency, stages = self._latency, self._stages
+        gap_ms = None
+        if latency.mean_ms is not None and stages is not None:
+            server_ms = stages.queue_ms + stages.tokenize_ms + stages.infer_ms + stages.serialize_ms
+            gap_ms = max(latency.mean_ms - server_ms, 0.0)
+        recent_pairs = self.intervals[-1].pairs if self.intervals else 0
+        return Window(
+            window_s=WINDOW_S,
+            texts_per_s=rate.texts_per_s if rate else None,
+            pairs_per_s=rate.texts_per_s / 2 if rate and recent_pairs else None,
+            requests_per_s=rate.requests_per_s if rate else None,
+            trend=rate.texts_per_s / before.texts_per_s - 1 if rate and before and before.texts_per_s else None,
+            best_texts_per_s=self._best,
+            latency=latency,
+            stages=stages,
+            client_server_gap_ms=gap_ms,
+            mean_batch_items=batches.mean_items,
+            mean_batch_tokens=batches.mean_tokens,
+            padding_ratio=batches.padding_ratio,
+        )
+
+    @dataclass(frozen=True, slots=True)
+    class _Rate:
+        texts_per_s: float
+        requests_per_s: float
+
+    def _rate(self, length_s: float, ago_s: float) -> "Figures._Rate | None":
+        """Over the ticks from `ago_s + length_s` to `ago_s` before the newest; for a past window it must be whole."""
+        if len(self._ticks) < 2:
+            return None
+        end_s = self._ticks[-1].time_s - ago_s
+        inside = [tick for tick in self._ticks if end_s - length_s - 0.05 <= tick.time_s <= end_s + 0.05]
+        if len(inside) < 2 or (ago_s and inside[-1].time_s - inside[0].time_s < 0.8 * length_s):
+            return None
+        first, last = inside[0], inside[-1]
+        duration_s = last.time_s - first.time_s
+        return Figures._Rate((last.texts - first.texts) / duration_s, (last.requests - first.requests) / duration_s)
+
+    def _point(self, interval: Interval) -> Point:
+        answers = interval.answers
+        own = percentiles([answers], certified=False)
+        latest = [sample for sample in self.samples if sample.time_s >= interval.end_s - 2.5]
+        batches = batches_between(latest[0], latest[-1]) if latest else Batches()
+        return Point(
+            time_s=interval.end_s,
+            texts_per_s=answers.texts / interval.duration_s if answers.requests else None,
+            requests_per_s=answers.requests / interval.duration_s if answers.requests else None,
+            p50_ms=own.p50_ms,
+            p95_ms=own.p95_ms,
+            p99_ms=own.p99_ms,
+            n=answers.requests,
+            epoch=max(map(int, interval.epochs), default=0),
+            queued_items=latest[-1].queued_items if latest else None,
+            mean_batch_items=batches.mean_items,
+            in_flight_requests=interval.in_flight,
+        )
+
+    def _add_point(self, point: Point) -> None:
+        self.points = (*self.points[-int(RING_S) + 1 :], point)
+        self.points_version += 1

@@ -1,0 +1,234 @@
+"""The session's hold on the load driver: its process, and the `Load` it amounts to."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from console.frame import Load, LoadSpec
+from console.load.protocol import Change, Changed, Event, Interval, Refused, Start, Started, Stop, Stopped, Tick
+from console.ports import CommandRefused
+from console.session.child import ChildGone
+from console.session.driver_process import DriverProcess
+from console.session.figures import WARM_UP_S, Figures
+
+ANSWER_PATIENCE_S = 15.0
+STOP_PATIENCE_S = 8.0
+MAX_BATCH = 100_000
+MAX_CONCURRENCY = 4096
+_SAME_ERROR_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEvents:
+    """Whom the link tells. Times are the session's."""
+
+    log: Callable[[str, str, str], None]
+    """source, level, text"""
+    interval: Callable[[Interval], None]
+
+
+def check_load(spec: LoadSpec) -> None:
+    """Raises CommandRefused for a load that cannot be sent."""
+    if not 1 <= spec.batch <= MAX_BATCH:
+        raise CommandRefused(f"batch {spec.batch}: choose 1 to {MAX_BATCH:,} texts a request")
+    if not 1 <= spec.concurrency <= MAX_CONCURRENCY:
+        raise CommandRefused(f"concurrency {spec.concurrency}: choose 1 to {MAX_CONCURRENCY:,} requests in flight")
+    if spec.workload not in ("texts", "pairs"):
+        raise CommandRefused(f"workload {spec.workload!r}: choose texts or pairs")
+    if spec.stream and spec.workload == "pairs":
+        raise CommandRefused("pairs have no stream: choose texts, or no stream")
+
+
+class LoadLink:
+    """Owns the `Load` value. All methods belong to the event loop's thread. `origin_s`: the session's 0."""
+
+    def __init__(
+        self, spec: LoadSpec, figures: Figures, events: LoadEvents, now_s: Callable[[], float], origin_s: float
+    ) -> None:
+        self.load = Load(spec=spec)
+        self.steady_since_s = 0.0
+        self._figures = figures
+        self._events = events
+        self._now_s = now_s
+        self._origin_s = origin_s
+        self._driver = DriverProcess(
+            self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit
+        )
+        self._answer: asyncio.Future[None] | None = None
+        self._stopped = asyncio.Event()
+        self._stopped.set()
+        self._started_s = 0.0
+        self._errors: Counter[str] = Counter()
+        self._last_error = ("", 0.0)
+        self._pending = self.load.spec
+
+    async def start(self, spec: LoadSpec, address: str, max_text_bytes: int) -> None:
+        """Returns when the callers run. Raises CommandRefused."""
+        check_load(spec)
+        if self.load.running:
+            raise CommandRefused("a load is running: change it, or stop it first")
+        try:
+            if not self._driver.running:
+                await self._driver.start()
+        except OSError as error:
+            raise CommandRefused(f"the load driver cannot be started: {error.strerror}") from error
+        self._pending = spec
+        await self._ask(Start(address, spec, max_text_bytes))
+
+    async def change(self, spec: LoadSpec) -> None:
+        """Now if it runs, else for the next start. Raises CommandRefused."""
+        check_load(spec)
+        if not self.load.running:
+            self.load = replace(self.load, spec=spec)
+            return
+        self._pending = spec
+        await self._ask(Change(spec))
+
+    async def stop(self, message: str = "") -> None:
+        """Returns when nothing is in flight any more. `message`: why, when nobody asked for it."""
+        if not self.load.running:
+            raise CommandRefused("no load is running: start one first")
+        self.load = replace(self.load, message=message)
+        try:
+            self._driver.send(Stop())
+            async with asyncio.timeout(STOP_PATIENCE_S):
+                await self._stopped.wait()
+        except (ChildGone, TimeoutError):
+            await self._driver.stop()
+
+    async def close(self) -> None:
+        """Ends the driver."""
+        if self._driver.running:
+            await self._driver.stop()
+
+    @property
+    def driver_pid(self) -> int:
+        return self._driver.pid
+
+    def snapshot(self) -> Load:
+        if not self.load.running:
+            return self.load
+        now_s = self._now_s()
+        return replace(self.load, elapsed_s=now_s - self._started_s, warming_up=now_s < self.steady_since_s)
+
+    async def _ask(self, command: Start | Change) -> None:
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            self._driver.send(command)
+            async with asyncio.timeout(ANSWER_PATIENCE_S):
+                await self._answer
+        except ChildGone as error:
+            raise CommandRefused("the load driver has ended: try again") from error
+        except TimeoutError as error:
+            raise CommandRefused("the load driver does not answer: stop the load and start it again") from error
+        finally:
+            self._answer = None
+
+    def _answered(self, refusal: str = "") -> None:
+        if self._answer is not None and not self._answer.done():
+            if refusal:
+                self._answer.set_exception(CommandRefused(refusal))
+            else:
+                self._answer.set_result(None)
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Tick():
+                self._on_tick(event)
+            case Interval():
+                self._on_interval(event)
+            case Started():
+                self._on_started(event)
+            case Changed():
+                self.load = replace(self.load, spec=self._pending)
+                self.steady_since_s = event.time_s - self._origin_s + WARM_UP_S
+                self._log_load("changed to", event.texts)
+                self._answered()
+            case Refused():
+                self._events.log("driver", "warning", event.message)
+                self._answered(event.message)
+            case Stopped():
+                self._on_stopped(event)
+            case _:
+                return
+
+    def _on_started(self, event: Started) -> None:
+        self._started_s = event.time_s - self._origin_s
+        self.steady_since_s = self._started_s + WARM_UP_S
+        self._errors.clear()
+        self._stopped.clear()
+        self.load = Load(running=True, spec=self._pending)
+        self._figures.load_started(self._started_s)
+        self._log_load("started:", event.texts)
+        self._answered()
+
+    def _log_load(self, verb: str, texts: int) -> None:
+        spec = self.load.spec
+        how = " streamed" if spec.stream else ""
+        self._events.log(
+            "driver",
+            "event",
+            f"load {verb} closed loop{how}, batch {spec.batch}, concurrency {spec.concurrency}, {spec.workload},"
+            f" corpus {spec.corpus} of {texts:,} texts",
+        )
+
+    def _on_tick(self, tick: Tick) -> None:
+        self._figures.tick(replace(tick, time_s=tick.time_s - self._origin_s))
+        self.load = replace(
+            self.load, requests=tick.requests, texts=tick.texts, retries=tick.retries, in_flight=tick.in_flight
+        )
+
+    def _on_interval(self, interval: Interval) -> None:
+        def shifted(time_s: float | None) -> float | None:
+            return None if time_s is None else time_s - self._origin_s
+
+        interval = replace(
+            interval,
+            start_s=interval.start_s - self._origin_s,
+            first_completion_s=shifted(interval.first_completion_s),
+            last_completion_s=shifted(interval.last_completion_s),
+        )
+        self._errors.update(interval.errors)
+        self._figures.interval(interval)
+        self.load = replace(
+            self.load,
+            errors=dict(self._errors),
+            truncated_texts=self.load.truncated_texts + interval.truncated,
+            cpu_cores=interval.cpu_cores,
+            saturated=self._figures.saturated(),
+        )
+        if interval.last_error:
+            self._log_error(interval.last_error)
+        self._events.interval(interval)
+
+    def _log_error(self, text: str) -> None:
+        """The same sentence every second says nothing new."""
+        last_text, last_s = self._last_error
+        if text != last_text or self._now_s() - last_s > _SAME_ERROR_S:
+            self._last_error = (text, self._now_s())
+            self._events.log("driver", "warning", f"requests fail: {text}")
+
+    def _on_stopped(self, event: Stopped) -> None:
+        self.load = replace(
+            self.load,
+            running=False,
+            warming_up=False,
+            in_flight=0,
+            requests=event.requests,
+            texts=event.texts,
+            elapsed_s=event.time_s - self._origin_s - self._started_s,
+        )
+        self._figures.load_stopped()
+        abandoned = f", {event.abandoned} abandoned in flight" if event.abandoned else ""
+        self._events.log("driver", "event", f"load stopped after {event.requests:,} requests{abandoned}")
+        self._stopped.set()
+
+    def _on_exit(self, code: int) -> None:
+        if self.load.running:
+            message = f"the load driver ended by itself (code {code}): start the load again"
+            self.load = replace(self.load, running=False, in_flight=0, message=message)
+            self._figures.load_stopped()
+            self._events.log("driver", "error", message)
+        self._stopped.set()
+        self._answered("the load driver has ended: try again")

@@ -1,0 +1,73 @@
+"""From the wire's messages to the frame's values."""
+
+from console.frame import Batching, CapabilityCell, CellState, Deployment, ModelCard, Notice, Phase
+from engine.api import embed_pb2
+
+SWITCH_STEPS = ("requested", "preparing", "loading", "verifying", "cut_over", "draining", "released")
+_CELL_STATES = {
+    embed_pb2.NATIVE: CellState.NATIVE,
+    embed_pb2.SLOW: CellState.SLOW,
+    embed_pb2.FALLS_BACK: CellState.FALLS_BACK,
+    embed_pb2.UNAVAILABLE: CellState.UNAVAILABLE,
+}
+
+
+def deployment(message: embed_pb2.Deployment) -> Deployment:
+    return Deployment(
+        backend=message.backend,
+        precision=message.precision,
+        recipe=message.recipe,
+        device=message.device,
+        model=message.model,
+        instances=message.instances,
+        threads=message.threads,
+    )
+
+
+def wire_deployment(value: Deployment) -> embed_pb2.Deployment:
+    return embed_pb2.Deployment(
+        backend=value.backend,
+        precision=value.precision,
+        recipe=value.recipe,
+        device=value.device,
+        model=value.model,
+        instances=value.instances,
+        threads=value.threads,
+    )
+
+
+def notices(messages: "embed_pb2.Status | embed_pb2.SwitchEvent") -> tuple[Notice, ...]:
+    return tuple(Notice(warning.code, warning.message, warning.fix) for warning in messages.warnings)
+
+
+def batching(message: embed_pb2.BatchingConfig) -> Batching:
+    return Batching(message.max_batch_tokens, message.max_batch_items, message.max_wait_ms, message.coalesce)
+
+
+def model_card(message: embed_pb2.ModelCard) -> ModelCard:
+    return ModelCard(message.id, message.dim, message.max_tokens, message.pooling, message.normalize)
+
+
+def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
+    return CapabilityCell(
+        backend=message.backend,
+        precision=message.precision,
+        device=message.device,
+        state=_CELL_STATES.get(message.state, CellState.UNAVAILABLE),
+        recipe=message.recipe,
+        effective=deployment(message.effective),
+        reason=message.reason,
+        fix=message.fix,
+        texts_per_s=message.texts_per_s if message.HasField("texts_per_s") else None,
+        fidelity=message.fidelity if message.HasField("fidelity") else None,
+    )
+
+
+def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
+    """Where a switch stands: `done` of `total` states, and the engine's own words."""
+    name = embed_pb2.SwitchState.Name(event.state).lower()
+    done = SWITCH_STEPS.index(name) if name in SWITCH_STEPS else 0
+    message = event.message
+    if 0 < event.progress < 1:
+        message = f"{message} {event.progress:.0%}".strip()
+    return Phase(name, message, done, len(SWITCH_STEPS) - 1, event.elapsed_s)
