@@ -1,0 +1,25 @@
+"""The runtimes, by name. Nothing heavy is imported until a backend is asked for."""
+
+import importlib
+from typing import cast
+
+from engine.backends.base import Backend, Cell, LoadedModel
+from engine.errors import ModelError
+
+__all__ = ["Backend", "Cell", "LoadedModel", "backend"]
+
+_NEEDS = {"onnx": ("onnxruntime", "embedconsole"), "torch": ("torch", "embedconsole[torch]")}
+"""Each backend's runtime, and what to pip install when it is missing."""
+
+
+def backend(name: str) -> Backend:
+    """Imports a runtime, which may take seconds. Raises ModelError when it is unknown or not installed."""
+    if name not in _NEEDS:
+        raise ModelError(f"there is no backend {name!r}: choose one of {', '.join(sorted(_NEEDS))}")
+    package, requirement = _NEEDS[name]
+    try:
+        module = importlib.import_module(f"engine.backends.{name}")
+    except ImportError as error:
+        missing = error.name or package
+        raise ModelError(f"backend {name} needs {missing}: pip install '{requirement}'") from error
+    return cast("Backend", module.BACKEND)

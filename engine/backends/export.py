@@ -1,0 +1,87 @@
+"""The torch module as an ONNX graph with free batch and length axes, and the proof that it says the same."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.backends.module import SentenceModule
+from engine.card import ModelCard
+from engine.errors import ModelError
+from engine.scheduling.work import Executor
+
+VERIFIED_BATCHES = (1, 2, 7, 32)
+VERIFIED_LENGTHS = (2, 9, 128)
+"""The model's maximum is verified too."""
+MIN_COSINE = 0.99999
+_LARGEST_SINGLE_FILE_BYTES = 1_500_000_000
+"""Protobuf ends at 2 GiB; above this the weights go to a file beside the graph."""
+
+
+def export(module: SentenceModule, card: ModelCard, path: Path) -> None:
+    """Writes `module` as an ONNX graph to `path`. Raises ModelError when the exporter cannot express it."""
+    # Three rows of unequal length: sizes of 0 and 1, or a mask without zeros, would be baked into the graph.
+    longest = min(11, card.max_tokens)
+    ids, mask = ragged_batch(3, longest, card.pad_token_id, vocabulary=_vocabulary(module))
+    axes = {0: torch.export.Dim("batch", min=1, max=1 << 20), 1: torch.export.Dim("length", min=1, max=card.max_tokens)}
+    # Plain attention gives a third fewer nodes than the fused kind, which spells out its NaN guards, at the same speed.
+    module.transformer.set_attn_implementation("eager")
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (torch.from_numpy(ids), torch.from_numpy(mask)),
+                dynamo=True,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["unit", "norms"],
+                dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+                verbose=False,
+            )
+            size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
+            if program is None:
+                raise RuntimeError("the exporter returned nothing")
+            program.save(path, external_data=size_bytes > _LARGEST_SINGLE_FILE_BYTES)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{card.id} cannot be exported to ONNX ({reason}): serve it with --backend torch") from error
+
+
+def verify_batch(module: SentenceModule, executor: Executor, card: ModelCard, batch: int) -> float:
+    """The lowest cosine between the graph's vectors and torch's, for ragged batches of `batch` texts of every length.
+
+    Raises ModelError below MIN_COSINE, or when the norms differ.
+    """
+    lowest = 1.0
+    for length in sorted({min(length, card.max_tokens) for length in (*VERIFIED_LENGTHS, card.max_tokens)}):
+        ids, mask = ragged_batch(batch, length, card.pad_token_id, vocabulary=_vocabulary(module))
+        with torch.inference_mode():
+            unit, norms = module(torch.from_numpy(ids), torch.from_numpy(mask))
+        vectors = executor([row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)])
+        cosine = float(np.einsum("nd,nd->n", vectors.unit, unit.numpy()).min())
+        if not (cosine >= MIN_COSINE and np.allclose(vectors.norms, norms.numpy(), rtol=1e-3)):
+            raise ModelError(
+                f"the ONNX export of {card.id} differs from torch at batch {batch}, length {length} "
+                f"(cosine {cosine:.6f}): serve it with --backend torch"
+            )
+        lowest = min(lowest, cosine)
+    return lowest
+
+
+def ragged_batch(
+    rows: int, longest: int, pad_token_id: int, vocabulary: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Random ids and mask, (rows, longest) int64, the first row full and the others shorter and padded on the right."""
+    random = np.random.default_rng(rows * 100_003 + longest)
+    lengths = random.integers(min(2, longest), longest + 1, rows)
+    lengths[0] = longest
+    mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
+    ids = random.integers(0, vocabulary - 1, (rows, longest))
+    ids += ids >= pad_token_id  # every id but padding's, which may mean something only at the end
+    return np.where(mask == 1, ids, pad_token_id), mask
+
+
+def _vocabulary(module: SentenceModule) -> int:
+    return int(module.transformer.config.vocab_size)

@@ -1,0 +1,71 @@
+"""Texts to token ids, with the `tokenizers` library alone and the model's own settings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenizers
+from tokenizers import normalizers
+
+from engine.errors import ModelError
+from engine.model import ModelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """One text's ids, special tokens included and never padded, and whether its end was cut off."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class Tokenizer:
+    """A tokenizer whose settings never change after loading, so that any thread may use it at any time."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+
+    @classmethod
+    def load(cls, files: ModelFiles, artifact: Path | None = None) -> "Tokenizer":
+        """Loads the model's tokenizer.json, or the one the preparer converted into `artifact`. Raises ModelError."""
+        path = tokenizer_path(files, artifact)
+        if path is None:
+            raise ModelError(f"{files.path} has no tokenizer.json: `engine export` converts an older tokenizer")
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ModelError(f"{path} cannot be read: download the model again ({error})") from error
+        if files.card.lowercase and not _lowercases(tokenizer):
+            own = tokenizer.normalizer
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(files.card.max_tokens)
+        return cls(tokenizer, files.card.max_tokens)
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> list[TokenizedText]:
+        """Token ids of each text, in order, `prompt` put before it. Thread-safe; one text stays in this thread."""
+        if len(texts) == 1:
+            encodings = [self._tokenizer.encode(prompt + texts[0])]
+        else:
+            encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts] if prompt else list(texts))
+        limit = self._max_tokens
+        tokenized = []
+        for encoding in encodings:
+            ids = encoding.ids
+            tokenized.append(TokenizedText(ids, len(ids) >= limit and bool(encoding.overflowing)))
+        return tokenized
+
+
+def tokenizer_path(files: ModelFiles, artifact: Path | None = None) -> Path | None:
+    """The tokenizer.json to use; None when the model has an older tokenizer that nobody has converted yet."""
+    folders = [files.path / files.card.transformer_path, files.path, *([artifact] if artifact else [])]
+    return next((folder / "tokenizer.json" for folder in folders if (folder / "tokenizer.json").exists()), None)
+
+
+def _lowercases(tokenizer: tokenizers.Tokenizer) -> bool:
+    """Whether its normaliser lower-cases already: doing it twice could change what the second one sees."""
+    state = json.loads(tokenizer.to_str())["normalizer"] or {}
+    parts = state.get("normalizers", [state])
+    return any(part.get("type") == "Lowercase" or part.get("lowercase") for part in parts)
