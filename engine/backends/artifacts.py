@@ -67,8 +67,13 @@ def about(files: ModelFiles, cell: Cell) -> dict[str, Any]:
 class ArtifactStore:
     """The artifacts of this machine's user. Any number of processes may use one store at once."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or cache_root() / "artifacts").absolute()
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @classmethod
+    def default(cls) -> "ArtifactStore":
+        """The store in this user's cache folder."""
+        return cls(cache_root() / "artifacts")
 
     def path(self, key: str) -> Path:
         """Where the artifact lies once it is published."""
@@ -83,14 +88,10 @@ class ArtifactStore:
         if not folder.exists():
             return None
         try:
-            self._verify(folder)
-            return Artifact(folder, ReferenceVectors.load(folder))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        with self._lock(key):
-            self._remove(folder)
-        warn(f"the prepared artifact {key[:12]} was corrupt and is made again ({reason})")
-        return None
+            return self._open(folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            with self._lock(key):
+                return self._open_or_remove(folder, warn)  # again: another process may have mended it meanwhile
 
     def publish(
         self, key: str, build: Callable[[Path], None], details: dict[str, Any], warn: Callable[[str], None]
@@ -101,7 +102,7 @@ class ArtifactStore:
         """
         with self._lock(key):
             self._clear_leftovers(key)  # nobody else can be building this key: we hold its lock
-            found = self._found_while_waiting(key)
+            found = self._open_or_remove(self.path(key), warn)
             if found is not None:
                 return found
             building = self.root / f"{_BUILDING}{key}"
@@ -154,18 +155,19 @@ class ArtifactStore:
             except Timeout:  # its builder is alive
                 continue
 
-    def _found_while_waiting(self, key: str) -> Artifact | None:
-        folder = self.path(key)
+    def _open_or_remove(self, folder: Path, warn: Callable[[str], None]) -> Artifact | None:
+        """To be called with the key's lock held."""
         if not folder.exists():
             return None
         try:
-            self._verify(folder)
-            return Artifact(folder, ReferenceVectors.load(folder))
-        except (OSError, ValueError, KeyError, TypeError):
+            return self._open(folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             self._remove(folder)
+            warn(f"the prepared artifact {folder.name[:12]} was corrupt and is made again ({error})")
             return None
 
-    def _verify(self, folder: Path) -> None:
+    def _open(self, folder: Path) -> Artifact:
+        """Raises OSError, ValueError, KeyError or TypeError when a byte differs from what was written."""
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         hashes = FileHashes(self.root)
         for name, expected in manifest["files"].items():
@@ -174,6 +176,7 @@ class ArtifactStore:
                 raise ValueError(f"{name} has {path.stat().st_size} bytes instead of {expected['size_bytes']}")
             if hashes.sha256(path) != expected["sha256"]:
                 raise ValueError(f"{name} has another content than was written")
+        return Artifact(folder, ReferenceVectors.load(folder))
 
     def _lock(self, key: str, timeout_s: float = -1) -> AbstractContextManager[object]:
         locks = self.root / "locks"

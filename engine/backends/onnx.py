@@ -3,8 +3,11 @@
 import json
 import tempfile
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider"}
 _MATRIX_OPS = frozenset(("MatMul", "FusedMatMul", "Gemm", "FusedGemm"))
 _NAMES = {"float": ("fp32", "float32"), "float16": ("fp16", "float16"), "bfloat16": ("bf16", "bfloat16")}
+_CLOSED = "this deployment was released: nothing may run on it any more"
 
 
 class OnnxBackend:
@@ -42,32 +46,46 @@ class OnnxBackend:
         except Exception as error:  # its exception types share no base of their own
             reason = (str(error).splitlines() or [""])[0]
             raise ModelError(f"ONNX Runtime cannot load {graph}: {reason}") from error
-        return OnnxModel(session, graph, provider, threads, dim=card.dim, pad_token_id=card.pad_token_id, dtypes=dtypes)
+        return OnnxModel(
+            _Seat(session, threads),
+            partial(open_session, graph, provider),
+            dim=card.dim,
+            pad_token_id=card.pad_token_id,
+            dtypes=dtypes,
+        )
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A session and, where only one executor may use it, who does. Closing takes the session out from under them."""
+
+    session: onnxruntime.InferenceSession | None
+    threads: int
+    taken_by: "weakref.ref[OnnxExecutor] | None" = None
+
+    def serves(self, threads: int) -> bool:
+        """One-thread sessions have no pool and are shared; a wider one's pool is for one executor at a time."""
+        free = self.taken_by is None or self.taken_by() is None
+        return threads == self.threads and (threads == 1 or free)
 
 
 class OnnxModel:
-    """A loaded graph. One-thread instances share a session; wider ones get their own, since a session has one pool."""
+    """A loaded graph, and the sessions on it."""
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
-        graph: Path,
-        provider: str,
-        threads: int,
+        seat: _Seat,
+        open_another: Callable[[int], onnxruntime.InferenceSession],
         *,
         dim: int,
         pad_token_id: int,
         dtypes: Counter[str],
     ) -> None:
-        self._session: onnxruntime.InferenceSession | None = session
-        self._unclaimed = threads > 1
-        self._graph = graph
-        self._provider = provider
-        self._threads = threads
+        self._seats = [seat]
+        self._open_another = open_another
         self._dim = dim
         self._pad_token_id = pad_token_id
         self._dtypes = dtypes
-        self._executors: list[OnnxExecutor] = []
         self._lock = threading.Lock()
 
     @property
@@ -90,46 +108,40 @@ class OnnxModel:
     def executor(self, threads: int) -> "OnnxExecutor":
         """One instance's forward pass. Raises ModelError after close()."""
         with self._lock:
-            if self._session is None:
-                raise ModelError("the model was closed")
-            session = self._session
-            if threads != self._threads or (threads > 1 and not self._unclaimed):
-                session = open_session(self._graph, self._provider, threads)
-            elif threads > 1:
-                self._unclaimed = False
-            executor = OnnxExecutor(session, Padding(self._pad_token_id))
-            self._executors.append(executor)
+            if not self._seats:
+                raise ModelError(_CLOSED)
+            seat = next((seat for seat in self._seats if seat.serves(threads)), None)
+            if seat is None:
+                seat = _Seat(self._open_another(threads), threads)
+                self._seats.append(seat)
+            executor = OnnxExecutor(seat, Padding(self._pad_token_id))
+            seat.taken_by = weakref.ref(executor)
             return executor
 
     def close(self) -> None:
         """Drops the sessions, those of its executors too, and gives the memory back to the system."""
         with self._lock:
-            self._session = None
-            for executor in self._executors:
-                executor.close()
-            self._executors.clear()
+            for seat in self._seats:
+                seat.session = None
+            self._seats.clear()
         release_memory()
 
 
 class OnnxExecutor:
     """One instance: its own input buffers on a session whose run() any thread may call."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, padding: Padding) -> None:
-        self._session: onnxruntime.InferenceSession | None = session
+    def __init__(self, seat: _Seat, padding: Padding) -> None:
+        self._seat = seat
         self._padding = padding
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
-        session = self._session
+        session = self._seat.session
         if session is None:
-            raise ModelError("the model was closed")
+            raise ModelError(_CLOSED)
         ids, mask = self._padding(texts)
         unit, norms = session.run(("unit", "norms"), {"input_ids": ids, "attention_mask": mask})
         return Vectors(unit, norms)
-
-    def close(self) -> None:
-        """Lets go of the session."""
-        self._session = None
 
 
 def open_session(

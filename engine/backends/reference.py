@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.base import LoadedModel
 from engine.errors import ModelError
+from engine.scheduling.work import Executor
 
 _TOKENS_FILE = "reference.json"
 _VECTORS_FILE = "reference.npy"
@@ -94,14 +94,18 @@ class ReferenceVectors:
         return cls(token_ids, np.load(folder / _VECTORS_FILE, allow_pickle=False))
 
 
-def verify(loaded: LoadedModel, reference: ReferenceVectors, threads: int) -> float:
-    """Mean cosine of a loaded model's vectors with the reference. Blocks for some forward passes.
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Row by row, for two (n, dim) arrays of unit rows: (n,) float32."""
+    return np.einsum("nd,nd->n", left, right)
 
-    Raises ModelError when a vector is not finite: a mean would hide it.
+
+def mean_cosine(executor: Executor, reference: ReferenceVectors) -> float:
+    """How like the reference a deployment's vectors are. Blocks for a few forward passes.
+
+    Raises ModelError when a vector is not finite.
     """
-    executor = loaded.executor(threads)
     batches = range(0, len(reference.token_ids), _BATCH)
     unit = np.concatenate([executor(reference.token_ids[start : start + _BATCH]).unit for start in batches])
     if not np.isfinite(unit).all():
         raise ModelError("the loaded model gives vectors that are not finite: choose a higher precision")
-    return float(np.einsum("nd,nd->n", unit, reference.vectors).mean())
+    return float(cosines(unit, reference.vectors).mean())

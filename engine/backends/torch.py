@@ -71,9 +71,14 @@ class TorchModel:
 
     def executor(self, threads: int) -> "TorchExecutor":
         """One instance's forward pass."""
+        return TorchExecutor(self, Padding(self._pad_token_id), self._device, threads)
+
+    @property
+    def module(self) -> SentenceModule:
+        """The weights. Raises ModelError after close()."""
         if self._module is None:
-            raise ModelError("the model was closed")
-        return TorchExecutor(self._module, Padding(self._pad_token_id), self._device, threads)
+            raise ModelError("this deployment was released: nothing may run on it any more")
+        return self._module
 
     def close(self) -> None:
         """Frees the weights, and gives the memory back to the system."""
@@ -86,8 +91,8 @@ class TorchModel:
 class TorchExecutor:
     """One instance: its own buffers and its own number of intra-op threads, the shared weights."""
 
-    def __init__(self, module: SentenceModule, padding: Padding, device: torch.device, threads: int) -> None:
-        self._module = module
+    def __init__(self, model: TorchModel, padding: Padding, device: torch.device, threads: int) -> None:
+        self._model = model
         self._padding = padding
         self._device = device
         self._threads = threads
@@ -96,13 +101,13 @@ class TorchExecutor:
         self._turn = _METAL if device.type == "mps" else nullcontext()
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        """Runs one batch in the calling thread."""
+        """Runs one batch in the calling thread. Raises ModelError after close()."""
         if not self._ready:
             torch.set_num_threads(self._threads)  # OpenMP and MKL keep this number per calling thread
             self._ready = True
         ids, mask = self._padding(texts)
         with self._turn, torch.inference_mode():
-            unit, norms = self._module(self._on_device(ids), self._on_device(mask))
+            unit, norms = self._model.module(self._on_device(ids), self._on_device(mask))
             return Vectors(unit.cpu().numpy(), norms.cpu().numpy())
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:

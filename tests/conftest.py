@@ -1,0 +1,15 @@
+"""One artifact cache for the whole suite, kept between runs: exporting the bundled model costs many seconds."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def artifact_cache(pytestconfig: pytest.Config) -> Path:
+    """The cache folder; engines that tests start as processes inherit it. Artifacts in it are found by content."""
+    assert pytestconfig.cache is not None
+    folder = Path(pytestconfig.cache.mkdir("embedconsole"))
+    os.environ["EMBEDCONSOLE_CACHE"] = str(folder)
+    return folder
