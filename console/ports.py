@@ -35,7 +35,7 @@ class SessionOptions:
     engine_command: tuple[str, ...] = (sys.executable, "-m", "engine.cli", "serve")
     silence_s: float = 10.0
     """An engine that has said nothing for so long counts as lost."""
-    stop_patience_s: float = 15.0
+    stop_patience_s: float = 8.0
     """How long an engine may drain before it is ended by force."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # no stubs are published
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from hdrh.histogram import HdrHistogram
 
 from engine.api import embed_pb2, embed_pb2_grpc

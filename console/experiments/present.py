@@ -44,11 +44,11 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         "duration_s": round(measurement.duration_s, 3),
         "warm_up_s": measurement.spec.warm_up_s,
         "throughput": {
-            "texts_per_s": _rounded(found and found.texts_per_s),
+            "texts_per_s": _rounded(found.texts_per_s if found else None),
             "pairs_per_s": _rounded(found.pairs_per_s) if found and load.workload == "pairs" else None,
-            "requests_per_s": _rounded(found and found.requests_per_s),
-            "ci_low": _rounded(found and found.low),
-            "ci_high": _rounded(found and found.high),
+            "requests_per_s": _rounded(found.requests_per_s if found else None),
+            "ci_low": _rounded(found.low if found else None),
+            "ci_high": _rounded(found.high if found else None),
         },
         "latency_ms": _latency(measurement.latency),
         "server": {
@@ -129,8 +129,8 @@ def _load(measurement: Measurement) -> str:
     load, spec = measurement.spec.load, measurement.spec
     stream = ", streamed" if load.stream else ""
     return (
-        f"closed loop, batch {load.batch}, concurrency {load.concurrency}, {load.workload}, corpus {load.corpus}{stream};"
-        f" {measurement.duration_s:.1f} s after {spec.warm_up_s:g} s of warm-up"
+        f"closed loop, batch {load.batch}, concurrency {load.concurrency}, {load.workload}, corpus {load.corpus}"
+        f"{stream}; {measurement.duration_s:.1f} s after {spec.warm_up_s:g} s of warm-up"
     )
 
 
@@ -176,8 +176,8 @@ def verdict_in_words(measurement: Measurement) -> str:
             return f"{early}failed: {measurement.failure}"
         case Verdict.CLIENT_BOUND:
             return (
-                f"{early}client bound: the load driver used {measurement.client_cpu_cores:.0%} of a core, so the engine may"
-                " be faster than this; use a larger batch or --stream"
+                f"{early}client bound: the load driver used {measurement.client_cpu_cores:.0%} of a core, so the engine"
+                " may be faster than this; use a larger batch or --stream"
             )
         case Verdict.UNSTABLE:
             steady = measurement.throughput_judgement.stable

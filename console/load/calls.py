@@ -11,11 +11,7 @@ from itertools import pairwise
 from typing import Any, Protocol, cast
 
 import grpc
-from google.rpc import (  # type: ignore[import-untyped]  # no stubs are published
-    code_pb2,
-    error_details_pb2,
-    status_pb2,
-)
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from engine.api import embed_pb2
 

@@ -22,7 +22,7 @@ BEAT_S = 1.0
 
 
 class Session:
-    """Implements SessionPort. `async with Session(options)` opens and closes it; it belongs to one event loop."""
+    """Implements SessionPort. `async with Session(options)` opens and closes it; it belongs to the running loop."""
 
     def __init__(self, options: SessionOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._options = options
@@ -52,8 +52,15 @@ class Session:
         self._beating: asyncio.Task[None] | None = None
         self._console_cpu = 0.0
 
+    @classmethod
+    def opened(cls, options: SessionOptions) -> "Session":
+        """A session that is open already, for front ends that close it themselves."""
+        session = cls(options)
+        session.open()
+        return session
+
     async def __aenter__(self) -> "Session":
-        await self.open()
+        self.open()
         return self
 
     async def __aexit__(
@@ -61,13 +68,13 @@ class Session:
     ) -> None:
         await self.close()
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Connects or starts the engine, as the options say; returns at once, the frames tell what comes of it."""
         self._beating = asyncio.create_task(self._beat())
         if self._options.connect:
-            await self._link.connect(self._options.connect)
+            self._link.connect(self._options.connect)
         elif self._options.start:
-            await self._link.start(self._spec)
+            self._in_background(self._link.start(self._spec))
 
     # ---- SessionPort
 

@@ -104,7 +104,7 @@ class EngineLink:
         self.engine = Engine(message=f"left running at {left.address}; {left.stop_command} stops it")
         return left
 
-    async def connect(self, address: str) -> None:
+    def connect(self, address: str) -> None:
         """Follows an engine that runs already, for as long as the session is open."""
         self.engine = replace(
             self.engine, state=EngineState.STARTING, address=address, phase=Phase("connecting", f"to {address}")

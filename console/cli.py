@@ -1,0 +1,317 @@
+"""`embedconsole`: the console, and its headless twin `run`. Nothing heavy is imported before a command needs it.
+
+Data goes to stdout, everything else to stderr. Exit codes, the first that applies: 3 usage, 5 the engine failed, 4 the
+load driver was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+from cloup import HelpFormatter, option, option_group
+
+if TYPE_CHECKING:
+    from console.frame import EngineSpec
+
+EXIT_NO_TERMINAL = 2
+EXIT_USAGE = 3
+EXIT_ENGINE_FAILED = 5
+EXIT_INTERRUPTED = 130
+
+INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
+_LONGEST_S = 24 * 3600.0
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
+
+
+class Duration(click.ParamType[float]):
+    """`10s`, `1.5m`, `500ms` or plain seconds, as seconds."""
+
+    name = "duration"
+
+    def __init__(self, least_s: float) -> None:
+        self._least_s = least_s
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; fails with a sentence that shows how to write one."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        unit = next((unit for unit in _UNITS_S if text.endswith(unit)), "")
+        try:
+            seconds = float(text.removesuffix(unit)) * _UNITS_S.get(unit, 1.0)
+        except ValueError:
+            self.fail(f"{value!r} is not a duration: write for example 10s, 500ms or 2m", param, ctx)
+        if not self._least_s <= seconds <= _LONGEST_S:
+            self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 24h", param, ctx)
+        return seconds
+
+
+class Address(click.ParamType[str]):
+    """`host:port`."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it was written, checked."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
+        return str(value)
+
+
+class AutoOrCount(click.ParamType[int]):
+    """`auto` (0) or a whole number from 1."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """0 for auto."""
+        if str(value) in ("auto", "0"):
+            return 0
+        if not str(value).isdigit():
+            self.fail(f"{value!r} is neither `auto` nor a whole number from 1", param, ctx)
+        return int(value)
+
+
+ENGINE_OPTIONS = option_group(
+    "Which engine",
+    option("--connect", type=Address(), default=None, metavar="ADDR", help="One that runs already, at host:port."),
+    option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
+    option("--backend", type=click.Choice(["auto", "torch", "onnx", "openvino"]), default="auto", show_default=True),
+    option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
+        default="auto",
+        show_default=True,
+        help="auto never goes below fp32.",
+    ),
+    option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
+    option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
+    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps"),
+    option(
+        "--instances",
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        help="Forward passes at a time.",
+    ),
+    option(
+        "--threads",
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        help="Threads of one forward pass.",
+    ),
+    option(
+        "--coalesce",
+        type=click.Choice(["on", "off"]),
+        default=None,
+        help="Several requests in one batch, or one request, one batch.  [default: on]",
+    ),
+    option("--max-batch-tokens", type=click.IntRange(1), metavar="N", help="Padded tokens in a forward pass."),
+    option("--max-batch-items", type=click.IntRange(1), metavar="N", help="Texts in a forward pass."),
+    option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        metavar="N",
+        help="Where it listens.  [default: 0, any free]",
+    ),
+)
+
+
+def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
+    """The engine to start, from the flags of `ENGINE_OPTIONS`. Raises UsageError with --connect."""
+    from console.frame import EngineSpec
+
+    if flags["connect"]:
+        context = click.get_current_context()
+        names = ("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port")
+        for name in (*names, "max_batch_tokens", "max_batch_items"):
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                flag = "--" + name.replace("_", "-")
+                raise click.UsageError(f"{flag} starts an engine, --connect uses one that runs: give one of them")
+
+    def named(name: str) -> str:
+        return "" if flags[name] == "auto" else str(flags[name])
+
+    return EngineSpec(
+        model=flags["model"],
+        backend=named("backend"),
+        precision=named("precision"),
+        recipe=flags["recipe"],
+        device=named("device"),
+        instances=flags["instances"],
+        threads=flags["threads"],
+        strict=flags["strict"],
+        coalesce=flags["coalesce"] != "off",
+        port=flags["port"],
+        max_batch_tokens=flags["max_batch_tokens"] or 0,
+        max_batch_items=flags["max_batch_items"] or 0,
+    )
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _open_console(flags: dict[str, Any], start: bool) -> int:
+    from console.ports import SessionOptions
+    from console.tui.app import run_console
+
+    options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "")
+
+    def make_session() -> Any:
+        from console.session import Session
+
+        return Session.opened(options)
+
+    return run_console(make_session, start=start and not options.connect)
+
+
+@cloup.group(
+    formatter_settings=FORMATTER,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    epilog=f"""\b
+Start here:
+  embedconsole --start                        an engine of its own, with the bundled model
+  embedconsole --connect 127.0.0.1:50051      an engine that runs already
+  {INSTEAD}   without a terminal""",
+)
+@option("--start", is_flag=True, help="Start the engine at once.")
+@ENGINE_OPTIONS
+@cloup.version_option(package_name="embedconsole", prog_name="embedconsole")
+@click.pass_context
+def cli(context: click.Context, /, start: bool, **flags: Any) -> None:
+    """Live experiments on an embedding engine: serve, switch, load and measure it while you watch.
+
+    Without a command it opens the console on this terminal.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not _has_terminal():
+        click.echo(f"embedconsole: the console needs a terminal; without one use: {INSTEAD}", err=True)
+        context.exit(EXIT_NO_TERMINAL)
+    context.exit(_open_console(flags, start))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  embedconsole run --backend onnx --precision fp32 --batch 32 --concurrency 4 --json
+  embedconsole run --connect 127.0.0.1:50051 --batch 1 --concurrency 32 --slo-p95 40
+  embedconsole run --workload pairs --corpus my-texts.txt --duration 1m
+\b
+Exit codes:
+  0 ok, 1 SLO missed, 2 unstable, 3 usage, 4 the load driver was the bottleneck, 5 the engine failed""",
+)
+@ENGINE_OPTIONS
+@option_group(
+    "Which load (a closed loop: each caller waits for its answer)",
+    option("--batch", type=click.IntRange(1, 100_000), default=32, metavar="N", help="Texts a request.  [default: 32]"),
+    option("--concurrency", type=click.IntRange(1, 4096), default=4, metavar="N", help="In flight.  [default: 4]"),
+    option("--workload", type=click.Choice(["texts", "pairs"]), default="texts", show_default=True),
+    option(
+        "--corpus",
+        default="short",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="short, mixed, long, or a UTF-8 file with one text a line.",
+    ),
+    option("--stream", is_flag=True, help="One stream a caller instead of one call a request."),
+    option("--seed", type=int, default=0, metavar="N", show_default=True, help="Of the generated corpus."),
+)
+@option_group(
+    "How it is measured",
+    option(
+        "--duration",
+        type=Duration(1.0),
+        default="10s",
+        metavar="TIME",
+        show_default=True,
+        help="Measured time, after warm-up.",
+    ),
+    option(
+        "--warmup",
+        type=Duration(0.0),
+        default="3s",
+        metavar="TIME",
+        show_default=True,
+        help="Time that does not count.",
+    ),
+    option("--slo-p95", type=click.FloatRange(1e-3, 1e9), metavar="MS", help="Exit 1 if p95 is over it."),
+    option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+)
+def run(as_json: bool, **flags: Any) -> None:
+    """Measure one load on one engine and say how far to trust the figures."""
+    from console.experiments.command import run_once
+
+    raise SystemExit(run_once(*_run_arguments(flags), coalesce=flags["coalesce"], as_json=as_json))
+
+
+def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
+    from console.experiments.command import check_corpus
+    from console.experiments.run import RunSpec
+    from console.frame import LoadSpec
+    from console.ports import SessionOptions
+
+    load = LoadSpec(
+        batch=flags["batch"],
+        concurrency=flags["concurrency"],
+        workload=flags["workload"],
+        corpus=flags["corpus"],
+        stream=flags["stream"],
+        seed=flags["seed"],
+    )
+    if load.stream and load.workload == "pairs":
+        raise click.UsageError("--workload pairs has no stream: leave out --stream")
+    if refusal := check_corpus(load):
+        raise click.BadParameter(refusal, param_hint="'--corpus'")
+    options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "", start=True, load=load)
+    return options, RunSpec(load, flags["duration"], flags["warmup"], flags["slo_p95"])
+
+
+@cli.command(hidden=True)
+def quickstart() -> None:
+    """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
+    context = click.get_current_context()
+    if _has_terminal():
+        defaults = {parameter.name: parameter.get_default(context) for parameter in cli.params if parameter.name}
+        context.exit(_open_console({**defaults, "instances": 0, "threads": 0, "connect": None}, start=True))
+    from console.experiments.command import run_once
+    from console.experiments.run import RunSpec
+    from console.frame import LoadSpec
+    from console.ports import SessionOptions
+
+    load = LoadSpec(batch=32, concurrency=4)
+    code = run_once(SessionOptions(start=True, load=load), RunSpec(load), coalesce=None, as_json=False)
+    raise SystemExit(code if code in (EXIT_ENGINE_FAILED, EXIT_INTERRUPTED) else 0)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: usage errors exit 3, since 2 means something else in this project's commands."""
+    sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="embedconsole", standalone_mode=False)))
+
+
+def _exit_code(command: Callable[[], object]) -> int:
+    try:
+        code = command()
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        path = context.command_path if context is not None else "embedconsole"
+        click.echo(f"embedconsole: {error.format_message()}\n  see: {path} --help", err=True)
+        return EXIT_USAGE
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()

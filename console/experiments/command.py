@@ -1,0 +1,107 @@
+"""`embedconsole run` from its arguments to its exit code: progress on stderr, the result on stdout."""
+
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import replace
+from enum import IntEnum
+
+from console.experiments.present import as_json as json_object
+from console.experiments.present import as_text
+from console.experiments.progress import Progress
+from console.experiments.run import Measurement, RunSpec, Verdict, run
+from console.frame import EngineState, LoadSpec
+from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
+from console.ports import CommandRefused, SessionOptions
+from console.session import Session
+
+ENGINE_SAYS_USAGE = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_EXIT_BY_SIGNAL = 128
+
+
+class ExitCode(IntEnum):
+    """The command contract's codes."""
+
+    OK = 0
+    SLO_MISSED = 1
+    UNSTABLE = 2
+    USAGE = 3
+    CLIENT_BOUND = 4
+    ENGINE_FAILED = 5
+
+
+def check_corpus(load: LoadSpec) -> str:
+    """Why this corpus cannot be used, before an engine is started for it; empty when it can."""
+    if load.corpus in GENERATED_CORPORA:
+        return ""
+    try:
+        load_corpus(load.corpus)
+    except CorpusError as error:
+        return str(error)
+    return ""
+
+
+def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> int:
+    """The first of the contract's codes that applies. `engine_exit_code` 3: the engine refused its own flags."""
+    match measurement.verdict:
+        case Verdict.FAILED:
+            return ExitCode.USAGE if engine_exit_code == ENGINE_SAYS_USAGE else ExitCode.ENGINE_FAILED
+        case Verdict.CLIENT_BOUND:
+            return ExitCode.CLIENT_BOUND
+        case Verdict.UNSTABLE:
+            return ExitCode.UNSTABLE
+    return ExitCode.SLO_MISSED if measurement.slo_missed else ExitCode.OK
+
+
+def run_once(options: SessionOptions, spec: RunSpec, *, coalesce: str | None, as_json: bool) -> int:
+    """Runs, prints, and returns the exit code. Ctrl+C ends the measuring and prints what there is (130)."""
+    return asyncio.run(_run_once(options, spec, coalesce, as_json))
+
+
+async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None, as_json: bool) -> int:
+    interrupted = asyncio.Event()
+    received: list[signal.Signals] = []
+
+    def interrupt(number: signal.Signals) -> None:
+        received.append(number)
+        interrupted.set()
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupt, number)
+    progress = Progress(sys.stderr)
+    try:
+        async with Session(options) as session:
+            try:
+                measurement = await _measure(session, spec, coalesce, progress, interrupted)
+            finally:
+                progress.clear()
+            measurement = replace(measurement, interrupted=bool(received))
+            engine_exit_code = session.engine_exit_code
+    except CommandRefused as refusal:
+        sys.stderr.write(f"embedconsole: {refusal}\n")
+        return ExitCode.USAGE
+    print(json.dumps(json_object(measurement), ensure_ascii=False) if as_json else as_text(measurement), flush=True)
+    if received:
+        return _EXIT_BY_SIGNAL + received[0]
+    return exit_code(measurement, engine_exit_code)
+
+
+async def _measure(
+    session: Session, spec: RunSpec, coalesce: str | None, progress: Progress, interrupted: asyncio.Event
+) -> Measurement:
+    """With `coalesce`, a remote engine is set so for the run and set back after it; an own one starts so."""
+    if coalesce is None or not session.frame.engine.remote:
+        return await run(session, spec, progress.show, interrupted)
+    await session.until_ready()
+    if session.frame.engine.state is not EngineState.RUNNING:
+        return await run(session, spec, progress.show, interrupted)
+    before, wanted = session.frame.engine.batching.coalesce, coalesce == "on"
+    await session.set_coalescing(wanted)
+    try:
+        return await run(session, spec, progress.show, interrupted)
+    finally:
+        if before != wanted:
+            await session.set_coalescing(before)

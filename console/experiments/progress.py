@@ -1,0 +1,56 @@
+"""A run's progress on stderr: one line that moves on a terminal, one line a step elsewhere."""
+
+from typing import TextIO
+
+from console.frame import EngineState, Frame
+
+
+class Progress:
+    """Shows frames. On a terminal each takes the place of the one before; `clear` takes the last one away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._moves = stream.isatty()
+        self._last = ""
+
+    def show(self, frame: Frame, left_s: float | None) -> None:
+        """`left_s`: seconds of load still to come; None before it started."""
+        if self._moves:
+            text = _starting(frame) if left_s is None else _measuring(frame, left_s)
+            self._stream.write(f"\r\x1b[K{text[:100]}")
+            self._stream.flush()
+            return
+        step = _starting(frame) if left_s is None else _load_step(frame)
+        if step != self._last:
+            self._last = step
+            self._stream.write(step + "\n")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Leaves a clean line behind."""
+        if self._moves:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def _starting(frame: Frame) -> str:
+    engine = frame.engine
+    if engine.state is not EngineState.STARTING or engine.phase is None:
+        return "starting the engine"
+    phase = engine.phase
+    count = f" {phase.done}/{phase.total}" if phase.total else ""
+    return f"starting the engine: {phase.name}{count} {phase.message}".rstrip()
+
+
+def _load_step(frame: Frame) -> str:
+    cell = frame.engine.effective.cell
+    return f"{cell}: warming up" if frame.load.warming_up else f"{cell}: measuring"
+
+
+def _measuring(frame: Frame, left_s: float) -> str:
+    window = frame.window
+    rate = f"{window.texts_per_s:,.0f} texts/s" if window.texts_per_s is not None else "…"
+    p95 = f", p95 {window.latency.p95_ms:.1f} ms" if window.latency.p95_ms is not None else ""
+    errors = sum(frame.load.errors.values())
+    failed = f", {errors:,} errors" if errors else ""
+    return f"{_load_step(frame)}, {left_s:.0f} s left, {rate}{p95}{failed}"
