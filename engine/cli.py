@@ -1,5 +1,6 @@
 """`engine`: serve, capabilities, export. Nothing heavy is imported before a command needs it."""
 
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -121,6 +122,8 @@ def serve(**flags: Any) -> None:
 
     One JSON line on stdout says when and where it serves; phases and log go to stderr.
     """
+    # Read when grpc is imported. The preparer is started by exec, so grpc has nothing to do at a fork but to complain.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from engine.service.main import run_server
 
     raise SystemExit(run_server(flags))

@@ -6,8 +6,9 @@ the new deployment beside the old, proves it, moves the pointer, and lets the ol
 
 import asyncio
 import gc
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -23,6 +24,8 @@ from engine.machine import PlatformFacts
 from engine.model import ModelFiles, resolve_model
 from engine.scheduling import BatchObserver, BatchPolicy, Scheduler
 from engine.tokenize import Tokenizer
+
+_log = logging.getLogger(__name__)
 
 MINIMUM_COSINE = {
     "fp32": 0.9999, "tf32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.95, "fp8": 0.95, "int4": 0.85,
@@ -223,7 +226,7 @@ class Deployments:
         plan = self.plan(asked, strict=strict)
         return await self._replace(plan, _Steps(plan, self._clock, lambda: self._epoch, on_step))
 
-    async def switch(self, asked: Target, *, strict: bool) -> AsyncIterator[SwitchStep]:
+    async def switch(self, asked: Target, *, strict: bool) -> AsyncGenerator[SwitchStep]:
         """Replaces what is live, step by step; ends with RELEASED.
 
         Closing the iterator before CUT_OVER cancels the switch; afterwards the old deployment drains all the same.
@@ -249,7 +252,7 @@ class Deployments:
                 yield step
             await work
         finally:
-            if self.running_switch is not None and self.running_switch.state < SwitchState.CUT_OVER:
+            if not work.done() and not steps.past_cut_over:
                 work.cancel()
                 with suppress(asyncio.CancelledError, EngineError):
                     await work
@@ -289,9 +292,11 @@ class Deployments:
         steps.emit(SwitchState.LOADING, f"loading {target.backend} {target.precision}")
         model = await asyncio.to_thread(backend(target.backend).load, artifact.path, files.path, cell, target.threads)
         try:
-            tokenizer = await asyncio.to_thread(Tokenizer.load, files)
+            tokenizer = await asyncio.to_thread(Tokenizer.load, files, artifact.path)
             steps.emit(SwitchState.VERIFYING, f"comparing {len(artifact.reference.token_ids)} texts with fp32")
-            cosine = await asyncio.to_thread(mean_cosine, model.executor(target.threads), artifact.reference)
+            executor = await asyncio.to_thread(model.executor, target.threads)
+            cosine = await asyncio.to_thread(mean_cosine, executor, artifact.reference)
+            del executor
             minimum = MINIMUM_COSINE[model.precision]
             if not cosine >= minimum:
                 raise CannotSwitch(
@@ -331,14 +336,20 @@ class _Steps:
         self._epoch = epoch
         self._on_step = on_step
         self._started_s = clock()
+        self.past_cut_over = False
 
     def emit(self, state: SwitchState, message: str, progress: float = 0.0) -> None:
         """Reports one step."""
+        self.past_cut_over = state >= SwitchState.CUT_OVER
         elapsed_s = self._clock() - self._started_s
         self._on_step(SwitchStep(state, message, progress, self._plan, self._epoch(), elapsed_s))
 
     def prepared(self, progress: Progress) -> None:
-        """Reports the preparer's progress."""
+        """Reports the preparer's progress, and what it warns of also to the log."""
+        if progress.warning:
+            _log.warning("%s", progress.warning)
+            self.emit(SwitchState.PREPARING, progress.warning)
+            return
         share = progress.done / progress.total if progress.total else 0.0
         counted = f" {progress.done}/{progress.total}" if progress.total else ""
         self.emit(SwitchState.PREPARING, f"{progress.name}{counted}", share)

@@ -75,20 +75,20 @@ class Serving:
         self._clock = clock
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._dry = asyncio.Event()
-        self.draining = False
+        self._draining = False
 
     async def embed(
         self, texts: Sequence[str], options: EmbedOptions = EmbedOptions(), deadline_s: float | None = None
     ) -> Embedding:
         """Embeds 1..N texts. `deadline_s` is on the engine's clock. Raises any EngineError."""
-        if self.draining:
+        if self._draining:
             raise Unavailable("the engine is draining: send this to another one, or retry when it is back")
         size_bytes = self._check(texts)
         try:
             return await self._answer(texts, size_bytes, options, deadline_s)
         finally:
-            if self.draining and not self.telemetry.in_flight_requests:
-                self._dry.set()
+            if not self.telemetry.in_flight_requests:
+                self._dry.set()  # of interest to drain() alone
 
     async def _answer(
         self, texts: Sequence[str], size_bytes: int, options: EmbedOptions, deadline_s: float | None
@@ -120,9 +120,14 @@ class Serving:
                 reservation.release(completed=True)
                 return Embedding(vectors, live, counts, truncated, result, tokenize_s, self._clock() - started_s)
 
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused."""
+        return self._draining
+
     async def drain(self) -> None:
         """Refuses new requests and returns when the last one in hand is answered."""
-        self.draining = True
+        self._draining = True
         if self.telemetry.in_flight_requests:
             self._dry.clear()
             await self._dry.wait()
@@ -205,4 +210,6 @@ def _finish(
         if normalize:
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = vectors / np.maximum(lengths, np.float32(1e-12))
-    return np.ascontiguousarray(vectors, dtype=np.float16 if options.half else np.float32)
+    if options.half:
+        return np.ascontiguousarray(vectors, dtype=np.float16)
+    return np.ascontiguousarray(vectors, dtype=np.float32)

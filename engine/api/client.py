@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from engine.api.embed.v1 import embed_pb2, embed_pb2_grpc
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-DTYPES = {embed_pb2.FLOAT32: np.dtype("<f4"), embed_pb2.FLOAT16: np.dtype("<f2")}
 
 
-def vectors_of(response: embed_pb2.EmbedResponse) -> NDArray[np.floating]:
+Vectors = NDArray[np.float32] | NDArray[np.float16]
+
+
+def vectors_of(response: embed_pb2.EmbedResponse) -> Vectors:
     """The vectors of a response: (count, dim), in the dtype they were sent in, read-only."""
-    flat = np.frombuffer(response.vectors, dtype=DTYPES[response.dtype])
-    return flat.reshape(response.count, response.dim)
+    shape = (response.count, response.dim)
+    if response.dtype == embed_pb2.FLOAT16:
+        return np.frombuffer(response.vectors, dtype=np.float16).reshape(shape)
+    return np.frombuffer(response.vectors, dtype=np.float32).reshape(shape)
 
 
 class EmbedClient:
@@ -40,11 +44,11 @@ class EmbedClient:
         """Closes the channel."""
         await self._channel.close()
 
-    async def embed(self, texts: Sequence[str], *, timeout_s: float | None = 30.0) -> NDArray[np.floating]:
+    async def embed(self, texts: Sequence[str], *, timeout_s: float | None = 30.0) -> Vectors:
         """(n, dim) vectors in the texts' order."""
         return vectors_of(await self.embedder.Embed(embed_pb2.EmbedRequest(texts=texts), timeout=timeout_s))
 
-    async def embed_stream(self, batches: Iterable[Sequence[str]]) -> AsyncIterator[NDArray[np.floating]]:
+    async def embed_stream(self, batches: Iterable[Sequence[str]]) -> AsyncIterator[Vectors]:
         """One array for each batch, in order, over one stream. Raises RuntimeError for a batch that failed."""
         requests = (
             embed_pb2.StreamRequest(id=number, request=embed_pb2.EmbedRequest(texts=texts))

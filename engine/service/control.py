@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+import numpy as np
+
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.backends.reference import cosines
 from engine.capabilities import matrix
@@ -147,8 +149,9 @@ class Control(embed_pb2_grpc.ControlServicer):
                 job = live.scheduler.submit([reference.token_ids[done]])
                 rows.append((await job).vectors.unit[0])
                 yield embed_pb2.FidelityEvent(done=done + 1, total=total, epoch=live.epoch)
-        found = sorted(cosines(rows, reference.vectors[:total]))
-        summary = embed_pb2.CosineSummary(mean=sum(found) / total, p1=found[total // 100], min=found[0])
+        found = cosines(np.stack(rows), reference.vectors[:total])
+        p1 = float(np.percentile(found, 1, method="lower"))
+        summary = embed_pb2.CosineSummary(mean=float(found.mean()), p1=p1, min=float(found.min()))
         yield embed_pb2.FidelityEvent(done=total, total=total, cosine=summary, epoch=live.epoch)
 
     @translates_errors

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from engine.deployment import Target
@@ -35,6 +37,13 @@ def run_server(flags: Mapping[str, Any]) -> int:
         return EXIT_FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
+        return EXIT_FAILED
+    except Exception as error:  # a fault of ours: said as the contract has it, with where it happened for the report
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        fault = (
+            f"a fault of the engine: {type(error).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
+        )
+        reporter.error("fault", fault, "report it, with this line")
         return EXIT_FAILED
     return 0
 
