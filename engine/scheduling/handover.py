@@ -62,7 +62,7 @@ class Handover:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forgets everything queued, for when the queue itself cannot be trusted any more."""
+        """A new queue, for when this one cannot be trusted any more. Every request in it was withdrawn before."""
         with self._changed:
             self._queue = BatchQueue()
 

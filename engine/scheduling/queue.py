@@ -233,33 +233,36 @@ def _most_texts(longest: int, policy: BatchPolicy) -> int:
 def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchPolicy) -> tuple[int, int]:
     """The run of the window, as (first, end), that contains the oldest text and wastes least per text.
 
-    Waste is counted in tokens: what a pass costs before its first token, the padding, and for each text the turns by
-    which it goes before the oldest one's (so that of two runs that pad alike, the one with the older texts wins).
-    The run grows from the oldest text to the neighbour that wastes less, up to the bounds, and the best of all the
-    sizes on that way is taken: a gap of lengths that pays off later is crossed, one that does not is left alone.
+    Waste is counted in tokens: the padding, and what a pass costs before its first token. The run grows from the
+    oldest text up to the bounds, to the neighbour that adds less padding plus turns ahead of the oldest text's (so
+    that of two that pad alike, the older goes along). Of all the sizes on that way the best is taken: a gap of
+    lengths that pays off later is crossed, one that does not is left alone.
     """
     first = bisect_left(window, oldest)
     end = first + 1
     best = (first, end)
     longest, (tag, _) = oldest[0], oldest[1]
     least = waste = float(policy.pass_cost_tokens)
+    below_padding = above_padding = 0
     for count in range(1, max_items):
         below = above = inf
         if first and (count + 1) * longest <= policy.max_batch_tokens:
             length, (its_tag, _), _, _ = window[first - 1]
-            below = longest - length + its_tag - tag
+            below_padding = longest - length
+            below = below_padding + its_tag - tag
         if end < len(window) and (count + 1) * window[end][0] <= policy.max_batch_tokens:
             length, (its_tag, _), _, _ = window[end]
-            above = count * (length - longest) + its_tag - tag
+            above_padding = count * (length - longest)
+            above = above_padding + its_tag - tag
         if below <= above:
             if below == inf:
                 break
             first -= 1
-            waste += below
+            waste += below_padding
         else:
             longest = window[end][0]
             end += 1
-            waste += above
+            waste += above_padding
         if waste <= least * (count + 1):
             least = waste / (count + 1)
             best = (first, end)

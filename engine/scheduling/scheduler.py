@@ -190,8 +190,8 @@ class Scheduler:
         Waits for a forward pass that is running, however long it takes.
         """
         self._closing = True
+        self._handover.end()  # the threads still empty the queue, and no batch waits to become fuller
         await self.drain()
-        self._handover.end()
         if self._instances:
             await self._all_ended.wait()
 
@@ -271,11 +271,12 @@ class Scheduler:
         if in_hand is not None:
             tickets = {entry[3] for entry in in_hand.entries}
         else:  # lost while it formed a batch: there is no telling whose texts it took, so everybody hears of it
-            self._handover.clear()
             tickets = set(self._jobs)
         for ticket in tickets:
             if (job := self._jobs.get(ticket)) is not None:
                 self._fail(job, Unavailable("the instance was lost: send the request again"))
+        if in_hand is None:
+            self._handover.clear()
         if tickets:
             replacement = lost.replacement()
             self._instances.append(replacement)

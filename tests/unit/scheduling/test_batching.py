@@ -1,0 +1,131 @@
+"""Promises about when a batch leaves and what is in it, as the callers of a scheduler see them."""
+
+import asyncio
+from dataclasses import replace
+
+from engine.scheduling import BatchPolicy, Scheduler
+from engine.scheduling.handover import Handover
+from engine.scheduling.queue import Ticket
+from tests.unit.scheduling.conftest import MakeScheduler
+from tests.unit.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+
+FOREVER_S = 1e6
+
+
+async def all_idle(scheduler: Scheduler, instances: int) -> None:
+    """Returns once the threads have come up, which they announce to nobody."""
+    while scheduler.idle_instances < instances:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0)
+
+
+async def test_an_idle_instance_takes_a_lone_text_without_any_timer(make_scheduler: MakeScheduler) -> None:
+    executor = GatedExecutor()
+    scheduler = make_scheduler(executor)  # on a clock that stands still: no wait could end
+    scheduler.submit([text_of(3)])
+    assert len(await executor.begun()) == 1
+
+
+async def test_requests_of_one_tick_find_themselves_in_one_batch(make_scheduler: MakeScheduler) -> None:
+    executor = FakeExecutor()
+    scheduler = make_scheduler(executor)
+    await asyncio.gather(*(scheduler.submit([text_of(5, mark)]) for mark in range(10)))
+    assert [len(batch) for batch in executor.batches] == [10]
+
+
+async def test_a_batch_is_formed_when_an_instance_is_free_not_when_texts_arrive(make_scheduler: MakeScheduler) -> None:
+    executor = GatedExecutor()
+    scheduler = make_scheduler(executor)
+    scheduler.submit([text_of(5)])
+    await executor.begun()
+    for mark in range(6):
+        scheduler.submit([text_of(5, mark)])
+        await asyncio.sleep(0)  # each in a tick of its own
+    assert (scheduler.queued_items, scheduler.queued_tokens, scheduler.idle_instances) == (6, 30, 0)
+    executor.let()
+    assert len(await executor.begun()) == 6
+
+
+async def test_idle_instances_share_one_request(make_scheduler: MakeScheduler) -> None:
+    executors = [GatedExecutor() for _ in range(4)]
+    scheduler = make_scheduler(*executors)
+    await all_idle(scheduler, 4)
+    scheduler.submit([text_of(5)] * 16)
+    assert [len(await executor.begun()) for executor in executors] == [4, 4, 4, 4]
+
+
+async def test_with_coalescing_off_each_request_is_one_batch(make_scheduler: MakeScheduler, ledger: Ledger) -> None:
+    executor = FakeExecutor()
+    scheduler = make_scheduler(executor, policy=BatchPolicy(coalesce=False))
+    await asyncio.gather(*(scheduler.submit([text_of(5, mark)] * size) for mark, size in enumerate((1, 7, 3, 32))))
+    assert [len(batch) for batch in executor.batches] == [1, 7, 3, 32]
+    assert all(len({text[-1] for text in batch}) == 1 for batch in executor.batches)
+
+
+async def test_a_changed_policy_holds_from_the_next_batch(make_scheduler: MakeScheduler) -> None:
+    executor = GatedExecutor()
+    scheduler = make_scheduler(executor)
+    scheduler.submit([text_of(5)])
+    await executor.begun()
+    scheduler.submit([text_of(5)] * 20)
+    scheduler.configure(replace(scheduler.policy, max_batch_items=3))
+    assert scheduler.policy.max_batch_items == 3
+    executor.let()
+    assert len(await executor.begun()) == 3
+    scheduler.configure(replace(scheduler.policy, max_batch_items=32))
+    executor.let()
+    assert len(await executor.begun()) == 17
+
+
+async def test_a_maximum_wait_holds_a_lone_text_back_until_its_age(
+    make_scheduler: MakeScheduler, clock: HandClock
+) -> None:
+    executor = GatedExecutor()
+    scheduler = make_scheduler(executor, policy=BatchPolicy(max_wait_s=FOREVER_S))
+    for mark in range(3):
+        scheduler.submit([text_of(5, mark)])
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert scheduler.queued_items == 3
+    clock.now += FOREVER_S
+    scheduler.configure(scheduler.policy)  # makes the instance look at the clock, which in life moves by itself
+    assert len(await executor.begun()) == 3
+
+
+async def test_a_full_batch_does_not_wait_nor_is_it_shared_out_again(make_scheduler: MakeScheduler) -> None:
+    executors = [GatedExecutor(), GatedExecutor()]
+    scheduler = make_scheduler(*executors, policy=BatchPolicy(max_wait_s=FOREVER_S, max_batch_items=4))
+    await all_idle(scheduler, 2)
+    for mark in range(4):
+        scheduler.submit([text_of(5, mark)])
+    begun = [asyncio.ensure_future(executor.begun()) for executor in executors]
+    done, waiting = await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+    assert [len(batch.result()) for batch in done] == [4]
+    for other in waiting:
+        other.cancel()
+    for executor in executors:
+        executor.let(10)
+    await scheduler.drain()
+    late = scheduler.submit([text_of(5)])
+    scheduler.configure(replace(scheduler.policy, max_wait_s=0.0))
+    await late
+
+
+def test_how_long_an_idle_instance_waits() -> None:
+    clock = HandClock(0.0)
+    handover = Handover(BatchPolicy(max_wait_s=2.0, max_batch_items=3, max_batch_tokens=100), clock)
+    assert handover._wait_s() is None
+    handover.put(Ticket([text_of(5)], 0.0, None))
+    clock.now = 0.5
+    handover.put(Ticket([text_of(5)], 0.5, None))
+    assert handover._wait_s() == 1.5
+    clock.now = 2.0
+    assert handover._wait_s() == 0
+    clock.now = 1.0
+    handover.put(Ticket([text_of(5)], 1.0, None))
+    assert handover._wait_s() == 0, "three texts are a full batch"
+    handover.configure(BatchPolicy(max_wait_s=2.0, max_batch_tokens=15))
+    assert handover._wait_s() == 0, "and so is a full token budget"
+    handover.configure(BatchPolicy(max_wait_s=2.0))
+    assert handover._wait_s() == 1.0
+    handover.configure(BatchPolicy(max_wait_s=2.0, coalesce=False))
+    assert handover._wait_s() == 0, "without coalescing nothing could join the batch"
