@@ -246,7 +246,7 @@ Exit codes:
         show_default=True,
         help="Time that does not count.",
     ),
-    option("--slo-p95", type=click.FloatRange(1e-3, 1e9), metavar="MS", help="Exit 1 if p95 is over it."),
+    option("--slo-p95", type=click.FloatRange(0, min_open=True), metavar="MS", help="Exit 1 if p95 is over it."),
     option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
 )
 def run(as_json: bool, **flags: Any) -> None:

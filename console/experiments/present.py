@@ -105,6 +105,8 @@ def _rounded(value: float | None, digits: int = 3) -> float | None:
 def as_text(measurement: Measurement) -> str:
     """For a person at a terminal: what ran, what it did, and how far to trust it."""
     engine = measurement.engine
+    if not measurement.duration_s:
+        return f"verdict     {verdict_in_words(measurement)}"
     lines = [f"engine      {_deployment(engine.effective)}"]
     if engine.requested.cell and engine.requested.cell != engine.effective.cell:
         lines.append(f"requested   {engine.requested.cell}, effective {engine.effective.cell}")
@@ -119,8 +121,6 @@ def as_text(measurement: Measurement) -> str:
 
 
 def _deployment(deployment: Deployment) -> str:
-    if not deployment.cell:
-        return "none"
     shape = f"{deployment.instances} x {deployment.threads} threads" if deployment.instances else ""
     return ", ".join(part for part in (deployment.cell, deployment.device, shape, deployment.model) if part)
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -133,7 +133,8 @@ async def _wait_until_measured(
             return frame.engine.message
         if not frame.load.running:
             return frame.load.message or "the load stopped by itself"
-        progress(frame, max(started_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0))
+        left_s = max(started_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0)
+        progress(replace(frame, load=replace(frame.load, warming_up=left_s > spec.duration_s)), left_s)
         await asyncio.sleep(_POLL_S)
     return ""
 

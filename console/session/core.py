@@ -105,19 +105,20 @@ class Session:
         await self._link.start(self._spec)
 
     async def stop_engine(self) -> None:
-        if self._link.engine.state in (EngineState.STOPPED, EngineState.DRAINING) and not self._options.connect:
+        self._link.refuse_if_remote("stop")
+        if self._link.engine.state in (EngineState.STOPPED, EngineState.DRAINING):
             raise CommandRefused(f"the engine is {self._link.engine.state}: there is nothing to stop")
         await self._quiet_before_stop()
         self._in_background(self._link.stop())
 
     async def restart_engine(self) -> None:
         """Ends it if it runs and starts it anew; a load that ran is started again when it serves."""
+        self._link.refuse_if_remote("restart")
         if self._link.engine.state is EngineState.STARTING:
             raise CommandRefused("the engine is starting already: stop it first")
         resumed = self._load.load.spec if self._load.load.running else None
-        if not self._options.connect:
-            await self._quiet_before_stop()
-        if self._link.engine.pid and not self._options.connect:
+        await self._quiet_before_stop()
+        if self._link.engine.pid:
             await self._link.stop()
         await self._link.start(self._spec)
         if resumed is not None:

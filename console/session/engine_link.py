@@ -18,6 +18,8 @@ from engine.api import embed_pb2
 
 WATCH_INTERVAL_MS = 1000
 RETRY_S = 1.0
+EXIT_GRACE_S = 0.5
+"""A broken connection to our own engine mostly means that it ended: its exit code says more, and comes in a moment."""
 _ALIVE = (EngineState.RUNNING, EngineState.SWITCHING)
 
 
@@ -61,7 +63,7 @@ class EngineLink:
 
     async def start(self, spec: EngineSpec) -> None:
         """Raises CommandRefused."""
-        self._refuse_if_remote("start")
+        self.refuse_if_remote("start")
         if self._process is not None:
             raise CommandRefused(f"the engine is {self.engine.state}: stop or restart it")
         self.engine = Engine(state=EngineState.STARTING, phase=Phase("starting"))
@@ -82,7 +84,7 @@ class EngineLink:
 
     async def stop(self) -> None:
         """Drains and ends it; returns when it has ended. Raises CommandRefused."""
-        self._refuse_if_remote("stop")
+        self.refuse_if_remote("stop")
         process = self._process
         if process is None:
             raise CommandRefused("no engine runs: start it first")
@@ -92,7 +94,7 @@ class EngineLink:
 
     async def detach(self) -> Detached:
         """Raises CommandRefused."""
-        self._refuse_if_remote("detach")
+        self.refuse_if_remote("detach")
         if self._process is None or self.engine.state not in _ALIVE:
             raise CommandRefused("no engine serves: there is nothing to leave running")
         try:
@@ -225,6 +227,8 @@ class EngineLink:
                 reason = f"{error.code}: {error}"
             except TimeoutError:
                 reason = f"it has said nothing for {self._options.silence_s:.0f} s"
+            if self._process is not None:
+                await asyncio.sleep(EXIT_GRACE_S)
             self._unreachable(reason)
             await asyncio.sleep(RETRY_S)
 
@@ -340,7 +344,8 @@ class EngineLink:
             await self.control.close()
             self.control = None
 
-    def _refuse_if_remote(self, verb: str) -> None:
+    def refuse_if_remote(self, verb: str) -> None:
+        """Raises CommandRefused for an engine that this session did not start."""
         if self._options.connect:
             raise CommandRefused(
                 f"the engine at {self._options.connect} was not started here, so this console cannot {verb} it:"

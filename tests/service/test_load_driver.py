@@ -1,0 +1,274 @@
+"""The load driver against a server that fails on demand: what it sends, retries, counts and leaves behind."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from console.frame import LoadSpec
+from console.load.corpora import MAX_TEXT_BYTES, CorpusError
+from console.load.driver import Driver, make_plan
+from console.load.protocol import (
+    Change,
+    Event,
+    Interval,
+    Ready,
+    Refused,
+    Start,
+    Started,
+    Stop,
+    Stopped,
+    Tick,
+    decode_event,
+    encode_command,
+)
+from tests.fake_engine import FakeEngine, start_server
+
+LIFELINE_LIMIT_S = 5.0
+
+
+class Events:
+    """What the driver told, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+        self._news = asyncio.Event()
+
+    def emit(self, event: Event) -> None:
+        self.all.append(event)
+        self._news.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+    @property
+    def intervals(self) -> list[Interval]:
+        return [event for event in self.all if isinstance(event, Interval)]
+
+    @property
+    def stopped(self) -> Stopped:
+        return next(event for event in self.all if isinstance(event, Stopped))
+
+    def total(self, figure: Callable[[Interval], int]) -> int:
+        return sum(figure(interval) for interval in self.intervals)
+
+
+class Rig:
+    """A fake engine and the address it serves at."""
+
+    def __init__(self, engine: FakeEngine, address: str) -> None:
+        self.engine = engine
+        self.address = address
+        self.events = Events()
+
+    async def load(self, spec: LoadSpec) -> Driver:
+        driver = Driver(self.address, await make_plan(spec, MAX_TEXT_BYTES), self.events.emit)
+        driver.start()
+        return driver
+
+    async def answered(self, more: int) -> None:
+        """Returns when the engine has been called `more` times from now."""
+        wanted = self.engine.calls + more
+        await self.events.until(lambda: self.engine.calls >= wanted)
+
+
+@pytest_asyncio.fixture
+async def rig() -> AsyncIterator[Rig]:
+    engine = FakeEngine()
+    server, address = await start_server(engine)
+    yield Rig(engine, address)
+    await server.stop(0)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        LoadSpec(batch=8, concurrency=3),
+        LoadSpec(batch=8, concurrency=3, stream=True),
+        LoadSpec(batch=8, concurrency=3, workload="pairs"),
+    ],
+    ids=["unary", "stream", "pairs"],
+)
+async def test_every_request_sent_is_counted_once_and_none_is_lost(rig: Rig, spec: LoadSpec) -> None:
+    driver = await rig.load(spec)
+    await rig.answered(50)
+    await driver.stop()
+    requests = rig.events.total(lambda interval: interval.answers.requests)
+    texts = rig.events.total(lambda interval: interval.answers.texts)
+    assert requests == rig.engine.calls == rig.engine.counters.requests
+    assert texts == rig.engine.counters.texts == rig.events.stopped.texts
+    assert rig.events.stopped.errors == {}
+    assert rig.events.stopped.abandoned == 0
+
+
+async def test_a_closed_loop_keeps_exactly_as_many_requests_in_flight_as_asked(rig: Rig) -> None:
+    rig.engine.delay_s = 0.005
+    driver = await rig.load(LoadSpec(batch=1, concurrency=7))
+    await rig.answered(100)
+    assert rig.engine.most_in_flight == 7
+    await driver.stop()
+
+
+async def test_everything_can_change_under_load_without_losing_a_request(rig: Rig) -> None:
+    driver = await rig.load(LoadSpec(batch=4, concurrency=2))
+    for spec in (
+        LoadSpec(batch=16, concurrency=9),
+        LoadSpec(batch=2, concurrency=1, corpus="mixed"),
+        LoadSpec(batch=2, concurrency=5, stream=True, corpus="mixed"),
+        LoadSpec(batch=3, concurrency=5, workload="pairs"),
+        LoadSpec(batch=1, concurrency=3),
+    ):
+        await rig.answered(20)
+        await driver.change(spec)
+    await rig.answered(20)
+    await driver.stop()
+    assert rig.events.stopped.errors == {}
+    assert rig.events.stopped.requests == rig.engine.counters.requests
+    assert rig.events.stopped.texts == rig.engine.counters.texts
+
+
+async def test_a_corpus_that_cannot_be_read_leaves_the_load_as_it_was(rig: Rig) -> None:
+    driver = await rig.load(LoadSpec(batch=4, concurrency=2))
+    with pytest.raises(CorpusError):
+        await driver.change(LoadSpec(batch=4, concurrency=2, corpus="/nowhere"))
+    await rig.answered(20)
+    await driver.stop()
+    assert rig.events.stopped.errors == {}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize("fault", ["unavailable:3", "exhausted-retry:3"])
+async def test_what_may_pass_is_retried_and_every_retry_is_told(rig: Rig, fault: str, stream: bool) -> None:
+    rig.engine.fault = fault
+    driver = await rig.load(LoadSpec(batch=2, concurrency=1, stream=stream))
+    await rig.answered(10)
+    await driver.stop()
+    assert rig.events.stopped.errors == {}
+    assert rig.events.total(lambda interval: interval.retries) == 3
+    assert rig.events.stopped.requests == rig.engine.calls - 3
+
+
+async def test_a_retried_request_s_latency_runs_from_its_first_attempt(rig: Rig) -> None:
+    rig.engine.fault = "exhausted-retry:2"  # each asks for 50 ms
+    driver = await rig.load(LoadSpec(batch=1, concurrency=1))
+    await rig.answered(3)
+    await driver.stop()
+    assert rig.events.total(lambda interval: interval.answers.latency_sum_us) >= 100_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("invalid", "INVALID_ARGUMENT"),
+        ("exhausted", "RESOURCE_EXHAUSTED"),
+        ("unavailable", "UNAVAILABLE"),
+        ("bad-count", "BAD_REPLY"),
+    ],
+)
+async def test_a_request_that_finally_fails_is_an_error_by_its_code_and_never_throughput(
+    rig: Rig, fault: str, code: str
+) -> None:
+    rig.engine.fault = fault
+    driver = await rig.load(LoadSpec(batch=2, concurrency=1))
+    await rig.answered(6)
+    await driver.stop()
+    assert set(rig.events.stopped.errors) == {code}
+    assert rig.events.stopped.requests == 0
+    assert rig.events.total(lambda interval: interval.answers.texts) == 0
+    assert any(code in interval.last_error for interval in rig.events.intervals)
+
+
+async def test_intervals_follow_one_another_without_a_gap_and_ticks_come_between(rig: Rig) -> None:
+    driver = await rig.load(LoadSpec(batch=1, concurrency=2))
+    await rig.events.until(lambda: len(rig.events.intervals) == 2)
+    await driver.stop()
+    intervals = rig.events.intervals
+    for earlier, later in pairwise(intervals):
+        assert later.start_s == pytest.approx(earlier.end_s)
+        assert later.index == earlier.index + 1
+    assert intervals[0].duration_s == pytest.approx(1.0, abs=0.3)
+    assert intervals[0].cpu_cores > 0
+    assert sum(isinstance(event, Tick) for event in rig.events.all) >= 10
+
+
+class DriverChild:
+    """`python -m console.load`, as a session starts it."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "console.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def send(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def next(self, kind: type[Event]) -> Event:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if isinstance(event := decode_event(line), kind):
+                return event
+        raise AssertionError(f"the driver ended before it told {kind}")
+
+    def let_go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+
+@pytest.fixture
+def child() -> Iterator[DriverChild]:
+    made = DriverChild()
+    yield made
+    made.process.kill()
+    made.process.wait()
+    for pipe in (made.process.stdin, made.process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+async def test_the_child_loads_changes_refuses_and_stops_as_told(rig: Rig, child: DriverChild, tmp_path: Path) -> None:
+    assert await asyncio.to_thread(child.next, Ready) == Ready(child.process.pid)
+    child.send(encode_command(Start(rig.address, LoadSpec(4, 2, corpus=str(tmp_path / "none")))))
+    refused = await asyncio.to_thread(child.next, Refused)
+    assert isinstance(refused, Refused)
+    assert "no such file" in refused.message
+    child.send(b"nonsense\n")
+    await asyncio.to_thread(child.next, Refused)
+    child.send(encode_command(Start(rig.address, LoadSpec(4, 2))))
+    started = await asyncio.to_thread(child.next, Started)
+    assert isinstance(started, Started)
+    assert started.time_s <= time.monotonic()  # one clock for both processes
+    child.send(encode_command(Change(LoadSpec(8, 4))))
+    await asyncio.to_thread(child.next, Interval)
+    child.send(encode_command(Stop()))
+    stopped = await asyncio.to_thread(child.next, Stopped)
+    assert isinstance(stopped, Stopped)
+    assert stopped.errors == {}
+    assert stopped.requests == rig.engine.counters.requests > 0
+
+
+async def test_the_child_ends_within_five_seconds_of_its_lifeline_even_if_the_engine_hangs(
+    rig: Rig, child: DriverChild
+) -> None:
+    rig.engine.fault = "hang"
+    child.send(encode_command(Start(rig.address, LoadSpec(4, 8))))
+    await asyncio.to_thread(child.next, Started)
+    child.send(encode_command(Stop()))
+    child.let_go()
+    assert await asyncio.to_thread(child.process.wait, LIFELINE_LIMIT_S) == 0
+
+
+def test_the_child_loads_no_runtime_no_screen_and_no_numpy() -> None:
+    code = "import sys, console.load.__main__; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "torch", "onnxruntime", "openvino", "textual", "tokenizers"} & set(loaded)

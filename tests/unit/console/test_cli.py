@@ -1,0 +1,91 @@
+"""The command line: quick, light, and clear about what it was given."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from console.cli import main
+
+HELP_LIMIT_S = 0.4
+HEAVY = {"textual", "grpc", "numpy", "torch", "onnxruntime", "openvino", "hdrh", "google.protobuf"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_answers_at_once_and_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from console.cli import main
+try:
+    main({arguments!r})
+finally:
+    print("LOADED", *sys.modules)
+"""
+    quickest_s = min(_timed(code)[0] for _ in range(3))
+    _, output = _timed(code)
+    loaded = set(output.rpartition("LOADED")[2].split())
+    assert not HEAVY & loaded
+    assert quickest_s < HELP_LIMIT_S
+    assert "embedconsole" in output
+
+
+def _timed(code: str) -> tuple[float, str]:
+    begin_s = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return time.monotonic() - begin_s, done.stdout
+
+
+def test_without_a_terminal_one_line_names_the_command_to_use_instead() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "console.cli"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "embedconsole run --batch 32 --concurrency 4 --duration 10s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--duration", "soon"], "'soon' is not a duration: write for example 10s"),
+        (["run", "--duration", "0.2s"], "out of range: from 1s to 24h"),
+        (["run", "--duration", "nan"], "out of range"),
+        (["run", "--connect", "localhost"], "not host:port"),
+        (["run", "--connect", "localhost:99999"], "port from 1 to 65535"),
+        (["run", "--connect", "localhost:50051", "--backend", "onnx"], "give one of them"),
+        (["run", "--port", "70000"], "--port"),
+        (["run", "--batch", "0"], "--batch"),
+        (["run", "--concurrency", "many"], "--concurrency"),
+        (["run", "--corpus", "nowhere.txt"], "not one of short, mixed, long, and no such file"),
+        (["run", "--backend", "tensorflow"], "'auto', 'torch', 'onnx', 'openvino'"),
+        (["run", "--precision", "int3"], "fp32"),
+        (["run", "--workload", "pairs", "--stream"], "leave out --stream"),
+        (["run", "--instances", "-1"], "neither `auto` nor a whole number"),
+        (["run", "--rate", "10"], "No such option"),
+        (["swep"], "No such command"),
+    ],
+)
+def test_usage_errors_exit_3_with_what_is_wrong_and_where_to_look(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    output = capsys.readouterr()
+    assert ended.value.code == 3
+    assert expected in output.err
+    assert "--help" in output.err
+    assert output.out == ""
+
+
+def test_a_corpus_that_is_not_utf8_is_a_usage_error_with_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_bytes(b"fine\n\xff\xfe\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--corpus", str(path)])
+    assert ended.value.code == 3
+    assert "offset 5, line 2" in capsys.readouterr().err

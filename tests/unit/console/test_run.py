@@ -1,0 +1,162 @@
+"""A headless run on a fake engine: figures, verdicts, exit codes, and what Ctrl+C leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from console.experiments.command import exit_code
+from console.experiments.present import as_json, as_text
+from console.experiments.run import Measurement, RunSpec, Verdict
+from console.experiments.statistics import Judgement, Rates
+from console.frame import Batching, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
+from console.session.figures import Batches
+
+STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)
+SHAKY = Judgement(False, "the last 3 windows' max/min is 1.40, beyond 1.10", 1.40)
+
+GOOD = Measurement(
+    run_id="r-1",
+    spec=RunSpec(LoadSpec(32, 4)),
+    engine=Engine(
+        requested=Deployment("onnx", "int8"),
+        effective=Deployment("onnx", "fp32", device="cpu", instances=2, threads=1),
+        warnings=(Notice("not_built", "int8 is not built yet: fp32 is used", "choose fp32"),),
+        batching=Batching(),
+    ),
+    duration_s=10.0,
+    rates=Rates(40.0, 1280.0, 0.0, 1250.0, 1310.0),
+    latency=Percentiles(400, 99.0, 98.0, 110.0, 120.0, None, 150.0),
+    throughput_judgement=STEADY,
+    p95_judgement=STEADY,
+    stages=Stages(1, 2, 3, 4),
+    batches=Batches(30.0, 400.0, 0.1),
+    rss_bytes=1 << 28,
+    client_cpu_cores=0.2,
+    saturated=False,
+    errors={},
+    retries=0,
+    truncated_texts=0,
+    interrupted=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "verdict", "code"),
+    [
+        (GOOD, Verdict.OK, 0),
+        (replace(GOOD, spec=RunSpec(LoadSpec(), slo_p95_ms=130.0)), Verdict.OK, 0),
+        (replace(GOOD, spec=RunSpec(LoadSpec(), slo_p95_ms=100.0)), Verdict.OK, 1),
+        (replace(GOOD, p95_judgement=SHAKY), Verdict.OK, 0),
+        (replace(GOOD, p95_judgement=SHAKY, spec=RunSpec(LoadSpec(), slo_p95_ms=100.0)), Verdict.UNSTABLE, 2),
+        (replace(GOOD, throughput_judgement=SHAKY), Verdict.UNSTABLE, 2),
+        (replace(GOOD, throughput_judgement=SHAKY, saturated=True), Verdict.CLIENT_BOUND, 4),
+        (replace(GOOD, saturated=True, failure="the engine was lost"), Verdict.FAILED, 5),
+        (replace(GOOD, rates=None), Verdict.FAILED, 5),
+    ],
+)
+def test_the_first_exit_code_that_applies_is_the_worst(measurement: Measurement, verdict: Verdict, code: int) -> None:
+    assert measurement.verdict is verdict
+    assert exit_code(measurement) == code
+
+
+def test_flags_that_the_engine_itself_refused_are_a_usage_error() -> None:
+    assert exit_code(replace(GOOD, failure="no such model"), engine_exit_code=3) == 3
+
+
+def test_the_json_object_has_the_contract_s_fields_and_null_for_what_cannot_be_stated() -> None:
+    found: dict[str, Any] = json.loads(json.dumps(as_json(GOOD)))
+    contract = """schema_version run_id requested effective warnings workload verdict duration_s throughput latency_ms
+        server client errors environment"""
+    assert set(contract.split()) <= set(found)
+    assert set(found["throughput"]) == {"texts_per_s", "pairs_per_s", "requests_per_s", "ci_low", "ci_high"}
+    assert found["throughput"]["pairs_per_s"] is None
+    assert set(found["latency_ms"]) == {"n", "mean", "p50", "p90", "p95", "p99", "max"}
+    assert found["latency_ms"]["p99"] is None
+    assert {"batch", "concurrency", "rate", "workload", "corpus", "stream"} <= set(found["workload"])
+    assert set(found["server"]["stages_ms"]) == {"queue", "tokenize", "infer", "serialize"}
+    assert found["warnings"][0]["code"] == "not_built"
+
+
+def test_the_human_form_says_what_fell_back_how_fast_how_sure_and_that_the_loop_is_closed() -> None:
+    text = as_text(GOOD)
+    for part in (
+        "1,280.0 texts/s",
+        "95 %: 1,250 to 1,310",
+        "requested   onnx·int8, effective onnx·fp32",
+        "int8 is not built yet",
+        "closed loop",
+        "p99 – (needs 662 requests)",
+        "n=400",
+        "ok: steady",
+    ):
+        assert part in text
+
+
+SCRIPT = """
+import sys
+from console.experiments.command import run_once
+from console.experiments.run import RunSpec
+from console.frame import LoadSpec
+from console.ports import SessionOptions
+
+command = (sys.executable, "-m", "tests.fake_engine", *sys.argv[2:])
+spec = RunSpec(LoadSpec(8, 4), duration_s=float(sys.argv[1]), warm_up_s=0.0)
+sys.exit(run_once(SessionOptions(engine_command=command, start=True), spec, coalesce=None, as_json=True))
+"""
+
+
+def run_child(duration_s: float, flags: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(duration_s), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_measures_what_it_was_asked_to_and_keeps_progress_off_stdout() -> None:
+    output, progress = (child := run_child(3.0, ["--delay-ms", "5"])).communicate()
+    found = json.loads(output)
+    assert child.returncode in (0, 2)  # a busy machine may make it unstable
+    assert found["verdict"] in ("ok", "unstable")
+    assert found["duration_s"] == pytest.approx(3.0, abs=0.5)
+    assert found["throughput"]["texts_per_s"] == pytest.approx(8 * found["throughput"]["requests_per_s"], rel=0.01)
+    assert found["errors"] == {}
+    assert found["effective"]["backend"] == "onnx"
+    assert "measuring" in progress
+    assert "prepare 1/3" in progress or "starting the engine" in progress
+
+
+def test_an_engine_that_does_not_start_fails_the_run_with_its_own_words() -> None:
+    output, _ = (child := run_child(3.0, ["--fail-start", "5"])).communicate()
+    assert child.returncode == 5
+    assert json.loads(output)["failure"] == "no backend 'nope': choose torch or onnx"
+    output, _ = (child := run_child(3.0, ["--fail-start", "3"])).communicate()
+    assert child.returncode == 3
+
+
+def test_requests_that_all_fail_fail_the_run_and_are_counted() -> None:
+    output, _ = (child := run_child(1.0, ["--fault", "invalid"])).communicate()
+    found = json.loads(output)
+    assert child.returncode == 5
+    assert found["verdict"] == "failed"
+    assert found["errors"]["INVALID_ARGUMENT"] > 0
+    assert found["throughput"]["texts_per_s"] is None
+
+
+def test_ctrl_c_prints_what_there_is_and_exits_130() -> None:
+    child = run_child(600.0, [])
+    assert child.stderr is not None
+    while "measuring" not in child.stderr.readline():
+        assert child.poll() is None
+    os.kill(child.pid, signal.SIGINT)
+    output, _ = child.communicate()
+    assert child.returncode == 130
+    assert json.loads(output)["interrupted"]
