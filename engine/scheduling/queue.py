@@ -11,9 +11,10 @@ which contains the oldest text.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush
 from itertools import chain
 from math import inf
 from operator import itemgetter
@@ -23,9 +24,12 @@ from engine.scheduling.work import BatchPolicy, TokenIds
 WINDOW_BATCHES = 4
 """How many batches of texts are sorted together: more means less padding, and more to look through per batch."""
 
-Turn = tuple[int, int]
-"""A text's place in the order of service: its tag, then its request's arrival number. No two texts share one unless
-they are of different requests, whose numbers differ."""
+Turn = int
+"""A text's place in the order of service: its tag, and below it its request's arrival number. One integer, because
+it is compared several times a text: in the heap, in the window's sort and in the search for the oldest."""
+
+ARRIVAL_BITS = 40
+"""Room for 10,000 requests a second over three years."""
 
 Entry = tuple[int, Turn, int, "Ticket"]
 """One text: its length in tokens, its turn, its place in the request, the request. Sorts by length, then turn."""
@@ -70,7 +74,7 @@ class Ticket:
     @property
     def turn(self) -> Turn:
         """The turn of the next text to enter the window."""
-        return (self.first_tag + self.entered, self.number)
+        return (self.first_tag + self.entered) << ARRIVAL_BITS | self.number
 
     def next_entry(self) -> Entry:
         """The next text to enter the window."""
@@ -105,8 +109,11 @@ class BatchQueue:
         self.tokens = 0
         self._virtual_time = 0
         self._arrivals = 0
-        self._requests: list[tuple[Turn, Ticket]] = []  # a heap: requests by the turn of their next text
-        self._withdrawn = 0  # requests withdrawn since the heap was last rebuilt, an upper bound of its dead entries
+        # Requests none of whose texts have entered the window. Virtual time never goes back, so their order of arrival
+        # is the order of their turns, and a queue of single texts costs no heap at all.
+        self._fresh: deque[Ticket] = deque()
+        self._begun: list[tuple[Turn, Ticket]] = []  # a heap: the other requests by the turn of their next text
+        self._withdrawn = 0  # requests withdrawn since the two were last cleaned, at least as many as they hold
         self._window: list[Entry] = []  # sorted between calls
         self._sweep_at_s = inf  # when something in the window may first have to go
 
@@ -118,7 +125,7 @@ class BatchQueue:
         self.items += ticket.waiting
         self.tokens += ticket.waiting_tokens
         if ticket.waiting:
-            heappush(self._requests, (ticket.turn, ticket))
+            self._fresh.append(ticket)
 
     def withdraw(self, ticket: Ticket) -> int:
         """Drops a request's queued texts; returns how many of its texts never ran. Idempotent."""
@@ -131,17 +138,19 @@ class BatchQueue:
             ticket.texts = ()
             self._withdrawn += 1
             # Callers that come and go while no instance is free must not pile up: forget them by halves.
-            if self._withdrawn * 2 > len(self._requests):
-                self._requests = [request for request in self._requests if request[1].waiting]
-                heapify(self._requests)
+            if self._withdrawn * 2 > len(self._fresh) + len(self._begun):
+                self._fresh = deque(ticket for ticket in self._fresh if ticket.waiting)
+                self._begun = [request for request in self._begun if request[1].waiting]
+                heapify(self._begun)
                 self._withdrawn = 0
         return ticket.dropped
 
     def oldest_arrival_s(self) -> float:
         """When the longest waiting request arrived; infinity if none waits. Looks at every queued request."""
         in_window = (entry[3] for entry in self._window)
-        not_yet = (ticket for _, ticket in self._requests)
-        return min((ticket.arrived_s for ticket in chain(in_window, not_yet) if ticket.waiting), default=inf)
+        begun = (ticket for _, ticket in self._begun)
+        tickets = chain(in_window, begun, self._fresh)
+        return min((ticket.arrived_s for ticket in tickets if ticket.waiting), default=inf)
 
     def take(self, policy: BatchPolicy, idle_instances: int, now: float) -> Batch | None:
         """The next batch, or None if nothing waits. Texts withdrawn or past their deadline are dropped first.
@@ -160,7 +169,7 @@ class BatchQueue:
             del self._window[first:end]
         else:
             entries = self._of_one_request(oldest, policy)
-        self._virtual_time = max(self._virtual_time, oldest[1][0])
+        self._virtual_time = max(self._virtual_time, oldest[1] >> ARRIVAL_BITS)
         for length, _, _, ticket in entries:
             ticket.waiting -= 1
             ticket.waiting_tokens -= length
@@ -184,34 +193,41 @@ class BatchQueue:
         window = self._window
         oldest = min(window, key=_turn_of) if window else None
         entered = False
-        while self._requests:
-            turn, ticket = self._requests[0]
-            if ticket.drops_at_s <= now:
-                heappop(self._requests)
-                self.withdraw(ticket)
-                continue
-            if turn != ticket.turn:  # served past the window while coalescing was off
-                self._reinsert_first(ticket)
-                continue
-            if oldest is not None and len(window) >= capacity and turn > oldest[1]:
+        while (ticket := self._next_request(now)) is not None:
+            if oldest is not None and len(window) >= capacity and ticket.turn > oldest[1]:
                 break
+            self._remove_next(ticket)
             entry = ticket.next_entry()
             window.append(entry)
             entered = True
-            self._sweep_at_s = min(self._sweep_at_s, ticket.drops_at_s)
-            self._reinsert_first(ticket)
-            if oldest is None or turn < oldest[1]:
+            if ticket.drops_at_s < self._sweep_at_s:
+                self._sweep_at_s = ticket.drops_at_s
+            if not ticket.exhausted:
+                heappush(self._begun, (ticket.turn, ticket))
+            if oldest is None or entry[1] < oldest[1]:
                 oldest = entry
         if entered:
             window.sort()
         return oldest
 
-    def _reinsert_first(self, ticket: Ticket) -> None:
-        """Puts the first request of the heap back by its new turn, or removes it when it has none left."""
-        if ticket.exhausted:
-            heappop(self._requests)
+    def _next_request(self, now: float) -> Ticket | None:
+        """The request whose next text has the lowest turn of those outside the window. Forgets dropped ones."""
+        while self._fresh or self._begun:
+            ticket = self._fresh[0] if self._fresh else self._begun[0][1]
+            if self._begun and self._fresh and self._begun[0][0] < ticket.turn:
+                ticket = self._begun[0][1]
+            if ticket.drops_at_s > now:
+                return ticket
+            self._remove_next(ticket)
+            self.withdraw(ticket)
+        return None
+
+    def _remove_next(self, ticket: Ticket) -> None:
+        """Takes out what `_next_request` gave."""
+        if self._fresh and self._fresh[0] is ticket:
+            self._fresh.popleft()
         else:
-            heapreplace(self._requests, (ticket.turn, ticket))
+            heappop(self._begun)
 
     def _of_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
         """One request, one batch: the oldest text's request in its own order, longest first, cut by the bounds."""
@@ -220,8 +236,14 @@ class BatchQueue:
         entries = sorted((entry for entry in self._window if entry[3] is ticket), key=_turn_of)[:count]
         taken = {entry[1] for entry in entries}
         self._window = [entry for entry in self._window if entry[1] not in taken]
-        while len(entries) < count and not ticket.exhausted:
-            entries.append(ticket.next_entry())
+        if len(entries) < count and not ticket.exhausted:
+            while len(entries) < count and not ticket.exhausted:
+                entries.append(ticket.next_entry())
+            # Its turn in the heap has passed. This is linear, but in the requests that were cut, and cuts are rare.
+            self._begun = [request for request in self._begun if request[1] is not ticket]
+            if not ticket.exhausted:
+                self._begun.append((ticket.turn, ticket))
+            heapify(self._begun)
         return sorted(entries)
 
 
@@ -241,19 +263,19 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
     first = bisect_left(window, oldest)
     end = first + 1
     best = (first, end)
-    longest, (tag, _) = oldest[0], oldest[1]
+    longest, tag = oldest[0], oldest[1] >> ARRIVAL_BITS
     least = waste = float(policy.pass_cost_tokens)
     below_padding = above_padding = 0
     for count in range(1, max_items):
         below = above = inf
         if first and (count + 1) * longest <= policy.max_batch_tokens:
-            length, (its_tag, _), _, _ = window[first - 1]
+            length, turn, _, _ = window[first - 1]
             below_padding = longest - length
-            below = below_padding + its_tag - tag
+            below = below_padding + (turn >> ARRIVAL_BITS) - tag
         if end < len(window) and (count + 1) * window[end][0] <= policy.max_batch_tokens:
-            length, (its_tag, _), _, _ = window[end]
+            length, turn, _, _ = window[end]
             above_padding = count * (length - longest)
-            above = above_padding + its_tag - tag
+            above = above_padding + (turn >> ARRIVAL_BITS) - tag
         if below <= above:
             if below == inf:
                 break

@@ -268,10 +268,8 @@ class Scheduler:
     def _replace(self, lost: Instance, in_hand: Batch | None, fault: BaseException) -> None:
         """Fails what a lost thread held, and starts another unless it fell without any work."""
         _log.critical("instance %s was lost", lost.name, exc_info=fault)
-        if in_hand is not None:
-            tickets = {entry[3] for entry in in_hand.entries}
-        else:  # lost while it formed a batch: there is no telling whose texts it took, so everybody hears of it
-            tickets = set(self._jobs)
+        # Lost while it formed a batch, there is no telling whose texts it took: everybody hears of it.
+        tickets = set(self._jobs) if in_hand is None else {entry[3] for entry in in_hand.entries}
         for ticket in tickets:
             if (job := self._jobs.get(ticket)) is not None:
                 self._fail(job, Unavailable("the instance was lost: send the request again"))
