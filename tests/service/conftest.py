@@ -12,7 +12,7 @@ from tests.engine_process import EngineProcess
 @pytest.fixture(scope="session")
 def shared_engine(artifact_cache: object) -> Iterator[EngineProcess]:
     """onnx fp32 on the bundled model; tests leave it as they found it."""
-    engine = EngineProcess("--backend", "onnx", "--precision", "fp32")
+    engine = EngineProcess("--backend", "onnx", "--precision", "fp32", "--instances", "2", "--threads", "1")
     try:
         yield engine.wait_ready()
     finally:

@@ -161,7 +161,7 @@ async def test_a_caller_that_leaves_costs_no_forward_pass_for_what_was_queued(cl
             break
     call.cancel()
     async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
-        if frame.queued_items == 0 and frame.in_flight_requests == 0:
+        if frame.queued_items == 0 and frame.idle_instances == 2:
             break
     assert frame.counters.cancelled - before.counters.cancelled > 500
     assert frame.counters.batch_items - before.counters.batch_items < 1500
@@ -248,6 +248,9 @@ async def test_a_full_engine_refuses_at_once_and_says_when_to_come_back(client: 
     for call in calls:
         call.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
+        if frame.idle_instances == 2:
+            break
     assert isinstance(first, grpc.aio.AioRpcError)
     assert first.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert any(key == "grpc-status-details-bin" for key, _ in first.trailing_metadata() or ())
