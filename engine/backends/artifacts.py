@@ -1,5 +1,6 @@
 """Prepared artifacts on disk: found by content, verified when found, published whole or not at all."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -52,16 +53,17 @@ class StoredArtifact:
 
 
 def artifact_key(files: ModelFiles, cell: Cell) -> str:
-    """sha256 over everything that decides an artifact's content: the model, the cell, the versions that make it."""
-    return hashlib.sha256(
-        json.dumps([FORMAT, files.fingerprint, about(files, cell)], sort_keys=True).encode()
-    ).hexdigest()
+    """sha256 over everything that decides an artifact's content: the model, the cell, the versions that make it.
+
+    Not the model's name: the same files under another name give the same artifact.
+    """
+    deciding = [FORMAT, files.fingerprint, asdict(cell), _versions(cell)]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def about(files: ModelFiles, cell: Cell) -> dict[str, Any]:
     """What a manifest says of its artifact: the model, the cell and the versions that made it."""
-    packages = _MADE_WITH.get(cell.backend, ())
-    return {"model": files.id, "cell": asdict(cell), "versions": {name: _version(name) for name in packages}}
+    return {"model": files.id, "cell": asdict(cell), "versions": _versions(cell)}
 
 
 class ArtifactStore:
@@ -207,8 +209,10 @@ def _write_manifest(folder: Path, details: dict[str, Any]) -> None:
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+def _versions(cell: Cell) -> dict[str, str]:
+    """Installed versions, empty where a package is missing."""
+    versions = dict.fromkeys(_MADE_WITH.get(cell.backend, ()), "")
+    for package in versions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

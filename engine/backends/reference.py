@@ -96,7 +96,8 @@ class ReferenceVectors:
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """Row by row, for two (n, dim) arrays of unit rows: (n,) float32."""
-    return np.einsum("nd,nd->n", left, right)
+    products: NDArray[np.float32] = np.einsum("nd,nd->n", left, right)
+    return products
 
 
 def mean_cosine(executor: Executor, reference: ReferenceVectors) -> float:

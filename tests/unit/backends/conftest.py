@@ -1,0 +1,71 @@
+"""The models that the backends are tested on, each prepared once and kept in the suite's artifact cache."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.backends.artifacts import Artifact, ArtifactStore, about, artifact_key
+from engine.backends.base import Cell
+from engine.backends.preparer import build
+from engine.model import ModelFiles, resolve_model
+from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+
+TINY = {"cls": build_tiny_cls_model, "xlmr": build_tiny_mpnet_or_xlmr, "mpnet": build_tiny_mpnet}
+MODELS = ("bundled", *TINY)
+BACKENDS = ("torch", "onnx")
+
+Prepared = Callable[[str, str], tuple[ModelFiles, Artifact]]
+
+
+def fp32(backend: str) -> Cell:
+    """The cell that every backend has."""
+    return Cell(backend, "fp32", "", "cpu")
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory, artifact_cache: Path) -> Callable[[str], ModelFiles]:
+    """Files of a model of MODELS, by name."""
+    torch.set_num_threads(1)  # the machine is shared, and these models are small
+    known: dict[str, ModelFiles] = {}
+
+    def files(name: str) -> ModelFiles:
+        if name not in known:
+            place = None if name == "bundled" else str(TINY[name](tmp_path_factory.mktemp(name)))
+            known[name] = resolve_model(place)
+        return known[name]
+
+    return files
+
+
+@pytest.fixture(scope="session")
+def prepared(model_files: Callable[[str], ModelFiles]) -> Prepared:
+    """A model's artifact for a backend, made in this process unless the cache has it: a child would import torch."""
+    store = ArtifactStore.default()
+
+    def prepare(name: str, backend: str) -> tuple[ModelFiles, Artifact]:
+        files, cell = model_files(name), fp32(backend)
+        key = artifact_key(files, cell)
+        artifact = store.find(key, pytest.fail) or store.publish(
+            key, lambda folder: build(files, cell, folder, lambda _: None), about(files, cell), pytest.fail
+        )
+        return files, artifact
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def sentence_transformer(model_files: Callable[[str], ModelFiles]) -> Callable[[str], Any]:
+    """sentence-transformers' own model, by name: what ours are judged against."""
+    from sentence_transformers import SentenceTransformer
+
+    known: dict[str, Any] = {}
+
+    def model(name: str) -> Any:
+        if name not in known:
+            known[name] = SentenceTransformer(str(model_files(name).path), device="cpu")
+        return known[name]
+
+    return model

@@ -1,0 +1,134 @@
+"""Preparing happens in a child that may be killed, cancelled or doubled without leaving half an artifact."""
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.backends.artifacts import ArtifactStore, artifact_key
+from engine.backends.prepare import Progress, prepare
+from engine.errors import CannotSwitch, ModelError
+from engine.model import ModelFiles, resolve_model
+from tests.unit.backends.conftest import Prepared, fp32
+
+Files = Callable[[str], ModelFiles]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+def preparers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "engine.backends.preparer" in child.cmdline()]
+
+
+def partial(store: ArtifactStore) -> list[Path]:
+    return list(store.root.glob(".building-*"))
+
+
+async def test_a_killed_preparer_is_a_clear_error_leaves_nothing_and_a_retry_works(
+    model_files: Files, store: ArtifactStore
+) -> None:
+    files = model_files("cls")
+
+    def kill_when_it_has_begun(progress: Progress) -> None:
+        if progress.done == 0:
+            assert partial(store)
+            for child in preparers():
+                child.send_signal(signal.SIGKILL)
+
+    with pytest.raises(CannotSwitch, match=r"ended by SIGKILL.*try again"):
+        await prepare(files, fp32("torch"), store, kill_when_it_has_begun)
+    assert not partial(store)
+    seen: list[Progress] = []
+    artifact = await prepare(files, fp32("torch"), store, seen.append)
+    assert artifact.reference.vectors.shape == (len(artifact.reference.token_ids), files.card.dim)
+    assert [step.done for step in seen] == list(range(seen[0].total)), "every step is told, in order"
+    seen.clear()
+    assert (await prepare(files, fp32("torch"), store, seen.append)).path == artifact.path
+    assert not seen, "found at once"
+
+
+async def test_two_engines_preparing_the_same_cell_at_once_make_it_once(
+    model_files: Files, store: ArtifactStore
+) -> None:
+    seen: list[Progress] = []
+    first, second = await asyncio.gather(
+        *(prepare(model_files("cls"), fp32("torch"), store, seen.append) for _ in range(2))
+    )
+    assert first.path == second.path
+    assert [step.name for step in seen].count("reference vectors") == 1
+
+
+async def test_cancelling_ends_the_child_and_leaves_nothing(model_files: Files, store: ArtifactStore) -> None:
+    begun = asyncio.Event()
+    work = asyncio.create_task(prepare(model_files("cls"), fp32("onnx"), store, lambda _: begun.set()))
+    await begun.wait()
+    assert preparers()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert not preparers()
+    assert not partial(store)
+
+
+def test_a_preparer_whose_parent_is_gone_stops_and_cleans_up(model_files: Files, store: ArtifactStore) -> None:
+    files, cell = model_files("cls"), fp32("onnx")
+    order = {
+        "path": str(files.path),
+        "id": files.id,
+        "fingerprint": files.fingerprint,
+        "cell": asdict(cell),
+        "store": str(store.root),
+        "key": artifact_key(files, cell),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "engine.backends.preparer"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(order) + "\n")
+        child.stdin.flush()
+        assert json.loads(child.stdout.readline())["event"] == "phase"
+        child.stdin.close()  # what the system does when the parent dies
+        assert child.wait(timeout=20) == 130
+    store.sweep()  # what any engine does next, should a long native call have kept it from cleaning up itself
+    assert not partial(store)
+
+
+async def test_a_corrupt_artifact_is_made_again_and_the_user_is_told(
+    model_files: Files, store: ArtifactStore, prepared: Prepared
+) -> None:
+    files, good = prepared("cls", "torch")
+    copy = Path(shutil.copytree(good.path, store.path(good.path.name)))
+    (copy / "reference.npy").write_bytes(b"")
+    seen: list[Progress] = []
+    artifact = await prepare(files, fp32("torch"), store, seen.append)
+    assert "corrupt" in seen[0].warning
+    assert "reference.npy" in seen[0].warning
+    assert artifact.reference.token_ids == good.reference.token_ids
+
+
+async def test_the_childs_own_error_reaches_the_user(model_files: Files, store: ArtifactStore, tmp_path: Path) -> None:
+    files = model_files("cls")
+    broken = tmp_path / "broken"
+    shutil.copytree(files.path, broken)
+    weights = broken / "config.json"
+    weights.write_text(weights.read_text().replace('"bert"', '"no-such-architecture"'))
+    with pytest.raises(ModelError, match="cannot be loaded by transformers"):
+        await prepare(resolve_model(str(broken)), fp32("torch"), store, lambda _: None)
+    assert not partial(store)

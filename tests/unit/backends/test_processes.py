@@ -1,0 +1,93 @@
+"""What only a fresh process can show: what is imported, how many threads run, where memory goes."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from tests.unit.backends.conftest import Prepared
+
+_START = """
+import time; started = time.perf_counter()
+import json, os, sys, threading
+import psutil
+from engine.backends import Cell, backend
+from engine.backends.artifacts import ArtifactStore, artifact_key
+from engine.model import resolve_model
+from engine.tokenize import Tokenizer
+files = resolve_model(None)
+tokenizer = Tokenizer.load(files)
+process = psutil.Process()
+def load(name, threads=1):
+    cell = Cell(name, "fp32", "", "cpu")
+    artifact = ArtifactStore.default().find(artifact_key(files, cell), sys.exit)
+    return backend(name).load(artifact.path, files.path, cell, threads)
+texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in range(6)])]
+"""
+
+
+def run(body: str) -> dict[str, Any]:
+    """The one json object that the process prints last."""
+    done = subprocess.run([sys.executable, "-c", _START + body], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_onnx_serves_without_torch_being_imported_and_starts_at_once(prepared: Prepared) -> None:
+    prepared("bundled", "onnx")
+    found = run("""
+model = load("onnx")
+age_s = time.time() - process.create_time()
+model.executor(1)(texts)
+heavy = sorted({"torch", "transformers", "onnx", "huggingface_hub", "sentence_transformers"} & sys.modules.keys())
+print(json.dumps({"heavy": heavy, "loaded_s": age_s}))
+""")
+    print(f"process start to loaded: {found['loaded_s']:.2f} s")
+    assert found["heavy"] == []
+    assert found["loaded_s"] < 5, "0.5 s on a quiet machine"
+
+
+def test_one_thread_instances_never_start_more_threads_than_instances(prepared: Prepared) -> None:
+    prepared("bundled", "onnx")
+    prepared("bundled", "torch")
+    for name in ("onnx", "torch"):
+        found = run(f"""
+model = load("{name}")
+model.executor(1)(texts[:2])
+before = process.num_threads()
+counts = []
+together = threading.Barrier(2)
+def serve():
+    run = model.executor(1)
+    together.wait()
+    for _ in range(3):
+        run(texts)
+    counts.append(process.num_threads())
+    together.wait()
+pair = [threading.Thread(target=serve) for _ in range(2)]
+[thread.start() for thread in pair]
+[thread.join() for thread in pair]
+print(json.dumps({{"more": max(counts) - before}}))
+""")
+        assert found["more"] == 2, name
+
+
+def test_memory_stays_flat_over_twenty_switches(prepared: Prepared) -> None:
+    prepared("bundled", "onnx")
+    prepared("bundled", "torch")
+    found = run("""
+seen = {"onnx": [], "torch": []}
+for _ in range(10):
+    for name in seen:
+        model = load(name)
+        instances = [model.executor(1) for _ in range(2)]
+        for instance in instances:
+            instance(texts)
+        seen[name].append(process.memory_info().rss)
+        model.close()
+print(json.dumps(seen))
+""")
+    for name, rss_bytes in found.items():
+        print(name, [size // 1_000_000 for size in rss_bytes])
+        assert rss_bytes[-1] <= 1.15 * rss_bytes[1], name

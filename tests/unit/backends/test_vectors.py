@@ -1,0 +1,133 @@
+"""Both backends say what sentence-transformers says, for models of other families than the bundled one too."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.backends import backend
+from engine.backends.export import MIN_COSINE, VERIFIED_BATCHES, VERIFIED_LENGTHS, ragged_batch
+from engine.backends.reference import REFERENCE_TEXTS, cosines, mean_cosine
+from engine.errors import ModelError
+from engine.tokenize import Tokenizer
+from tests.unit.backends.conftest import BACKENDS, MODELS, Prepared, fp32
+
+TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "tabs\tand\n\nlines", "word " * 400]
+
+
+@pytest.mark.parametrize("runtime", BACKENDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_vectors_and_their_lengths_equal_sentence_transformers_own(
+    name: str, runtime: str, prepared: Prepared, sentence_transformer: Callable[[str], Any]
+) -> None:
+    files, artifact = prepared(name, runtime)
+    loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
+    vectors = loaded.executor(1)([text.ids for text in Tokenizer.load(files).encode(TEXTS)])
+    theirs = sentence_transformer(name).encode(TEXTS, show_progress_bar=False)
+    lengths = np.linalg.norm(theirs, axis=1)
+    assert cosines(vectors.unit, theirs / lengths[:, None]).min() >= MIN_COSINE
+    np.testing.assert_allclose(np.linalg.norm(vectors.unit, axis=1), 1, rtol=1e-5)
+    if not files.card.normalize:
+        np.testing.assert_allclose(vectors.norms, lengths, rtol=1e-4)
+    assert vectors.unit.dtype == vectors.norms.dtype == np.float32
+    assert vectors.unit.shape == (len(TEXTS), loaded.dim) == theirs.shape
+    assert loaded.precision == "fp32"
+    assert mean_cosine(loaded.executor(1), artifact.reference) >= MIN_COSINE
+    loaded.close()
+
+
+@pytest.mark.parametrize("name", ["cls", "xlmr", "mpnet"])
+def test_batch_and_length_are_free_up_to_the_models_limit(name: str, prepared: Prepared) -> None:
+    files, artifact = prepared(name, "onnx")
+    graph = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1)
+    module = backend("torch").load(artifact.path, files.path, fp32("torch"), threads=1)
+    ours, judge = graph.executor(1), module.executor(1)
+    for batch in (*VERIFIED_BATCHES, 5):
+        for length in (*VERIFIED_LENGTHS, 3, files.card.max_tokens):
+            ids, mask = ragged_batch(batch, min(length, files.card.max_tokens), files.card.pad_token_id, vocabulary=60)
+            texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]
+            assert cosines(ours(texts).unit, judge(texts).unit).min() >= MIN_COSINE
+
+
+def test_a_text_has_the_same_vector_alone_and_among_longer_ones(prepared: Prepared) -> None:
+    files, artifact = prepared("xlmr", "onnx")
+    for runtime in BACKENDS:
+        run = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1).executor(1)
+        short, long = [0, 9, 2], [0, *range(5, 60), 2]
+        assert cosines(run([short]).unit, run([long, short]).unit[1:])[0] >= MIN_COSINE
+
+
+def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
+    prepared: Prepared, sentence_transformer: Callable[[str], Any]
+) -> None:
+    files, artifact = prepared("cls", "onnx")
+    run = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1).executor(1)
+    encoded = Tokenizer.load(files).encode(["opening hours"], prompt=files.card.prompts["query"])
+    theirs = sentence_transformer("cls").encode(["opening hours"], prompt_name="query")
+    assert cosines(run([encoded[0].ids]).unit, theirs / np.linalg.norm(theirs))[0] >= MIN_COSINE
+
+
+def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
+    said = {}
+    for runtime in BACKENDS:
+        files, artifact = prepared("bundled", runtime)
+        loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
+        said[runtime] = (loaded.precision, loaded.evidence)
+        loaded.close()
+    assert said == {
+        "torch": ("fp32", "103 of 103 weight tensors are float32"),
+        "onnx": ("fp32", "48 of 48 matrix multiplications ran in float32"),
+    }
+
+
+def test_a_zero_vector_stays_zero_instead_of_becoming_nan() -> None:
+    import torch
+
+    from engine.backends.module import SentenceModule
+
+    class Zero(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            return type("Output", (), {"last_hidden_state": torch.zeros(*input_ids.shape, 4)})
+
+    ones = torch.ones(2, 3, dtype=torch.int64)
+    unit, norms = SentenceModule(Zero(), "mean", [])(ones, ones)
+    assert not unit.any()
+    assert not norms.any()
+
+
+@pytest.mark.parametrize("runtime", BACKENDS)
+def test_nothing_runs_on_a_closed_model(runtime: str, prepared: Prepared) -> None:
+    files, artifact = prepared("cls", runtime)
+    loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
+    executor = loaded.executor(1)
+    loaded.close()
+    with pytest.raises(ModelError, match="released"):
+        executor([[2, 3]])
+
+
+def test_wide_instances_get_a_session_each_and_narrow_ones_share(prepared: Prepared) -> None:
+    files, artifact = prepared("cls", "onnx")
+    narrow = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1)
+    assert narrow.executor(1)._seat is narrow.executor(1)._seat  # type: ignore[attr-defined]  # looking inside
+    wide = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=2)
+    first, second = wide.executor(2), wide.executor(2)
+    seats = {id(executor._seat) for executor in (first, second)}  # type: ignore[attr-defined]  # looking inside
+    assert len(seats) == 2
+    del first
+    assert id(wide.executor(2)._seat) in seats, "a session whose executor is gone is used again"  # type: ignore[attr-defined]  # looking inside
+
+
+def test_an_unknown_or_missing_runtime_is_refused_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: Prepared
+) -> None:
+    with pytest.raises(ModelError, match="choose one of onnx, torch"):
+        backend("tensorrt")
+    files, _ = prepared("cls", "onnx")
+    with pytest.raises(ModelError, match=r"cannot load .*model\.onnx"):
+        backend("onnx").load(tmp_path, files.path, fp32("onnx"), threads=1)
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.delitem(__import__("sys").modules, "engine.backends.torch", raising=False)
+    with pytest.raises(ModelError, match=r"pip install 'embedconsole\[torch\]'"):
+        backend("torch")
