@@ -39,7 +39,7 @@ def _starting(frame: Frame) -> str:
         return "starting the engine"
     phase = engine.phase
     count = f" {phase.done}/{phase.total}" if phase.total else ""
-    return f"starting the engine: {phase.name}{count} {phase.message}".rstrip()
+    return f"starting the engine: {phase.message or phase.name}{count}"
 
 
 def _load_step(frame: Frame) -> str:

@@ -73,7 +73,7 @@ class Measurement:
 
     @property
     def verdict(self) -> Verdict:
-        if self.failure or self.rates is None:
+        if self.failure:
             return Verdict.FAILED
         if self.saturated:
             return Verdict.CLIENT_BOUND
@@ -166,10 +166,11 @@ def _summarise(
         errors.update(interval.errors)
     cpu_cores = sum(i.cpu_cores * i.duration_s for i in intervals) / duration_s if duration_s else 0.0
     measured = rates(intervals)
-    if measured is None and not failure:
+    if not any(part.requests for part in answers) and not failure:
         codes = ", ".join(f"{count:,} x {code}" for code, count in errors.most_common())
         last = next((i.last_error for i in reversed(intervals) if i.last_error), "")
-        failure = f"no request was answered ({codes}): {last}" if codes else "nothing was measured"
+        nothing = f"no request was answered within {duration_s:.0f} s: run longer, or send smaller batches"
+        failure = f"no request was answered ({codes}): {last}" if codes else nothing
     return Measurement(
         run_id=f"r-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         spec=spec,

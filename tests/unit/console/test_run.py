@@ -58,7 +58,7 @@ GOOD = Measurement(
         (replace(GOOD, throughput_judgement=SHAKY), Verdict.UNSTABLE, 2),
         (replace(GOOD, throughput_judgement=SHAKY, saturated=True), Verdict.CLIENT_BOUND, 4),
         (replace(GOOD, saturated=True, failure="the engine was lost"), Verdict.FAILED, 5),
-        (replace(GOOD, rates=None), Verdict.FAILED, 5),
+        (replace(GOOD, rates=None, throughput_judgement=SHAKY), Verdict.UNSTABLE, 2),
     ],
 )
 def test_the_first_exit_code_that_applies_is_the_worst(measurement: Measurement, verdict: Verdict, code: int) -> None:
