@@ -1,0 +1,59 @@
+"""What is on the screen as command lines: the headless twin of the console's present state."""
+
+import shlex
+
+from console.frame import EngineSpec, Frame, LoadSpec
+
+
+def _flags(pairs: dict[str, object]) -> list[str]:
+    words: list[str] = []
+    for flag, value in pairs.items():
+        if value:
+            words += [flag, str(value)]
+    return words
+
+
+def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
+    """Where it runs: an engine elsewhere, or the deployment that was asked for."""
+    if frame.engine.remote:
+        return ["--connect", frame.engine.address]
+    asked = frame.engine.requested
+    return [
+        *_flags({"--model": spec.model, "--backend": asked.backend or spec.backend}),
+        *_flags({"--precision": asked.precision or spec.precision, "--recipe": asked.recipe or spec.recipe}),
+        *_flags({"--device": spec.device, "--instances": spec.instances, "--threads": spec.threads}),
+        *(["--strict"] if spec.strict else []),
+        *([] if frame.engine.batching.coalesce else ["--coalesce", "off"]),
+    ]
+
+
+def _load(load: LoadSpec) -> list[str]:
+    return [
+        *("--batch", str(load.batch), "--concurrency", str(load.concurrency)),
+        *_flags({"--workload": "" if load.workload == "texts" else load.workload}),
+        *_flags({"--corpus": "" if load.corpus == "short" else load.corpus}),
+        *(["--stream"] if load.stream else []),
+    ]
+
+
+def run_command(frame: Frame, spec: EngineSpec) -> str:
+    """`embedconsole run …` for what is requested and loaded now."""
+    words = ["embedconsole", "run", *_placement(frame, spec), *_load(frame.load.spec), "--duration", "60s", "--json"]
+    return shlex.join(words)
+
+
+def serve_command(frame: Frame, spec: EngineSpec) -> str:
+    """`engine serve …` for the deployment that is requested now."""
+    placement = [] if frame.engine.remote else _placement(frame, spec)
+    return shlex.join(["engine", "serve", *placement])
+
+
+def connect_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The console on the engine that runs now."""
+    address = frame.engine.address
+    return shlex.join(["embedconsole", *(["--connect", address] if address else ["--start"])])
+
+
+def capabilities_command(_frame: Frame, _spec: EngineSpec) -> str:
+    """The matrix, headless."""
+    return "engine capabilities --json"

@@ -1,0 +1,286 @@
+"""The console: one clock pulls the session's newest frame at 10 Hz and gives it to the screen that is on top."""
+
+import asyncio
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.filter import Monochrome, NoColor
+from textual.screen import Screen
+
+from console.actions import ACTIONS, BY_ID, Action
+from console.cli_form import run_command
+from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
+from console.tui.palette import ActionProvider
+from console.tui.performing import DOWN, perform
+from console.tui.screens.dialog import Dialog
+from console.tui.screens.live import LiveScreen
+from console.tui.themes import DARK, THEMES
+from console.tui.view import View
+
+if TYPE_CHECKING:
+    from console.ports import SessionPort
+
+CLOCK_S = 0.1
+TERMINAL_EVERY = 10
+"""Ticks between two looks at whether the terminal is still there."""
+CLOSE_LIMIT_S = 15.0
+OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
+EXIT_OK = 0
+EXIT_ENGINE_FAILED = 5
+
+
+def _log_screen() -> Screen[None]:
+    from console.tui.screens.log import LogScreen
+
+    return LogScreen()
+
+
+def bindings() -> list[BindingType]:
+    """The registry as key bindings; those of one mode do nothing in the other."""
+    return [Binding(",".join(a.keys), f"perform({a.id!r})", a.title, id=a.id, show=False) for a in ACTIONS]
+
+
+class ConsoleApp(App[int], inherit_bindings=False):
+    """Owns the view (zoom, freeze) and the session's life; everything drawn comes from frames."""
+
+    CSS_PATH = "widgets/tile.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"live": LiveScreen, "log": _log_screen}
+    DEFAULT_MODE = "live"
+    COMMANDS = {ActionProvider}  # noqa: RUF012 Textual's declaration
+    BINDINGS: ClassVar[list[BindingType]] = bindings()
+    TITLE = "embedconsole"
+
+    def __init__(self, make_session: "Callable[[], SessionPort]", *, start: bool, on_terminal: bool = False) -> None:
+        """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away."""
+        super().__init__()
+        if self.no_color:
+            # Textual would draw greys; NO_COLOR asks for none at all
+            self._filters = [each for each in self._filters if not isinstance(each, Monochrome)]
+            self._filters.append(NoColor())
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
+        self.session: SessionPort | None = None
+        self.view = View()
+        self.farewell = ""
+        self.failure = ""
+        self._make_session = make_session
+        self._start = start
+        self._on_terminal = on_terminal
+        self._frame = OPENING if start else Frame()
+        self._tick = 0
+        self._leaving = False
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(DARK.variables)
+
+    @property
+    def frame(self) -> Frame:
+        """The frame on the screen: the newest one, or the one that was frozen."""
+        return self._frame
+
+    @property
+    def engine_spec(self) -> EngineSpec:
+        """How the engine was, or will be, started."""
+        return self.session.engine_spec if self.session else EngineSpec()
+
+    def cli_form(self, action: Action) -> str:
+        """The command that does the same without a screen; empty where there is none."""
+        return action.cli(self._frame, self.engine_spec) if action.cli else ""
+
+    # ---- life ----
+
+    def on_mount(self) -> None:
+        self.set_class(self.no_color, "no-color")
+        self.set_interval(CLOCK_S, self.tick)
+        if self._on_terminal:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._leave_at_once)
+        self.call_after_refresh(self._open)
+
+    def _open(self) -> None:
+        """After the first paint: what the session imports takes longer than a person waits for a picture."""
+        try:
+            self.session = self._make_session()
+        except Exception as error:  # whatever stops it from opening is told on the screen, which goes on
+            self.failure = str(error) or type(error).__name__
+            lost = Engine(state=EngineState.LOST, message=f"The session could not be opened: {self.failure}")
+            self._frame = Frame(engine=lost)
+            return
+        if self._start:
+            self.command(self.session.start_engine())
+
+    def tick(self) -> None:
+        """One beat of the clock: the newest frame to the screen on top, and to no other."""
+        self._tick += 1
+        if self._on_terminal and self._tick % TERMINAL_EVERY == 0 and _terminal_gone():
+            self._leave_at_once()
+            return
+        if self.session is not None:
+            newest = self.session.frame
+            if self.view.frozen:
+                self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
+            else:
+                self._frame = newest
+        self.draw()
+
+    def draw(self) -> None:
+        """Draws the frame on the active screen."""
+        screen = self.screen
+        show = getattr(screen, "show", None)
+        if show is None or not screen.is_active or not screen.is_mounted:
+            return
+        if self._tick % 5 == 0 or not self.view.command:
+            command = run_command(self._frame, self.engine_spec)
+            self.view = replace(self.view, mode=self.current_mode, command=command)
+        with self.batch_update():
+            show(self._frame, self.view, self._tick)
+
+    def look(self, **changes: Any) -> None:
+        """Changes the view and draws at once."""
+        self.view = replace(self.view, **changes)
+        self.draw()
+
+    def toggle_freeze(self) -> None:
+        """Stops or resumes drawing; the session goes on."""
+        self.view = replace(self.view, frozen=not self.view.frozen, behind_s=0.0)
+        self.tick()
+
+    async def go_to(self, mode: str) -> None:
+        """Another mode."""
+        await self.switch_mode(mode)
+        self.look(mode=mode)
+
+    # ---- doing ----
+
+    async def action_perform(self, action_id: str) -> None:
+        """Performs an action, or says why it cannot be performed now."""
+        action = BY_ID[action_id]
+        if self.current_mode not in action.modes:
+            return
+        if reason := action.unavailable(self._frame):
+            self.say(reason, severity="warning")
+            return
+        if action_id == "quit":
+            self.ask_to_quit()
+            return
+        await self._guarded(perform(self, action_id))
+        self.draw()
+
+    def command(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Sends a command to the session without waiting for it; a refusal becomes a message."""
+        self.run_worker(self._guarded(coroutine), exit_on_error=False)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        from console.ports import CommandRefused
+
+        try:
+            await coroutine
+        except (CommandRefused, LookupError) as refusal:
+            self.say(str(refusal), severity="warning")
+        except Exception as error:  # a fault of one command must not take the screen down with it
+            self.say(f"{type(error).__name__}: {error}", title="This did not work", severity="error")
+
+    def say(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: Literal["information", "warning", "error"] = "information",
+        timeout: float = 6,
+    ) -> None:
+        """A message in the corner, as it stands: no markup is read in it."""
+        self.notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def open_dialog(self, dialog: Dialog[Any], then: Callable[[Any], None] | None) -> None:
+        """Opens a dialog; `then` gets its answer."""
+        self.push_screen(dialog, then)
+
+    # ---- leaving ----
+
+    def ask_to_quit(self) -> None:
+        """Leaves at once where nothing runs, else asks what shall become of it; asked again while leaving: goes."""
+        from console.tui.screens.quit import QuitDialog
+
+        if self._leaving:
+            self.exit(self._code())
+            return
+        engine, load = self._newest().engine, self._newest().load
+        if engine.state in DOWN or (engine.remote and not load.running):
+            self._leave("")
+        elif not isinstance(self.screen, QuitDialog):
+            self.open_dialog(QuitDialog(self._newest(), self.view), self._answered)
+
+    def _newest(self) -> Frame:
+        return self.session.frame if self.session else self._frame
+
+    def _answered(self, answer: str | None) -> None:
+        if answer == "stop":
+            engine = self._newest().engine
+            where = f"the engine at {engine.address} serves on" if engine.remote else f"engine {engine.pid} stopped"
+            self._leave(f"embedconsole: load stopped, {where}")
+        elif answer == "detach":
+            self.command(self._leave_running())
+
+    async def _leave_running(self) -> None:
+        if self.session is None:
+            return
+        left = await self.session.detach()
+        self._leave(
+            f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "
+            f"stop it with: {left.stop_command}"
+        )
+
+    def _leave(self, farewell: str) -> None:
+        self._leaving = True
+        self.farewell = farewell
+        if self.view.frozen:
+            self.toggle_freeze()
+        self.run_worker(self._close(), exit_on_error=False)
+
+    async def _close(self) -> None:
+        code = self._code()
+        try:
+            if self.session is not None:
+                await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
+        except Exception as error:  # leaving is what was asked for: the fault is told on the way out
+            self.farewell = f"embedconsole: {type(error).__name__} while stopping: {error}"
+        self.exit(code)
+
+    def _code(self) -> int:
+        lost = self._newest().engine.state is EngineState.LOST
+        return EXIT_ENGINE_FAILED if self.failure or lost else EXIT_OK
+
+    def _leave_at_once(self) -> None:
+        """SIGTERM, SIGHUP or no terminal any more: there is nobody to ask, so what was started is stopped."""
+        if not self._leaving:
+            self._leave("embedconsole: ended by a signal; what it started was stopped")
+
+
+def _terminal_gone() -> bool:
+    poll = select.poll()
+    poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+def run_console(make_session: "Callable[[], SessionPort]", *, start: bool) -> int:
+    """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
+
+    Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
+    """
+    app = ConsoleApp(make_session, start=start, on_terminal=True)
+    code = app.run()
+    if app.farewell:
+        try:
+            print(app.farewell, flush=True)
+        except OSError:
+            os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
+    return EXIT_OK if code is None else code

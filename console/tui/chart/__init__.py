@@ -1,0 +1,1 @@
+"""Time charts in braille: fixed axes, gaps kept as gaps, switch markers. Pure functions from points to ink."""

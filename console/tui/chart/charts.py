@@ -1,0 +1,111 @@
+"""The three charts of the Live screen: what they plot, their titles, and the axis each one keeps."""
+
+from collections.abc import Sequence
+
+from textual.geometry import Size
+
+from console.frame import P95_FLOOR, P99_FLOOR, EngineState, Frame, Point
+from console.tui.chart.axis import Axis
+from console.tui.chart.braille import DASHED, DOTTED
+from console.tui.chart.plot import GUTTER, Series, TimeSpan, fit_axis, plot, time_span, visible
+from console.tui.ink import Line, Lines, Picture, Span
+from console.tui.view import View
+
+THROUGHPUT = (Series("texts/s", lambda point: point.texts_per_s, "series1", filled=True),)
+LATENCY = (
+    Series("p99", lambda point: point.p99_ms, "series3", "┈", DOTTED, "faint3", P99_FLOOR),
+    Series("p95", lambda point: point.p95_ms, "series2", "┅", DASHED, "faint2", P95_FLOOR),
+    Series("p50", lambda point: point.p50_ms, "series1", "━"),
+)
+QUEUE = (
+    Series("queued texts", lambda point: point.queued_items, "series3", "┈", DOTTED),
+    Series("in flight", lambda point: point.in_flight_requests, "series2", "┅", DASHED),
+    Series("texts per batch", lambda point: point.mean_batch_items, "series1", "━"),
+)
+AXIS_ROW_FROM = 9
+"""A plot this high can spare a row for the time."""
+
+
+class Chart:
+    """Draws its series. Keeps the last axis, so that the scale does not jump with every value."""
+
+    def __init__(self, name: str, series: Sequence[Series], *, log: bool = False, labels: bool = False) -> None:
+        self.name = name
+        self.series = series
+        self._may_log = log
+        self._labels = labels
+        self._axis: Axis | None = None
+        self._rows = 0
+
+    def __call__(self, frame: Frame, view: View, size: Size) -> Picture:
+        span = time_span(frame.points, view.span_s)
+        shown = visible(frame.points, span)
+        title = self._title(view, shown)
+        if not any(curve.value(point) is not None for point in shown for curve in self.series):
+            return Picture(_empty(frame, size), title, f"last {view.span_name}")
+        height = size.height - 1 if size.height >= AXIS_ROW_FROM else size.height
+        kept = self._axis if self._rows == height else None
+        self._rows = height
+        self._axis = fit_axis(shown, self.series, height, log=view.log_y and self._may_log, before=kept)
+        lines = plot(
+            *(shown, self.series, self._axis, span, frame.markers),
+            width=size.width,
+            height=height,
+            long_labels=self._labels,
+        )
+        if height < size.height:
+            return Picture((*lines, time_labels(span, size.width)), title)
+        return Picture(lines, title, f"last {view.span_name}")
+
+    def _title(self, view: View, shown: Sequence[Point]) -> str:
+        if len(self.series) == 1:
+            return self.name
+        legend = "  ".join(f"{curve.mark} {curve.name}" for curve in reversed(self.series))
+        words = [f"{self.name}   {legend}"]
+        newest = next((point for point in reversed(shown) if point.n), None)
+        if newest and any(curve.faint and newest.n < curve.floor for curve in self.series):
+            words.append(f"dim: provisional, n={newest.n}")
+        if view.log_y and self._may_log:
+            words.append("log")
+        return "   ".join(words)
+
+
+def time_labels(span: TimeSpan, width: int) -> Line:
+    """Seconds before now along the bottom, as many as fit without crowding."""
+    cols = width - GUTTER
+    step = next((step for step in (5, 10, 15, 30, 60, 120, 300) if step / span.length_s * cols >= 12), 600)
+    text = [" "] * cols
+    ago = 0.0
+    while ago <= span.length_s:
+        label = "now" if ago == 0 else _ago(ago)
+        col = round((1 - ago / span.length_s) * (cols - 1))
+        start = min(max(0, col - len(label) // 2), cols - len(label))
+        if start >= 0 and all(char == " " for char in text[max(0, start - 1) : start + len(label) + 1]):
+            text[start : start + len(label)] = label
+        ago += step
+    return (Span(" " * (GUTTER - 1), "axis"), Span("└", "grid"), Span("".join(text), "axis"))
+
+
+def _ago(seconds: float) -> str:
+    if seconds % 60 == 0 and seconds >= 60:
+        return f"−{seconds / 60:.0f} min"
+    return f"−{seconds:.0f} s"
+
+
+def _empty(frame: Frame, size: Size) -> Lines:
+    """What to do so that something appears here."""
+    match frame.engine.state:
+        case EngineState.STOPPED:
+            words, key, action = "no samples: the engine is stopped, start it with", "s", "engine"
+        case EngineState.STARTING:
+            words, key, action = "no samples yet: the engine is starting", "", ""
+        case EngineState.LOST:
+            words, key, action = "no samples: the engine is lost, restart it with", "r", "restart"
+        case _ if frame.load.running:
+            words, key, action = "waiting for the first interval", "", ""
+        case _:
+            words, key, action = "no samples: start the load with", "L", "load_toggle"
+    text = f"{words} {key}".rstrip()
+    pad = " " * max(0, (size.width - len(text)) // 2)
+    row: Line = (Span(pad + words, "muted"), Span(f" {key}" if key else "", "key", action))
+    return (*[()] * max(0, (size.height - 1) // 2), row)

@@ -1,0 +1,77 @@
+"""The engine: what it serves, where, since when, and the keys that change that."""
+
+from textual.geometry import Size
+
+from console.frame import EngineState, Frame
+from console.tui import figures
+from console.tui.ink import Line, Picture, Span, clean, clip, line
+from console.tui.panels.words import arrow, model_name, state_words
+from console.tui.view import View
+
+LABEL = 10
+
+
+def field(name: str, value: Line, key: str = "", action: str = "") -> Line:
+    """`backend   onnx  b`."""
+    tail = (Span(f"  {key}", "key", action),) if key else ()
+    return line(Span(name.ljust(LABEL), "label"), *value, *tail)
+
+
+def engine(frame: Frame, _view: View, size: Size) -> Picture:
+    """Fields in the order in which they matter; short tiles lose the last ones."""
+    live = frame.engine
+    asked, runs = live.requested, live.effective
+    model = live.model
+    rows = [
+        field("model", line(Span(model_name(live) or "–", "strong"))),
+        field("backend", arrow(asked.backend, runs.backend), "b", "backend"),
+        field("precision", arrow(asked.precision, runs.precision), "p", "precision"),
+        field("state", _state(frame)),
+        field("instances", _instances(frame)),
+        field("device", line(Span(clean(runs.device or asked.device or "–")), Span(f"  {live.cores} cores", "muted"))),
+        field("vectors", line(Span(f"dim {model.dim}"), Span(f"  ≤ {model.max_tokens} tokens", "muted"))),
+        field("batches", _batching(frame)),
+        field("last swap", _last_swap(frame)),
+        field("cpu", line(Span(clean(live.cpu_model) or "–", "muted"))),
+    ]
+    rows = [row for row in rows if row]
+    buttons = line(
+        *(Span(" s ", "key", "engine"), Span("Start  " if _down(frame) else "Stop  ", "label", "engine")),
+        *(Span(" r ", "key", "restart"), Span("Restart  ", "label", "restart")),
+        *(Span(" b ", "key", "backend"), Span("Switch…", "label", "backend")),
+    )
+    if size.height >= len(rows) + 2:
+        rows += [line()] * (size.height - len(rows) - 1) + [buttons]
+    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "engine")
+
+
+def _down(frame: Frame) -> bool:
+    return frame.engine.state in {EngineState.STOPPED, EngineState.LOST}
+
+
+def _state(frame: Frame) -> Line:
+    up = f"  up {figures.clock(frame.engine.uptime_s)}" if frame.engine.uptime_s else ""
+    return line(*state_words(frame), Span(up, "muted"))
+
+
+def _instances(frame: Frame) -> Line:
+    runs = frame.engine.effective
+    if not runs.instances:
+        return line(Span("–"))
+    threads = f" × {runs.threads} thread{'s' if runs.threads != 1 else ''}"
+    return line(Span(f"{runs.instances}"), Span(threads), Span(f"  {frame.engine.idle_instances} idle", "muted"))
+
+
+def _batching(frame: Frame) -> Line:
+    knobs = frame.engine.batching
+    coalesce = Span("coalescing", "value") if knobs.coalesce else Span("coalescing off", "warn")
+    size = f"  ≤ {knobs.max_batch_items} × {knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
+    return line(coalesce, Span(size, "muted"), Span("  c", "key", "coalesce"))
+
+
+def _last_swap(frame: Frame) -> Line:
+    if not frame.deltas:
+        return line(Span("none yet", "muted"))
+    last = frame.deltas[-1]
+    failed = Span(f"  {last.errors} failed", "bad" if last.errors else "good")
+    return line(Span(f"S{last.ordinal} in {last.took_s:.2f} s"), failed)

@@ -1,0 +1,49 @@
+"""The newest lines of the log that matter, newest first."""
+
+from collections.abc import Iterable
+
+from textual.geometry import Size
+
+from console.frame import Frame, LogLine
+from console.tui.ink import Line, Picture, Span, clean, clip, line
+from console.tui.view import View
+
+LEVELS = {
+    "debug": ("·", "muted", "DEBUG"),
+    "info": ("│", "label", "INFO "),
+    "warning": ("⚠", "warn", "WARN "),
+    "error": ("✖", "bad", "ERROR"),
+    "event": ("◆", "accent", "EVENT"),
+}
+
+
+def log_line(entry: LogLine, *, marked: bool = False) -> Line:
+    """`12:04:01 ⚠ WARN  engine   int8 is not …`."""
+    mark, role, word = LEVELS.get(entry.level, LEVELS["info"])
+    text_role = role if entry.level in {"warning", "error"} else ("muted" if entry.level == "debug" else "value")
+    return line(
+        Span("▸" if marked else " ", "accent"),
+        Span(f"{entry.wall_time} ", "muted"),
+        Span(f"{mark} {word} ", role),
+        Span(f"{entry.source:<8}", "label"),
+        Span(clean(entry.text), text_role),
+    )
+
+
+def events(frame: Frame, _view: View, size: Size) -> Picture:
+    """As many as fit; the whole log is a key away."""
+    title = "events and engine log"
+    if not frame.log:
+        return Picture((line(Span(" nothing yet", "muted")),), title, "5 log")
+    newest = _newest(reversed(frame.log), size.height)
+    return Picture(tuple(clip(log_line(entry), size.width) for entry in newest), title, "5 log")
+
+
+def _newest(entries: Iterable[LogLine], limit: int) -> list[LogLine]:
+    kept: list[LogLine] = []
+    for entry in entries:
+        if entry.level != "debug":
+            kept.append(entry)
+            if len(kept) >= limit:
+                break
+    return kept

@@ -1,0 +1,87 @@
+"""The first line: who serves what, under which load, and whether the screen is live."""
+
+from textual.geometry import Size
+
+from console.frame import EngineState, Frame
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
+from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_words
+from console.tui.view import View
+
+WIDE = 150
+
+
+def header(frame: Frame, view: View, size: Size) -> Picture:
+    """One line, in as many words as fit."""
+    if size.width >= WIDE:
+        return Picture((_wide(frame, view, size.width),))
+    return Picture((_narrow(frame, view, size.width),))
+
+
+def liveness(view: View, *, long: bool = False) -> Line:
+    """`▶ LIVE 60 s`, or how far behind a frozen screen is."""
+    if view.frozen:
+        behind = f" {figures.clock(view.behind_s)} behind"
+        return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
+    return line(Span("▶ LIVE", "good"), Span(f" {view.span_name}" + ("  10 Hz" if long else "") + " ", "muted"))
+
+
+def modes(view: View) -> Line:
+    """`1 Live  5 Log` with the present one marked."""
+    return joined((_mode("1", "Live", "live", view), _mode("5", "Log", "log", view)), Span("  "))
+
+
+def _mode(key: str, name: str, mode: str, view: View) -> Line:
+    action = f"mode_{mode}"
+    if view.mode == mode:
+        return line(Span(f" {key} {name} ", "cursor", action))
+    return line(Span(f" {key} ", "key", action), Span(f"{name} ", "label", action))
+
+
+def _load(frame: Frame) -> Line:
+    load = frame.load
+    spec = load.spec
+    if not load.running:
+        return line(Span("load off", "muted"), Span(f" b{spec.batch} c{spec.concurrency}", "muted"))
+    state = "warming up" if load.warming_up else "ON"
+    return line(Span(f"load {state} ", "good"), Span(figures.clock(load.elapsed_s)))
+
+
+def _narrow(frame: Frame, view: View, width: int) -> Line:
+    spec = frame.load.spec
+    name = model_name(frame.engine)
+    tail = liveness(view)
+    head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
+    shape = line(Span(f"b{spec.batch} c{spec.concurrency}"), Span(" closed", "muted"))
+    deployed = cell_short(frame.engine.requested, frame.engine.effective)
+    parts = [head, deployed, shape, _load(frame)] if frame.load.running else [head, deployed, _load(frame)]
+    while len(parts) > 1 and width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 > width:
+        overlong = width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 - width
+        room = width_of(parts[0]) - overlong
+        if room >= 14:
+            parts[0] = clip(parts[0], room)
+        else:
+            parts.pop(2 if len(parts) > 3 else -1)
+    return spread(joined(parts, SEPARATOR), tail, width)
+
+
+def _wide(frame: Frame, view: View, width: int) -> Line:
+    engine = frame.engine
+    where = [Span(f"  pid {engine.pid}" if engine.pid else "", "muted")]
+    if engine.address:
+        where.append(Span(f"  grpc {clean(engine.address)}", "muted"))
+    if engine.remote:
+        where.append(Span(" remote", "accent"))
+    both: Line = BLANK
+    if engine.requested.backend and engine.state is not EngineState.STOPPED:
+        differs = bool(engine.effective.cell) and engine.requested.cell != engine.effective.cell
+        both = line(
+            Span("requested ", "label"),
+            Span(clean(engine.requested.cell), "value"),
+            Span("   effective ", "label"),
+            Span(clean(engine.effective.cell or "–"), "strong"),
+            Span(" ⚠" if differs else "", "warn"),
+        )
+    name = line(Span("embedconsole ", "strong"), *modes(view))
+    left = joined([name, line(*state_words(frame), *where), both], Span("     "))
+    return spread(left, liveness(view, long=True), width)

@@ -1,0 +1,43 @@
+"""The host, and what the console itself costs."""
+
+from textual.geometry import Size
+
+from console.frame import Frame
+from console.tui import figures
+from console.tui.ink import Picture, Span, clip, joined, line
+from console.tui.view import View
+
+
+def host(frame: Frame, _view: View, size: Size) -> Picture:
+    """CPU in shares of one core, memory, queue, and whether the feed keeps up."""
+    engine = frame.engine
+    gap = Span("   ")
+    cpu = joined(
+        (
+            line(Span("cpu engine ", "label"), Span(figures.cores(engine.cpu_cores), "strong")),
+            line(Span("load ", "label"), Span(figures.cores(frame.load.cpu_cores))),
+            line(Span("UI ", "label"), Span(figures.cores(frame.console_cpu))),
+        ),
+        gap,
+    )
+    memory = line(
+        Span("rss engine ", "label"),
+        Span(figures.megabytes(engine.rss_bytes) if engine.rss_bytes else "–"),
+        Span(f"   {engine.cores} cores" if engine.cores else "", "muted"),
+    )
+    queue = joined(
+        (
+            line(Span("queue ", "label"), Span(f"{engine.queued_items:,}"), Span(" texts", "muted")),
+            line(Span("in flight ", "label"), Span(f"{engine.in_flight_requests:,}")),
+            line(Span("oldest ", "label"), Span(f"{engine.oldest_in_flight_s * 1000:,.0f}"), Span(" ms", "muted")),
+        ),
+        Span("  "),
+    )
+    dropped = frame.dropped_frames
+    feed = line(
+        *(Span("dropped frames ", "label"), Span(f"{dropped:,}", "warn" if dropped else "value")),
+        *(Span("   last frame ", "label"), Span(f"{engine.last_frame_age_s * 1000:,.0f}"), Span(" ms ago", "muted")),
+    )
+    ring = line(Span(f"ring 10 min · {len(frame.points):,} intervals", "muted"))
+    rows = (cpu, memory, queue, feed, ring)
+    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "host · console's own cost")

@@ -1,0 +1,153 @@
+"""The figures of the last seconds: throughput and latency, with their n and window, honest about small samples."""
+
+from textual.geometry import Size
+
+from console.frame import P95_FLOOR, P99_FLOOR, Frame, Window
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Picture, Span, clip, joined, line, spread
+from console.tui.view import View
+
+
+def now(frame: Frame, view: View, size: Size) -> Picture:
+    """One line where there is one, else big figures over the details."""
+    window = frame.window
+    title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}"
+    if size.height < 3:
+        return Picture((_one_line(frame, size.width),), title)
+    if size.height < 7 or size.width < 36:
+        return Picture((_throughput(window), _latency(window), _counts(frame))[: size.height], title)
+    rows = [*_tall(window, size.width), _latency_rest(window)]
+    details = [_rates(window), _counts(frame), _honesty(frame)]
+    if size.height >= 10:
+        details.insert(2, _gap(window))
+    rows += [clip(row, size.width) for row in details]
+    return Picture(tuple(rows[: size.height]), title)
+
+
+def trend(window: Window) -> Line:
+    """`▲ 3 %` against the window before."""
+    if window.trend is None:
+        return BLANK
+    if abs(window.trend) < 0.005:
+        return line(Span("= 0 %", "muted"))
+    up = window.trend > 0
+    return line(Span(f"{'▲' if up else '▼'} {abs(window.trend) * 100:.0f} %", "good" if up else "warn"))
+
+
+def percentile(name: str, value: float | None, n: int, floor: int, role: str) -> Line:
+    """`p95 19.8`, with `~` and dim while n is under the floor at which it can be certified."""
+    certain = n >= floor or value is None
+    text = figures.ms(value) if certain else f"~{figures.ms(value)}"
+    return line(Span(f"{name} ", "label"), Span(text, role if certain else "muted"))
+
+
+def error_count(frame: Frame) -> int:
+    """Failed requests of all codes since the load started."""
+    return sum(frame.load.errors.values())
+
+
+def _errors(frame: Frame) -> Line:
+    total = error_count(frame)
+    role = "bad" if total else "value"
+    return line(Span("✖ " if total else "", "bad"), Span("err ", "label"), Span(f"{total:,}", role))
+
+
+def _one_line(frame: Frame, width: int) -> Line:
+    window = frame.window
+    latency = window.latency
+    thr = line(Span("thr ", "label"), Span(f"{figures.count(window.texts_per_s)}/s", "strong"))
+    parts = [
+        joined((thr, trend(window)), Span(" ")),
+        line(*percentile("p50", latency.p50_ms, latency.n, 1, "strong")),
+        percentile("p95", latency.p95_ms, latency.n, P95_FLOOR, "strong"),
+        line(*percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong"), Span(" ms", "muted")),
+        _errors(frame),
+    ]
+    if width >= 90:
+        parts.append(line(Span("max ", "label"), Span(figures.ms(latency.max_ms)), Span(" ms", "muted")))
+    if width >= 110:
+        parts.append(line(Span("closed loop: latency hides arrival wait", "muted")))
+    gap = Span("   " if width >= 78 else "  ")
+    return spread(line(" ", *joined(parts, gap)), _provisional(window, width), width)
+
+
+def _provisional(window: Window, width: int) -> Line:
+    n = window.latency.n
+    if not 0 < n < P99_FLOOR or width < 74:
+        return BLANK
+    return line(Span("~ few ", "muted"))
+
+
+def _throughput(window: Window) -> Line:
+    return line(
+        Span("thr  ", "label"),
+        Span(figures.count(window.texts_per_s), "strong"),
+        Span(" texts/s  ", "muted"),
+        *trend(window),
+    )
+
+
+def _latency(window: Window) -> Line:
+    latency = window.latency
+    p50 = percentile("p50", latency.p50_ms, latency.n, 1, "strong")
+    p95 = percentile("p95", latency.p95_ms, latency.n, P95_FLOOR, "strong")
+    p99 = percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong")
+    return line(*joined((p50, p95, p99), Span("  ")), Span(" ms", "muted"))
+
+
+def _tall(window: Window, width: int) -> list[Line]:
+    latency = window.latency
+    texts = figures.count(window.texts_per_s) if window.texts_per_s is not None else figures.NONE
+    left = figures.tall(texts)
+    certain = latency.n >= P95_FLOOR or latency.p95_ms is None
+    right = figures.tall(figures.ms(latency.p95_ms))
+    rows = []
+    notes = (trend(window), BLANK, line(Span("texts/s", "muted")))
+    marks = ("" if certain else "~", "p95", "ms")
+    for row in range(3):
+        tail = line(Span(f"{marks[row]:>4} ", "label"), Span(right[row], "series2" if certain else "muted"))
+        rows.append(spread(line(Span(left[row], "series1"), " ", *notes[row]), tail, width))
+    return rows
+
+
+def _latency_rest(window: Window) -> Line:
+    latency = window.latency
+    p50 = percentile("p50", latency.p50_ms, latency.n, 1, "strong")
+    p99 = percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong")
+    top = line(Span("max ", "label"), Span(figures.ms(latency.max_ms)))
+    mean = line(Span("mean ", "label"), Span(figures.ms(latency.mean_ms)))
+    return line(*joined((p50, p99, top, mean), Span("  ")), Span(" ms", "muted"))
+
+
+def _rates(window: Window) -> Line:
+    parts = [line(Span("best ", "label"), Span(figures.count(window.best_texts_per_s)))]
+    if window.pairs_per_s is not None:
+        parts.append(line(Span("pairs/s ", "label"), Span(figures.count(window.pairs_per_s), "strong")))
+    parts.append(line(Span("requests/s ", "label"), Span(figures.count(window.requests_per_s))))
+    return joined(parts, Span("   "))
+
+
+def _counts(frame: Frame) -> Line:
+    load = frame.load
+    parts = [
+        _errors(frame),
+        line(Span("retries ", "label"), Span(f"{load.retries:,}")),
+        line(Span("truncated ", "label"), Span(f"{load.truncated_texts:,}")),
+    ]
+    return joined(parts, Span("   "))
+
+
+def _gap(window: Window) -> Line:
+    if window.client_server_gap_ms is None:
+        return BLANK
+    return line(Span("client − server ", "label"), Span(figures.ms(window.client_server_gap_ms)), Span(" ms", "muted"))
+
+
+def _honesty(frame: Frame) -> Line:
+    n = frame.window.latency.n
+    if frame.load.saturated:
+        return line(Span("⚠ the load driver is the bottleneck", "warn"))
+    if 0 < n < P99_FLOOR:
+        floor = P95_FLOOR if n < P95_FLOOR else P99_FLOOR
+        return line(Span(f"~ provisional: n under {floor} for p{95 if n < P95_FLOOR else 99}", "muted"))
+    return line(Span("closed loop: latency hides arrival wait", "muted"))

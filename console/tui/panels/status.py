@@ -1,0 +1,97 @@
+"""What must not be missed: fallback and warnings, an engine that is lost or silent, what a start is doing."""
+
+from textual.geometry import Size
+
+from console.frame import Engine, EngineState, Frame
+from console.tui import figures
+from console.tui.ink import Line, Lines, Picture, Span, clean, clip, line, spread, wrap
+from console.tui.panels.words import fell_back
+from console.tui.view import View
+
+SILENT_S = 3.0
+"""An engine that sends ten frames a second and is silent so long is in trouble."""
+HUNG_S = 5.0
+"""A request in flight for so long is worth a word."""
+
+
+def banner(frame: Frame, _view: View, size: Size) -> Picture:
+    """The first warning in its rule's own words, as long as it holds. Empty without one."""
+    engine = frame.engine
+    fallen = fell_back(engine)
+    if engine.state in {EngineState.STOPPED, EngineState.STARTING} or not (fallen or engine.warnings):
+        return Picture(())
+    word = "FALLBACK" if fallen else "WARNING"
+    if engine.warnings:
+        text = clean(engine.warnings[0].message)
+        more = f"  +{len(engine.warnings) - 1} more" if len(engine.warnings) > 1 else ""
+    else:
+        text, more = f"asked for {clean(engine.requested.cell)}, {clean(engine.effective.cell)} runs", ""
+    why = "shown until effective equals requested   " if fallen and size.width >= 150 else ""
+    right = line(Span(f"{more}  {why}", "banner"), Span("i details ", "banner", "details"))
+    left = line(Span(f" ⚠ {word}  ", "banner", "details"), Span(text, "banner", "details"))
+    room = size.width - sum(len(span.text) for span in right)
+    spans = spread(clip(left, room - 1), right, size.width)
+    return Picture((tuple(span if span.role != "value" else span._replace(role="banner") for span in spans),))
+
+
+def alarm(frame: Frame, _view: View, size: Size) -> Picture:
+    """The lost engine: what happened, and the key that helps. Empty otherwise."""
+    engine = frame.engine
+    if engine.state is not EngineState.LOST:
+        return Picture(())
+    message = engine.message or "The engine process ended without being asked to."
+    keys = line(
+        *(Span(" r ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
+        *(Span(" 5 ", "badge", "mode_log"), Span(" what it said last    ", "alarm", "mode_log")),
+        *(Span(" q ", "badge", "quit"), Span(" quit ", "alarm", "quit")),
+    )
+    body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
+    rows = [line(Span("✖ ENGINE LOST", "alarm")), *body, keys]
+    return Picture(tuple(tuple([Span(" ", "alarm"), *row]) for row in rows))
+
+
+def progress(frame: Frame, _view: View, size: Size) -> Picture:
+    """The running phase of a start or a switch, or a silence that lasts. Empty otherwise."""
+    engine = frame.engine
+    rows: list[Line] = []
+    if engine.state in {EngineState.STARTING, EngineState.SWITCHING, EngineState.DRAINING}:
+        rows.append(_phase(frame, size.width))
+    if engine.state is EngineState.STOPPED and engine.message:
+        rows.append(line(Span(" ✖ ", "bad"), Span(clean(engine.message), "bad")))
+    rows.extend(_silence(engine))
+    if frame.load.message:
+        rows.append(line(Span(" ⚠ load: ", "warn"), Span(clean(frame.load.message), "warn")))
+    return Picture(tuple(clip(row, size.width) for row in rows))
+
+
+def _silence(engine: Engine) -> Lines:
+    if engine.state not in {EngineState.RUNNING, EngineState.SWITCHING}:
+        return ()
+    words: list[str] = []
+    if engine.last_frame_age_s >= SILENT_S:
+        words.append(f"the engine has said nothing for {engine.last_frame_age_s:.0f} s")
+    if engine.oldest_in_flight_s >= HUNG_S:
+        words.append(f"the oldest request in flight has waited {engine.oldest_in_flight_s:.1f} s")
+    if not words:
+        return ()
+    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), Span("   r restart", "key", "restart")),)
+
+
+def _phase(frame: Frame, width: int) -> Line:
+    engine = frame.engine
+    phase = engine.phase
+    verb = {"starting": "STARTING", "switching": "SWITCHING", "draining": "STOPPING"}[engine.state.value]
+    if phase is None:
+        return line(Span(f" ◌ {verb}", "accent"))
+    parts = [Span(f" ◌ {verb}  ", "accent"), Span(clean(phase.name), "strong")]
+    if phase.message:
+        parts.append(Span(f"  {clean(phase.message)}", "value"))
+    right = []
+    if phase.total:
+        share = phase.done / phase.total
+        right += [Span(figures.bar(share, 16), "accent"), Span(f" {phase.done}/{phase.total}  ", "value")]
+    right.append(Span(f"{phase.elapsed_s:5.1f} s ", "strong"))
+    if engine.state is EngineState.SWITCHING:
+        right += [Span(" x ", "key", "cancel_switch"), Span("cancel ", "label", "cancel_switch")]
+    room = width - sum(len(span.text) for span in right)
+    return spread(clip(tuple(parts), room - 1), tuple(right), width)

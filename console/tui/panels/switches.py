@@ -1,0 +1,104 @@
+"""Before → after of the newest switch, with its uncertainty; and the same in one line."""
+
+from collections.abc import Callable
+
+from textual.geometry import Size
+
+from console.frame import Change, Frame, SwitchDelta
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, wrap
+from console.tui.panels.header import modes
+from console.tui.view import View
+
+VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
+
+
+def switches(frame: Frame, _view: View, size: Size) -> Picture:
+    """The newest switch in full, older ones by a line each while there is room."""
+    if not frame.deltas:
+        hint = wrap("No switch yet: b or p opens the matrix. What a switch changes appears here.", size.width, "muted")
+        return Picture(tuple(hint[: size.height]), "switch · before → after")
+    newest = frame.deltas[-1]
+    rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
+    rows += _table(newest)
+    rows.append(_verdict(newest))
+    older = frame.deltas[-2::-1]
+    if older and size.height - len(rows) >= 2:
+        rows.append(line())
+        rows += [clip(_short(delta), size.width) for delta in older]
+    title = f"switch S{newest.ordinal} · before → after"
+    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), title)
+
+
+def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
+    """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
+    cost = line(Span("UI ", "label"), Span(f"{figures.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
+    if frame.deltas:
+        left = _short(frame.deltas[-1])
+    else:
+        left = line(Span("no switch yet", "muted"))
+    rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
+    if size.height > 1:
+        ring = line(Span("10 Hz · ring 10 min ", "muted"))
+        rows.append(spread(modes(view), ring, size.width))
+    return Picture(tuple(rows))
+
+
+def _dropped(frame: Frame) -> Line:
+    if not frame.dropped_frames:
+        return BLANK
+    return line(Span(f" · {frame.dropped_frames:,} dropped", "warn"))
+
+
+def change(delta: Change | None, *, more_is_better: bool) -> Line:
+    """`+18.0 % ±1.1`, coloured only where its interval excludes zero."""
+    if delta is None or delta.relative is None:
+        return line(Span("–", "muted"))
+    certain = delta.margin is not None and abs(delta.relative) > delta.margin
+    role = "value"
+    if certain:
+        role = "good" if (delta.relative > 0) == more_is_better else "bad"
+    margin = f" ±{delta.margin * 100:.1f}" if delta.margin is not None else ""
+    return line(Span(figures.percent(delta.relative, sign=True), role), Span(margin, "muted"))
+
+
+def _table(delta: SwitchDelta) -> list[Line]:
+    rows: list[tuple[str, Change | None, bool, Callable[[float], str]]] = [
+        ("texts/s", delta.texts_per_s, True, figures.count),
+        ("p50 ms", delta.p50_ms, False, figures.ms),
+        ("p95 ms", delta.p95_ms, False, figures.ms),
+        ("p99 ms", delta.p99_ms, False, figures.ms),
+        ("RSS MB", delta.rss_bytes, False, lambda size_bytes: f"{size_bytes / 1e6:,.0f}"),
+    ]
+    return [
+        line(
+            *(Span(f"{name:<8}", "label"), Span(f"{write(moved.before):>7}"), Span(" → ", "muted")),
+            *(Span(f"{write(moved.after):>7}  ", "strong"), *change(moved, more_is_better=better)),
+        )
+        for name, moved, better, write in rows
+        if moved is not None
+    ]
+
+
+def _verdict(delta: SwitchDelta) -> Line:
+    failed = Span(f"{delta.errors} failed", "bad" if delta.errors else "good")
+    if not delta.settled:
+        return line(Span(f"◌ settling, {delta.settling_left_s:.0f} s left", "accent"), Span(" · "), failed)
+    mark, role = VERDICTS.get(delta.verdict, ("·", "muted"))
+    return line(Span(f"{mark} {clean(delta.verdict) or 'no verdict'}", role), Span(" · ", "muted"), failed)
+
+
+def _short(delta: SwitchDelta) -> Line:
+    head = line(Span(f"S{delta.ordinal} ", "marker"), Span(clean(delta.label)))
+    if not delta.settled:
+        return line(*head, Span(f"  settling {delta.settling_left_s:.0f} s", "accent"))
+    parts = [head]
+    if delta.texts_per_s is not None:
+        parts.append(line(*change(delta.texts_per_s, more_is_better=True), Span(" thr", "muted")))
+    if delta.p99_ms is not None:
+        parts.append(line(Span("p99 ", "muted"), *change(delta.p99_ms, more_is_better=False)))
+    elif delta.p95_ms is not None:
+        parts.append(line(Span("p95 ", "muted"), *change(delta.p95_ms, more_is_better=False)))
+    if len(parts) == 1:
+        parts.append(line(Span(clean(delta.verdict) or "settled", "muted")))
+    return joined(parts, Span("  "))

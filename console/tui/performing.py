@@ -1,0 +1,220 @@
+"""What each action of the registry does in the app. Commands go to the session; their refusals become a message."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from console.cli_form import run_command
+from console.frame import EngineState, Frame, LoadSpec
+from console.tui.themes import following
+from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
+
+if TYPE_CHECKING:
+    from console.ports import SessionPort
+    from console.tui.app import ConsoleApp
+    from console.tui.screens.load import LoadChoice
+    from console.tui.screens.switch import SwitchChoice
+
+DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
+
+
+async def perform(app: "ConsoleApp", action_id: str) -> None:
+    """Performs an action that the registry says is available."""
+    await PERFORM[action_id](app)
+
+
+def _session(app: "ConsoleApp") -> "SessionPort":
+    session = app.session
+    if session is None:
+        raise LookupError("The session is still being opened: try again in a moment")
+    return session
+
+
+async def _engine(app: "ConsoleApp") -> None:
+    session = _session(app)
+    if app.frame.engine.state in DOWN:
+        await session.start_engine()
+    else:
+        await session.stop_engine()
+
+
+async def _restart(app: "ConsoleApp") -> None:
+    await _session(app).restart_engine()
+
+
+async def _open_switch(app: "ConsoleApp", by: str) -> None:
+    from console.tui.screens.switch import SwitchDialog
+
+    def chosen(choice: "SwitchChoice | None") -> None:
+        if choice is not None:
+            app.command(_session(app).switch(choice.target, strict=choice.strict))
+
+    strict = _session(app).engine_spec.strict
+    app.open_dialog(SwitchDialog(app.frame, app.view, by=by, strict=strict), chosen)
+
+
+async def _backend(app: "ConsoleApp") -> None:
+    await _open_switch(app, "backend")
+
+
+async def _precision(app: "ConsoleApp") -> None:
+    await _open_switch(app, "precision")
+
+
+async def _cancel_switch(app: "ConsoleApp") -> None:
+    await _session(app).cancel_switch()
+
+
+async def _coalesce(app: "ConsoleApp") -> None:
+    await _session(app).set_coalescing(not app.frame.engine.batching.coalesce)
+
+
+async def _load(app: "ConsoleApp") -> None:
+    from console.tui.screens.load import LoadDialog
+
+    def chosen(choice: "LoadChoice | None") -> None:
+        if choice is not None:
+            app.command(_apply_load(app, choice))
+
+    app.open_dialog(LoadDialog(app.frame, app.view), chosen)
+
+
+async def _apply_load(app: "ConsoleApp", choice: "LoadChoice") -> None:
+    session = _session(app)
+    if choice.then == "stop":
+        await session.stop_load()
+        return
+    serving = app.frame.engine.state in {EngineState.RUNNING, EngineState.SWITCHING}
+    if serving and choice.coalesce != app.frame.engine.batching.coalesce:
+        await session.set_coalescing(choice.coalesce)
+    if choice.then == "start":
+        await session.start_load(choice.spec)
+    elif choice.spec != session.frame.load.spec:
+        await session.change_load(choice.spec)
+
+
+async def _load_toggle(app: "ConsoleApp") -> None:
+    session = _session(app)
+    if session.frame.load.running:
+        await session.stop_load()
+    else:
+        await session.start_load(session.frame.load.spec)
+
+
+def _change(make: Callable[[LoadSpec], LoadSpec]) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def change(app: "ConsoleApp") -> None:
+        session = _session(app)
+        await session.change_load(make(session.frame.load.spec))
+
+    return change
+
+
+async def _freeze(app: "ConsoleApp") -> None:
+    app.toggle_freeze()
+
+
+def _zoom(to: Callable[[int], int]) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def zoom(app: "ConsoleApp") -> None:
+        app.look(zoom=max(0, min(len(ZOOMS_S) - 1, to(app.view.zoom))))
+
+    return zoom
+
+
+async def _log_y(app: "ConsoleApp") -> None:
+    app.look(log_y=not app.view.log_y)
+
+
+async def _details(app: "ConsoleApp") -> None:
+    from console.tui.screens.details import DetailsDialog
+
+    app.open_dialog(DetailsDialog(app.frame, app.view), None)
+
+
+async def _help(app: "ConsoleApp") -> None:
+    from console.tui.screens.help import HelpDialog
+
+    app.open_dialog(HelpDialog(app.frame, app.view, app.engine_spec), None)
+
+
+async def _copy_cli(app: "ConsoleApp") -> None:
+    command = run_command(app.frame, app.engine_spec)
+    app.copy_to_clipboard(command)
+    app.say(command, title="Copied as a command", timeout=10)
+
+
+async def _theme(app: "ConsoleApp") -> None:
+    app.theme = following(app.theme)
+
+
+async def _screenshot(app: "ConsoleApp") -> None:
+    app.say(app.save_screenshot(), title="Screenshot saved")
+
+
+async def _palette(app: "ConsoleApp") -> None:
+    app.action_command_palette()
+
+
+async def _quit(app: "ConsoleApp") -> None:
+    app.ask_to_quit()
+
+
+def _mode(name: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def switch(app: "ConsoleApp") -> None:
+        await app.go_to(name)
+
+    return switch
+
+
+def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def act(app: "ConsoleApp") -> None:
+        from console.tui.screens.log import LogScreen
+
+        screen = app.screen
+        if not isinstance(screen, LogScreen):
+            return
+        if what == "filter":
+            screen.open_filter()
+        elif what == "follow":
+            screen.toggle_follow()
+        elif not screen.next_warning():
+            app.say("No warning passes the filter: esc clears it", severity="warning")
+
+    return act
+
+
+def summary(frame: Frame) -> str:
+    """One line on what went with the console."""
+    return "nothing was running" if frame.engine.state in DOWN else "stopped the engine and the load"
+
+
+PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
+    "mode_live": _mode("live"),
+    "mode_log": _mode("log"),
+    "engine": _engine,
+    "restart": _restart,
+    "backend": _backend,
+    "precision": _precision,
+    "cancel_switch": _cancel_switch,
+    "coalesce": _coalesce,
+    "load": _load,
+    "load_toggle": _load_toggle,
+    "batch_down": _change(lambda spec: replace(spec, batch=max(1, spec.batch // 2))),
+    "batch_up": _change(lambda spec: replace(spec, batch=spec.batch * 2)),
+    "concurrency_down": _change(lambda spec: replace(spec, concurrency=max(1, spec.concurrency // 2))),
+    "concurrency_up": _change(lambda spec: replace(spec, concurrency=spec.concurrency * 2)),
+    "freeze": _freeze,
+    "zoom_in": _zoom(lambda zoom: zoom - 1),
+    "zoom_out": _zoom(lambda zoom: zoom + 1),
+    "zoom_reset": _zoom(lambda _zoom: DEFAULT_ZOOM),
+    "log_y": _log_y,
+    "details": _details,
+    "log_filter": _log("filter"),
+    "log_follow": _log("follow"),
+    "log_warning": _log("warning"),
+    "copy_cli": _copy_cli,
+    "theme": _theme,
+    "screenshot": _screenshot,
+    "palette": _palette,
+    "help": _help,
+    "quit": _quit,
+}

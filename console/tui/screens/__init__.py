@@ -1,0 +1,1 @@
+"""Live, Log and the dialogs."""

@@ -1,0 +1,43 @@
+"""Details of the warnings: each one whole, with its fix and its code, and how the effective precision is known."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from console.tui.ink import Line, Lines, Span, clean, line, wrap
+from console.tui.panels.words import fell_back
+from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+
+
+class DetailsDialog(Dialog[None]):
+    """Nothing is cut here: it scrolls."""
+
+    HEADING = "requested and effective"
+    WIDTH = 88
+    BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
+
+    def keys(self) -> str:
+        return "esc close"
+
+    def lines(self, width: int) -> Lines:
+        engine = self.frame.engine
+        rows: list[Line] = [
+            line(Span("requested  ", "label"), Span(clean(engine.requested.cell) or "–", "value")),
+            line(
+                Span("effective  ", "label"),
+                Span(clean(engine.effective.cell) or "–", "strong"),
+                Span(
+                    "  ⚠ fell back" if fell_back(engine) else "  as requested", "warn" if fell_back(engine) else "good"
+                ),
+            ),
+        ]
+        if engine.evidence:
+            rows += [line(), line(Span("how it is known", "label")), *wrap(engine.evidence, width)]
+        if not engine.warnings:
+            rows += [line(), line(Span("no warnings", "muted"))]
+        for notice in engine.warnings:
+            rows += [line(), line(Span("⚠ ", "warn"), Span(clean(notice.code), "label"))]
+            rows += wrap(notice.message, width, "strong")
+            if notice.fix:
+                rows += wrap(f"→ {notice.fix}", width)
+        return tuple(rows)

@@ -1,0 +1,99 @@
+"""What every dialog is: a box of ink over the screen, closed by Esc; Ctrl+C in it still asks to quit."""
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.screen import ModalScreen
+
+from console.frame import Frame
+from console.tui.ink import Lines, Picture
+from console.tui.view import View
+from console.tui.widgets.tile import Tile
+
+Answer = TypeVar("Answer")
+
+BORDER = 2
+PADDING = 4
+MARGIN = 2
+REDRAW_EVERY = 5
+"""Ticks of the 10 Hz clock: a dialog is a table."""
+
+
+class Dialog(ModalScreen[Answer | None], Generic[Answer]):
+    """Subclasses write `lines(width)` and `keys()`, and call `redraw()` when their own state has changed."""
+
+    CSS_PATH = "dialog.tcss"
+    AUTO_FOCUS = ""
+    HEADING = ""
+    WIDTH = 72
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", show=False),
+        Binding("ctrl+c", "app.perform('quit')", "Quit", show=False),
+    ]
+
+    def __init__(self, frame: Frame, view: View) -> None:
+        super().__init__()
+        self.frame = frame
+        self.view = view
+        self.top = 0
+
+    def compose(self) -> ComposeResult:
+        yield Tile(self._draw, id="box", classes="panel")
+
+    def lines(self, width: int) -> Lines:
+        """What the dialog says in lines of `width` cells."""
+        raise NotImplementedError
+
+    def keys(self) -> str:
+        """What the foot of the border says."""
+        return "esc close"
+
+    def on_mount(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        """A dialog follows the session too."""
+        if tick % REDRAW_EVERY == 0 and frame is not self.frame:
+            self.frame, self.view = frame, view
+            self.redraw()
+
+    def redraw(self) -> None:
+        """Sizes the box to what it says and draws it; the screen's size is the limit."""
+        width = max(10, min(self.WIDTH, self.size.width - MARGIN))
+        rows = self.lines(width - BORDER - PADDING)
+        height = max(1, min(len(rows), self.size.height - BORDER))
+        box = self.query_one("#box", Tile)
+        wanted = (width, height + BORDER)
+        if (box.styles.width, box.styles.height) != wanted:
+            box.styles.width, box.styles.height = wanted
+        self.top = max(0, min(self.top, len(rows) - height))
+        foot = self.keys() if len(rows) <= height else f"↑↓ more · {self.keys()}"
+        box.put(Picture(rows[self.top : self.top + height], self.HEADING, foot))
+
+    def _draw(self, _frame: Frame, _view: View, _size: Size) -> Picture:
+        return Picture(())
+
+    def action_close(self) -> None:
+        """Leaves everything as it is."""
+        self.dismiss(None)
+
+    def action_scroll_by(self, rows: int) -> None:
+        """Moves through what is higher than the screen."""
+        self.top += rows
+        self.redraw()
+
+
+SCROLL_KEYS: list[BindingType] = [
+    Binding("up,k", "scroll_by(-1)", "Up", show=False),
+    Binding("down,j", "scroll_by(1)", "Down", show=False),
+    Binding("pageup", "scroll_by(-10)", "Page up", show=False),
+    Binding("pagedown,space", "scroll_by(10)", "Page down", show=False),
+    Binding("home", "scroll_by(-9999)", "Top", show=False),
+    Binding("end", "scroll_by(9999)", "End", show=False),
+]
+"""For dialogs that are read."""

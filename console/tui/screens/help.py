@@ -1,0 +1,57 @@
+"""Help: every action of the registry by group, the glyphs, and the command that does the same without a screen."""
+
+from itertools import groupby
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from console.actions import ACTIONS, Action
+from console.frame import EngineSpec, Frame
+from console.tui.ink import Line, Lines, Span, clip, line
+from console.tui.panels.matrix import legend
+from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.tui.view import View
+
+CLI_FROM_WIDTH = 140
+TITLE_WIDTH = 28
+HELP_WIDTH = 60
+
+
+class HelpDialog(Dialog[None]):
+    """Generated: a new action appears here by itself."""
+
+    HEADING = "help"
+    BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
+
+    def __init__(self, frame: Frame, view: View, spec: EngineSpec) -> None:
+        super().__init__(frame, view)
+        self._spec = spec
+
+    @property
+    def WIDTH(self) -> int:  # type: ignore[override]  # noqa: N802 a constant elsewhere, here it depends on the screen
+        """As wide as the command forms make worth while."""
+        return 180 if self.size.width >= CLI_FROM_WIDTH + 20 else 100
+
+    def lines(self, width: int) -> Lines:
+        rows: list[Line] = []
+        for group, actions in groupby(ACTIONS, key=lambda action: action.group):
+            rows.append(line(Span(group, "accent")))
+            rows += [self._row(action, width) for action in actions]
+            rows.append(line())
+        rows.append(line(Span("Glyphs", "accent")))
+        rows += legend(width)
+        rows.append(line(Span("~ ", "strong"), Span("provisional: too few requests for this percentile", "muted")))
+        rows.append(line(Span("┊ ", "marker"), Span("a switch, S1, S2, …; gaps in a curve are gaps", "muted")))
+        rows.append(line(Span("Mouse: click keys, cells and fields; drag to select text, ^c copies it.", "muted")))
+        return tuple(clip(row, width) for row in rows)
+
+    def _row(self, action: Action, width: int) -> Line:
+        can = action.unavailable(self.frame) is None
+        spans = [
+            Span(f"  {action.key_label:<8}", "key" if can else "dead"),
+            Span(f"{action.title:<{TITLE_WIDTH}}", "value" if can else "dead"),
+            Span(f"{action.help:<{HELP_WIDTH}}", "muted"),
+        ]
+        if width >= CLI_FROM_WIDTH and action.cli:
+            spans.append(Span(f"  {action.cli(self.frame, self._spec)}", "label"))
+        return tuple(spans)

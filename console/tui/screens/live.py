@@ -1,0 +1,75 @@
+"""The Live screen: one grid for every size; CSS classes by size decide what is shown and where."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.events import Resize
+from textual.geometry import Size
+from textual.screen import Screen
+
+from console.frame import Frame
+from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart
+from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, stages, status, switches
+from console.tui.view import View
+from console.tui.widgets.chart_tile import ChartTile
+from console.tui.widgets.tile import Tile
+
+SIZES = (("wide", 160, 44), ("medium", 112, 34), ("narrow", 80, 24), ("tiny", 0, 0))
+"""Layouts with the least width and height each one needs, the roomiest first."""
+SLOW = 5
+"""Tables are drawn on each fifth tick of the 10 Hz clock."""
+
+
+def layout_for(size: Size) -> str:
+    """The roomiest layout that fits."""
+    return next(name for name, width, height in SIZES if size.width >= width and size.height >= height)
+
+
+class LiveScreen(Screen[None]):
+    """Figures, charts, the engine and its load."""
+
+    CSS_PATH = "live.tcss"
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tiles: list[Tile] = []
+
+    def compose(self) -> ComposeResult:
+        yield Tile(header.header, id="header")
+        yield Tile(status.alarm, id="alarm", classes="notice")
+        yield Tile(status.banner, id="banner", classes="notice")
+        yield Tile(status.progress, id="progress", classes="notice")
+        with Container(id="body"):
+            with Container(id="left"):
+                yield Tile(engine.engine, id="engine", classes="panel", every=SLOW)
+                yield Tile(matrix.matrix, id="matrix", classes="panel", every=SLOW)
+                yield Tile(load.load, id="load", classes="panel", every=SLOW)
+            with Container(id="charts"):
+                yield ChartTile(Chart("throughput texts/s", THROUGHPUT, labels=True), id="throughput", classes="panel")
+                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel")
+                yield ChartTile(Chart("queue · batch fill · in flight", QUEUE), id="queue", classes="panel")
+            with Container(id="right"):
+                yield Tile(now.now, id="now", classes="panel")
+                yield Tile(switches.switches, id="switch", classes="panel", every=SLOW)
+                yield Tile(stages.stages, id="stages", classes="panel", every=SLOW)
+                yield Tile(host.host, id="host", classes="panel", every=SLOW)
+        yield Tile(events.events, id="events", classes="panel", every=SLOW)
+        yield Tile(switches.bottom_line, id="bottom", every=SLOW)
+        yield Tile(keybar.keybar, id="keybar", every=3)
+
+    def on_resize(self, event: Resize) -> None:
+        chosen = layout_for(event.size)
+        for name, _, _ in SIZES:
+            self.set_class(name == chosen, name)
+
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        """Draws the frame; notices take as many lines as they have to say."""
+        if not self._tiles:
+            self._tiles = list(self.query(Tile))
+        for tile in self._tiles:
+            if tile.has_class("notice"):
+                tile.show_rows(frame, view, Size(self.size.width, 1))
+            tile.show(frame, view, tick)

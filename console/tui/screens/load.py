@@ -1,0 +1,226 @@
+"""The Load dialog: a short form. Arrows move and change, digits and letters type, Enter starts or applies."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from console.actions import MAX_BATCH, MAX_CONCURRENCY
+from console.frame import Frame, LoadSpec
+from console.tui.ink import Line, Lines, Span, clean, clip, line
+from console.tui.screens.dialog import Dialog
+from console.tui.view import View
+
+CORPORA = ("short", "mixed", "long", "file")
+CORPUS_NOTES = {
+    "short": "queries of 5–12 words, like a search box's",
+    "mixed": "3–60 words, lengths mixed",
+    "long": "passages up to the model's limit",
+    "file": "one text a line, UTF-8",
+}
+WORKLOADS = ("texts", "pairs")
+ROWS = ("batch", "concurrency", "workload", "corpus", "file", "stream", "coalesce")
+NOTES = {
+    "batch": "texts in a request",
+    "concurrency": "requests in flight: closed loop",
+    "workload": "pairs: scored by Similarity",
+    "stream": "one EmbedStream a caller instead of unary calls",
+    "coalesce": "several requests in one batch; off: one request, one batch",
+}
+LIMITS = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadChoice:
+    """What to send, whether requests share batches, and what to do with the load: `set`, `start` or `stop`."""
+
+    spec: LoadSpec
+    coalesce: bool
+    then: str
+
+
+class LoadDialog(Dialog[LoadChoice]):
+    """The form works on its own copy; nothing changes until it is applied."""
+
+    HEADING = "load · closed loop"
+    WIDTH = 74
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("shift+tab", "move(-1)", "Up", show=False),
+        Binding("tab", "move(1)", "Down", show=False),
+        Binding("left", "turn(-1)", "Less", show=False),
+        Binding("right", "turn(1)", "More", show=False),
+        Binding("enter", "apply", "Apply", show=False),
+    ]
+
+    def __init__(self, frame: Frame, view: View) -> None:
+        super().__init__(frame, view)
+        spec = frame.load.spec
+        named = spec.corpus in CORPORA
+        self.spec = spec
+        self.corpus = spec.corpus if named else "file"
+        self.path = "" if named else spec.corpus
+        self.coalesce = frame.engine.batching.coalesce
+        self.row = 0
+        self._fresh = True
+        self._complaint = ""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The fields; the path is there when the corpus is a file, streaming when texts are sent."""
+        hidden = set() if self.corpus == "file" else {"file"}
+        return tuple(row for row in ROWS if row not in hidden)
+
+    @property
+    def field(self) -> str:
+        """The field under the cursor."""
+        return self.rows[min(self.row, len(self.rows) - 1)]
+
+    def keys(self) -> str:
+        if self.field == "file":
+            return "type the path · enter apply · esc cancel"
+        if self.frame.load.running:
+            return "↑↓ field · ←→ change · enter apply · x stop load · esc cancel"
+        return "↑↓ field · ←→ change · enter start · a set only · esc cancel"
+
+    def lines(self, width: int) -> Lines:
+        rows = [self._row(name) for name in self.rows]
+        state = "the load is running: changes take effect at once" if self.frame.load.running else "the load is off"
+        foot = line(Span(self._complaint, "warn")) if self._complaint else line(Span(state, "muted"))
+        return tuple(clip(row, width) for row in (*rows, line(), foot))
+
+    def _row(self, name: str) -> Line:
+        here = name == self.field
+        note = CORPUS_NOTES[self.corpus] if name == "corpus" else NOTES.get(name, "")
+        click = f"screen.turn_at({self.rows.index(name)})"
+        return line(
+            Span("▸ " if here else "  ", "accent"),
+            Span(f"{name:<12}", "strong" if here else "label", click),
+            *self._value(name, here, click),
+            Span(f"  {note}", "muted"),
+        )
+
+    def _value(self, name: str, here: bool, click: str) -> Line:
+        match name:
+            case "file":
+                return line(Span(clean(self.path) + ("▏" if here else ""), "cursor" if here else "value", click))
+            case "workload":
+                return self._choices(WORKLOADS, self.spec.workload, here, click)
+            case "corpus":
+                return self._choices(CORPORA, self.corpus, here, click)
+            case "stream" | "coalesce":
+                on = self.spec.stream if name == "stream" else self.coalesce
+                return self._choices(("on", "off"), "on" if on else "off", here, click)
+            case _:
+                number = f" {getattr(self.spec, name)} "
+                return line(Span(number, "cursor" if here else "strong", click))
+
+    def _choices(self, names: tuple[str, ...], chosen: str, here: bool, click: str) -> Line:
+        spans = []
+        for name in names:
+            role = ("cursor" if here else "strong") if name == chosen else "muted"
+            text = f" {name} " if name == chosen else f" {name} "
+            spans.append(Span(text, role, click))
+        return tuple(spans)
+
+    def action_move(self, rows: int) -> None:
+        """To another field."""
+        self.row = (min(self.row, len(self.rows) - 1) + rows) % len(self.rows)
+        self._fresh = True
+        self.redraw()
+
+    def action_turn_at(self, row: int) -> None:
+        """A click goes to the field; a second one changes it."""
+        if row == self.row:
+            self.action_turn(1)
+        self.row, self._fresh = row, True
+        self.redraw()
+
+    def action_turn(self, by: int) -> None:
+        """The next or the previous value: doubled or halved, or another choice."""
+        self._complaint = ""
+        match self.field:
+            case "batch" | "concurrency" as name:
+                value = getattr(self.spec, name)
+                self._set_number(name, value * 2 if by > 0 else value // 2)
+            case "workload":
+                other = WORKLOADS[(WORKLOADS.index(self.spec.workload) + by) % len(WORKLOADS)]
+                self.spec = replace(self.spec, workload=other)
+            case "corpus":
+                self.corpus = CORPORA[(CORPORA.index(self.corpus) + by) % len(CORPORA)]
+            case "stream":
+                self.spec = replace(self.spec, stream=not self.spec.stream)
+            case "coalesce":
+                self.coalesce = not self.coalesce
+        self.redraw()
+
+    def _set_number(self, name: str, value: int) -> None:
+        bounded = max(1, min(LIMITS[name], value))
+        self.spec = replace(self.spec, batch=bounded) if name == "batch" else replace(self.spec, concurrency=bounded)
+
+    def on_key(self, event: events.Key) -> None:
+        """Typing: a path's letters, a number's digits; elsewhere the dialog's own letters."""
+        if event.key in {"enter", "escape", "tab", "shift+tab", "up", "down"}:
+            return
+        name = self.field
+        if name == "file":
+            self._type_path(event)
+        elif name in LIMITS and (event.key in {"backspace", "ctrl+h"} or (event.character or "").isdecimal()):
+            self._type_digit(name, event.character if (event.character or "").isdecimal() else None)
+            event.stop()
+        else:
+            self._letter(event)
+
+    def _type_path(self, event: events.Key) -> None:
+        if event.key in {"backspace", "ctrl+h"}:
+            self.path = self.path[:-1]
+        elif event.key == "ctrl+u":
+            self.path = ""
+        elif event.is_printable and event.character:
+            self.path += event.character
+        else:
+            return
+        event.stop()
+        self._complaint = ""
+        self.redraw()
+
+    def _type_digit(self, name: str, digit: str | None) -> None:
+        typed = "" if self._fresh else str(getattr(self.spec, name))
+        self._fresh = False
+        self._set_number(name, int((typed + digit) if digit else (str(getattr(self.spec, name))[:-1] or "1")))
+        self.redraw()
+
+    def _letter(self, event: events.Key) -> None:
+        moves = {"j": (self.action_move, 1), "k": (self.action_move, -1)}
+        turns = {"h": (self.action_turn, -1), "l": (self.action_turn, 1), "space": (self.action_turn, 1)}
+        if event.key in moves or event.key in turns:
+            act, by = {**moves, **turns}[event.key]
+            act(by)
+        elif event.key == "x" and self.frame.load.running:
+            self._finish("stop")
+        elif event.key == "a" and not self.frame.load.running:
+            self._finish("set")
+        else:
+            return
+        event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A pasted path."""
+        if self.field == "file":
+            self.path += event.text.strip().replace("\n", "")
+            self.redraw()
+
+    def action_apply(self) -> None:
+        """Applies to the running load, or starts one."""
+        self._finish("set" if self.frame.load.running else "start")
+
+    def _finish(self, then: str) -> None:
+        if self.corpus == "file" and not self.path.strip() and then != "stop":
+            self._complaint = "A file corpus needs a path: type it in the field `file`"
+            self.row = self.rows.index("file")
+            self.redraw()
+            return
+        corpus = self.path.strip() if self.corpus == "file" else self.corpus
+        self.dismiss(LoadChoice(replace(self.spec, corpus=corpus), self.coalesce, then))

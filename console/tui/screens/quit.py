@@ -1,0 +1,79 @@
+"""The Quit dialog: stop the engine, leave it running, or stay."""
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.frame import Frame
+from console.tui.ink import Line, Lines, Span, clean, line
+from console.tui.screens.dialog import Dialog
+from console.tui.view import View
+
+STOP = "stop"
+DETACH = "detach"
+STAY = "stay"
+
+
+class QuitDialog(Dialog[str]):
+    """A choice by its letter, by arrows and Enter, or by a click."""
+
+    HEADING = "quit"
+    WIDTH = 70
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+        Binding("s", "choose_by('stop')", "Stop", show=False),
+        Binding("d", "choose_by('detach')", "Detach", show=False),
+        Binding("c", "choose_by('stay')", "Cancel", show=False),
+    ]
+
+    def __init__(self, frame: Frame, view: View) -> None:
+        super().__init__(frame, view)
+        self.row = 0
+
+    @property
+    def choices(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Letter, answer, name, and what it means."""
+        engine = self.frame.engine
+        stay = ("c", STAY, "Cancel", "go on")
+        if engine.remote:
+            return (("s", STOP, "Quit", f"the load stops; the engine at {clean(engine.address)} serves on"), stay)
+        return (
+            ("s", STOP, "Stop the engine", "after its last request, then quit"),
+            ("d", DETACH, "Leave it running", f"{clean(engine.address)} serves on; the load stops"),
+            stay,
+        )
+
+    def keys(self) -> str:
+        return "↑↓ choose · enter · esc cancel"
+
+    def lines(self, width: int) -> Lines:
+        running = "the load is running" if self.frame.load.running else f"engine {self.frame.engine.state.value}"
+        rows: list[Line] = [line(Span(f"What shall become of what runs? ({running})", "value")), line()]
+        for index, (letter, answer, name, meaning) in enumerate(self.choices):
+            here = index == self.row
+            click = f"screen.choose_by('{answer}')"
+            rows.append(
+                line(
+                    Span("▸ " if here else "  ", "accent"),
+                    Span(f" {letter} ", "key", click),
+                    Span(f" {name:<17}", "cursor" if here else "strong", click),
+                    Span(f"  {meaning}", "muted", click),
+                )
+            )
+        return tuple(rows)
+
+    def action_move(self, rows: int) -> None:
+        """To another choice."""
+        self.row = (self.row + rows) % len(self.choices)
+        self.redraw()
+
+    def action_choose(self) -> None:
+        """The one under the cursor."""
+        self.dismiss(self.choices[self.row][1])
+
+    def action_choose_by(self, answer: str) -> None:
+        """By its letter."""
+        if any(answer == choice[1] for choice in self.choices):
+            self.dismiss(answer)

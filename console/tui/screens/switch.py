@@ -1,0 +1,158 @@
+"""The Switch dialog: the capability matrix itself. Each cell says what would happen before it is chosen."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.frame import CellState, Deployment, Frame
+from console.tui.ink import Line, Lines, Span, clean, clip, line
+from console.tui.panels.matrix import NAME_WIDTH, Grid, column_width, explain, glyph, head, legend
+from console.tui.screens.dialog import Dialog
+from console.tui.view import View
+
+REASON_LINES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchChoice:
+    """The cell to switch to."""
+
+    target: Deployment
+    strict: bool
+
+
+class SwitchDialog(Dialog[SwitchChoice]):
+    """Arrows or hjkl move; Enter switches; x toggles strict."""
+
+    HEADING = "switch backend and precision under load"
+    WIDTH = 78
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(0, -1)", "Up", show=False),
+        Binding("down,j", "move(0, 1)", "Down", show=False),
+        Binding("left,h", "move(-1, 0)", "Left", show=False),
+        Binding("right,l", "move(1, 0)", "Right", show=False),
+        Binding("x", "strict", "Strict", show=False),
+        Binding("tab", "recipe", "Recipe", show=False),
+        Binding("enter", "choose_here", "Switch", show=False),
+    ]
+
+    def __init__(self, frame: Frame, view: View, *, by: str = "backend", strict: bool = False) -> None:
+        """`by`: `backend` moves through the rows first, `precision` through the columns."""
+        super().__init__(frame, view)
+        self.by = by
+        self.strict = strict
+        self._recipe = 0
+        self._complaint = ""
+        grid = self.grid
+        live = frame.engine.requested
+        self.row = grid.backends.index(live.backend) if live.backend in grid.backends else 0
+        self.column = grid.precisions.index(live.precision) if live.precision in grid.precisions else 0
+
+    @property
+    def grid(self) -> Grid:
+        """The matrix of the device that is live."""
+        return Grid(self.frame.capabilities, self.frame.engine.effective.device)
+
+    @property
+    def here(self) -> tuple[str, str]:
+        """Backend and precision under the cursor."""
+        grid = self.grid
+        row = min(self.row, len(grid.backends) - 1)
+        return grid.backends[row], grid.precisions[min(self.column, len(grid.precisions) - 1)]
+
+    def keys(self) -> str:
+        strict = "on" if self.strict else "off"
+        return f"↑↓←→ move · enter switch · x strict: {strict} · esc cancel"
+
+    def lines(self, width: int) -> Lines:
+        grid, live = self.grid, self.frame.engine.effective
+        column = column_width(width, len(grid.precisions))
+        rows: list[Line] = [self._where(), line(), head(grid, column)]
+        rows += [self._row(grid, backend, column) for backend in grid.backends]
+        rows += [line(), *legend(width), line()]
+        recipes = grid.recipes(*self.here)
+        cell = recipes[self._recipe % len(recipes)] if recipes else None
+        reason = explain(cell, live, width, REASON_LINES)
+        if len(recipes) > 1 and cell:
+            names = " · ".join(clean(each.recipe) or "default" for each in recipes)
+            recipe = Span(f"recipe {clean(cell.recipe) or 'default'}  (tab: {names})", "label")
+            reason.append(line(recipe))
+        if cell and cell.texts_per_s:
+            reason.append(line(Span(f"last measured here: {cell.texts_per_s:,.0f} texts/s", "label")))
+        reason.append(self._consequence())
+        rows += reason + [line()] * (REASON_LINES - len(reason))
+        return tuple(clip(row, width) for row in rows)
+
+    def _where(self) -> Line:
+        engine = self.frame.engine
+        runs, asked = engine.effective.cell or "nothing", engine.requested.cell
+        differs = Span(f" (asked for {clean(asked)})", "warn") if asked and asked != runs else Span("")
+        return line(Span("now ", "label"), Span(clean(runs), "strong"), differs, Span(self._device(), "muted"))
+
+    def _device(self) -> str:
+        runs = self.frame.engine.effective
+        if not runs.instances:
+            return ""
+        return f"  on {clean(runs.device)}, {runs.instances} × {runs.threads} thread{'s' if runs.threads > 1 else ''}"
+
+    def _row(self, grid: Grid, backend: str, column: int) -> Line:
+        live = self.frame.engine.effective
+        current = self.here
+        role = "strong" if backend == current[0] else "value"
+        spans = [Span(clean(backend)[: NAME_WIDTH - 1].ljust(NAME_WIDTH), role)]
+        for x, precision in enumerate(grid.precisions):
+            mark, ink = glyph(grid.cell(backend, precision), live)
+            click = f"screen.choose_at({x}, {grid.backends.index(backend)})"
+            if (backend, precision) == current:
+                spans.append(Span(f"[{mark}]".center(column), "cursor", click))
+            else:
+                spans.append(Span(mark.center(column), ink, click))
+        return tuple(spans)
+
+    def _consequence(self) -> Line:
+        if self._complaint:
+            return line(Span(self._complaint, "warn"))
+        cell = self.grid.cell(*self.here)
+        if cell is None or cell.state is CellState.UNAVAILABLE:
+            return line(Span("cannot be chosen", "muted"))
+        if self.strict and cell.state is CellState.FALLS_BACK:
+            return line(Span("strict: the switch would be refused, nothing changes", "warn"))
+        return line(Span("enter switches; the load goes on", "muted"))
+
+    def action_move(self, columns: int, rows: int) -> None:
+        """Moves the cursor; at the edges it stays."""
+        grid = self.grid
+        self.column = max(0, min(len(grid.precisions) - 1, self.column + columns))
+        self.row = max(0, min(len(grid.backends) - 1, self.row + rows))
+        self._recipe, self._complaint = 0, ""
+        self.redraw()
+
+    def action_choose_at(self, column: int, row: int) -> None:
+        """A click moves there; a second one on the same cell chooses it."""
+        if (column, row) == (self.column, self.row):
+            self.action_choose_here()
+            return
+        self.column, self.row, self._recipe, self._complaint = column, row, 0, ""
+        self.redraw()
+
+    def action_strict(self) -> None:
+        """With strict nothing falls back: the switch is refused instead."""
+        self.strict = not self.strict
+        self.redraw()
+
+    def action_recipe(self) -> None:
+        """Goes through the ways to reach this precision."""
+        self._recipe += 1
+        self.redraw()
+
+    def action_choose_here(self) -> None:
+        """Switches, unless the cell cannot run and cannot fall back."""
+        recipes = self.grid.recipes(*self.here)
+        cell = recipes[self._recipe % len(recipes)] if recipes else None
+        if cell is None or cell.state is CellState.UNAVAILABLE:
+            self._complaint = "This cell cannot run here: choose another one"
+            self.redraw()
+            return
+        target = Deployment(cell.backend, cell.precision, cell.recipe)
+        self.dismiss(SwitchChoice(target, self.strict))

@@ -1,0 +1,1 @@
+"""The widgets: they draw ink and know nothing of sessions."""
