@@ -281,10 +281,8 @@ def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
 @cli.command(hidden=True)
 def quickstart() -> None:
     """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
-    context = click.get_current_context()
     if _has_terminal():
-        defaults = {parameter.name: parameter.get_default(context) for parameter in cli.params if parameter.name}
-        context.exit(_open_console({**defaults, "instances": 0, "threads": 0, "connect": None}, start=True))
+        main(["--start"])
     from console.experiments.command import run_once
     from console.experiments.run import RunSpec
     from console.frame import LoadSpec

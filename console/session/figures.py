@@ -159,7 +159,8 @@ class Figures:
         gap_ms = None
         if latency.mean_ms is not None and stages is not None:
             server_ms = stages.queue_ms + stages.tokenize_ms + stages.infer_ms + stages.serialize_ms
-            gap_ms = max(latency.mean_ms - server_ms, 0.0)
+            # a request cut into several batches reports its longest queueing and its longest pass, which may overlap
+            gap_ms = latency.mean_ms - server_ms if latency.mean_ms >= server_ms else None
         recent_pairs = self.intervals[-1].pairs if self.intervals else 0
         return Window(
             window_s=WINDOW_S,
