@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
@@ -54,18 +54,13 @@ def build_tiny_mpnet_or_xlmr(path: Path) -> Path:
 
     In the older files: pooling flags, max_seq_length in sentence_bert_config.json.
     """
-    tokenizer = Tokenizer(models.Unigram())
+    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    pieces = sorted({f"▁{word}" for text in REFERENCE_TEXTS for word in text.split()} | set("".join(REFERENCE_TEXTS)))
+    scored = [*((name, 0.0) for name in special), ("▁", -9.0), *((piece, -9.0 / len(piece)) for piece in pieces)]
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))  # not trained: a trainer's threads make it differ each time
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-    training: dict[str, Any] = {
-        "vocab_size": 400,
-        "special_tokens": list(special),
-        "unk_token": "<unk>",
-        "show_progress": False,
-    }
-    tokenizer.train_from_iterator(REFERENCE_TEXTS, trainers.UnigramTrainer(**training))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )

@@ -1,6 +1,7 @@
 """The parent's side of preparing: find the artifact, or have a niced child make it while this process serves on."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -88,7 +89,8 @@ async def _run_child(order: bytes, store: ArtifactStore, on_progress: Callable[[
         succeeded = True
     finally:
         if child.returncode is None:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):  # it ended this very moment
+                child.kill()
             await child.wait()
         said.cancel()
         if not succeeded:

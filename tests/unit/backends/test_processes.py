@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 from tests.unit.backends.conftest import Prepared
 
 _START = """
-import time; started = time.perf_counter()
-import json, os, sys, threading
+import json, sys, threading, time
 import psutil
 from engine.backends import Cell, backend
 from engine.backends.artifacts import ArtifactStore, artifact_key
@@ -28,7 +28,8 @@ texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in r
 
 def run(body: str) -> dict[str, Any]:
     """The one json object that the process prints last."""
-    done = subprocess.run([sys.executable, "-c", _START + body], capture_output=True, text=True, timeout=200)
+    command = [sys.executable, "-c", _START + body, str(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -38,14 +39,14 @@ def test_onnx_serves_without_torch_being_imported_and_starts_at_once(prepared: P
     prepared("bundled", "onnx")
     found = run("""
 model = load("onnx")
-age_s = time.time() - process.create_time()
+age_s = time.time() - float(sys.argv[1])
 model.executor(1)(texts)
 heavy = sorted({"torch", "transformers", "onnx", "huggingface_hub", "sentence_transformers"} & sys.modules.keys())
 print(json.dumps({"heavy": heavy, "loaded_s": age_s}))
 """)
     print(f"process start to loaded: {found['loaded_s']:.2f} s")
     assert found["heavy"] == []
-    assert found["loaded_s"] < 5, "0.5 s on a quiet machine"
+    assert found["loaded_s"] < 5, "0.9 s on a busy two-core machine"
 
 
 def test_one_thread_instances_never_start_more_threads_than_instances(prepared: Prepared) -> None:
