@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 import grpc
 import numpy as np
 import pytest
-from google.protobuf import duration_pb2
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from engine.api import embed_pb2, embed_pb2_grpc
+from engine.api import embed_pb2
 from engine.api.client import EmbedClient, vectors_of
 from tests.engine_process import EngineProcess
 from tests.reference import reference_vectors
@@ -261,8 +260,3 @@ async def _outcome(call: object) -> object:
         return await call  # type: ignore[misc]  # any awaitable call
     except grpc.aio.AioRpcError as error:
         return error
-
-
-def test_the_generated_stubs_are_importable_by_their_public_names() -> None:
-    assert embed_pb2_grpc.EmbedderStub
-    assert duration_pb2.Duration

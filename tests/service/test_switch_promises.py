@@ -154,7 +154,7 @@ async def test_a_second_switch_is_aborted_and_a_dropped_one_cancelled(
     engine = start_engine("--backend", "onnx").wait_ready()
     async with EmbedClient(engine.address) as client:
         first = client.control.Switch(target("torch"))
-        assert (await first.read()).state == embed_pb2.REQUESTED  # type: ignore[union-attr]  # a message, not EOF
+        assert (await anext(aiter(first))).state == embed_pb2.REQUESTED
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await switch(client, target("torch"))
         assert caught.value.code() is grpc.StatusCode.ABORTED
