@@ -15,13 +15,13 @@ from engine import __version__
 EXIT_USAGE = 3
 EXIT_FAILED = 5
 
-FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
+FORMATTER = HelpFormatter.settings(max_width=100, col1_max_width=32, col2_min_width=30)
 
 
 class AutoOrCount(click.ParamType[int]):
     """`auto` (0) or a whole number from 1."""
 
-    name = "auto|N"
+    name = "auto or N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """0 for auto."""
@@ -71,12 +71,25 @@ def cli() -> None:
     option(
         "--host", default="127.0.0.1", show_default=True, help="Address to bind; others than loopback are reachable."
     ),
-    option("--port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="0 picks a free port."),
+    option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=50051,
+        show_default=True,
+        metavar="N",
+        help="0 picks a free port.",
+    ),
 )
 @option_group(
     "What it runs",
     option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
-    option("--backend", type=click.Choice(["auto", "torch", "onnx", "openvino"]), default="auto", show_default=True),
+    option(
+        "--backend",
+        type=click.Choice(["auto", "torch", "onnx", "openvino"]),
+        default="auto",
+        show_default=True,
+        help="The runtime.",
+    ),
     option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
@@ -86,16 +99,45 @@ def cli() -> None:
     ),
     option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
     option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
-    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps"),
+    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs."),
 )
 @option_group(
     "How it uses the machine",
-    option("--instances", type=AutoOrCount(), default="auto", show_default=True, help="Forward passes at a time."),
-    option("--threads", type=AutoOrCount(), default="auto", show_default=True, help="Threads of one forward pass."),
-    option("--max-batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Padding included."),
-    option("--max-batch-items", type=click.IntRange(1), default=32, show_default=True, help="Texts in a forward pass."),
+    option(
+        "--instances",
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        help="Forward passes at a time.",
+    ),
+    option(
+        "--threads",
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        help="Threads of one forward pass.",
+    ),
+    option(
+        "--max-batch-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        default=4096,
+        show_default=True,
+        help="Padding included.",
+    ),
+    option(
+        "--max-batch-items",
+        type=click.IntRange(1),
+        metavar="N",
+        default=32,
+        show_default=True,
+        help="Texts in a forward pass.",
+    ),
     option(
         "--max-wait-ms",
+        metavar="MS",
         type=click.FloatRange(0, 1000),
         default=0.0,
         show_default=True,
@@ -168,7 +210,7 @@ def export(backend: str | None, precision: str, model: str, list_them: bool, pru
 def main() -> None:
     """Entry point: usage errors exit 3, since 2 means something else in this project's commands."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="engine", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         sys.exit(EXIT_USAGE)
