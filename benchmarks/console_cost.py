@@ -20,15 +20,18 @@ import sys
 import termios
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
+if TYPE_CHECKING:
+    from console.ports import SessionPort
+
 ROOT = Path(__file__).resolve().parent.parent
 ECHO_LIMIT_S = 2.0
-KEYS = (b"v", b"-", b"+", b"0")
-"""Each of them changes what the screen shows."""
+ECHOES = ((b"-", b" 2 min"), (b"0", b" 60 s"))
+"""Zooming redraws the header and three charts; the header then says what nothing else on the screen does."""
 
 
 def child() -> None:
@@ -36,51 +39,10 @@ def child() -> None:
     sys.path.insert(0, str(ROOT))
     from console.tui.app import run_console
 
-    def make_session() -> object:
-        from tests.console import scenes
-        from tests.console.fake_session import FakeSession
+    def make_session() -> "SessionPort":
+        from tests.console.fake_session import MovingSession
 
-        class Moving(FakeSession):
-            """Ten different frames a second."""
-
-            @property
-            def frame(self) -> object:  # type: ignore[override]
-                """A frame for this tenth of a second."""
-                tenth = int(time.monotonic() * 10)
-                if tenth != self._tenth:
-                    self._tenth, self._now = tenth, moved(self._base, tenth)
-                return self._now
-
-            @frame.setter
-            def frame(self, frame: object) -> None:
-                self._base, self._now, self._tenth = frame, frame, 0
-
-        def moved(frame: scenes.Frame, tenth: int) -> scenes.Frame:
-            second = tenth // 10
-            window, latency = frame.window, frame.window.latency
-            wobble = 1 + ((tenth * 7919) % 100 - 50) / 1000
-            shifted = points[second % 60 : second % 60 + 600]
-            last = shifted[-1].time_s
-            return replace(
-                frame,
-                now_s=last,
-                engine=replace(frame.engine, uptime_s=second, queued_items=tenth % 60, cpu_cores=wobble * 1.6),
-                load=replace(frame.load, elapsed_s=second, requests=tenth * 4, texts=tenth * 128),
-                window=replace(
-                    window,
-                    texts_per_s=window.texts_per_s * wobble,
-                    trend=wobble - 1,
-                    latency=replace(
-                        latency, n=1200 + tenth % 40, p50_ms=12 * wobble, p95_ms=20 * wobble, p99_ms=26 * wobble
-                    ),
-                ),
-                points=shifted,
-                points_version=second,
-                markers=tuple(replace(marker, time_s=last - 30) for marker in frame.markers),
-            )
-
-        points = scenes.points(count=700, switch_at=200)
-        return Moving(scenes.fallback())
+        return MovingSession()
 
     run_console(make_session, start=False)
 
@@ -107,7 +69,7 @@ class Terminal:
         os.close(slave)
         self.bytes = 0
         self.first_paint_s = 0.0
-        self.marks: list[tuple[float, int]] = []
+        self.chunks: list[tuple[float, bytes]] = []
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -123,17 +85,18 @@ class Terminal:
             self.bytes += len(got)
             if not self.first_paint_s and b"engine" in got:
                 self.first_paint_s = now - self.started
-            self.marks.append((now, len(got)))
+            self.chunks.append((now, got))
 
-    def press(self, key: bytes) -> float:
-        """Seconds from the key to the burst that echoes it: a help box, which no clock draws."""
-        before = len(self.marks)
+    def press(self, key: bytes, echo: bytes) -> float:
+        """Seconds from the key to the bytes that only this key's effect writes."""
+        before = len(self.chunks)
         at = time.monotonic()
         os.write(self._master, key)
         while time.monotonic() - at < ECHO_LIMIT_S:
-            if any(size >= 1500 for _, size in self.marks[before:]):
-                return next(t for t, size in self.marks[before:] if size >= 1500) - at
-            time.sleep(0.0005)
+            for when, chunk in self.chunks[before:]:
+                if echo in chunk:
+                    return when - at
+            time.sleep(0.001)
         return ECHO_LIMIT_S
 
     def close(self) -> None:
@@ -158,10 +121,10 @@ def measure(columns: int, rows: int, seconds: float, *, busy: bool) -> dict[str,
     cpu = (after.user + after.system - used.user - used.system) / elapsed
     rate = (terminal.bytes - written) / elapsed
     echoes = []
-    for _ in range(15):
-        for key in (b"?", b"\x1b"):
-            echoes.append(terminal.press(key))
-            time.sleep(0.237)
+    for _ in range(30):
+        for key, echo in ECHOES:
+            echoes.append(terminal.press(key, echo))
+            time.sleep(0.137)
     for burner in burners:
         burner.terminate()
     rss = process.memory_info().rss

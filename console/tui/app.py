@@ -5,13 +5,14 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.filter import Monochrome, NoColor
+from textual.filter import NoColor
 from textual.screen import Screen
 
 from console.actions import ACTIONS, BY_ID, Action
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from console.ports import SessionPort
 
 CLOCK_S = 0.1
-TERMINAL_EVERY = 10
-"""Ticks between two looks at whether the terminal is still there."""
 CLOSE_LIMIT_S = 15.0
 OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
 EXIT_OK = 0
@@ -60,10 +59,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def __init__(self, make_session: "Callable[[], SessionPort]", *, start: bool, on_terminal: bool = False) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away."""
         super().__init__()
-        if self.no_color:
-            # Textual would draw greys; NO_COLOR asks for none at all
-            self._filters = [each for each in self._filters if not isinstance(each, Monochrome)]
-            self._filters.append(NoColor())
+        # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
+        self._filters = [NoColor()] if self.no_color else []
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
@@ -77,6 +74,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._frame = OPENING if start else Frame()
         self._tick = 0
         self._leaving = False
+        self._dark = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DARK.variables)
@@ -121,7 +119,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def tick(self) -> None:
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
         self._tick += 1
-        if self._on_terminal and self._tick % TERMINAL_EVERY == 0 and _terminal_gone():
+        if self._on_terminal and _terminal_gone():
             self._leave_at_once()
             return
         if self.session is not None:
@@ -136,7 +134,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Draws the frame on the active screen."""
         screen = self.screen
         show = getattr(screen, "show", None)
-        if show is None or not screen.is_active or not screen.is_mounted:
+        if show is None or not screen.is_active or not screen.is_mounted or self._dark:
             return
         if self._tick % 5 == 0 or not self.view.command:
             command = run_command(self._frame, self.engine_spec)
@@ -253,6 +251,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
         except Exception as error:  # leaving is what was asked for: the fault is told on the way out
             self.farewell = f"embedconsole: {type(error).__name__} while stopping: {error}"
+        if self._dark:
+            os._exit(code)  # there is no terminal to put back in order
         self.exit(code)
 
     def _code(self) -> int:
@@ -261,6 +261,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def _leave_at_once(self) -> None:
         """SIGTERM, SIGHUP or no terminal any more: there is nobody to ask, so what was started is stopped."""
+        if not self._dark and _terminal_gone():
+            # a write would wait for ever for a terminal that does not read
+            self._dark = True
+            watchdog = threading.Timer(CLOSE_LIMIT_S + 1, os._exit, (EXIT_OK,))
+            watchdog.daemon = True
+            watchdog.start()
         if not self._leaving:
             self._leave("embedconsole: ended by a signal; what it started was stopped")
 

@@ -8,7 +8,10 @@ from rich.cells import cell_len, set_cell_size
 
 
 class Span(NamedTuple):
-    """Text in one role: what it is, never how it looks (widgets/inks.py says that). With an `action` (an id from the registry, or `screen.choose(…)`) a click performs it."""
+    """Text in one role: what it is; widgets/inks.py says how that looks.
+
+    With an `action` (an id from the registry, or `screen.choose(…)`) a click performs it.
+    """
 
     text: str
     role: str = "value"

@@ -31,5 +31,5 @@ class ActionProvider(Provider):
             if (score := matcher.match(name)) > 0:
                 yield Hit(score, matcher.highlight(name), self._call(action), name, about)
 
-    def _call(self, action: Action) -> "partial[object]":
+    def _call(self, action: Action) -> "partial[bool]":
         return partial(self.app.call_later, self.app.run_action, f"perform({action.id!r})")

@@ -1,21 +1,31 @@
 """A session that plays scenes: it records what it is asked and answers as a test has told it to."""
 
+import time
 from dataclasses import replace
 
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec
 from console.ports import CommandRefused, Detached
+from tests.console import scenes
 
 
 class FakeSession:
     """The frame changes when a test sets it, or when a load command changes its settings."""
 
     def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+        self._newest = frame
         self.engine_spec = EngineSpec(backend="onnx", precision="fp32")
         self.calls: list[tuple[object, ...]] = []
         self.refusal = ""
         self.fault: Exception | None = None
         self.closed = False
+
+    @property
+    def frame(self) -> Frame:
+        return self._newest
+
+    @frame.setter
+    def frame(self, frame: Frame) -> None:
+        self._newest = frame
 
     def _called(self, *call: object) -> None:
         self.calls.append(call)
@@ -63,3 +73,44 @@ class FakeSession:
     async def close(self) -> None:
         self.closed = True
         self.frame = replace(self.frame, engine=replace(self.frame.engine, state=EngineState.STOPPED))
+
+
+class MovingSession(FakeSession):
+    """Ten different frames a second and a new interval each second, as under load; for the cost benchmark."""
+
+    def __init__(self) -> None:
+        super().__init__(scenes.fallback())
+        self._points = scenes.points(count=700, switch_at=200)
+        self._tenth = 0
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of this tenth of a second."""
+        tenth = int(time.monotonic() * 10)
+        if tenth != self._tenth:
+            self._tenth = tenth
+            self._newest = self._moved(self._newest, tenth)
+        return self._newest
+
+    @frame.setter
+    def frame(self, frame: Frame) -> None:
+        self._newest = frame
+
+    def _moved(self, frame: Frame, tenth: int) -> Frame:
+        second = tenth // 10
+        wobble = 1 + ((tenth * 7919) % 100 - 50) / 1000
+        points = self._points[second % 60 : second % 60 + 600]
+        last_s = points[-1].time_s
+        latency = replace(
+            frame.window.latency, n=1200 + tenth % 40, p50_ms=12 * wobble, p95_ms=20 * wobble, p99_ms=26 * wobble
+        )
+        return replace(
+            frame,
+            now_s=last_s,
+            engine=replace(frame.engine, uptime_s=second, queued_items=tenth % 60, cpu_cores=wobble * 1.6),
+            load=replace(frame.load, elapsed_s=second, requests=tenth * 4, texts=tenth * 128),
+            window=replace(frame.window, texts_per_s=1287 * wobble, trend=wobble - 1, latency=latency),
+            points=points,
+            points_version=second,
+            markers=tuple(replace(marker, time_s=last_s - 30 * marker.ordinal) for marker in frame.markers),
+        )

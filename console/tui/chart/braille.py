@@ -52,9 +52,15 @@ class Canvas:
         bits = self._bits[row][col]
         return (chr(BASE + bits), self._roles[row][col]) if bits else ("", "")
 
-    def heights(self) -> list[int]:
-        """For each column the lowest row that holds a dot; the canvas's height where none does."""
-        return [
-            next((row for row in range(self.rows - 1, -1, -1) if self._bits[row][col]), self.rows)
+    def heights(self, smooth: int = 5) -> list[int]:
+        """For each column the lowest row with a dot within `smooth` columns; the canvas's height where it has none."""
+        lowest = [
+            next((row for row in range(self.rows - 1, -1, -1) if self._bits[row][col]), None)
             for col in range(self.cols)
+        ]
+        return [
+            self.rows
+            if here is None
+            else max(row for row in lowest[max(0, col - smooth) : col + smooth + 1] if row is not None)
+            for col, here in enumerate(lowest)
         ]

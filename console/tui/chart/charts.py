@@ -1,15 +1,18 @@
 """The three charts of the Live screen: what they plot, their titles, and the axis each one keeps."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.geometry import Size
 
 from console.frame import P95_FLOOR, P99_FLOOR, EngineState, Frame, Point
-from console.tui.chart.axis import Axis
 from console.tui.chart.braille import DASHED, DOTTED
 from console.tui.chart.plot import GUTTER, Series, TimeSpan, fit_axis, plot, time_span, visible
 from console.tui.ink import Line, Lines, Picture, Span
 from console.tui.view import View
+
+if TYPE_CHECKING:
+    from console.tui.chart.axis import Axis
 
 THROUGHPUT = (Series("texts/s", lambda point: point.texts_per_s, "series1", filled=True),)
 LATENCY = (
@@ -18,9 +21,9 @@ LATENCY = (
     Series("p50", lambda point: point.p50_ms, "series1", "━"),
 )
 QUEUE = (
-    Series("queued texts", lambda point: point.queued_items, "series3", "┈", DOTTED),
+    Series("queued", lambda point: point.queued_items, "series3", "┈", DOTTED),
     Series("in flight", lambda point: point.in_flight_requests, "series2", "┅", DASHED),
-    Series("texts per batch", lambda point: point.mean_batch_items, "series1", "━"),
+    Series("texts/batch", lambda point: point.mean_batch_items, "series1", "━"),
 )
 AXIS_ROW_FROM = 9
 """A plot this high can spare a row for the time."""

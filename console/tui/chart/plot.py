@@ -15,6 +15,8 @@ GUTTER = 6
 JOIN_S = 1.75
 """Points further apart than this many seconds have a gap between them: an interval is one second."""
 ALL_LEAST_S = 30.0
+FILLED = {"": "fill", "grid": "fill", "marker": "fillmark"}
+"""What is under a filled curve is drawn on its tint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,8 @@ def _row(
             char, role = "┊", "marker"
         elif not char and tick is not None and col % 2 == 0:
             char, role = "┄", "grid"
-        if row > filled[col] and role in {"", "grid"}:
-            role = "fill"
+        if row > filled[col]:
+            role = FILLED.get(role, role)
         cells.append((char or " ", role or "grid"))
     for start, text in labels.items():
         for offset, char in enumerate(text):

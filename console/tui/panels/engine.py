@@ -21,15 +21,14 @@ def engine(frame: Frame, _view: View, size: Size) -> Picture:
     """Fields in the order in which they matter; short tiles lose the last ones."""
     live = frame.engine
     asked, runs = live.requested, live.effective
-    model = live.model
     rows = [
         field("model", line(Span(model_name(live) or "–", "strong"))),
         field("backend", arrow(asked.backend, runs.backend), "b", "backend"),
         field("precision", arrow(asked.precision, runs.precision), "p", "precision"),
         field("state", _state(frame)),
         field("instances", _instances(frame)),
-        field("device", line(Span(clean(runs.device or asked.device or "–")), Span(f"  {live.cores} cores", "muted"))),
-        field("vectors", line(Span(f"dim {model.dim}"), Span(f"  ≤ {model.max_tokens} tokens", "muted"))),
+        field("device", _device(frame)),
+        field("vectors", _vectors(frame)),
         field("batches", _batching(frame)),
         field("last swap", _last_swap(frame)),
         field("cpu", line(Span(clean(live.cpu_model) or "–", "muted"))),
@@ -47,6 +46,19 @@ def engine(frame: Frame, _view: View, size: Size) -> Picture:
 
 def _down(frame: Frame) -> bool:
     return frame.engine.state in {EngineState.STOPPED, EngineState.LOST}
+
+
+def _device(frame: Frame) -> Line:
+    live = frame.engine
+    cores = f"  {live.cores} core{'s' if live.cores > 1 else ''}" if live.cores else ""
+    return line(Span(clean(live.effective.device or live.requested.device or "–")), Span(cores, "muted"))
+
+
+def _vectors(frame: Frame) -> Line:
+    model = frame.engine.model
+    if not model.dim:
+        return line(Span("–"))
+    return line(Span(f"dim {model.dim}"), Span(f"  ≤ {model.max_tokens} tokens", "muted"))
 
 
 def _state(frame: Frame) -> Line:

@@ -9,6 +9,8 @@ from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_wo
 from console.tui.view import View
 
 WIDE = 150
+MIDDLE = 112
+"""From here on the modes stand in the first line."""
 
 
 def header(frame: Frame, view: View, size: Size) -> Picture:
@@ -55,11 +57,13 @@ def _narrow(frame: Frame, view: View, width: int) -> Line:
     shape = line(Span(f"b{spec.batch} c{spec.concurrency}"), Span(" closed", "muted"))
     deployed = cell_short(frame.engine.requested, frame.engine.effective)
     parts = [head, deployed, shape, _load(frame)] if frame.load.running else [head, deployed, _load(frame)]
+    if width >= MIDDLE:
+        parts.insert(0, modes(view))
     while len(parts) > 1 and width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 > width:
         overlong = width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 - width
-        room = width_of(parts[0]) - overlong
+        room = width_of(head) - overlong
         if room >= 14:
-            parts[0] = clip(parts[0], room)
+            parts[parts.index(head)] = clip(head, room)
         else:
             parts.pop(2 if len(parts) > 3 else -1)
     return spread(joined(parts, SEPARATOR), tail, width)

@@ -145,6 +145,8 @@ def _gap(window: Window) -> Line:
 
 def _honesty(frame: Frame) -> Line:
     n = frame.window.latency.n
+    if not frame.load.running:
+        return line(Span("no load: ", "muted"), Span("L", "key", "load_toggle"), Span(" starts it", "muted"))
     if frame.load.saturated:
         return line(Span("⚠ the load driver is the bottleneck", "warn"))
     if 0 < n < P99_FLOOR:

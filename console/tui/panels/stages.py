@@ -43,7 +43,7 @@ def _batches(frame: Frame) -> Line:
     if window.mean_batch_items is None:
         return line()
     tokens = f"{window.mean_batch_tokens:,.0f} tokens" if window.mean_batch_tokens is not None else ""
-    padding = f" · {window.padding_ratio * 100:.0f} % padding" if window.padding_ratio is not None else ""
+    padding = f" · {window.padding_ratio * 100:.0f} % pad" if window.padding_ratio is not None else ""
     return line(
         Span("batch".ljust(NAME), "label"),
         Span(figures.count(window.mean_batch_items), "strong"),

@@ -4,7 +4,7 @@ from textual.geometry import Size
 
 from console.frame import Engine, EngineState, Frame
 from console.tui import figures
-from console.tui.ink import Line, Lines, Picture, Span, clean, clip, line, spread, wrap
+from console.tui.ink import Line, Lines, Picture, Span, clean, clip, line, spread, width_of, wrap
 from console.tui.panels.words import fell_back
 from console.tui.view import View
 
@@ -28,8 +28,10 @@ def banner(frame: Frame, _view: View, size: Size) -> Picture:
         text, more = f"asked for {clean(engine.requested.cell)}, {clean(engine.effective.cell)} runs", ""
     why = "shown until effective equals requested   " if fallen and size.width >= 150 else ""
     right = line(Span(f"{more}  {why}", "banner"), Span("i details ", "banner", "details"))
+    room = size.width - width_of(right)
     left = line(Span(f" ⚠ {word}  ", "banner", "details"), Span(text, "banner", "details"))
-    room = size.width - sum(len(span.text) for span in right)
+    if width_of(left) >= room and engine.warnings:
+        left = line(Span(" ⚠ ", "banner", "details"), Span(text, "banner", "details"))
     spans = spread(clip(left, room - 1), right, size.width)
     return Picture((tuple(span if span.role != "value" else span._replace(role="banner") for span in spans),))
 
@@ -47,7 +49,11 @@ def alarm(frame: Frame, _view: View, size: Size) -> Picture:
     )
     body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
     rows = [line(Span("✖ ENGINE LOST", "alarm")), *body, keys]
-    return Picture(tuple(tuple([Span(" ", "alarm"), *row]) for row in rows))
+    return Picture(tuple(_filled((Span(" ", "alarm"), *row), size.width) for row in rows))
+
+
+def _filled(row: Line, width: int) -> Line:
+    return (*row, Span(" " * max(0, width - width_of(row)), "alarm"))
 
 
 def progress(frame: Frame, _view: View, size: Size) -> Picture:

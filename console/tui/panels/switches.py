@@ -1,6 +1,6 @@
 """Before → after of the newest switch, with its uncertainty; and the same in one line."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual.geometry import Size
 
@@ -9,6 +9,9 @@ from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, wrap
 from console.tui.panels.header import modes
 from console.tui.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
 
@@ -33,10 +36,7 @@ def switches(frame: Frame, _view: View, size: Size) -> Picture:
 def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
     """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{figures.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
-    if frame.deltas:
-        left = _short(frame.deltas[-1])
-    else:
-        left = line(Span("no switch yet", "muted"))
+    left = _short(frame.deltas[-1]) if frame.deltas else line(Span("no switch yet", "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
     if size.height > 1:
         ring = line(Span("10 Hz · ring 10 min ", "muted"))

@@ -38,6 +38,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.frame = frame
         self.view = view
         self.top = 0
+        self._outer = (0, 0)
 
     def compose(self) -> ComposeResult:
         yield Tile(self._draw, id="box", classes="panel")
@@ -68,9 +69,9 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         rows = self.lines(width - BORDER - PADDING)
         height = max(1, min(len(rows), self.size.height - BORDER))
         box = self.query_one("#box", Tile)
-        wanted = (width, height + BORDER)
-        if (box.styles.width, box.styles.height) != wanted:
-            box.styles.width, box.styles.height = wanted
+        if self._outer != (width, height + BORDER):
+            self._outer = (width, height + BORDER)
+            box.styles.width, box.styles.height = self._outer
         self.top = max(0, min(self.top, len(rows) - height))
         foot = self.keys() if len(rows) <= height else f"↑↓ more · {self.keys()}"
         box.put(Picture(rows[self.top : self.top + height], self.HEADING, foot))

@@ -38,27 +38,27 @@ class LiveScreen(Screen[None]):
         self._tiles: list[Tile] = []
 
     def compose(self) -> ComposeResult:
-        yield Tile(header.header, id="header")
+        yield Tile(header.header, id="header", follows_view=True)
         yield Tile(status.alarm, id="alarm", classes="notice")
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")
         with Container(id="body"):
             with Container(id="left"):
-                yield Tile(engine.engine, id="engine", classes="panel", every=SLOW)
-                yield Tile(matrix.matrix, id="matrix", classes="panel", every=SLOW)
-                yield Tile(load.load, id="load", classes="panel", every=SLOW)
+                yield Tile(engine.engine, id="engine", classes="panel", every=SLOW, turn=0)
+                yield Tile(matrix.matrix, id="matrix", classes="panel", every=SLOW, turn=0)
+                yield Tile(load.load, id="load", classes="panel", every=SLOW, turn=0)
             with Container(id="charts"):
                 yield ChartTile(Chart("throughput texts/s", THROUGHPUT, labels=True), id="throughput", classes="panel")
-                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel")
-                yield ChartTile(Chart("queue · batch fill · in flight", QUEUE), id="queue", classes="panel")
+                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel", turn=1)
+                yield ChartTile(Chart("batch fill and queue", QUEUE), id="queue", classes="panel", turn=2)
             with Container(id="right"):
                 yield Tile(now.now, id="now", classes="panel")
-                yield Tile(switches.switches, id="switch", classes="panel", every=SLOW)
-                yield Tile(stages.stages, id="stages", classes="panel", every=SLOW)
-                yield Tile(host.host, id="host", classes="panel", every=SLOW)
-        yield Tile(events.events, id="events", classes="panel", every=SLOW)
-        yield Tile(switches.bottom_line, id="bottom", every=SLOW)
-        yield Tile(keybar.keybar, id="keybar", every=3)
+                yield Tile(switches.switches, id="switch", classes="panel", every=SLOW, turn=2)
+                yield Tile(stages.stages, id="stages", classes="panel", every=SLOW, turn=2)
+                yield Tile(host.host, id="host", classes="panel", every=SLOW, turn=2)
+        yield Tile(events.events, id="events", classes="panel", every=SLOW, turn=4)
+        yield Tile(switches.bottom_line, id="bottom", every=SLOW, turn=4, follows_view=True)
+        yield Tile(keybar.keybar, id="keybar", every=SLOW, turn=1, follows_view=True)
 
     def on_resize(self, event: Resize) -> None:
         chosen = layout_for(event.size)

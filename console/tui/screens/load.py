@@ -121,8 +121,7 @@ class LoadDialog(Dialog[LoadChoice]):
         spans = []
         for name in names:
             role = ("cursor" if here else "strong") if name == chosen else "muted"
-            text = f" {name} " if name == chosen else f" {name} "
-            spans.append(Span(text, role, click))
+            spans.append(Span(f" {name} ", role, click))
         return tuple(spans)
 
     def action_move(self, rows: int) -> None:

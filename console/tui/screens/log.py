@@ -46,7 +46,7 @@ class LogScreen(Screen[None]):
         self._key: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Tile(header.header, id="header")
+        yield Tile(header.header, id="header", follows_view=True)
         yield Tile(status.alarm, id="alarm", classes="notice")
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")
@@ -54,8 +54,8 @@ class LogScreen(Screen[None]):
         field = Input(placeholder="only lines with these words; enter keeps, esc clears", id="filter", compact=True)
         field.cursor_blink = False
         yield field
-        yield Tile(switches.bottom_line, id="bottom", every=5)
-        yield Tile(keybar.keybar, id="keybar")
+        yield Tile(switches.bottom_line, id="bottom", every=5, follows_view=True)
+        yield Tile(keybar.keybar, id="keybar", every=5, turn=1, follows_view=True)
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         """Draws what is new; the log itself only when a line has come or the window has moved."""
@@ -71,10 +71,10 @@ class LogScreen(Screen[None]):
         """Draws the window if anything in it may have changed."""
         log = self.query_one("#log", Tile)
         place = (self.follow, self.words, self._top_sequence, self._pan, self._marked)
-        key = (self._frame.log_version, len(self._frame.log), log.size, *place)
-        if key != self._key and log.size:
+        key = (self._frame.log_version, len(self._frame.log), log.ink_size, *place)
+        if key != self._key and log.ink_size:
             self._key = key
-            log.put(self._draw(self._frame, self._view, log.size))
+            log.put(self._draw(self._frame, self._view, log.ink_size))
 
     @property
     def entries(self) -> Sequence[LogLine]:
@@ -117,7 +117,7 @@ class LogScreen(Screen[None]):
 
     def _move_to(self, top: int) -> None:
         entries = self.entries
-        height = self.query_one("#log", Tile).size.height
+        height = self.query_one("#log", Tile).ink_size.height
         last_top = max(0, len(entries) - height)
         top = max(0, min(top, last_top))
         self.follow = False
@@ -126,12 +126,12 @@ class LogScreen(Screen[None]):
 
     def action_move(self, rows: int) -> None:
         """Up or down by lines; leaves following."""
-        height = self.query_one("#log", Tile).size.height
+        height = self.query_one("#log", Tile).ink_size.height
         self._move_to(self._top(self.entries, height) + rows)
 
     def action_page(self, pages: int) -> None:
         """Up or down by the window's height, less one line."""
-        self.action_move(pages * max(1, self.query_one("#log", Tile).size.height - 1))
+        self.action_move(pages * max(1, self.query_one("#log", Tile).ink_size.height - 1))
 
     def action_pan(self, columns: int) -> None:
         """Left or right in long lines."""
@@ -171,7 +171,7 @@ class LogScreen(Screen[None]):
         entries = self.entries
         at = next((i for i in warnings if entries[i].sequence > self._marked), warnings[0])
         self._marked = entries[at].sequence
-        height = self.query_one("#log", Tile).size.height
+        height = self.query_one("#log", Tile).ink_size.height
         self._move_to(at - height // 2)
         return True
 

@@ -1,4 +1,4 @@
-"""Which colour and weight each role of ink has in a theme. Styles are made once and kept: drawing only looks them up."""
+"""Which colour and weight each role of ink has in a theme. Styles are made once; drawing looks them up."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +24,7 @@ COLOURS: dict[str, tuple[str, bool, str]] = {
     "faint2": ("series-2-faint", False, ""),
     "faint3": ("series-3-faint", False, ""),
     "fill": ("ink-grid", False, "series-fill"),
+    "fillmark": ("ink-marker", False, "series-fill"),
     "grid": ("ink-grid", False, ""),
     "axis": ("ink-muted", False, ""),
     "marker": ("ink-marker", False, ""),
@@ -68,8 +69,12 @@ def role_styles(palette: Palette) -> dict[str, Style]:
 
 @lru_cache(maxsize=32768)
 def style_at(palette: Palette, role: str, action: str, x: int, y: int) -> Style:
-    """The style of a span that begins at (x, y) in its tile: the place is what selecting by mouse needs."""
-    meta: dict[str, object] = {"offset": (x, y)}
+    """The style of a span that begins at (x, y) in its tile: the place is what selecting by mouse needs.
+
+    `x` below 0: it cannot be selected.
+    """
+    meta: dict[str, object] = {"offset": (x, y)} if x >= 0 else {}
     if action:
         meta["@click"] = action if "(" in action else f"app.perform({action!r})"
-    return role_styles(palette)[role] + Style.from_meta(meta)
+    style = role_styles(palette)[role]
+    return style + Style.from_meta(meta) if meta else style

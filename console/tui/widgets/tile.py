@@ -15,33 +15,64 @@ from console.tui.ink import Line, Lines, Picture, clip, plain
 from console.tui.view import View
 from console.tui.widgets.inks import COLOURS, Palette, role_styles, style_at
 
+STILL = View()
+TITLES_EVERY = 5
+"""Ticks: another title repaints the whole border, so a figure in it moves at 2 Hz."""
+
 Draw = Callable[[Frame, View, Size], Picture]
 
 
 class Tile(Widget):
     """Draws what `draw` makes of a frame. Repainting costs per changed line, so a still figure costs nothing."""
 
-    def __init__(self, draw: Draw, *, id: str, every: int = 1, classes: str = "") -> None:  # noqa: A002 Textual's name
-        """`every`: draw on each so many ticks of the UI clock (1: 10 Hz, 5: 2 Hz)."""
+    SELECTABLE = True
+    """Whether its text can be selected with the mouse."""
+
+    def __init__(
+        self,
+        draw: Draw,
+        *,
+        id: str,  # noqa: A002 Textual's name
+        every: int = 1,
+        turn: int = 0,
+        follows_view: bool = False,
+        classes: str = "",
+    ) -> None:
+        """`every`: draw on each so many ticks of the UI clock (1: 10 Hz, 5: 2 Hz); `turn`: on which of them.
+
+        `follows_view`: what it says depends on zoom, freeze or mode, so it is drawn at once when they change.
+        """
         super().__init__(id=id, classes=classes)
         self._draw = draw
         self._every = every
+        self._turn = turn
+        self._follows_view = follows_view
         self._lines: Lines = ()
         self._titles = ("", "")
         self._rows = 0
         self._palette: Palette | None = None
         self._seen: tuple[Frame, View, Size] | None = None
+        self.ink_size = Size(0, 0)
+
+    def on_resize(self) -> None:
+        """Keeps the size of what is inside the border: asking for it costs a walk through the tree."""
+        if self.ink_size != self.size:
+            self.ink_size = self.size
+            self.refresh()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         """Draws the frame if it is this tile's turn and something it shows may have changed."""
-        if not self.display or not self.size:
+        if not self.display or not self.ink_size:
             return
-        seen, self._seen = self._seen, (frame, view, self.size)
-        same_look = seen is not None and seen[1:] == self._seen[1:]
-        if same_look and seen is not None and (seen[0] is frame or tick % self._every):
-            self._seen = seen
+        seen, view = self._seen, view if self._follows_view else STILL
+        same_look = seen is not None and seen[1:] == (view, self.ink_size)
+        if same_look and seen is not None and (seen[0] is frame or tick % self._every != self._turn):
             return
-        self.put(self._draw(frame, view, self.size))
+        self._seen = (frame, view, self.ink_size)
+        picture = self._draw(frame, view, self.ink_size)
+        if same_look and tick % TITLES_EVERY:
+            picture = picture._replace(title=self._titles[0], subtitle=self._titles[1])
+        self.put(picture)
 
     def show_rows(self, frame: Frame, view: View, size: Size) -> None:
         """Takes as many rows as it has lines to say at this width; none: it is not there."""
@@ -59,7 +90,7 @@ class Tile(Widget):
             self.border_title = Content(picture.title)
             self.border_subtitle = Content(picture.subtitle)
         old, self._lines = self._lines, picture.lines
-        width = self.size.width
+        width = self.ink_size.width
         changed = [
             Region(0, y, width, 1)
             for y in range(max(len(old), len(self._lines)))
@@ -74,7 +105,7 @@ class Tile(Widget):
         return "\n".join(plain(spans) for spans in self._lines)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.ink_size.width
         spans = self._lines[y] if y < len(self._lines) else ()
         strip = self._ink(clip(spans, width), width, y)
         if selection := self.text_selection:
@@ -84,13 +115,14 @@ class Tile(Widget):
     def _ink(self, spans: Line, width: int, y: int) -> Strip:
         """The line in this theme's colours, filled up to the width."""
         palette = self._palette or self._take_palette()
+        place = None if self.SELECTABLE else (-1, -1)
         segments, x = [], 0
         for span in spans:
             if span.text:
-                segments.append(Segment(span.text, style_at(palette, span.role, span.action, x, y)))
+                segments.append(Segment(span.text, style_at(palette, span.role, span.action, *(place or (x, y)))))
                 x += cell_len(span.text)
         if x < width:
-            segments.append(Segment(" " * (width - x), style_at(palette, "value", "", x, y)))
+            segments.append(Segment(" " * (width - x), style_at(palette, "value", "", *(place or (x, y)))))
         return Strip(segments, width)
 
     def _take_palette(self) -> Palette:
