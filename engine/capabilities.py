@@ -1,28 +1,21 @@
-"""What can run here, what is used instead, and why: one rule table over platform facts.
+"""What can run here, what is used instead, and why: the rule table applied to a platform's facts.
 
 The sentence that a rule writes is the only one there is: log, console, CLI and report all show it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
+from engine.backends.recipes import Recipe, recipes_of
 from engine.errors import CannotSwitch, InvalidRequest
 from engine.machine import PlatformFacts
+from engine.rules import RULES, CellState, Rule, requirement
 
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "int4", "fp8")
 GPU_PRECISIONS = frozenset({"tf32", "fp8"})
 """Precisions that exist on CUDA alone: a CPU's matrix does not list them."""
-
-
-class CellState(StrEnum):
-    """How a cell of the matrix stands on a platform."""
-
-    NATIVE = "native"
-    SLOW = "slow"
-    FALLS_BACK = "falls_back"
-    UNAVAILABLE = "unavailable"
+_LONGEST_CHAIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +29,21 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Backend, precision and device: what a rule is about and what it may put in its place."""
+    """Backend, precision, device and recipe: what a rule is about and what it may put in its place."""
 
     backend: str
     precision: str
     device: str
+    recipe: str = ""
+    """Empty: the default one, or none is built."""
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision} on {self.device}"
 
 
 @dataclass(frozen=True, slots=True)
 class CellReport:
-    """One cell of `engine capabilities`."""
+    """One cell of `engine capabilities`, by the rules alone."""
 
     asked: Choice
     state: CellState
@@ -53,79 +51,97 @@ class CellReport:
     code: str = ""
     reason: str = ""
     fix: str = ""
-    recipe: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A row of the table. `*` matches anything; the first row that matches decides."""
-
-    backend: str
-    precision: str
-    device: str
-    state: CellState
-    code: str = ""
-    reason: str = ""
-    fix: str = ""
-    instead: str = ""
-    """`backend precision device` where the cell falls back; `=` keeps what was asked."""
-    lacks: str = ""
-    """Applies only where this package is missing."""
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "torch", "*", "*", CellState.UNAVAILABLE, "missing_package", "torch is not installed",
-        "pip install 'embedconsole[torch]'", lacks="torch",
-    ),
-    Rule(
-        "onnx", "*", "*", CellState.UNAVAILABLE, "missing_package", "onnxruntime is not installed",
-        "pip install onnxruntime", lacks="onnxruntime",
-    ),
-    Rule("torch", "fp32", "cpu", CellState.NATIVE),
-    Rule("onnx", "fp32", "cpu", CellState.NATIVE),
-    Rule(
-        "torch", "*", "*", CellState.FALLS_BACK, "not_built",
-        "{backend} {precision} on {device} is not built yet: running torch fp32 on cpu instead",
-        instead="torch fp32 cpu",
-    ),
-    Rule(
-        "onnx", "*", "*", CellState.FALLS_BACK, "not_built",
-        "{backend} {precision} on {device} is not built yet: running onnx fp32 on cpu instead",
-        instead="onnx fp32 cpu",
-    ),
-    Rule(
-        "openvino", "*", "*", CellState.FALLS_BACK, "not_built",
-        "the openvino backend is not built yet: running onnx fp32 on cpu instead",
-        instead="onnx fp32 cpu",
-    ),
-)  # fmt: skip
+    @property
+    def runs_as_asked(self) -> bool:
+        """Whether the rules say that this very cell runs."""
+        return self.state in (CellState.NATIVE, CellState.SLOW)
 
 
 def report_cell(asked: Choice, facts: PlatformFacts) -> CellReport:
-    """What the table says of one cell."""
-    for rule in RULES:
-        fields = ((rule.backend, asked.backend), (rule.precision, asked.precision), (rule.device, asked.device))
-        if any(pattern not in ("*", value) for pattern, value in fields):
-            continue
-        if rule.lacks and rule.lacks in facts.packages:
-            continue
-        words = {"backend": asked.backend, "precision": asked.precision, "device": asked.device}
-        effective = Choice(*rule.instead.split()) if rule.instead else asked
-        return CellReport(asked, rule.state, effective, rule.code, rule.reason.format(**words), rule.fix)
-    return CellReport(asked, CellState.UNAVAILABLE, asked, "unknown_cell", f"no rule covers {asked}")
+    """What the table says of one cell. Its recipe is the one asked for, or the one that would be taken."""
+    recipe = _recipe(asked, facts)
+    asked = replace(asked, recipe=recipe.name if recipe else "")
+    rule = _rule(asked, facts)
+    effective = _end_of_chain(asked, rule, facts) if rule.state is CellState.FALLS_BACK else asked
+    missing = [package for package in (recipe.needs if recipe else ()) if package not in facts.packages]
+    words = {
+        "backend": asked.backend,
+        "precision": asked.precision,
+        "device": asked.device,
+        "instead": str(effective),
+        "to": effective.precision,
+        "needs": " and ".join(missing),
+        "extra": " ".join(dict.fromkeys(requirement(package) for package in missing)),
+    }
+    reason, fix = rule.reason.format(**words), rule.fix.format(**words)
+    if effective != asked and _rule(effective, facts).state is CellState.UNAVAILABLE:
+        other = report_cell(effective, facts)
+        return CellReport(asked, CellState.UNAVAILABLE, asked, other.code, f"{reason}, but {other.reason}", other.fix)
+    return CellReport(asked, rule.state, effective, rule.code, reason, fix)
+
+
+def _rule(choice: Choice, facts: PlatformFacts) -> Rule:
+    """The first row that matches; the last row of the table matches everything."""
+    return next(rule for rule in RULES if _applies(rule, choice, facts))
+
+
+def _end_of_chain(asked: Choice, rule: Rule, facts: PlatformFacts) -> Choice:
+    """What really runs when what would run instead falls back itself."""
+    effective = asked
+    for _ in range(_LONGEST_CHAIN):
+        wanted = zip(rule.instead.split(), (effective.backend, effective.precision, effective.device), strict=True)
+        effective = Choice(*(kept if word == "=" else word for word, kept in wanted))
+        recipe = _recipe(effective, facts)
+        effective = replace(effective, recipe=recipe.name if recipe else "")
+        rule = _rule(effective, facts)
+        if rule.state is not CellState.FALLS_BACK:
+            return effective
+    raise CannotSwitch(f"nothing that runs here stands in for {asked}: choose another backend or precision")
+
+
+def _recipe(choice: Choice, facts: PlatformFacts) -> Recipe | None:
+    """The recipe that is meant: the named one, or the first whose packages are installed, or the default one."""
+    known = recipes_of(choice.backend, choice.precision, choice.device)
+    if choice.recipe:
+        return next((recipe for recipe in known if recipe.name == choice.recipe), None)
+    usable = (recipe for recipe in known if _has_needs(recipe, facts))
+    return next(usable, known[0] if known else None)
+
+
+def _has_needs(recipe: Recipe, facts: PlatformFacts) -> bool:
+    return all(package in facts.packages for package in recipe.needs)
+
+
+def _applies(rule: Rule, asked: Choice, facts: PlatformFacts) -> bool:
+    words = (asked.backend, asked.precision, asked.device.partition(":")[0], facts.system, facts.arch)
+    patterns = f"{rule.cell} {rule.machine}".split()
+    if any(pattern != "*" and word not in pattern.split("|") for pattern, word in zip(patterns, words, strict=True)):
+        return False
+    recipe = _recipe(asked, facts)
+    package, mark = rule.version
+    return not (
+        (rule.lacks and rule.lacks in facts.packages)
+        or (package and mark not in facts.packages.get(package, ""))
+        or (rule.without_isa and facts.isa & set(rule.without_isa))
+        or (rule.below_capability and facts.compute_capability >= rule.below_capability)
+        or (rule.built is not None and rule.built != (recipe is not None))
+        or (rule.lacks_needs and (recipe is None or _has_needs(recipe, facts)))
+    )
 
 
 def matrix(facts: PlatformFacts) -> Iterator[CellReport]:
-    """Every cell that makes sense to ask for on this platform, in the order of the tables."""
+    """Every cell that makes sense to ask for on this platform, the default recipe of each before its others."""
     for device in facts.devices:
         for backend in BACKENDS:
             for precision in PRECISIONS:
-                if device == "cpu" and precision in GPU_PRECISIONS:
+                if precision in GPU_PRECISIONS and not _is_cuda(device):
                     continue
-                if device != "cpu" and backend != "torch":
-                    continue
-                yield report_cell(Choice(backend, precision, device), facts)
+                default = report_cell(Choice(backend, precision, device), facts)
+                yield default
+                for recipe in recipes_of(backend, precision, device):
+                    if recipe.name != default.asked.recipe:
+                        yield report_cell(Choice(backend, precision, device, recipe.name), facts)
 
 
 def resolve(asked: Choice, facts: PlatformFacts, *, strict: bool) -> tuple[Choice, Choice, tuple[Notice, ...]]:
@@ -138,20 +154,22 @@ def resolve(asked: Choice, facts: PlatformFacts, *, strict: bool) -> tuple[Choic
     _check_words(requested, facts)
     report = report_cell(requested, facts)
     if report.state is CellState.UNAVAILABLE:
-        raise CannotSwitch(f"{_cell(requested)} cannot run here: {report.reason}; {report.fix or 'choose another'}")
+        raise CannotSwitch(f"{requested} cannot run here: {report.reason}; {report.fix or 'choose another'}")
     if report.state is CellState.FALLS_BACK and strict:
         raise CannotSwitch(f"{report.reason}; strict was asked, so nothing was changed: ask without it to accept")
     notices = (Notice(report.code, report.reason, report.fix),) if report.state is not CellState.NATIVE else ()
-    return requested, report.effective, notices
+    return report.asked, report.effective, notices
 
 
 def _resolve_auto(asked: Choice, facts: PlatformFacts) -> Choice:
     """`auto` takes the fastest cell that is exactly fp32: ONNX Runtime where it is installed, else torch."""
-    fastest = "onnx" if "onnxruntime" in facts.packages else "torch"
+    device = "cpu" if asked.device in ("", "auto") else "cuda:0" if asked.device == "cuda" else asked.device
+    fastest = "onnx" if "onnxruntime" in facts.packages and device == "cpu" else "torch"
     return Choice(
         backend=fastest if asked.backend in ("", "auto") else asked.backend,
         precision="fp32" if asked.precision in ("", "auto") else asked.precision,
-        device="cpu" if asked.device in ("", "auto") else "cuda:0" if asked.device == "cuda" else asked.device,
+        device=device,
+        recipe=asked.recipe,
     )
 
 
@@ -168,12 +186,12 @@ def _check_words(choice: Choice, facts: PlatformFacts) -> None:
         raise CannotSwitch(
             f"this machine has no device {choice.device}: choose one of auto, {', '.join(facts.devices)}"
         )
+    names = [recipe.name for recipe in recipes_of(choice.backend, choice.precision, choice.device)]
+    if choice.recipe and choice.recipe not in names:
+        exist = f"choose one of {', '.join(names)}, or leave it empty" if names else "leave it empty: it has none"
+        raise CannotSwitch(f"{choice} has no recipe {choice.recipe[:40]!r}: {exist}")
 
 
 def _is_cuda(device: str) -> bool:
     name, _, index = device.partition(":")
     return name == "cuda" and index.isdecimal()
-
-
-def _cell(choice: Choice) -> str:
-    return f"{choice.backend} {choice.precision} on {choice.device}"

@@ -36,6 +36,28 @@ class AutoOrCount(click.ParamType[int]):
         return number
 
 
+class GradeLimit(click.ParamType[tuple[float, float]]):
+    """`0.995,0.92`: mean cosine and overlap@10."""
+
+    name = "COSINE,OVERLAP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Both between 0 and 1."""
+        try:
+            cosine, overlap = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers with a comma between them", param, ctx)
+        if not (0 <= cosine <= 1 and 0 <= overlap <= 1):
+            self.fail(f"{value!r}: both numbers lie between 0 and 1", param, ctx)
+        return cosine, overlap
+
+
+BACKEND = click.Choice(["auto", "torch", "onnx", "openvino"])
+PRECISION = click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"])
+GRADE = GradeLimit()
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Makes the file's keys the defaults of the flags: a flag on the command line still wins."""
     if path is None:
@@ -85,14 +107,14 @@ def cli() -> None:
     option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
     option(
         "--backend",
-        type=click.Choice(["auto", "torch", "onnx", "openvino"]),
+        type=BACKEND,
         default="auto",
         show_default=True,
         help="The runtime.",
     ),
     option(
         "--precision",
-        type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
+        type=PRECISION,
         default="auto",
         show_default=True,
         help="auto never goes below fp32.",
@@ -178,22 +200,51 @@ def serve(**flags: Any) -> None:
     type=click.Choice(["macos-arm64", "macos-x86_64", "linux-x86_64", "linux-arm64", "linux-cuda"]),
     help="A machine you do not have.  [default: this one]",
 )
-def capabilities(as_json: bool, platform: str | None) -> None:
+@option("--probe/--no-probe", default=True, show_default=True, help="Try each cell once with a tiny model; remembered.")
+@option("--model", default="", metavar="ID|DIR", help="Whose last measurements to show.  [default: the bundled one]")
+def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -> None:
     """What can run here, what is used instead, and why."""
-    from engine.machine import named_platform, this_platform
-    from engine.matrix import as_json_text, as_table
+    from engine.surveying import survey
 
-    facts = named_platform(platform) if platform else this_platform()
-    click.echo(as_json_text(facts) if as_json else as_table(facts))
+    click.echo(survey(platform, model, probe=probe, as_json=as_json))
 
 
 @cli.command()
-@option("--backend", type=click.Choice(["torch", "onnx"]), help="What to prepare.")
-@option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@option("--backend", type=BACKEND, default="auto", show_default=True, help="The runtime.")
+@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto is fp32.")
+@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
+@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.")
+@option("--strict", is_flag=True, help="Fail instead of measuring what would be used instead.")
+@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--corpus", type=FILE, metavar="FILE", help="Your own texts, one a line.  [default: built-in prose]")
+@option(
+    "--green", type=GRADE, default="0.995,0.92", show_default=True, metavar="COSINE,OVERLAP", help="Least of green."
+)
+@option("--amber", type=GRADE, default="0.98,0.85", show_default=True, metavar="COSINE,OVERLAP", help="Least of amber.")
+@option("--json", "as_json", is_flag=True, help="One JSON object.")
+def fidelity(**flags: Any) -> None:
+    """How close a cell's vectors are to fp32: measured on real prose, or on your own texts."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from engine.deployment import Target
+    from engine.fidelity import GradeLimits, Limit
+    from engine.judging import Question, judge
+
+    target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
+    limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
+    question = Question(target, flags["corpus"], flags["strict"], limits)
+    raise SystemExit(judge(question, as_json=flags["as_json"]))
+
+
+@cli.command()
+@option("--backend", type=BACKEND, help="What to prepare.")
+@option("--precision", type=PRECISION, default="fp32", show_default=True, help="At which precision.")
+@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
+@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it will run.")
+@option("--calibration", type=FILE, metavar="FILE", help="Your own texts, one a line, for recipes that calibrate.")
 @option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
 @option("--list", "list_them", is_flag=True, help="What is prepared, and its size on disk.")
 @option("--prune", is_flag=True, help="Delete everything that is prepared; it is made again when needed.")
-def export(backend: str | None, precision: str, model: str, list_them: bool, prune: bool) -> None:
+def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> None:
     """Prepare a deployment ahead of time, so that the first start is as quick as every other."""
     from engine.exporting import list_artifacts, prepare_artifact, prune_artifacts
 
@@ -204,7 +255,7 @@ def export(backend: str | None, precision: str, model: str, list_them: bool, pru
     elif prune:
         click.echo(prune_artifacts())
     elif backend is not None:
-        raise SystemExit(prepare_artifact(backend, precision, model))
+        raise SystemExit(prepare_artifact(backend=backend, **flags))
 
 
 def main() -> None:

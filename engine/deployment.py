@@ -98,6 +98,7 @@ class Plan:
     requested: Deployment
     effective: Deployment
     notices: tuple[Notice, ...]
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,15 @@ class Live:
 
     def __init__(
         self, plan: Plan, target: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
-        artifact: Artifact, scheduler: Scheduler,
+        artifact: Artifact, scheduler: Scheduler, cosine: float,
     ) -> None:  # fmt: skip
         self.epoch = 0
         self.plan = plan
         self.target = target
         self.files = files
         self.tokenizer = tokenizer
-        self.evidence = model.evidence
+        compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
+        self.evidence = f"{model.evidence}; {compared}"
         self.reference = artifact.reference
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
@@ -187,6 +189,11 @@ class Deployments:
         return self._facts
 
     @property
+    def store(self) -> ArtifactStore:
+        """Where prepared artifacts lie."""
+        return self._store
+
+    @property
     def policy(self) -> BatchPolicy:
         """The batching knobs in force."""
         return self._policy
@@ -201,23 +208,25 @@ class Deployments:
         """Decides `auto`, fallbacks and the number of instances. Raises InvalidRequest or CannotSwitch."""
         if asked.instances > MAX_INSTANCES or asked.threads > MAX_THREADS:
             raise InvalidRequest(f"at most {MAX_INSTANCES} instances of at most {MAX_THREADS} threads: ask for fewer")
-        choice = Choice(asked.backend, asked.precision, asked.device)
+        choice = Choice(asked.backend, asked.precision, asked.device, asked.recipe)
         requested, effective, notices = resolve(choice, self._facts, strict=strict)
-        if asked.recipe:
-            raise CannotSwitch(
-                f"{requested.backend} {requested.precision} has no recipe of that name: leave the recipe empty"
-            )
-        instances, threads = self._instances_and_threads(asked)
+        instances, threads = self._instances_and_threads(asked, effective.device)
 
         def deployment(choice: Choice) -> Deployment:
             return Deployment(
-                choice.backend, choice.precision, "", choice.device, asked.model, instances=instances, threads=threads
-            )
+                choice.backend, choice.precision, choice.recipe, choice.device, asked.model,
+                instances=instances, threads=threads,
+            )  # fmt: skip
 
-        return Plan(asked, deployment(requested), deployment(effective), notices)
+        return Plan(asked, deployment(requested), deployment(effective), notices, strict)
 
-    def _instances_and_threads(self, asked: Target) -> tuple[int, int]:
-        """As many one-thread instances as cores: on short texts they beat one wide instance by 1.3-2x on CPUs."""
+    def _instances_and_threads(self, asked: Target, device: str) -> tuple[int, int]:
+        """As many one-thread instances as cores: on short texts they beat one wide instance by 1.3-2x on CPUs.
+
+        On another device one instance keeps it busy, and it needs no more than the thread that launches its work.
+        """
+        if device != "cpu":
+            return asked.instances or 1, asked.threads or 1
         threads = asked.threads or (max(1, self._facts.cores // asked.instances) if asked.instances else 1)
         return asked.instances or max(1, self._facts.cores // threads), threads
 
@@ -244,7 +253,7 @@ class Deployments:
             arrived.put_nowait(step)
 
         steps = _Steps(plan, self._clock, lambda: self._epoch, record)
-        steps.emit(SwitchState.REQUESTED, f"{plan.requested.backend} {plan.requested.precision}")
+        steps.emit(SwitchState.REQUESTED, _cell(plan.requested))
         work = self._work = asyncio.create_task(self._switch(plan, steps), name="switch")
         work.add_done_callback(lambda _: self._switch_ended(arrived))
         try:
@@ -289,7 +298,7 @@ class Deployments:
         files = await asyncio.to_thread(resolve_model, target.model or None)
         cell = Cell(target.backend, target.precision, target.recipe, target.device)
         artifact = await prepare(files, cell, self._store, steps.prepared)
-        steps.emit(SwitchState.LOADING, f"loading {target.backend} {target.precision}")
+        steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
         model = await asyncio.to_thread(backend(target.backend).load, artifact.path, files.path, cell, target.threads)
         try:
             tokenizer = await asyncio.to_thread(Tokenizer.load, files, artifact.path)
@@ -297,12 +306,13 @@ class Deployments:
             executor = await asyncio.to_thread(model.executor, target.threads)
             cosine = await asyncio.to_thread(mean_cosine, executor, artifact.reference)
             del executor
-            minimum = MINIMUM_COSINE[model.precision]
+            minimum = MINIMUM_COSINE.get(model.precision, 1.0)
             if not cosine >= minimum:
                 raise CannotSwitch(
-                    f"{target.backend} {target.precision} gives vectors unlike fp32 here (mean cosine {cosine:.5f}, "
+                    f"{_cell(target)} gives vectors unlike fp32 here (mean cosine {cosine:.5f}, "
                     f"at least {minimum} is needed): choose another precision"
                 )
+            plan = _as_it_runs(plan, model)
             executors = await asyncio.to_thread(
                 lambda: [model.executor(target.threads) for _ in range(target.instances)]
             )
@@ -316,13 +326,34 @@ class Deployments:
             requested=replace(plan.requested, model=files.card.id),
             effective=replace(target, precision=model.precision, model=files.card.id),
         )
-        return Live(proven, target, files, tokenizer, model, artifact, scheduler)
+        return Live(proven, target, files, tokenizer, model, artifact, scheduler, cosine)
 
     async def close(self) -> None:
         """Answers what is in hand and frees everything."""
         if self._live is not None:
             await self._live.release()
             self._live = None
+
+
+def _cell(deployment: Deployment) -> str:
+    """`openvino int8 static-nncf`; the one way to reach fp32 needs no name."""
+    recipe = deployment.recipe if deployment.precision != "fp32" else ""
+    return " ".join(filter(None, (deployment.backend, deployment.precision, recipe)))
+
+
+def _as_it_runs(plan: Plan, model: LoadedModel) -> Plan:
+    """The plan with a notice where the runtime compiled another precision than it was told to.
+
+    Raises CannotSwitch when strict was asked.
+    """
+    target = plan.effective
+    if model.precision == target.precision:
+        return plan
+    sentence = f"{target.backend} runs this in {model.precision}, not in {target.precision} ({model.evidence})"
+    if plan.strict:
+        raise CannotSwitch(f"{sentence}; strict was asked, so nothing was changed: ask without it to accept")
+    fix = "choose another backend or precision"
+    return replace(plan, notices=(*plan.notices, Notice("ran_otherwise", sentence, fix)))
 
 
 class _Steps:

@@ -2,20 +2,29 @@
 
 import asyncio
 import sys
+import time
+from pathlib import Path
 
 from engine.backends.artifacts import ArtifactStore
 from engine.backends.base import Cell
+from engine.backends.calibration import calibration_from
 from engine.backends.prepare import Progress, prepare
-from engine.errors import EngineError
+from engine.capabilities import Choice, resolve
+from engine.errors import EngineError, InvalidRequest
+from engine.machine import this_platform
 from engine.model import resolve_model
 from engine.reporting import Reporter
 
+EXIT_USAGE = 3
 EXIT_FAILED = 5
 
 
-def prepare_artifact(backend: str, precision: str, model: str) -> int:
-    """Prepares one cell and prints where it lies; the exit code."""
+def prepare_artifact(
+    *, backend: str, precision: str, recipe: str, device: str, calibration: Path | None, model: str
+) -> int:
+    """Prepares one cell, as asked and never another, and prints where it lies; the exit code."""
     reporter = Reporter()
+    started_s = time.monotonic()
 
     def report(progress: Progress) -> None:
         if progress.warning:
@@ -24,11 +33,18 @@ def prepare_artifact(backend: str, precision: str, model: str) -> int:
         reporter.phase(progress.name, f"{backend} {precision}", progress.done, progress.total)
 
     try:
+        choice, _, _ = resolve(Choice(backend, precision, device, recipe), this_platform(), strict=True)
+        texts = calibration_from(calibration) if calibration else None
         files = resolve_model(model or None)
-        artifact = asyncio.run(prepare(files, Cell(backend, precision, "", "cpu"), ArtifactStore.default(), report))
+        cell = Cell(choice.backend, choice.precision, choice.recipe, choice.device)
+        artifact = asyncio.run(prepare(files, cell, ArtifactStore.default(), report, *([texts] if texts else [])))
+    except InvalidRequest as error:
+        reporter.error("usage", str(error))
+        return EXIT_USAGE
     except EngineError as error:
         reporter.error("failed", str(error))
         return EXIT_FAILED
+    reporter.log("info", f"{choice} {choice.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
     print(artifact.path, file=sys.stdout)
     return 0
 

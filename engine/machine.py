@@ -2,12 +2,29 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-RUNTIME_PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
+from engine.backends.recipes import RECIPES
+
+_RUNTIMES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+RUNTIME_PACKAGES = tuple(dict.fromkeys([*_RUNTIMES, *(name for recipe in RECIPES for name in recipe.needs)]))
+
+_ISA_WORDS = {
+    # Linux's words of /proc/cpuinfo
+    "avx2": "avx2", "avx512f": "avx512f", "avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni",
+    "avx512_bf16": "avx512_bf16", "avx512_fp16": "avx512_fp16", "amx_tile": "amx", "amx_bf16": "amx_bf16",
+    "amx_int8": "amx_int8", "amx_fp16": "amx_fp16", "asimd": "neon", "asimddp": "dotprod", "i8mm": "i8mm",
+    "bf16": "bf16", "asimdhp": "fp16",
+    # macOS's words of sysctl
+    "AVX2": "avx2", "AVX512F": "avx512f", "AVX512VNNI": "avx512_vnni", "AdvSIMD": "neon", "FEAT_DotProd": "dotprod",
+    "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16", "FEAT_FP16": "fp16",
+}  # fmt: skip
+"""The instruction sets that the rules speak of, by the words of the system that reports them."""
+_ASKING_TAKES_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +40,13 @@ class PlatformFacts:
     cpu_model: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Installed runtime packages and their versions."""
+    isa: frozenset[str] = frozenset()
+    """Instruction sets in this project's words: avx512_vnni, amx_int8, dotprod, ..."""
+    compute_capability: float = 0.0
+    """Of the CUDA device with the lowest, e.g. 8.9; 0 without one."""
+    gpu_model: str = ""
+    assumed: str = ""
+    """What was assumed of a machine one does not have."""
 
 
 def cores() -> int:
@@ -61,29 +85,93 @@ def this_platform() -> PlatformFacts:
     """The running machine, without importing a runtime: devices are told by what the system shows."""
     system = {"Darwin": "macos", "Linux": "linux"}.get(platform.system(), platform.system().lower())
     arch = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
-    devices = ["cpu"]
-    if system == "linux" and Path("/dev/nvidiactl").exists():
-        devices.append("cuda:0")
-    if system == "macos" and arch == "arm64":
-        devices.append("mps")
-    name = "linux-cuda" if "cuda:0" in devices else f"{system}-{arch}"
-    return PlatformFacts(name, system, arch, tuple(devices), cores(), cpu_model(), _installed())
+    gpus = _cuda_devices() if system == "linux" else []
+    devices = ("cpu", *(f"cuda:{index}" for index in range(len(gpus))), *_metal(system, arch))
+    return PlatformFacts(
+        name="linux-cuda" if gpus else f"{system}-{arch}",
+        system=system,
+        arch=arch,
+        devices=devices,
+        cores=cores(),
+        cpu_model=cpu_model(),
+        packages=_installed(),
+        isa=_mac_isa() if system == "macos" else linux_isa(),
+        compute_capability=min((capability for _, capability in gpus), default=0.0),
+        gpu_model=gpus[0][0] if gpus else "",
+    )
+
+
+def linux_isa(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The instruction sets that the kernel shows; empty where it shows none."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return frozenset(_ISA_WORDS[flag] for flag in flags if flag in _ISA_WORDS)
+
+
+def _mac_isa() -> frozenset[str]:
+    arm = _say("sysctl", "hw.optional")  # hw.optional.arm.FEAT_BF16: 1
+    words = {line.partition(":")[0].rpartition(".")[2] for line in arm.splitlines() if line.endswith(": 1")}
+    words |= set(_say("sysctl", "-n", "machdep.cpu.leaf7_features").split())
+    return frozenset(_ISA_WORDS[word] for word in words if word in _ISA_WORDS)
+
+
+def _metal(system: str, arch: str) -> tuple[str, ...]:
+    return ("mps",) if (system, arch) == ("macos", "arm64") else ()
+
+
+def _cuda_devices() -> list[tuple[str, float]]:
+    """(name, compute capability) of each visible GPU."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not Path("/dev/nvidiactl").exists() or hidden in ("", "-1"):
+        return []
+    answer = _say("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
+    found = []
+    for line in answer.splitlines():
+        name, _, capability = line.rpartition(",")
+        try:
+            found.append((name.strip(), float(capability)))
+        except ValueError:  # an old driver has no such field
+            found.append((line.strip(), 0.0))
+    return found[: len(hidden.split(","))] if hidden else found
+
+
+def _say(*command: str) -> str:
+    """What a system tool prints; empty when it is missing, fails or hangs: then the facts stay unknown."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING_TAKES_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
+
+_SERVER_X86 = frozenset({"avx2", "avx512f", "avx512_vnni", "avx512_bf16"})
+_SERVER_ARM = frozenset({"neon", "dotprod", "i8mm", "bf16", "fp16"})
+_ASSUMED = {
+    "macos-arm64": ("macos", "arm64", ("cpu", "mps"), "Apple Silicon", _SERVER_ARM, 0.0, "an M2 or later"),
+    "macos-x86_64": ("macos", "x86_64", ("cpu",), "Intel Mac", frozenset({"avx2"}), 0.0, "AVX2"),
+    "linux-x86_64": ("linux", "x86_64", ("cpu",), "x86-64 server", _SERVER_X86, 0.0, "AVX512 with VNNI and BF16"),
+    "linux-arm64": ("linux", "arm64", ("cpu",), "ARM server", _SERVER_ARM, 0.0, "dotprod, i8mm, bf16 and fp16"),
+    "linux-cuda": (
+        "linux", "x86_64", ("cpu", "cuda:0"), "x86-64 server with an NVIDIA GPU", _SERVER_X86, 9.0,
+        "AVX512 with VNNI and BF16, compute capability 9.0",
+    ),
+}  # fmt: skip
 
 
 def named_platform(name: str) -> PlatformFacts:
-    """A machine one does not have, with every runtime installed that exists for it. Raises KeyError."""
-    known = {
-        "macos-arm64": ("macos", "arm64", ("cpu", "mps"), "Apple Silicon"),
-        "macos-x86_64": ("macos", "x86_64", ("cpu",), "Intel Mac"),
-        "linux-x86_64": ("linux", "x86_64", ("cpu",), "x86-64 server"),
-        "linux-arm64": ("linux", "arm64", ("cpu",), "ARM server"),
-        "linux-cuda": ("linux", "x86_64", ("cpu", "cuda:0"), "x86-64 server with an NVIDIA GPU"),
-    }
-    system, arch, devices, cpu = known[name]
-    return PlatformFacts(name, system, arch, devices, 8, cpu, dict.fromkeys(RUNTIME_PACKAGES, "any"))
+    """A machine one does not have, with every runtime installed that exists for it. Raises KeyError.
+
+    What differs between such machines is assumed, and `assumed` says so.
+    """
+    system, arch, devices, cpu, isa, capability, assumed = _ASSUMED[name]
+    packages = dict.fromkeys(RUNTIME_PACKAGES, "any")
+    return PlatformFacts(name, system, arch, devices, 8, cpu, packages, isa, capability, assumed=assumed)
 
 
-PLATFORM_NAMES = ("macos-arm64", "macos-x86_64", "linux-x86_64", "linux-arm64", "linux-cuda")
+PLATFORM_NAMES = tuple(_ASSUMED)
 
 
 def _installed() -> dict[str, str]:

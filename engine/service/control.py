@@ -6,16 +6,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-import numpy as np
-
 from engine.api import embed_pb2, embed_pb2_grpc
-from engine.backends.reference import cosines
-from engine.capabilities import matrix
+from engine.corpus import built_in_corpus, corpus_of
 from engine.deployment import Target
 from engine.errors import InvalidRequest
+from engine.findings import findings
+from engine.judging import measure, measured_store, save
 from engine.machine import PLATFORM_NAMES, named_platform
+from engine.probes import known_probes
 from engine.scheduling import AdmissionLimits
-from engine.service.messages import batching_message, cell_message, serving_state, status_message, switch_event
+from engine.service.messages import (
+    batching_message,
+    cell_message,
+    fidelity_event,
+    serving_state,
+    status_message,
+    switch_event,
+)
 from engine.service.status import Context, translates_errors, translates_stream_errors
 from engine.serving import Serving
 
@@ -58,8 +65,14 @@ class Control(embed_pb2_grpc.ControlServicer):
         """The matrix of this machine, or of one that the caller does not have."""
         if request.platform and request.platform not in PLATFORM_NAMES:
             raise InvalidRequest(f"unknown platform: choose one of {', '.join(PLATFORM_NAMES)}, or none for this one")
-        facts = named_platform(request.platform) if request.platform else self._serving.deployments.facts
-        return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in matrix(facts)])
+        if request.platform:
+            facts = named_platform(request.platform)
+            return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in findings(facts)])
+        facts = self._serving.deployments.facts
+        store = measured_store(self._serving.deployments.live, facts)
+        probes, measured = await asyncio.to_thread(lambda: (known_probes(facts), store.read()))
+        cells = findings(facts, probes, measured)
+        return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in cells])
 
     @translates_errors
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Context) -> embed_pb2.BatchingConfig:
@@ -139,20 +152,29 @@ class Control(embed_pb2_grpc.ControlServicer):
     async def MeasureFidelity(
         self, request: embed_pb2.MeasureFidelityRequest, context: Context
     ) -> AsyncIterator[embed_pb2.FidelityEvent]:
-        """Runs the artifact's reference texts through the live queue and compares with their fp32 vectors."""
+        """Runs real prose, or the caller's own, through the live queue and compares with fp32 torch's vectors."""
         live = self._serving.deployments.live
-        reference = live.reference
-        total = min(request.texts or len(reference.token_ids), len(reference.token_ids))
+        corpus = corpus_of("the corpus", request.corpus) if request.corpus else built_in_corpus()
+        if request.texts:
+            corpus = corpus_of("the corpus", corpus.texts[: request.texts])
+        arrived: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
         with live.bound():
-            rows = []
-            for done in range(total):
-                job = live.scheduler.submit([reference.token_ids[done]])
-                rows.append((await job).vectors.unit[0])
-                yield embed_pb2.FidelityEvent(done=done + 1, total=total, epoch=live.epoch)
-        found = cosines(np.stack(rows), reference.vectors[:total])
-        p1 = float(np.percentile(found, 1, method="lower"))
-        summary = embed_pb2.CosineSummary(mean=float(found.mean()), p1=p1, min=float(found.min()))
-        yield embed_pb2.FidelityEvent(done=total, total=total, cosine=summary, epoch=live.epoch)
+            work = asyncio.create_task(
+                measure(
+                    live, corpus, self._serving.deployments.store, lambda phase, done: arrived.put_nowait((phase, done))
+                )
+            )
+            work.add_done_callback(lambda _: arrived.put_nowait(None))
+            try:
+                while (progress := await arrived.get()) is not None:
+                    phase, done = progress
+                    yield embed_pb2.FidelityEvent(done=done, total=2 * len(corpus.texts), epoch=live.epoch, phase=phase)
+                found = await work
+            finally:
+                work.cancel()
+        if not request.corpus and not request.texts:
+            save(live, found, self._serving.deployments.facts)
+        yield fidelity_event(found, live.epoch)
 
     @translates_errors
     async def Drain(self, request: embed_pb2.DrainRequest, context: Context) -> embed_pb2.DrainResponse:

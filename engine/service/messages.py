@@ -4,8 +4,10 @@ import socket
 
 from engine import __version__
 from engine.api import embed_pb2
-from engine.capabilities import CellReport, Notice
+from engine.capabilities import Notice
 from engine.deployment import Deployment, Live, SwitchStep
+from engine.fidelity import Cosines, Fidelity
+from engine.findings import Finding
 from engine.scheduling import AdmissionLimits, BatchPolicy
 from engine.serving import RequestLimits, Serving
 
@@ -84,22 +86,48 @@ def model_message(live: Live) -> embed_pb2.ModelCard:
     )
 
 
-def cell_message(cell: CellReport) -> embed_pb2.CapabilityCell:
+def cell_message(finding: Finding) -> embed_pb2.CapabilityCell:
     """One cell of the capability matrix."""
-    effective = cell.effective
+    report, measured = finding.report, finding.measured
+    asked, effective = report.asked, report.effective
     return embed_pb2.CapabilityCell(
-        backend=cell.asked.backend,
-        precision=cell.asked.precision,
-        device=cell.asked.device,
-        recipe=cell.recipe,
-        state=embed_pb2.CellState.Value(cell.state.name),
+        backend=asked.backend,
+        precision=asked.precision,
+        device=asked.device,
+        recipe=asked.recipe,
+        state=embed_pb2.CellState.Value(report.state.name),
         effective=embed_pb2.Deployment(
-            backend=effective.backend, precision=effective.precision, device=effective.device
+            backend=effective.backend, precision=effective.precision, device=effective.device, recipe=effective.recipe
         ),
-        reason=cell.reason,
-        fix=cell.fix,
-        code=cell.code,
+        reason=report.reason,
+        fix=report.fix,
+        probe=embed_pb2.ProbeResult.Value(finding.probe.result.name),
+        texts_per_s=measured.texts_per_s if measured else None,
+        fidelity=measured.mean_cosine if measured else None,
+        code=report.code,
     )
+
+
+def fidelity_event(found: Fidelity, epoch: int) -> embed_pb2.FidelityEvent:
+    """The last event of MeasureFidelity."""
+    return embed_pb2.FidelityEvent(
+        done=2 * found.n,
+        total=2 * found.n,
+        cosine=_cosines(found.cosine),
+        epoch=epoch,
+        n=found.n,
+        overlap_at_1=found.overlap_at_1,
+        overlap_at_10=found.overlap_at_10,
+        spearman=found.spearman,
+        norm_error=found.norm_error,
+        batched=_cosines(found.batched),
+        noise_floor=_cosines(found.noise_floor),
+        grade=embed_pb2.FidelityGrade.Value(found.grade.name),
+    )
+
+
+def _cosines(found: Cosines) -> embed_pb2.CosineSummary:
+    return embed_pb2.CosineSummary(mean=found.mean, p1=found.p1, min=found.min)
 
 
 def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> embed_pb2.Status:

@@ -1,24 +1,50 @@
 """The rule table: what runs, what is used instead, and that nothing falls back silently."""
 
+from dataclasses import replace
+
 import pytest
 
-from engine.capabilities import BACKENDS, CellState, Choice, matrix, report_cell, resolve
+from engine import capabilities, rules
+from engine.backends import recipes
+from engine.backends.recipes import Recipe
+from engine.capabilities import BACKENDS, Choice, matrix, report_cell, resolve
 from engine.errors import CannotSwitch, InvalidRequest
 from engine.machine import PLATFORM_NAMES, PlatformFacts, named_platform
+from engine.rules import CellState
 
 LINUX = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)
 WITHOUT_TORCH = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"onnxruntime": "1"}, cores=2)
+OLD_GPU = replace(named_platform("linux-cuda"), compute_capability=7.5)
+
+
+def recipe(cell: str, name: str, *, default: bool = True, needs: tuple[str, ...] = ()) -> Recipe:
+    backend, precision, device = cell.split()
+    return Recipe(backend, precision, name, default, device, False, needs, "")
+
+
+@pytest.fixture
+def everything_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each cell had a recipe: what is left are the rules about machines."""
+    built = [
+        recipe(f"{backend} {precision} {device}", "plain")
+        for backend, device in (
+            ("torch", "cpu"), ("torch", "cuda"), ("torch", "mps"), ("onnx", "cpu"), ("openvino", "cpu")
+        )
+        for precision in capabilities.PRECISIONS
+        if (device, precision) not in {("mps", "int8"), ("mps", "int4"), ("mps", "bf16")}
+    ]  # fmt: skip
+    monkeypatch.setattr(recipes, "RECIPES", (*built, recipe("torch int8 cpu", "other", default=False, needs=("ao",))))
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
 def test_fp32_runs_as_asked_without_a_word(backend: str) -> None:
-    asked = Choice(backend, "fp32", "cpu")
-    assert resolve(asked, LINUX, strict=True) == (asked, asked, ())
+    asked = Choice(backend, "fp32", "cpu", "plain")
+    assert resolve(replace(asked, recipe=""), LINUX, strict=True) == (asked, asked, ())
 
 
 def test_auto_is_the_fastest_exact_cell_and_never_a_fallback() -> None:
     requested, effective, notices = resolve(Choice("auto", "auto", "auto"), LINUX, strict=True)
-    assert requested == effective == Choice("onnx", "fp32", "cpu")
+    assert requested == effective == Choice("onnx", "fp32", "cpu", "plain")
     assert not notices
 
 
@@ -28,16 +54,23 @@ def test_auto_never_goes_below_fp32_for_any_backend() -> None:
 
 
 def test_a_cell_that_falls_back_says_so_in_one_sentence() -> None:
-    requested, effective, notices = resolve(Choice("onnx", "int8", "cpu"), LINUX, strict=False)
-    assert requested.precision == "int8"
-    assert effective == Choice("onnx", "fp32", "cpu")
-    assert [notice.code for notice in notices] == ["not_built"]
+    requested, effective, notices = resolve(Choice("onnx", "bf16", "cpu"), LINUX, strict=False)
+    assert requested.precision == "bf16"
+    assert effective == Choice("onnx", "fp32", "cpu", "plain")
+    assert [notice.code for notice in notices] == ["unsupported_precision"]
     assert notices[0].message == report_cell(requested, LINUX).reason
+
+
+def test_a_cell_that_nobody_built_says_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", (recipe("onnx fp32 cpu", "plain"),))
+    _, effective, notices = resolve(Choice("onnx", "int8", "cpu"), LINUX, strict=False)
+    assert effective == Choice("onnx", "fp32", "cpu", "plain")
+    assert [notice.code for notice in notices] == ["not_built"]
 
 
 def test_strict_refuses_a_fallback_and_says_how_to_accept_it() -> None:
     with pytest.raises(CannotSwitch, match="without it"):
-        resolve(Choice("onnx", "int8", "cpu"), LINUX, strict=True)
+        resolve(Choice("onnx", "bf16", "cpu"), LINUX, strict=True)
 
 
 def test_a_missing_runtime_names_what_to_install() -> None:
@@ -58,13 +91,79 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         resolve(Choice("torch", "fp32", "cuda"), LINUX, strict=False)
 
 
+@pytest.mark.usefixtures("everything_built")
+def test_a_recipe_is_taken_where_it_exists_and_else_refused_with_those_that_do() -> None:
+    facts = replace(LINUX, packages={**LINUX.packages, "ao": "1"})
+    assert resolve(Choice("torch", "int8", "cpu", "other"), facts, strict=True)[1].recipe == "other"
+    assert resolve(Choice("torch", "int8", "cpu"), facts, strict=True)[1].recipe == "plain"
+    with pytest.raises(CannotSwitch, match="choose one of plain, other"):
+        resolve(Choice("torch", "int8", "cpu", "magic"), facts, strict=False)
+
+
+@pytest.mark.usefixtures("everything_built")
+def test_a_recipe_whose_package_is_missing_says_what_to_install_and_another_one_stands_in_when_none_was_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(CannotSwitch, match="needs ao, which is not installed; pip install ao"):
+        resolve(Choice("torch", "int8", "cpu", "other"), LINUX, strict=False)
+    both = (recipe("torch int8 cpu", "best", needs=("ao",)), recipe("torch int8 cpu", "good", default=False))
+    monkeypatch.setattr(recipes, "RECIPES", both)
+    assert resolve(Choice("torch", "int8", "cpu"), LINUX, strict=True)[1].recipe == "good"
+
+
 @pytest.mark.parametrize("name", PLATFORM_NAMES)
 def test_every_cell_of_every_platform_is_decided_with_its_reason(name: str) -> None:
     facts = named_platform(name)
     cells = list(matrix(facts))
     assert {cell.asked.backend for cell in cells} == set(BACKENDS)
     for cell in cells:
-        assert cell.code != "unknown_cell"
         assert cell.state is CellState.NATIVE or cell.reason
+        assert "{" not in cell.reason + cell.fix
         if cell.state is CellState.FALLS_BACK:
-            assert report_cell(cell.effective, facts).state in (CellState.NATIVE, CellState.SLOW)
+            assert report_cell(cell.effective, facts).runs_as_asked
+            assert cell.effective.precision in cell.reason, "the sentence names what runs instead"
+
+
+@pytest.mark.usefixtures("everything_built")
+@pytest.mark.parametrize(
+    ("facts", "asked", "state", "effective", "sentence"),
+    [
+        (
+            named_platform("macos-arm64"), "torch int8 mps", "falls_back", "torch fp16 mps",
+            "int8 is not supported on MPS: fell back to fp16",
+        ),
+        (named_platform("macos-arm64"), "torch int8 cpu", "native", "torch int8 cpu", ""),
+        (named_platform("macos-arm64"), "openvino fp32 mps", "unavailable", "openvino fp32 mps", "does not run on mps"),
+        (named_platform("macos-x86_64"), "torch fp32 cpu", "unavailable", "torch fp32 cpu", "Intel Macs"),
+        (named_platform("linux-arm64"), "torch int8 cpu", "native", "torch int8 cpu", ""),
+        (
+            replace(named_platform("linux-arm64"), isa=frozenset({"neon"})), "torch int8 cpu", "slow", "torch int8 cpu",
+            "qnnpack",
+        ),
+        (named_platform("linux-x86_64"), "torch bf16 cpu", "native", "torch bf16 cpu", ""),
+        (LINUX, "torch bf16 cpu", "slow", "torch bf16 cpu", "no bf16 instructions"),
+        (named_platform("linux-x86_64"), "torch fp16 cpu", "slow", "torch fp16 cpu", "no fp16 arithmetic"),
+        (LINUX, "torch tf32 cpu", "falls_back", "torch fp32 cpu", "CUDA GPUs alone"),
+        (named_platform("linux-cuda"), "torch fp8 cuda:0", "native", "torch fp8 cuda:0", ""),
+        (OLD_GPU, "torch fp8 cuda:0", "falls_back", "torch fp16 cuda:0", "compute capability 8.9"),
+        (OLD_GPU, "torch tf32 cuda:0", "falls_back", "torch fp32 cuda:0", "compute capability 8.0"),
+        (OLD_GPU, "torch bf16 cuda:0", "falls_back", "torch fp16 cuda:0", "compute capability 8.0"),
+        (named_platform("linux-cuda"), "openvino int8 cuda:0", "unavailable", "openvino int8 cuda:0", "does not run"),
+        (named_platform("linux-cuda"), "onnx int8 cuda:0", "falls_back", "torch int8 cuda:0", "not built"),
+        (
+            replace(named_platform("linux-cuda"), packages={"torch": "2.13.0+cpu"}), "torch fp16 cuda:0", "unavailable",
+            "torch fp16 cuda:0", "built for CPUs alone",
+        ),
+    ],
+)  # fmt: skip
+def test_machines_that_one_does_not_have_are_answered_for(
+    facts: PlatformFacts, asked: str, state: str, effective: str, sentence: str
+) -> None:
+    report = report_cell(Choice(*asked.split()), facts)
+    assert report.state.value == state
+    assert [report.effective.backend, report.effective.precision, report.effective.device] == effective.split()
+    assert sentence in report.reason
+
+
+def test_the_last_rule_decides_whatever_is_left() -> None:
+    assert rules.RULES[-1] == rules.Rule("* * *", CellState.NATIVE)

@@ -152,6 +152,25 @@ PASSED: ProbeResult.ValueType  # 1
 FAILED: ProbeResult.ValueType  # 2
 Global___ProbeResult: _TypeAlias = ProbeResult  # noqa: Y015
 
+class _FidelityGrade:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FidelityGradeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FidelityGrade.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIDELITY_GRADE_UNSPECIFIED: _FidelityGrade.ValueType  # 0
+    GREEN: _FidelityGrade.ValueType  # 1
+    AMBER: _FidelityGrade.ValueType  # 2
+    RED: _FidelityGrade.ValueType  # 3
+
+class FidelityGrade(_FidelityGrade, metaclass=_FidelityGradeEnumTypeWrapper): ...
+
+FIDELITY_GRADE_UNSPECIFIED: FidelityGrade.ValueType  # 0
+GREEN: FidelityGrade.ValueType  # 1
+AMBER: FidelityGrade.ValueType  # 2
+RED: FidelityGrade.ValueType  # 3
+Global___FidelityGrade: _TypeAlias = FidelityGrade  # noqa: Y015
+
 @_typing.final
 class EmbedRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1156,16 +1175,22 @@ class MeasureFidelityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXTS_FIELD_NUMBER: _builtins.int
+    CORPUS_FIELD_NUMBER: _builtins.int
     texts: _builtins.int
-    """0 = all of the built-in probe texts"""
+    """the first so many; 0 = all"""
+    @_builtins.property
+    def corpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the caller's own texts; empty = the built-in prose"""
+
     def __init__(
         self,
         *,
         texts: _builtins.int = ...,
+        corpus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corpus", b"corpus", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1204,12 +1229,38 @@ class FidelityEvent(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     COSINE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    OVERLAP_AT_1_FIELD_NUMBER: _builtins.int
+    OVERLAP_AT_10_FIELD_NUMBER: _builtins.int
+    SPEARMAN_FIELD_NUMBER: _builtins.int
+    NORM_ERROR_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
+    NOISE_FLOOR_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
     done: _builtins.int
     total: _builtins.int
     epoch: _builtins.int
+    phase: _builtins.str
+    """what is done now: reference, measure"""
+    n: _builtins.int
+    """texts judged"""
+    overlap_at_1: _builtins.float
+    overlap_at_10: _builtins.float
+    spearman: _builtins.float
+    """of all pairwise similarities"""
+    norm_error: _builtins.float
+    """mean relative difference of lengths before normalising"""
+    grade: Global___FidelityGrade.ValueType
     @_builtins.property
     def cosine(self) -> Global___CosineSummary:
-        """present in the last event"""
+        """this and what follows: present in the last event"""
+
+    @_builtins.property
+    def batched(self) -> Global___CosineSummary: ...
+    @_builtins.property
+    def noise_floor(self) -> Global___CosineSummary:
+        """fp32 in batches against fp32 one at a time"""
 
     def __init__(
         self,
@@ -1218,10 +1269,19 @@ class FidelityEvent(_message.Message):
         total: _builtins.int = ...,
         cosine: Global___CosineSummary | None = ...,
         epoch: _builtins.int = ...,
+        phase: _builtins.str = ...,
+        n: _builtins.int = ...,
+        overlap_at_1: _builtins.float = ...,
+        overlap_at_10: _builtins.float = ...,
+        spearman: _builtins.float = ...,
+        norm_error: _builtins.float = ...,
+        batched: Global___CosineSummary | None = ...,
+        noise_floor: Global___CosineSummary | None = ...,
+        grade: Global___FidelityGrade.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "cosine", b"cosine"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "batched", b"batched", "cosine", b"cosine", "noise_floor", b"noise_floor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "cosine", b"cosine", "done", b"done", "epoch", b"epoch", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "batched", b"batched", "cosine", b"cosine", "done", b"done", "epoch", b"epoch", "grade", b"grade", "n", b"n", "noise_floor", b"noise_floor", "norm_error", b"norm_error", "overlap_at_1", b"overlap_at_1", "overlap_at_10", b"overlap_at_10", "phase", b"phase", "spearman", b"spearman", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cosine: _TypeAlias = _typing.Literal["cosine"]  # noqa: Y015
     _WhichOneofArgType__cosine: _TypeAlias = _typing.Literal["_cosine", b"_cosine"]  # noqa: Y015

@@ -1,0 +1,149 @@
+"""Rules confirmed by trying: a tiny real forward pass of each cell in a child process, remembered per environment."""
+
+import asyncio
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from engine import __version__
+from engine.backends.recipes import recipes_of
+from engine.cache import cache_root
+from engine.capabilities import CellReport, Choice, matrix
+from engine.child import ChildLost, ChildSilent, reports
+from engine.machine import PlatformFacts
+from engine.measured import read_json, replace_json
+
+CELL_LIMIT_S = 120.0
+"""How long one cell may take: the first one of a runtime imports it, which takes seconds on a cold disk."""
+ALL_LIMIT_S = 420.0
+"""When this is over no further cell is begun."""
+_FORMAT = 1
+
+
+class ProbeResult(StrEnum):
+    """What trying a cell gave."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One cell that was tried. `detail` is its evidence, or why it failed."""
+
+    result: ProbeResult = ProbeResult.NOT_RUN
+    detail: str = ""
+
+
+def environment_hash(facts: PlatformFacts) -> str:
+    """Changes with everything that may change what a probe finds: the machine, the runtimes and this engine."""
+    deciding = [
+        _FORMAT, __version__, platform.python_version(), facts.system, facts.arch, facts.cpu_model, facts.devices,
+        facts.gpu_model, facts.compute_capability, sorted(facts.isa), sorted(facts.packages.items()),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
+
+
+class ProbeCache:
+    """What probes found in this environment; the file of another one is simply another file."""
+
+    def __init__(self, facts: PlatformFacts) -> None:
+        self._path = cache_root() / "probes" / f"{environment_hash(facts)[:32]}.json"
+
+    def read(self, cells: Iterable[Choice]) -> dict[Choice, Probe]:
+        """What is known of these cells."""
+        rows = read_json(self._path)
+        return {
+            cell: Probe(ProbeResult(row["result"]), row["detail"]) for cell in cells if (row := rows.get(_key(cell)))
+        }
+
+    def add(self, cell: Choice, probe: Probe) -> None:
+        """Remembers a result. A cache that cannot be written costs time at the next call, not correctness."""
+        try:
+            replace_json(self._path, {**read_json(self._path), _key(cell): asdict(probe)})
+        except OSError:
+            return
+
+
+def _key(cell: Choice) -> str:
+    """The cell and a hash of its recipe: a recipe that is done otherwise is another one to try."""
+    known = recipes_of(cell.backend, cell.precision, cell.device)
+    recipe = next((asdict(one) for one in known if one.name == cell.recipe), {})
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    return "/".join((cell.backend, cell.precision, cell.device, cell.recipe, digest))
+
+
+def to_probe(facts: PlatformFacts) -> list[CellReport]:
+    """The cells that can be tried: a recipe is built, and what it needs is installed. Rules do not stop a probe.
+
+    A cell that the rules rule out is tried as well: that it fails confirms the rule.
+    """
+    return [
+        report for report in matrix(facts) if report.asked.recipe and report.code not in ("missing_package", "no_build")
+    ]
+
+
+async def run_missing(
+    facts: PlatformFacts, cells: Sequence[Choice], on_cell: Callable[[Choice, int, int], None]
+) -> Mapping[Choice, Probe]:
+    """All known results after the missing ones among `cells` were tried.
+
+    `on_cell` is told which one begins, and how many of how many are done. A child that dies or hangs fails the cell
+    it was at, and another child goes on with the next.
+    """
+    cache = ProbeCache(facts)
+    known = cache.read(cells)
+    missing = [cell for cell in cells if cell not in known]
+    deadline_s = time.monotonic() + ALL_LIMIT_S
+
+    def begin(cell: Choice) -> None:
+        on_cell(cell, missing.index(cell), len(missing))
+
+    waiting = missing
+    while waiting and time.monotonic() < deadline_s:
+        found, silent = await _probe_some(waiting, begin)
+        for cell, probe in found.items():
+            known[cell] = probe
+            if cell != silent:
+                cache.add(cell, probe)
+        waiting = [cell for cell in waiting if cell not in found]
+    return known
+
+
+async def _probe_some(
+    waiting: Sequence[Choice], on_cell: Callable[[Choice], None]
+) -> tuple[dict[Choice, Probe], Choice | None]:
+    """What one child found until it ended, and the cell at which it hung: that may have been the machine's load."""
+    found: dict[Choice, Probe] = {}
+    order = {"cells": [asdict(cell) for cell in waiting]}
+    current = waiting[0]
+    on_cell(current)
+    try:
+        async with aclosing(reports("engine.probing", order, silent_s=CELL_LIMIT_S)) as lines:
+            async for line in lines:
+                current = Choice(**line["cell"])
+                if line["event"] == "begin":
+                    on_cell(current)
+                else:
+                    found[current] = Probe(ProbeResult(line["result"]), line["detail"])
+    except ChildLost as error:
+        current = next(cell for cell in waiting if cell not in found)
+        found[current] = Probe(ProbeResult.FAILED, str(error))
+        return found, current if isinstance(error, ChildSilent) else None
+    return found, None
+
+
+def known_probes(facts: PlatformFacts) -> Mapping[Choice, Probe]:
+    """What is remembered of this machine's cells; nothing is run."""
+    return ProbeCache(facts).read(report.asked for report in to_probe(facts))
+
+
+def probe_this_machine(facts: PlatformFacts, on_cell: Callable[[Choice, int, int], None]) -> Mapping[Choice, Probe]:
+    """Runs every missing probe. Blocks for up to ALL_LIMIT_S; at once when all are known."""
+    return asyncio.run(run_missing(facts, [report.asked for report in to_probe(facts)], on_cell))

@@ -1,0 +1,83 @@
+"""The probing child: prepares, loads and runs a tiny random model in each cell it is told, and says what came out."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engine.backends import backend
+from engine.backends.artifacts import ArtifactStore, about, artifact_key
+from engine.backends.base import Cell
+from engine.backends.preparer import build
+from engine.backends.reference import REFERENCE_TEXTS, mean_cosine
+from engine.child import Worker
+from engine.model import ModelFiles, model_at
+
+_LEAST_COSINE = 0.5
+"""A random tiny model says nothing about quality: only nonsense is refused here."""
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def main() -> int:
+    """Works through the order's cells, one `begin` and one `result` line each."""
+    worker = Worker()
+    with tempfile.TemporaryDirectory(prefix="embedconsole-probe-") as place:
+        files = tiny_model(Path(place) / "model")
+        store = ArtifactStore(Path(place) / "artifacts")
+        for choice in worker.order["cells"]:
+            worker.report(event="begin", cell=choice)
+            try:
+                passed, detail = probe(files, _cell(choice), store)
+            except Exception as error:  # whatever a runtime does here is the answer to the question that was asked
+                first = (str(error).strip().splitlines() or [""])[0]
+                passed, detail = False, f"{type(error).__name__}: {first}"[:300]
+            worker.report(event="result", cell=choice, result="passed" if passed else "failed", detail=detail)
+    return 0
+
+
+def _cell(choice: dict[str, str]) -> Cell:
+    return Cell(choice["backend"], choice["precision"], choice["recipe"], choice["device"])
+
+
+def probe(files: ModelFiles, cell: Cell, store: ArtifactStore) -> tuple[bool, str]:
+    """Whether the cell computes what it says, and the evidence or what it did instead."""
+    key, details = artifact_key(files, cell), about(files, cell)
+    artifact = store.publish(key, lambda folder: build(files, cell, folder, lambda _: None), details, lambda _: None)
+    model = backend(cell.backend).load(artifact.path, files.path, cell, 1)
+    try:
+        cosine = mean_cosine(model.executor(1), artifact.reference)
+        if model.precision != cell.precision:
+            return False, f"it ran in {model.precision} ({model.evidence})"
+        if not cosine >= _LEAST_COSINE:
+            return False, f"its vectors are unlike fp32's (mean cosine {cosine:.3f})"
+        return True, model.evidence
+    finally:
+        model.close()
+
+
+def tiny_model(path: Path) -> ModelFiles:
+    """A BERT of one layer with random weights: large enough for every quantiser's blocks, small enough for a second."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    letters = sorted({letter for text in REFERENCE_TEXTS for letter in text.lower() if not letter.isspace()})
+    words = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))  # noqa: S106 - a token of text
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=128, num_hidden_layers=1, num_attention_heads=2, intermediate_size=256,
+        max_position_embeddings=128, initializer_range=0.2,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(path)
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), _SPECIAL, strict=True))
+    wrap: Any = PreTrainedTokenizerFast  # transformers carries no types for its constructor
+    wrap(tokenizer_object=tokenizer, model_max_length=128, **names).save_pretrained(path)
+    return model_at(path, "probe")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

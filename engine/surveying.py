@@ -1,0 +1,32 @@
+"""`engine capabilities`: rules, probes and last measurements of this machine, or the rules for another one."""
+
+from engine.capabilities import Choice
+from engine.errors import EngineError
+from engine.findings import findings
+from engine.machine import named_platform, this_platform
+from engine.matrix import as_json_text, as_table
+from engine.measured import MeasuredStore
+from engine.model import resolve_model
+from engine.probes import environment_hash, known_probes, probe_this_machine
+from engine.reporting import Reporter
+
+
+def survey(platform: str | None, model: str, *, probe: bool, as_json: bool) -> str:
+    """The matrix as text or JSON. Missing probes are run first unless `probe` is off; progress goes to stderr."""
+    show = as_json_text if as_json else as_table
+    if platform is not None:
+        facts = named_platform(platform)
+        return show(facts, list(findings(facts)))
+    reporter = Reporter()
+    facts = this_platform()
+
+    def progress(cell: Choice, done: int, total: int) -> None:
+        reporter.phase("probe", f"{cell} {cell.recipe}", done, total)
+
+    probes = probe_this_machine(facts, progress) if probe else known_probes(facts)
+    measured = {}
+    try:
+        measured = MeasuredStore.of(resolve_model(model or None).fingerprint, environment_hash(facts)).read()
+    except EngineError as error:  # the rules do not need a model: only its last figures are missing
+        reporter.log("warning", f"no measurements are shown: {error}")
+    return show(facts, list(findings(facts, probes, measured)))
