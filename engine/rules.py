@@ -26,7 +26,8 @@ class Rule:
     state: CellState
     code: str = ""
     reason: str = ""
-    """May use {backend} {precision} {device}, {instead} and {to} (what runs, and its precision), {needs} and {extra} (what to install)."""
+    """May use {backend} {precision} {device}; {instead} and {to}: what runs, and its precision; {needs} and {extra}:
+    what to install."""
     fix: str = ""
     instead: str = ""
     """`backend precision device` where the cell falls back; `=` keeps what was asked."""

@@ -16,6 +16,7 @@ from engine.backends.artifacts import ArtifactStore
 from engine.deployment import Deployments, Live, SwitchStep, Target
 from engine.errors import EngineError
 from engine.machine import this_platform
+from engine.peak import remember_peaks
 from engine.reporting import Reporter
 from engine.scheduling import Admission, AdmissionLimits, BatchPolicy
 from engine.service.control import Control
@@ -94,8 +95,13 @@ class EngineServer:
             return
         try:
             await starting
+            measuring = asyncio.create_task(
+                remember_peaks(self._deployments, lambda: self._telemetry.counts.texts, self._telemetry.now_s)
+            )
             await stopping
             await self._drain()
+            measuring.cancel()
+            await asyncio.wait((measuring,))
         finally:
             stopping.cancel()
             await self._server.stop(grace=1.0)

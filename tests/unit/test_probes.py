@@ -1,0 +1,126 @@
+"""Probes confirm the rules or contradict them aloud; what is known is not tried again; figures are kept by cell."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine import child, probes
+from engine.capabilities import Choice
+from engine.findings import findings
+from engine.machine import PlatformFacts, named_platform
+from engine.measured import MeasuredStore
+from engine.peak import Peak
+from engine.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
+from engine.rules import CellState
+
+ONNX = Choice("onnx", "fp32", "cpu", "plain")
+TORCH = Choice("torch", "fp32", "cpu", "plain")
+FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"})
+STUB = """
+import sys
+from engine.child import Worker
+worker = Worker()
+for cell in worker.order["cells"]:
+    worker.report(event="begin", cell=cell)
+    {act}
+    worker.report(event="result", cell=cell, result="passed", detail="3 of 3")
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBEDCONSOLE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def stub_child(folder: Path, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    """A probing child that does `act` for each cell."""
+    (folder / "stub_probing.py").write_text(STUB.format(act=act))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def reports(_: str, order: dict[str, object], *, silent_s: float) -> object:
+        return child.reports("stub_probing", order, silent_s=silent_s)
+
+    monkeypatch.setattr(probes, "reports", reports)
+
+
+async def test_what_was_tried_is_remembered_until_the_environment_changes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_child(cache, monkeypatch, "pass")
+    begun: list[Choice] = []
+    found = await run_missing(FACTS, [TORCH, ONNX], lambda cell, done, total: begun.append(cell))
+    assert found == {TORCH: Probe(ProbeResult.PASSED, "3 of 3"), ONNX: Probe(ProbeResult.PASSED, "3 of 3")}
+    assert {TORCH, ONNX} == set(begun)
+    begun.clear()
+    assert await run_missing(FACTS, [TORCH, ONNX], lambda cell, done, total: begun.append(cell)) == found
+    assert not begun
+    newer = replace(FACTS, packages={"torch": "3", "onnxruntime": "1"})
+    assert environment_hash(newer) != environment_hash(FACTS)
+    assert not ProbeCache(newer).read([TORCH, ONNX])
+
+
+async def test_a_cell_that_kills_the_child_fails_alone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub_child(cache, monkeypatch, "cell['backend'] == 'torch' and sys.exit('no such instruction')")
+    found = await run_missing(FACTS, [TORCH, ONNX], lambda cell, done, total: None)
+    assert found[TORCH].result is ProbeResult.FAILED
+    assert "no such instruction" in found[TORCH].detail
+    assert found[ONNX].result is ProbeResult.PASSED
+
+
+async def test_a_cell_that_hangs_fails_within_its_limit_and_is_tried_again_next_time(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_child(cache, monkeypatch, "__import__('threading').Event().wait()")
+    monkeypatch.setattr(probes, "CELL_LIMIT_S", 3.0)
+    found = await run_missing(FACTS, [TORCH], lambda cell, done, total: None)
+    assert found[TORCH].result is ProbeResult.FAILED
+    assert not ProbeCache(FACTS).read([TORCH])
+
+
+def test_a_rule_that_its_probe_contradicts_is_shown_as_such() -> None:
+    failed = {TORCH: Probe(ProbeResult.FAILED, "RuntimeError: NoQEngine")}
+    cell = next(finding for finding in findings(FACTS, failed) if finding.report.asked == TORCH)
+    assert cell.report.state is CellState.UNAVAILABLE
+    assert "did not when tried: RuntimeError: NoQEngine" in cell.report.reason
+    other = next(finding for finding in findings(FACTS, failed) if finding.report.asked == ONNX)
+    assert other.report.state is CellState.NATIVE
+
+
+def test_other_machines_are_answered_without_any_probe() -> None:
+    assert {one.probe.result for one in findings(named_platform("macos-arm64"))} == {ProbeResult.NOT_RUN}
+
+
+def test_the_last_figures_of_a_cell_are_kept_side_by_side(tmp_path: Path) -> None:
+    store = MeasuredStore(tmp_path / "measured.json")
+    store.write(ONNX, texts_per_s=900.0)
+    store.write(ONNX, fidelity={"cosine": {"mean": 0.99}})
+    store.write(TORCH, texts_per_s=400.0)
+    store.write(ONNX, texts_per_s=1000.0)
+    found = store.read()
+    assert (found[ONNX].texts_per_s, found[ONNX].mean_cosine) == (1000.0, 0.99)
+    assert (found[TORCH].texts_per_s, found[TORCH].mean_cosine) == (400.0, None)
+    (tmp_path / "measured.json").write_text("{damaged")
+    assert not store.read()
+
+
+def test_a_peak_is_the_best_full_window_of_a_visit() -> None:
+    peak = Peak()
+    for second, texts in enumerate((0, 100, 200, 300, 400)):
+        peak.add(float(second), texts)
+    assert peak.texts_per_s == 0.0, "five seconds are not over yet"
+    peak.add(5.0, 500)
+    peak.add(6.0, 500)
+    assert peak.texts_per_s == 100.0
+
+
+async def test_a_child_ends_with_whoever_asked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub_child(cache, monkeypatch, "__import__('threading').Event().wait()")
+    before = set(psutil.Process().children())
+    lines = child.reports("stub_probing", {"cells": [{"backend": "x"}]}, silent_s=20)
+    assert (await anext(lines))["event"] == "begin"
+    assert len(set(psutil.Process().children()) - before) == 1
+    await lines.aclose()
+    assert not set(psutil.Process().children()) - before
