@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+PLAIN = "plain"
+"""The recipe that changes nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -22,8 +25,9 @@ class Deployment:
 
     @property
     def cell(self) -> str:
-        """`onnx·fp32`, with the recipe where it is not the default one."""
-        return "·".join(part for part in (self.backend, self.precision, self.recipe) if part)
+        """`onnx·int8·dynamic`; the plain way, as fp32 has it, needs no name."""
+        recipe = self.recipe if self.recipe != PLAIN else ""
+        return "·".join(part for part in (self.backend, self.precision, recipe) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,8 @@ class SwitchDelta:
     p95_ms: Change | None = None
     p99_ms: Change | None = None
     rss_bytes: Change | None = None
+    fidelity: Change | None = None
+    """Mean cosine to fp32, as last measured of each."""
     errors: int = 0
     """Failed requests between the request for the switch and its release."""
     verdict: str = ""

@@ -128,6 +128,7 @@ class Live:
         self.target = target
         self.files = files
         self.tokenizer = tokenizer
+        self.cosine = cosine
         compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
         self.reference = artifact.reference

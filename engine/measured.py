@@ -25,11 +25,13 @@ class Measured:
     texts_per_s: float | None = None
     fidelity: Mapping[str, Any] | None = None
     """As `engine fidelity --json` printed it."""
+    loaded_cosine: float | None = None
+    """Mean cosine to fp32 on the few texts that every loading is verified with."""
 
     @property
     def mean_cosine(self) -> float | None:
-        """Of the fidelity's sequential pass."""
-        return None if self.fidelity is None else float(self.fidelity["cosine"]["mean"])
+        """Of the fidelity's sequential pass; until that was measured, what loading found."""
+        return self.loaded_cosine if self.fidelity is None else float(self.fidelity["cosine"]["mean"])
 
 
 class MeasuredStore:
@@ -46,12 +48,12 @@ class MeasuredStore:
     def read(self) -> dict[Choice, Measured]:
         """Every cell's last figures."""
         return {
-            Choice(*key.split("/")): Measured(row.get("texts_per_s"), row.get("fidelity"))
+            Choice(*key.split("/")): Measured(row.get("texts_per_s"), row.get("fidelity"), row.get("loaded_cosine"))
             for key, row in self._rows().items()
         }
 
     def write(self, cell: Choice, **figures: Any) -> None:
-        """Replaces those figures of a cell, `texts_per_s` or `fidelity`, and leaves the others."""
+        """Replaces those figures of a cell, by the names of Measured, and leaves the others."""
         with contextlib.suppress(OSError):  # a read-only cache: what was measured is printed all the same
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._path.with_suffix(".lock"), timeout=5):

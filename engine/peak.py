@@ -1,4 +1,4 @@
-"""The most that each deployment answered over five seconds, remembered as the cell's last measured texts/s."""
+"""What serving itself tells of a cell, remembered: its most texts/s over five seconds, its cosine when loaded."""
 
 import asyncio
 from collections import deque
@@ -18,6 +18,11 @@ class Peak:
         self._counts: deque[tuple[float, int]] = deque(maxlen=WINDOW_S + 1)
         self.texts_per_s = 0.0
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is worth remembering: nothing of a visit without load."""
+        return {"texts_per_s": round(self.texts_per_s, 1)} if self.texts_per_s else {}
+
     def add(self, now_s: float, texts: int) -> None:
         """A sample. A window counts once it is full."""
         self._counts.append((now_s, texts))
@@ -35,17 +40,18 @@ async def remember_peaks(
     """
     live, peak = deployments.live, Peak()
     try:
+        await asyncio.to_thread(_write, deployments, live, loaded_cosine=live.cosine)
         while True:
             await asyncio.sleep(interval_s)
             if deployments.live is not live:
-                await asyncio.to_thread(_write, deployments, live, peak)
+                await asyncio.to_thread(_write, deployments, live, **peak.figures)
                 live, peak = deployments.live, Peak()
+                await asyncio.to_thread(_write, deployments, live, loaded_cosine=live.cosine)
             peak.add(clock(), texts())
     finally:
-        _write(deployments, live, peak)
+        _write(deployments, live, **peak.figures)
 
 
-def _write(deployments: Deployments, live: Live, peak: Peak) -> None:
-    if peak.texts_per_s > 0:
-        store = measured_store(live, deployments.facts)
-        store.write(cell_of(live), texts_per_s=round(peak.texts_per_s, 1))
+def _write(deployments: Deployments, live: Live, **figures: float) -> None:
+    if figures:
+        measured_store(live, deployments.facts).write(cell_of(live), **figures)

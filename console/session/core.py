@@ -11,7 +11,7 @@ from typing import Any
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
 from console.load.protocol import Interval
 from console.ports import CommandRefused, Detached, SessionOptions
-from console.session.deltas import SwitchSpan, begin_delta, measure_delta
+from console.session.deltas import SwitchSpan, begin_delta, fidelity_change, measure_delta
 from console.session.engine_link import EngineEvents, EngineLink
 from console.session.figures import EngineSample, Figures
 from console.session.load_link import LoadEvents, LoadLink
@@ -219,6 +219,8 @@ class Session:
             cut_over_s=switched.cut_over_s,
             released_s=switched.released_s,
             steady_since_s=self._load.steady_since_s,
+            before=switched.before,
+            after=switched.effective,
         )
         self._spans[ordinal] = span
         self._deltas = (*self._deltas, begin_delta(span))
@@ -235,6 +237,7 @@ class Session:
         if all(delta.settled for delta in self._deltas):
             return
         now_s, intervals, samples = self._now_s(), self.intervals, self.samples
+        settling = [delta.ordinal for delta in self._deltas if not delta.settled]
         self._deltas = tuple(
             delta
             if delta.settled
@@ -242,6 +245,17 @@ class Session:
                 self._spans[delta.ordinal], now_s, intervals, samples, self._disturbed_s.get(delta.ordinal)
             )
             for delta in self._deltas
+        )
+        for delta in self._deltas:
+            if delta.settled and delta.ordinal in settling:
+                self._in_background(self._learn_fidelity(delta.ordinal))
+
+    async def _learn_fidelity(self, ordinal: int) -> None:
+        """What the engine knows of both cells by now, beside the speed."""
+        await self._link.refresh_capabilities()
+        found = fidelity_change(self._spans[ordinal], self._link.capabilities)
+        self._deltas = tuple(
+            replace(delta, fidelity=found) if delta.ordinal == ordinal else delta for delta in self._deltas
         )
 
     async def _quiet_before_stop(self) -> None:

@@ -1,10 +1,10 @@
 """What a switch changed: steady seconds before it against steady seconds after its cut-over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from console.experiments.statistics import percentile_change, throughput_change, verdict
-from console.frame import P95_FLOOR, P99_FLOOR, Change, SwitchDelta
+from console.frame import P95_FLOOR, P99_FLOOR, CapabilityCell, Change, Deployment, SwitchDelta
 from console.load.protocol import Interval
 from console.session.figures import EngineSample
 
@@ -26,6 +26,8 @@ class SwitchSpan:
     cut_over_s: float
     released_s: float
     steady_since_s: float
+    before: Deployment = field(default_factory=Deployment)
+    after: Deployment = field(default_factory=Deployment)
 
 
 def begin_delta(span: SwitchSpan) -> SwitchDelta:
@@ -87,6 +89,15 @@ def measure_delta(
         p99_ms=percentile_change(first, second, 99, P99_FLOOR),
         verdict=verdict(change),
     )
+
+
+def fidelity_change(span: SwitchSpan, cells: Sequence[CapabilityCell]) -> Change | None:
+    """Mean cosine to fp32 of what was live and of what is now; None where the engine knows it of one alone."""
+    known = {(cell.backend, cell.precision, cell.device, cell.recipe): cell.fidelity for cell in cells}
+    before, after = (
+        known.get((one.backend, one.precision, one.device, one.recipe)) for one in (span.before, span.after)
+    )
+    return None if not before or after is None else Change(before, after, after / before - 1)
 
 
 def _why_nothing(settled: bool, had_load_before: bool, disturbed: bool) -> str:

@@ -266,6 +266,11 @@ class EngineLink:
         self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
         self.ready.set()
 
+    async def refresh_capabilities(self) -> None:
+        """Asks again: the engine has measured more of its cells since."""
+        if self.control is not None and self.engine.state in _ALIVE:
+            await self._load_capabilities(self.control)
+
     async def _load_capabilities(self, control: Control) -> None:
         try:
             self.capabilities = await control.capabilities()

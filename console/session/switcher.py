@@ -21,7 +21,9 @@ class Switched:
 
     label: str
     fell_back: bool
+    before: Deployment
     requested: Deployment
+    effective: Deployment
     requested_s: float
     cut_over_s: float
     released_s: float
@@ -109,4 +111,4 @@ class Switcher:
         label, fell_back = live_label(before, requested, effective)
         self._log("event", f"switched {label} in {released_s - requested_s:.2f} s")
         cut_over_s = self._cut_over_s if self._cut_over_s is not None else released_s
-        self._switched(Switched(label, fell_back, requested, requested_s, cut_over_s, released_s))
+        self._switched(Switched(label, fell_back, before, requested, effective, requested_s, cut_over_s, released_s))

@@ -69,6 +69,7 @@ def _table(delta: SwitchDelta) -> list[Line]:
         ("p95 ms", delta.p95_ms, False, figures.ms),
         ("p99 ms", delta.p99_ms, False, figures.ms),
         ("RSS MB", delta.rss_bytes, False, lambda size_bytes: f"{size_bytes / 1e6:,.0f}"),
+        ("cosine", delta.fidelity, True, lambda cosine: f"{cosine:.4f}"),
     ]
     return [
         line(

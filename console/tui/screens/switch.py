@@ -78,8 +78,11 @@ class SwitchDialog(Dialog[SwitchChoice]):
             names = " · ".join(clean(each.recipe) or "default" for each in recipes)
             recipe = Span(f"recipe {clean(cell.recipe) or 'default'}  (tab: {names})", "label")
             reason.append(line(recipe))
-        if cell and cell.texts_per_s:
-            reason.append(line(Span(f"last measured here: {cell.texts_per_s:,.0f} texts/s", "label")))
+        if cell and (cell.texts_per_s or cell.fidelity):
+            speed = f"{cell.texts_per_s:,.0f} texts/s" if cell.texts_per_s else ""
+            cosine = f"cosine {cell.fidelity:.4f} to fp32" if cell.fidelity else ""
+            measured = " · ".join(filter(None, (speed, cosine)))
+            reason.append(line(Span(f"last measured here: {measured}", "label")))
         reason.append(self._consequence())
         rows += reason + [line()] * (REASON_LINES - len(reason))
         return tuple(clip(row, width) for row in rows)
