@@ -8,7 +8,11 @@ from engine.errors import ModelError
 
 __all__ = ["Backend", "Cell", "LoadedModel", "backend"]
 
-_NEEDS = {"onnx": ("onnxruntime", "embedconsole"), "torch": ("torch", "embedconsole[torch]")}
+_NEEDS = {
+    "onnx": ("onnxruntime", "embedconsole"),
+    "openvino": ("openvino", "embedconsole[openvino]"),
+    "torch": ("torch", "embedconsole[torch]"),
+}
 """Each backend's runtime, and what to pip install when it is missing."""
 
 

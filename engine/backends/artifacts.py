@@ -17,12 +17,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engine.backends.base import Cell
+from engine.backends.calibration import Calibration, default_calibration
+from engine.backends.isa import int8_products_saturate
+from engine.backends.recipes import prepared_as, recipe_of
 from engine.backends.reference import ReferenceVectors
 from engine.cache import FileHashes, cache_root
 from engine.errors import ModelError
 from engine.model import ModelFiles
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what an artifact holds changes, so that older ones are made again."""
 _MANIFEST = "manifest.json"
 _BUILDING, _DOOMED = ".building-", ".doomed-"
@@ -30,6 +33,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 _MADE_WITH = {
     "torch": ("torch", "transformers", "tokenizers"),
     "onnx": ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "openvino"),
 }
 
 
@@ -52,18 +56,30 @@ class StoredArtifact:
     created_unix_s: float
 
 
-def artifact_key(files: ModelFiles, cell: Cell) -> str:
-    """sha256 over everything that decides an artifact's content: the model, the cell, the versions that make it.
+def artifact_key(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> str:
+    """sha256 over everything that decides an artifact's content.
 
-    Not the model's name: the same files under another name give the same artifact.
+    The model, what is prepared, the calibrating texts, the instruction set and the versions of what makes it, the last
+    three only where they matter. Not the model's name: the same files under another name give the same artifact.
+    Raises ModelError when the cell has no such recipe.
     """
-    deciding = [FORMAT, files.fingerprint, asdict(cell), _versions(cell)]
+    deciding = [FORMAT, files.fingerprint, _content(cell, calibration)]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def about(files: ModelFiles, cell: Cell) -> dict[str, Any]:
-    """What a manifest says of its artifact: the model, the cell and the versions that made it."""
-    return {"model": files.id, "cell": asdict(cell), "versions": _versions(cell)}
+def about(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> dict[str, Any]:
+    """What a manifest says of its artifact: the model, and all that decided its content."""
+    return {"model": files.id, **_content(cell, calibration)}
+
+
+def _content(cell: Cell, calibration: Calibration | None) -> dict[str, Any]:
+    recipe, prepared = recipe_of(cell), prepared_as(cell)
+    content: dict[str, Any] = {"cell": asdict(prepared), "versions": _versions(prepared)}
+    if recipe.calibrated:
+        content["calibration"] = (calibration or default_calibration()).hash
+    if prepared.precision == "int8" and prepared.backend != "torch":
+        content["int8_products_saturate"] = int8_products_saturate()
+    return content
 
 
 class ArtifactStore:
@@ -209,9 +225,10 @@ def _write_manifest(folder: Path, details: dict[str, Any]) -> None:
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
-def _versions(cell: Cell) -> dict[str, str]:
-    """Installed versions, empty where a package is missing."""
-    versions = dict.fromkeys(_MADE_WITH.get(cell.backend, ()), "")
+def _versions(prepared: Cell) -> dict[str, str]:
+    """Installed versions of what makes it, empty where a package is missing."""
+    packages = [*_MADE_WITH.get(prepared.backend, ()), *recipe_of(prepared).needs]
+    versions = dict.fromkeys(packages, "")
     for package in versions:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

@@ -61,7 +61,8 @@ def pool(mode: str, tokens: Tensor, attention_mask: Tensor) -> Tensor:
     if mode == "lasttoken":
         last = (attention_mask.sum(dim=1) - 1).view(-1, 1, 1).expand(-1, 1, tokens.shape[-1])
         return tokens.gather(1, last).squeeze(1)
-    weights = mask * torch.arange(1, tokens.shape[1] + 1).view(1, -1, 1) if mode == "weightedmean" else mask
+    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device).view(1, -1, 1)
+    weights = mask * places if mode == "weightedmean" else mask
     total = (tokens * weights).sum(dim=1)
     count = weights.sum(dim=1).clamp(min=1e-9)
     return total / (count.sqrt() if mode == "mean_sqrt_len_tokens" else count)

@@ -4,7 +4,6 @@ import json
 import tempfile
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +14,14 @@ import onnxruntime
 
 from engine.backends.base import Cell
 from engine.backends.memory import release_memory
+from engine.backends.onnx_trace import OnnxTrace
 from engine.backends.padding import Padding
 from engine.card import read_card
 from engine.errors import ModelError
 from engine.scheduling.work import TokenIds, Vectors
 
 GRAPH_FILE = "model.onnx"
-_PROVIDERS = {"cpu": "CPUExecutionProvider"}
-_MATRIX_OPS = frozenset(("MatMul", "FusedMatMul", "Gemm", "FusedGemm"))
-_NAMES = {"float": ("fp32", "float32"), "float16": ("fp16", "float16"), "bfloat16": ("bf16", "bfloat16")}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _CLOSED = "this deployment was released: nothing may run on it any more"
 
 
@@ -37,12 +35,14 @@ class OnnxBackend:
         provider = _PROVIDERS.get(cell.device)
         if provider is None:
             raise ModelError(f"onnx has no device {cell.device} here yet: choose one of {', '.join(_PROVIDERS)}")
+        if provider not in onnxruntime.get_available_providers():
+            raise ModelError(f"this build of ONNX Runtime has no {provider}: choose --device cpu")
         card = read_card(model_dir, model_dir.name)
         graph = artifact / GRAPH_FILE
         try:
             with tempfile.TemporaryDirectory(prefix="embedconsole-") as traces:
                 session = open_session(graph, provider, threads, trace_prefix=str(Path(traces) / "first-run"))
-                dtypes = _traced_dtypes(session)
+                trace = _traced(session)
         except Exception as error:  # its exception types share no base of their own
             reason = (str(error).splitlines() or [""])[0]
             raise ModelError(f"ONNX Runtime cannot load {graph}: {reason}") from error
@@ -51,7 +51,7 @@ class OnnxBackend:
             partial(open_session, graph, provider),
             dim=card.dim,
             pad_token_id=card.pad_token_id,
-            dtypes=dtypes,
+            trace=trace,
         )
 
 
@@ -79,13 +79,13 @@ class OnnxModel:
         *,
         dim: int,
         pad_token_id: int,
-        dtypes: Counter[str],
+        trace: OnnxTrace,
     ) -> None:
         self._seats = [seat]
         self._open_another = open_another
         self._dim = dim
         self._pad_token_id = pad_token_id
-        self._dtypes = dtypes
+        self._trace = trace
         self._lock = threading.Lock()
 
     @property
@@ -95,15 +95,13 @@ class OnnxModel:
 
     @property
     def precision(self) -> str:
-        """That in which most matrix multiplications ran."""
-        ((dtype, _),) = self._dtypes.most_common(1)
-        return _NAMES.get(dtype, (dtype, dtype))[0]
+        """That in which most linear layers ran."""
+        return self._trace.precision
 
     @property
     def evidence(self) -> str:
-        """`48 of 48 matrix multiplications ran in float32`, from the runtime's own trace of a first run."""
-        ((dtype, count),) = self._dtypes.most_common(1)
-        return f"{count} of {self._dtypes.total()} matrix multiplications ran in {_NAMES.get(dtype, (dtype, dtype))[1]}"
+        """`36 of 36 linear layers int8, …`, from the runtime's own trace of a first run."""
+        return self._trace.evidence
 
     def executor(self, threads: int) -> "OnnxExecutor":
         """One instance's forward pass. Raises ModelError after close()."""
@@ -166,19 +164,16 @@ def open_session(
     return onnxruntime.InferenceSession(str(graph), options, providers=[provider])
 
 
-def _traced_dtypes(session: onnxruntime.InferenceSession) -> Counter[str]:
-    """How many matrix multiplications of one two-token run computed in which element type (a few milliseconds).
+def _traced(session: onnxruntime.InferenceSession) -> OnnxTrace:
+    """The kernels of one two-token run (a few milliseconds), after all rewriting by the optimiser.
 
-    The trace lists the kernels that ran, after all rewriting by the optimiser: neither the file nor a flag can say so.
+    Neither the file nor a flag can say what really runs.
     """
     tokens = np.ones((1, 2), np.int64)
     session.run(None, {"input_ids": tokens, "attention_mask": tokens})
     events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-    runs = (event["args"] for event in events if event.get("cat") == "Node" and "op_name" in event.get("args", {}))
-    return Counter(
-        next(iter(arguments["input_type_shape"][0])) if arguments["op_name"] in _MATRIX_OPS else arguments["op_name"]
-        for arguments in runs
-        if "MatMul" in arguments["op_name"] or arguments["op_name"] in _MATRIX_OPS
+    return OnnxTrace.of(
+        event["args"] for event in events if event.get("cat") == "Node" and "op_name" in event.get("args", {})
     )
 
 

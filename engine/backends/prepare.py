@@ -14,6 +14,7 @@ from pathlib import Path
 import engine
 from engine.backends.artifacts import Artifact, ArtifactStore, artifact_key
 from engine.backends.base import Cell
+from engine.backends.calibration import Calibration
 from engine.errors import CannotSwitch, ModelError
 from engine.model import ModelFiles
 
@@ -36,15 +37,21 @@ class Progress:
 
 
 async def prepare(
-    files: ModelFiles, cell: Cell, store: ArtifactStore, on_progress: Callable[[Progress], None]
+    files: ModelFiles,
+    cell: Cell,
+    store: ArtifactStore,
+    on_progress: Callable[[Progress], None],
+    calibration: Calibration | None = None,
 ) -> Artifact:
     """The artifact of `cell`, found in the store or made by a child process.
+
+    `calibration` replaces the default texts where the cell's recipe is calibrated, and does nothing elsewhere.
 
     Raises ModelError with the child's own words when the model cannot be prepared, CannotSwitch when the child was
     lost. Cancelling kills the child. Whatever ends it, nothing partial stays.
     """
     warnings: list[str] = []
-    key = artifact_key(files, cell)
+    key = await asyncio.to_thread(artifact_key, files, cell, calibration)
     found = await asyncio.to_thread(store.find, key, warnings.append)
     for text in warnings:
         on_progress(Progress("warning", 0, 0, 0.0, warning=text))
@@ -57,6 +64,7 @@ async def prepare(
         "cell": asdict(cell),
         "store": str(store.root),
         "key": key,
+        "calibration": list(calibration.texts) if calibration else [],
     }
     await _run_child(json.dumps(order).encode() + b"\n", store, on_progress)
     found = await asyncio.to_thread(store.find, key, warnings.append)

@@ -7,21 +7,27 @@ import _thread
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine.backends.artifacts import ArtifactStore, about
+from engine.backends.artifacts import ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
+from engine.backends.calibration import Calibration, calibration_of, default_calibration
+from engine.backends.derive import derive
+from engine.backends.recipes import prepared_as, recipe_of
 from engine.backends.reference import REFERENCE_TEXTS, ReferenceVectors
 from engine.errors import EngineError, ModelError
 from engine.model import ModelFiles, model_at
 from engine.tokenize import Tokenizer, tokenizer_path
 
 _STOP_GRACE_S = 5.0
+_PLAIN_ONNX = Cell("onnx", "fp32", "plain", "cpu")
+"""What all smaller graphs are made from."""
 
 
 class Phases:
@@ -29,7 +35,7 @@ class Phases:
 
     def __init__(self, out: TextIO, total: int) -> None:
         self._out = out
-        self._total = total
+        self.total = total
         self._done = -1
         self._started_s = time.monotonic()
 
@@ -37,7 +43,7 @@ class Phases:
         """The step before is done, this one begins."""
         self._done += 1
         elapsed_s = round(time.monotonic() - self._started_s, 3)
-        self.send(event="phase", name=name, done=self._done, total=self._total, elapsed_s=elapsed_s)
+        self.send(event="phase", name=name, done=self._done, total=self.total, elapsed_s=elapsed_s)
 
     def send(self, **line: object) -> None:
         """One json line, at once."""
@@ -52,15 +58,19 @@ def main() -> int:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     cell = Cell(**job["cell"])
-    phases = Phases(out, total=_steps(cell))
+    store = ArtifactStore(Path(job["store"]))
+    calibration = calibration_of(job["calibration"]) if job.get("calibration") else None
+    phases = Phases(out, total=0)
     try:
         files = model_at(Path(job["path"]), job["id"])
         if files.fingerprint != job["fingerprint"]:
             raise ModelError(f"the files in {files.path} changed meanwhile: try again")
-        ArtifactStore(Path(job["store"])).publish(
+        plain_graph_exists = store.path(artifact_key(files, _PLAIN_ONNX)).exists()
+        phases.total = _steps(cell, plain_graph_exists=plain_graph_exists)
+        store.publish(
             job["key"],
-            lambda folder: build(files, cell, folder, phases.begin),
-            about(files, cell),
+            lambda folder: build(files, cell, folder, phases.begin, store, calibration),
+            about(files, cell, calibration),
             warn=lambda text: phases.send(event="warning", message=text),
         )
     except KeyboardInterrupt:
@@ -78,10 +88,41 @@ def main() -> int:
     return 0
 
 
-def build(files: ModelFiles, cell: Cell, folder: Path, begin: Callable[[str], None]) -> None:
-    """Fills `folder` with what the backend loads and with the reference vectors. Raises ModelError."""
-    if cell.precision != "fp32" or cell.backend not in ("torch", "onnx"):
-        raise ModelError(f"nothing prepares {cell.backend} {cell.precision} yet: choose torch or onnx with fp32")
+def build(
+    files: ModelFiles,
+    cell: Cell,
+    folder: Path,
+    begin: Callable[[str], None],
+    store: ArtifactStore | None = None,
+    calibration: Calibration | None = None,
+) -> None:
+    """Fills `folder` with what the backend loads and with the reference vectors. Raises ModelError.
+
+    Whatever is made from the plain ONNX graph takes it from `store`, and leaves it there for the next.
+    """
+    recipe, prepared = recipe_of(cell), prepared_as(cell)
+    texts = (calibration or default_calibration()).texts if recipe.calibrated else ()
+    if prepared.backend == "torch" or prepared == _PLAIN_ONNX:
+        _build_from_weights(files, prepared, folder, begin, texts)
+    elif store is not None:
+        plain = store.publish(
+            artifact_key(files, _PLAIN_ONNX),
+            lambda place: _build_from_weights(files, _PLAIN_ONNX, place, begin, ()),
+            about(files, _PLAIN_ONNX),
+            warn=lambda text: print(text, file=sys.stderr),
+        )
+        derive(files, prepared, plain.path, folder, begin, texts)
+    else:
+        with tempfile.TemporaryDirectory(prefix="embedconsole-") as place:
+            _build_from_weights(files, _PLAIN_ONNX, Path(place), begin, ())
+            derive(files, prepared, Path(place), folder, begin, texts)
+    begin("write")
+
+
+def _build_from_weights(
+    files: ModelFiles, prepared: Cell, folder: Path, begin: Callable[[str], None], texts: Sequence[str]
+) -> None:
+    """What needs torch: reference vectors, the plain graph, and how the activations of `texts` are smoothed."""
     begin("load torch")
     import torch
 
@@ -99,14 +140,16 @@ def build(files: ModelFiles, cell: Cell, folder: Path, begin: Callable[[str], No
     with torch.inference_mode():
         rows = [module(ids := torch.tensor([one]), torch.ones_like(ids))[0] for one in token_ids]
     ReferenceVectors(token_ids, torch.cat(rows).numpy()).save(folder)
-    if cell.backend == "onnx":
-        _build_onnx(module, files, cell, folder, threads, begin)
-    begin("write")
+    if prepared == _PLAIN_ONNX:
+        _build_onnx(module, files, folder, threads, begin)
+    elif texts:
+        from engine.backends.quantize_torch import measure_smoothing
+
+        begin(f"smooth with {len(texts)} texts")
+        measure_smoothing(module, [text.ids for text in tokenizer.encode(texts)], folder)
 
 
-def _build_onnx(
-    module: Any, files: ModelFiles, cell: Cell, folder: Path, threads: int, begin: Callable[[str], None]
-) -> None:
+def _build_onnx(module: Any, files: ModelFiles, folder: Path, threads: int, begin: Callable[[str], None]) -> None:
     from engine.backends import backend
     from engine.backends.export import VERIFIED_BATCHES, export, verify_batch
     from engine.backends.onnx import GRAPH_FILE
@@ -114,7 +157,7 @@ def _build_onnx(
     begin("export")
     export(module, files.card, folder / GRAPH_FILE)
     begin("open graph")
-    loaded = backend("onnx").load(folder, files.path, cell, threads)
+    loaded = backend("onnx").load(folder, files.path, _PLAIN_ONNX, threads)
     executor = loaded.executor(threads)
     for batch in VERIFIED_BATCHES:
         begin(f"verify batch {batch}")
@@ -122,9 +165,18 @@ def _build_onnx(
     loaded.close()
 
 
-def _steps(cell: Cell) -> int:
-    """How often build() and main() begin a step: load torch, load model, reference, write; export, open, 4 checks."""
-    return 10 if cell.backend == "onnx" else 4
+def _steps(cell: Cell, *, plain_graph_exists: bool) -> int:
+    """How often build() begins a step.
+
+    load torch, load model, reference vectors, write; for a graph also export, open, 4 checks; for what is made from
+    one quantise, verify; for torch's smoothing one more.
+    """
+    prepared = prepared_as(cell)
+    if prepared.backend == "torch":
+        return 5 if recipe_of(cell).calibrated else 4
+    if prepared == _PLAIN_ONNX:
+        return 10
+    return 3 if plain_graph_exists else 12
 
 
 def _cores() -> int:
@@ -161,7 +213,9 @@ def _stop_at_end_of_input() -> None:
 
 
 def _missing(error: ImportError) -> str:
-    return f"preparing a model needs {error.name or 'torch'}: pip install 'embedconsole[torch]'"
+    package = (error.name or "torch").partition(".")[0]
+    extra = {"nncf": "openvino", "openvino": "openvino"}.get(package, "torch")
+    return f"preparing this needs {package}: pip install 'embedconsole[{extra}]'"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from engine.backends.base import Cell
+from engine.errors import ModelError
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -30,8 +33,59 @@ def _recipe(
 
 RECIPES: tuple[Recipe, ...] = (
     _recipe("torch fp32 cpu", "plain", "the weights as they are"),
+    _recipe("torch bf16 cpu", "cast", "all weights and activations in bf16, the norm in fp32"),
+    _recipe("torch fp16 cpu", "cast", "all weights and activations in fp16, the norm in fp32"),
+    _recipe(
+        "torch int8 cpu", "smoothed", "torch's dynamic int8 per channel, activations smoothed", calibrated=True
+    ),
+    _recipe("torch int8 cpu", "dynamic", "torch's dynamic int8 per channel", other=True),
+    _recipe(
+        "torch int8 cpu", "torchao", "int8 with a scale per token; without VNNI tens of times slower than fp32",
+        other=True, needs=("torchao",),
+    ),
+    _recipe(
+        "torch int4 cpu", "nf4", "4-bit normal floats in blocks of 64, computed in fp32: memory rather than speed",
+        needs=("bitsandbytes",),
+    ),
+    _recipe("torch fp32 cuda", "plain", "the weights as they are, products in fp32"),
+    _recipe("torch tf32 cuda", "plain", "the weights as they are, products rounded to tf32"),
+    _recipe("torch bf16 cuda", "cast", "all weights and activations in bf16, the norm in fp32"),
+    _recipe("torch fp16 cuda", "cast", "all weights and activations in fp16, the norm in fp32"),
+    _recipe("torch int8 cuda", "torchao", "int8 with a scale per token, the rest bf16", needs=("torchao",)),
+    _recipe(
+        "torch int4 cuda", "nf4", "4-bit normal floats in blocks of 64, computed in bf16", needs=("bitsandbytes",)
+    ),
+    _recipe("torch fp8 cuda", "torchao", "e4m3 floats with a scale per tensor, the rest bf16", needs=("torchao",)),
+    _recipe("torch fp32 mps", "plain", "the weights as they are, one thread at a time"),
+    _recipe("torch fp16 mps", "cast", "all weights and activations in fp16, one thread at a time"),
     _recipe("onnx fp32 cpu", "plain", "the exported graph, unfused"),
-)
+    _recipe(
+        "onnx int8 cpu", "smoothed", "int8 weights per channel, activations smoothed and quantised as they come",
+        calibrated=True,
+    ),
+    _recipe("onnx int8 cpu", "dynamic", "int8 weights per channel, activations quantised as they come", other=True),
+    _recipe("onnx int4 cpu", "blocks", "4-bit weights in blocks of 32, computed in fp32: memory rather than speed"),
+    _recipe("onnx fp32 mps", "plain", "the exported graph through CoreML"),
+    _recipe("openvino fp32 cpu", "plain", "the exported graph, fp32 pinned"),
+    _recipe("openvino bf16 cpu", "cast", "the exported graph, bf16 pinned: where the processor has it"),
+    _recipe(
+        "openvino int8 cpu", "static", "int8 weights and activations, ranges learnt and smoothed on prose",
+        calibrated=True, needs=("nncf",),
+    ),
+    _recipe(
+        "openvino int8 cpu", "weights", "int8 weights computed in fp32: memory and fidelity rather than speed",
+        other=True, needs=("nncf",),
+    ),
+    _recipe(
+        "openvino int4 cpu", "nf4", "4-bit normal floats in blocks of 32, computed in fp32: memory rather than speed",
+        needs=("nncf",),
+    ),
+    _recipe(
+        "openvino int4 cpu", "int4", "4-bit integers in blocks of 32, computed in fp32", other=True, needs=("nncf",)
+    ),
+)  # fmt: skip
+"""Measured by benchmarks/cells_raw.py. Where a cell has several, the default is the one with the best vectors among
+those about as fast as the fastest."""
 
 
 def recipe_for(backend: str, precision: str, device: str, name: str = "") -> Recipe | None:
@@ -48,3 +102,24 @@ def recipes_of(backend: str, precision: str, device: str) -> tuple[Recipe, ...]:
     kind = device.partition(":")[0]
     found = [one for one in RECIPES if (one.backend, one.precision, one.device) == (backend, precision, kind)]
     return tuple(sorted(found, key=lambda one: not one.default))
+
+
+def recipe_of(cell: Cell) -> Recipe:
+    """The recipe that a cell names; its default one where the name is empty. Raises ModelError when it is not built."""
+    found = recipe_for(cell.backend, cell.precision, cell.device, cell.recipe)
+    if found is None:
+        names = ", ".join(one.name for one in recipes_of(cell.backend, cell.precision, cell.device))
+        raise ModelError(
+            f"there is no recipe {cell.recipe!r} for {cell.backend} {cell.precision} on {cell.device}: "
+            f"choose {names or 'another precision'}"
+        )
+    return found
+
+
+def prepared_as(cell: Cell) -> Cell:
+    """The cell whose artifact this one loads: a recipe that only converts while loading shares the plain artifact."""
+    recipe = recipe_of(cell)
+    converts_while_loading = cell.backend == "torch" and not recipe.calibrated
+    if converts_while_loading or recipe.name in ("plain", "cast"):
+        return Cell(cell.backend, "fp32", "plain", "cpu")
+    return Cell(cell.backend, cell.precision, recipe.name, "cpu")

@@ -1,55 +1,65 @@
 """PyTorch: the module as transformers built it, in inference mode."""
 
 import threading
+import warnings
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from engine.backends.base import Cell
 from engine.backends.memory import release_memory
-from engine.backends.module import SentenceModule, load_module
+from engine.backends.module import load_module
 from engine.backends.padding import Padding, Rectangle
+from engine.backends.quantize_torch import converted, linear_precisions
 from engine.card import read_card
 from engine.errors import ModelError
 from engine.scheduling.work import TokenIds, Vectors
 
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-_MODULE_DTYPES = {"fp32": torch.float32}
-"""What can be loaded today; a precision that only changes the parameters' dtype is one more line here."""
 _METAL = threading.Lock()
+_FLOAT32_PRODUCTS = threading.Lock()
+"""Whether CUDA rounds float32 products to TF32 is one switch for the whole process, and two deployments may differ."""
+_TF32_ERROR = 2e-5
+"""TF32 keeps 10 bits of a factor: its products differ from exact ones by 1e-4 and more, float32's by 1e-6."""
 
 
 class TorchBackend:
-    """Loads any cell whose precision is a parameter dtype, on any device torch knows."""
+    """Loads any cell of torch's on any device it knows; what is not a float is made while loading."""
 
     name = "torch"
 
     def load(self, artifact: Path, model_dir: Path, cell: Cell, threads: int) -> "TorchModel":
-        """Loads the weights from the model's folder; the artifact holds only reference vectors. Raises ModelError."""
-        dtype = _MODULE_DTYPES.get(cell.precision)
-        if dtype is None:
-            raise ModelError(f"torch has no {cell.precision} here yet: choose one of {', '.join(_MODULE_DTYPES)}")
+        """Loads the weights from the model's folder; the artifact holds reference vectors and scales alone.
+
+        Raises ModelError.
+        """
         card = read_card(model_dir, model_dir.name)
         torch.set_num_threads(threads)  # for the loading thread; executors set it for their own
-        try:
-            module = load_module(model_dir, card).to(device=cell.device, dtype=dtype)
-        except RuntimeError as error:  # no such device, or not enough memory on it
-            raise ModelError(f"torch cannot load on {cell.device}: {str(error).splitlines()[0]}") from error
-        return TorchModel(module, card.dim, card.pad_token_id, torch.device(cell.device))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations that are ours to know, not the user's
+            try:
+                module = converted(load_module(model_dir, card), cell, artifact)
+            except (RuntimeError, NotImplementedError, AssertionError) as error:  # no such device or kernel, no memory
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ModelError(f"torch cannot load {cell.precision} on {cell.device}: {reason}") from error
+        return TorchModel(module, card.dim, card.pad_token_id, torch.device(cell.device), tf32=cell.precision == "tf32")
 
 
 class TorchModel:
     """One copy of the weights, shared by all instances."""
 
-    def __init__(self, module: SentenceModule, dim: int, pad_token_id: int, device: torch.device) -> None:
-        self._module: SentenceModule | None = module
+    def __init__(self, module: nn.Module, dim: int, pad_token_id: int, device: torch.device, *, tf32: bool) -> None:
+        self._module: nn.Module | None = module
         self._dim = dim
         self._pad_token_id = pad_token_id
         self._device = device
-        self._dtypes = Counter(parameter.dtype for parameter in module.parameters())
+        self._tf32 = tf32
+        self._parameters = Counter(parameter.dtype for parameter in module.parameters())
+        self._linear = linear_precisions(module)
+        self._product_error = _product_error(self.turn(), device) if self._is_float32_on_gpu() else 0.0
 
     @property
     def dim(self) -> int:
@@ -58,23 +68,40 @@ class TorchModel:
 
     @property
     def precision(self) -> str:
-        """That of most weight tensors."""
-        ((dtype, _),) = self._dtypes.most_common(1)
-        return _PRECISIONS.get(dtype, str(dtype))
+        """That of most linear layers' weights; on a GPU float32 is told from TF32 by what a product comes to."""
+        ((precision, _),) = self._linear.most_common(1)
+        return "tf32" if self._product_error > _TF32_ERROR else precision
 
     @property
     def evidence(self) -> str:
-        """`103 of 103 weight tensors are float32`, counted over the parameters that were loaded."""
-        ((dtype, count),) = self._dtypes.most_common(1)
+        """`103 of 103 weight tensors are float32`, or for a quantised module its linear layers and the rest."""
+        ((precision, count),) = self._linear.most_common(1)
+        ((dtype, tensors),) = self._parameters.most_common(1)
         name = str(dtype).removeprefix("torch.")
-        return f"{count} of {self._dtypes.total()} weight tensors are {name}"
+        if precision in ("int8", "int4", "fp8"):
+            return f"{count} of {self._linear.total()} linear layers {precision}, embeddings and layer norm {name}"
+        said = f"{tensors} of {self._parameters.total()} weight tensors are {name}"
+        if self._is_float32_on_gpu():
+            said += f", products on the device are off by {self._product_error:.0e}"
+        return said
+
+    def turn(self) -> AbstractContextManager[object]:
+        """What a forward pass holds while it launches its work."""
+        if self._device.type == "mps":
+            return _METAL  # Metal crashes when two threads run operations at once; elsewhere threads may overlap
+        if self._is_float32_on_gpu():
+            return _float32_products(tf32=self._tf32)
+        return nullcontext()
+
+    def _is_float32_on_gpu(self) -> bool:
+        return self._device.type == "cuda" and self._parameters.most_common(1)[0][0] == torch.float32
 
     def executor(self, threads: int) -> "TorchExecutor":
         """One instance's forward pass."""
         return TorchExecutor(self, Padding(self._pad_token_id), self._device, threads)
 
     @property
-    def module(self) -> SentenceModule:
+    def module(self) -> nn.Module:
         """The weights. Raises ModelError after close()."""
         if self._module is None:
             raise ModelError("this deployment was released: nothing may run on it any more")
@@ -97,8 +124,6 @@ class TorchExecutor:
         self._device = device
         self._threads = threads
         self._ready = False
-        # Metal crashes when two threads run operations at once; elsewhere threads are free to overlap.
-        self._turn = _METAL if device.type == "mps" else nullcontext()
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
@@ -106,12 +131,29 @@ class TorchExecutor:
             torch.set_num_threads(self._threads)  # OpenMP and MKL keep this number per calling thread
             self._ready = True
         ids, mask = self._padding(texts)
-        with self._turn, torch.inference_mode():
+        with self._model.turn(), torch.inference_mode():
             unit, norms = self._model.module(self._on_device(ids), self._on_device(mask))
             return Vectors(unit.cpu().numpy(), norms.cpu().numpy())
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:
         return torch.from_numpy(rectangle).to(self._device)
+
+
+@contextmanager
+def _float32_products(*, tf32: bool) -> Iterator[None]:
+    with _FLOAT32_PRODUCTS:
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        yield
+
+
+def _product_error(turn: AbstractContextManager[object], device: torch.device) -> float:
+    """How far one product on the device is from the exact one, relative to the largest element."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    exact = left.double() @ right.double()
+    with turn, torch.inference_mode():
+        found = (left.to(device) @ right.to(device)).cpu().double()
+    return float((found - exact).abs().max() / exact.abs().max())
 
 
 BACKEND = TorchBackend()

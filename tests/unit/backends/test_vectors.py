@@ -143,7 +143,7 @@ def test_wide_instances_get_a_session_each_and_narrow_ones_share(prepared: Prepa
 def test_an_unknown_or_missing_runtime_is_refused_with_the_next_step(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: Prepared
 ) -> None:
-    with pytest.raises(ModelError, match="choose one of onnx, torch"):
+    with pytest.raises(ModelError, match="choose one of onnx, openvino, torch"):
         backend("tensorrt")
     files, _ = prepared("cls", "onnx")
     with pytest.raises(ModelError, match=r"cannot load .*model\.onnx"):

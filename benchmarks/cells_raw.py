@@ -1,0 +1,237 @@
+"""Every cell that runs on this machine, without server or scheduler: proof, fidelity, speed, memory, time to load.
+
+    python -m benchmarks.cells_raw [--device cpu] [--only torch,onnx/int8] [--rounds 5] [--seconds 1.0]
+
+One child process a cell. Speed is measured in rounds: in each, every cell has its turn in a fresh random order, so that
+a noisy machine slows all alike; the ratio is the median of each round's own ratio to onnx fp32 (torch fp32 on a GPU).
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+
+from engine.backends import backend
+from engine.backends.artifacts import ArtifactStore, artifact_key
+from engine.backends.base import Cell, LoadedModel
+from engine.backends.calibration import default_calibration, judging_texts
+from engine.backends.prepare import prepare
+from engine.backends.recipes import RECIPES
+from engine.errors import EngineError
+from engine.model import resolve_model
+from engine.tokenize import Tokenizer
+
+INSTANCES, THREADS, BATCH = 2, 1, 32
+SHORT_WORDS = (5, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    cell: Cell
+    effective: str
+    evidence: str
+    cosine_mean: float
+    cosine_p1: float
+    load_s: float
+    rss_mb: float
+
+
+class Child:
+    """A process that serves one cell and answers one command a line."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        command = [sys.executable, "-m", "benchmarks.cells_raw", "--child", json.dumps(asdict(cell))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **order: object) -> Any:
+        """The child's answer. Raises EngineError with its words, or when it died."""
+        assert self._process.stdin is not None  # noqa: S101 - both are pipes
+        assert self._process.stdout is not None  # noqa: S101
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": f"the process ended ({self._process.wait()})"}
+        if isinstance(answer, dict) and "error" in answer:
+            raise EngineError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Ends the process and waits for it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def main() -> int:
+    """Prints the table as markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="backend, backend/precision or backend/precision/recipe, by comma")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        return serve(Cell(**json.loads(asked.child)))
+    cells = [
+        Cell(one.backend, one.precision, one.name, asked.device)
+        for one in RECIPES
+        if one.device == asked.device.partition(":")[0]
+    ]
+    base = Cell("onnx" if asked.device == "cpu" else "torch", "fp32", "plain", asked.device)
+    judge = Cell("torch", "fp32", "plain", asked.device)
+    wanted = [cell for cell in cells if cell in (base, judge) or _is_wanted(cell, asked.only)]
+    rows, children = [], {}
+    with tempfile.TemporaryDirectory() as place:
+        reference = str(Path(place) / "reference.npy")
+        for cell in sorted(wanted, key=lambda cell: cell != judge):
+            child = Child(cell)
+            try:
+                prepared_s = _prepare(cell)
+                rows.append(Row(cell, **child.ask(what="load"), **child.ask(what="judge", reference=reference)))
+                children[cell] = child
+                print(f"{_name(cell)}: prepared in {prepared_s:.1f} s", file=sys.stderr)
+            except EngineError as error:
+                child.close()
+                print(f"{_name(cell)}: cannot run here: {error}", file=sys.stderr)
+        speeds = _interleaved(children, asked.rounds, asked.seconds)
+        rows = [Row(**{**_fields(row), "rss_mb": children[row.cell].ask(what="rss")}) for row in rows]
+    for child in children.values():
+        child.close()
+    _print(rows, speeds, base)
+    return 0
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Row.__dataclass_fields__}
+
+
+def _is_wanted(cell: Cell, only: str) -> bool:
+    return not only or any(f"{_name(cell).replace(' ', '/')}/".startswith(f"{part}/") for part in only.split(","))
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.backend} {cell.precision} {cell.recipe}"
+
+
+def _prepare(cell: Cell) -> float:
+    started_s = time.monotonic()
+    asyncio.run(prepare(resolve_model(None), cell, ArtifactStore.default(), lambda _: None))
+    return time.monotonic() - started_s
+
+
+def _interleaved(children: dict[Cell, Child], rounds: int, seconds: float) -> dict[Cell, list[float]]:
+    speeds: dict[Cell, list[float]] = {cell: [] for cell in children}
+    order = random.Random(1)  # noqa: S311 - an order, not a secret
+    for _ in range(rounds):
+        for cell in order.sample(list(children), len(children)):
+            speeds[cell].append(children[cell].ask(what="round", seconds=seconds))
+    return speeds
+
+
+def _print(rows: list[Row], speeds: dict[Cell, list[float]], base: Cell) -> None:
+    print("| cell | effective | texts/s | × base | cosine mean | p1 | RSS MB | load s | evidence |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        own = speeds[row.cell]
+        ratio = median(mine / theirs for mine, theirs in zip(own, speeds[base], strict=True))
+        print(
+            f"| {_name(row.cell)} | {row.effective} | {median(own):,.0f} | {ratio:.2f} | {row.cosine_mean:.5f} "
+            f"| {row.cosine_p1:.5f} | {row.rss_mb:.0f} | {row.load_s:.2f} | {row.evidence} |"
+        )
+
+
+def serve(cell: Cell) -> int:
+    """The child: one json answer a line."""
+    model: LoadedModel | None = None
+    texts = _token_ids()
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer: object
+        try:
+            if order["what"] == "load":
+                model, answer = _load(cell)
+            elif model is None:
+                answer = {"error": "load first"}
+            elif order["what"] == "judge":
+                answer = _judge(model, texts["judging"], Path(order["reference"]))
+            elif order["what"] == "round":
+                answer = _round(model, texts["short"], order["seconds"])
+            else:
+                answer = psutil.Process().memory_info().rss / 1e6
+        except EngineError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
+    return 0
+
+
+def _token_ids() -> dict[str, list[list[int]]]:
+    tokenizer = Tokenizer.load(resolve_model(None))
+    words = " ".join(default_calibration().texts).split()
+    pick = random.Random(0)  # noqa: S311 - a corpus, not a secret
+    starts = [pick.randrange(len(words) - SHORT_WORDS[1]) for _ in range(10 * BATCH)]
+    short = [" ".join(words[start : start + pick.randint(*SHORT_WORDS)]) for start in starts]
+    ids = {"short": short, "judging": list(judging_texts())}
+    return {name: [list(text.ids) for text in tokenizer.encode(texts)] for name, texts in ids.items()}
+
+
+def _load(cell: Cell) -> tuple[LoadedModel, dict[str, Any]]:
+    files = resolve_model(None)
+    artifact = ArtifactStore.default().path(artifact_key(files, cell))
+    started_s = time.monotonic()
+    model = backend(cell.backend).load(artifact, files.path, cell, THREADS)
+    load_s = time.monotonic() - started_s
+    return model, {"effective": model.precision, "evidence": model.evidence, "load_s": load_s, "rss_mb": 0.0}
+
+
+def _judge(model: LoadedModel, texts: list[list[int]], reference: Path) -> dict[str, float]:
+    """One text at a time; the first cell to be judged is fp32 torch, and leaves the reference."""
+    run = model.executor(THREADS)
+    unit = np.concatenate([run([text]).unit.copy() for text in texts])
+    if not reference.exists():
+        np.save(reference, unit)
+    cosines = np.einsum("nd,nd->n", unit, np.load(reference))
+    return {"cosine_mean": float(cosines.mean()), "cosine_p1": float(np.percentile(cosines, 1))}
+
+
+def _round(model: LoadedModel, texts: list[list[int]], seconds: float) -> float:
+    """Texts a second of all instances together, batches sorted by length."""
+    ordered = sorted(texts, key=len)
+    batches = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
+    done = [0] * INSTANCES
+    ready = threading.Barrier(INSTANCES + 1)
+    ended_s = [0.0] * INSTANCES
+
+    def work(instance: int) -> None:
+        run = model.executor(THREADS)
+        run(batches[instance])
+        ready.wait()
+        started_s = time.monotonic()
+        while time.monotonic() - started_s < seconds:
+            done[instance] += len(run(batches[(done[instance] // BATCH) % len(batches)]).unit)
+        ended_s[instance] = time.monotonic() - started_s
+
+    threads = [threading.Thread(target=work, args=(instance,)) for instance in range(INSTANCES)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    for thread in threads:
+        thread.join()
+    return sum(count / spent_s for count, spent_s in zip(done, ended_s, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
