@@ -56,8 +56,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bindings()
     TITLE = "embedconsole"
 
-    def __init__(self, make_session: "Callable[[], SessionPort]", *, start: bool, on_terminal: bool = False) -> None:
-        """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away."""
+    def __init__(
+        self,
+        make_session: "Callable[[], SessionPort]",
+        *,
+        start: bool,
+        on_terminal: bool = False,
+        clock_s: float = CLOCK_S,
+    ) -> None:
+        """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
+
+        `clock_s`: between two beats; 0 leaves the beating to the caller.
+        """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
         self._filters = [NoColor()] if self.no_color else []
@@ -71,6 +81,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._make_session = make_session
         self._start = start
         self._on_terminal = on_terminal
+        self._clock_s = clock_s
         self._frame = OPENING if start else Frame()
         self._tick = 0
         self._leaving = False
@@ -97,7 +108,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.set_class(self.no_color, "no-color")
-        self.set_interval(CLOCK_S, self.tick)
+        if self._clock_s:
+            self.set_interval(self._clock_s, self.tick)
         if self._on_terminal:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
