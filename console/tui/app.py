@@ -84,6 +84,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._clock_s = clock_s
         self._frame = OPENING if start else Frame()
         self._tick = 0
+        self._phase_since: tuple[EngineState, float] | None = None
         self._leaving = False
         self._dark = False
 
@@ -139,8 +140,21 @@ class ConsoleApp(App[int], inherit_bindings=False):
             if self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
-                self._frame = newest
+                self._frame = self._aged(newest)
         self.draw()
+
+    def _aged(self, frame: Frame) -> Frame:
+        """The frame with a phase that ages: the engine tells of a phase when it begins, the screen shows how long."""
+        phase, state = frame.engine.phase, frame.engine.state
+        if phase is None or state not in {EngineState.STARTING, EngineState.SWITCHING}:
+            self._phase_since = None
+            return frame
+        if self._phase_since is None or self._phase_since[0] is not state:
+            self._phase_since = (state, frame.now_s - phase.elapsed_s)
+        elapsed_s = max(phase.elapsed_s, frame.now_s - self._phase_since[1])
+        if elapsed_s == phase.elapsed_s:
+            return frame
+        return replace(frame, engine=replace(frame.engine, phase=replace(phase, elapsed_s=elapsed_s)))
 
     def draw(self) -> None:
         """Draws the frame on the active screen."""

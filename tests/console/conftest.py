@@ -14,7 +14,7 @@ from tests.console.fake_session import FakeSession
 class Console:
     """An open console: its pilot, its app and its session."""
 
-    def __init__(self, pilot: Pilot[int | None], app: ConsoleApp, session: FakeSession) -> None:
+    def __init__(self, pilot: Pilot[int], app: ConsoleApp, session: FakeSession) -> None:
         self.pilot = pilot
         self.app = app
         self.session = session

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from console.actions import ACTIONS, BY_ID
-from console.frame import EngineSpec, EngineState
+from console.frame import EngineSpec, EngineState, Frame
 from console.tui.performing import PERFORM
 from tests.console import scenes
 
@@ -46,7 +46,7 @@ def test_later_issues_leave_no_dead_keys() -> None:
         ("log_warning", scenes.stopped(), "no warning"),
     ],
 )
-def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: scenes.Frame, words: str) -> None:
+def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: Frame, words: str) -> None:
     reason = BY_ID[action].unavailable(frame)
     assert reason is not None
     assert words in reason
