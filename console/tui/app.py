@@ -1,6 +1,7 @@
 """The console: one clock pulls the session's newest frame at 10 Hz and gives it to the screen that is on top."""
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -126,6 +127,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             lost = Engine(state=EngineState.LOST, message=f"The session could not be opened: {self.failure}")
             self._frame = Frame(engine=lost)
             return
+        if self._on_terminal:
+            gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
 

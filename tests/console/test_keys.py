@@ -147,7 +147,7 @@ async def test_each_dialog_opens_at_every_size_and_esc_leaves_everything_as_it_w
     async with console(scenes.fallback(), size) as it:
         for key, dialog in DIALOGS.items():
             await it.press(key)
-            assert type(it.app.screen) is dialog
+            assert it.app.screen.__class__.__name__ == dialog.__name__
             assert it.text()
             await it.press("escape")
             assert type(it.app.screen).__name__ == "LiveScreen"
@@ -202,10 +202,10 @@ async def test_a_click_on_the_key_bar_performs_the_action(console: Open) -> None
 async def test_5_and_1_change_the_mode(console: Open) -> None:
     async with console(scenes.busy()) as it:
         await it.press("5")
-        assert isinstance(it.app.screen, LogScreen)
+        assert type(it.app.screen) is LogScreen
         assert "5 Log" in it.text("header")
         await it.press("1")
-        assert isinstance(it.app.screen, LiveScreen)
+        assert type(it.app.screen).__name__ == "LiveScreen"
 
 
 async def test_ctrl_c_copies_a_selection_instead_of_asking_to_quit(console: Open) -> None:
