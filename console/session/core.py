@@ -102,6 +102,7 @@ class Session:
         return self._spec
 
     async def start_engine(self) -> None:
+        self._load.forget_why_it_stopped()
         await self._link.start(self._spec)
 
     async def stop_engine(self) -> None:
@@ -120,6 +121,7 @@ class Session:
         await self._quiet_before_stop()
         if self._link.engine.pid:
             await self._link.stop()
+        self._load.forget_why_it_stopped()
         await self._link.start(self._spec)
         if resumed is not None:
             self._in_background(self._resume(resumed))

@@ -97,6 +97,10 @@ class LoadLink:
         except (ChildGone, TimeoutError):
             await self._driver.stop()
 
+    def forget_why_it_stopped(self) -> None:
+        """The reason belonged to an engine that has been replaced."""
+        self.load = replace(self.load, message="")
+
     async def close(self) -> None:
         """Ends the driver."""
         if self._driver.running:

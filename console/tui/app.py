@@ -1,6 +1,7 @@
 """The console: one clock pulls the session's newest frame at 10 Hz and gives it to the screen that is on top."""
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -56,8 +57,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bindings()
     TITLE = "embedconsole"
 
-    def __init__(self, make_session: "Callable[[], SessionPort]", *, start: bool, on_terminal: bool = False) -> None:
-        """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away."""
+    def __init__(
+        self,
+        make_session: "Callable[[], SessionPort]",
+        *,
+        start: bool,
+        on_terminal: bool = False,
+        clock_s: float = CLOCK_S,
+    ) -> None:
+        """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
+
+        `clock_s`: between two beats; 0 leaves the beating to the caller.
+        """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
         self._filters = [NoColor()] if self.no_color else []
@@ -71,8 +82,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._make_session = make_session
         self._start = start
         self._on_terminal = on_terminal
+        self._clock_s = clock_s
         self._frame = OPENING if start else Frame()
         self._tick = 0
+        self._phase_since: tuple[EngineState, float] | None = None
         self._leaving = False
         self._dark = False
 
@@ -97,7 +110,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.set_class(self.no_color, "no-color")
-        self.set_interval(CLOCK_S, self.tick)
+        if self._clock_s:
+            self.set_interval(self._clock_s, self.tick)
         if self._on_terminal:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
@@ -113,6 +127,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             lost = Engine(state=EngineState.LOST, message=f"The session could not be opened: {self.failure}")
             self._frame = Frame(engine=lost)
             return
+        if self._on_terminal:
+            gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
 
@@ -127,8 +143,21 @@ class ConsoleApp(App[int], inherit_bindings=False):
             if self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
-                self._frame = newest
+                self._frame = self._aged(newest)
         self.draw()
+
+    def _aged(self, frame: Frame) -> Frame:
+        """The frame with a phase that ages: the engine tells of a phase when it begins, the screen shows how long."""
+        phase, state = frame.engine.phase, frame.engine.state
+        if phase is None or state not in {EngineState.STARTING, EngineState.SWITCHING}:
+            self._phase_since = None
+            return frame
+        if self._phase_since is None or self._phase_since[0] is not state:
+            self._phase_since = (state, frame.now_s - phase.elapsed_s)
+        elapsed_s = max(phase.elapsed_s, frame.now_s - self._phase_since[1])
+        if elapsed_s == phase.elapsed_s:
+            return frame
+        return replace(frame, engine=replace(frame.engine, phase=replace(phase, elapsed_s=elapsed_s)))
 
     def draw(self) -> None:
         """Draws the frame on the active screen."""

@@ -45,7 +45,7 @@ class BatchPolicy:
     """How long an idle instance may wait for a fuller batch; 0 is work-conserving."""
     coalesce: bool = True
     """Off: one request, one batch (which may be cut by the bounds above)."""
-    pass_cost_tokens: int = 48
+    pass_cost_tokens: int = 16
     """What a forward pass costs besides its tokens, in tokens: how much padding is worth a pass saved. Small where
     arithmetic is slow (a CPU), thousands where launching is what costs (an accelerator)."""
 

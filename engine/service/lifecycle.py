@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ipaddress
 import os
 import signal
 import time
@@ -131,6 +132,8 @@ class EngineServer:
         # What start-up allocated lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        if not _is_loopback(options.host):
+            self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
         for notice in live.plan.notices:
             self._reporter.log("warning", notice.message)
         self._reporter.data("ready", **_ready(address, live))
@@ -176,6 +179,13 @@ class EngineServer:
         answered = self._telemetry.counts.requests - before
         self._reporter.log("info", f"drained {answered} requests in {time.monotonic() - started_s:.2f} s")
         return answered, self._telemetry.in_flight_requests
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _ready(address: str, live: Live) -> dict[str, object]:

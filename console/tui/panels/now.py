@@ -75,7 +75,7 @@ def _provisional(window: Window, width: int) -> Line:
     n = window.latency.n
     if not 0 < n < P99_FLOOR or width < 74:
         return BLANK
-    return line(Span("~ few ", "muted"))
+    return line(Span("~ small n ", "muted"))
 
 
 def _throughput(window: Window) -> Line:

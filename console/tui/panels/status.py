@@ -95,7 +95,9 @@ def _phase(frame: Frame, width: int) -> Line:
     right = []
     if phase.total:
         share = phase.done / phase.total
-        right += [Span(figures.bar(share, 16), "accent"), Span(f" {phase.done}/{phase.total}  ", "value")]
+        done = figures.bar(share, 16).rstrip()
+        right += [Span(done, "accent"), Span("░" * (16 - len(done)), "grid")]
+        right.append(Span(f" {phase.done}/{phase.total}  ", "value"))
     right.append(Span(f"{phase.elapsed_s:5.1f} s ", "strong"))
     if engine.state is EngineState.SWITCHING:
         right += [Span(" x ", "key", "cancel_switch"), Span("cancel ", "label", "cancel_switch")]

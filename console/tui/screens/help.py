@@ -50,8 +50,9 @@ class HelpDialog(Dialog[None]):
         spans = [
             Span(f"  {action.key_label:<8}", "key" if can else "dead"),
             Span(f"{action.title:<{TITLE_WIDTH}}", "value" if can else "dead"),
-            Span(f"{action.help:<{HELP_WIDTH}}", "muted"),
+            Span(action.help, "muted"),
         ]
         if width >= CLI_FROM_WIDTH and action.cli:
-            spans.append(Span(f"  {action.cli(self.frame, self._spec)}", "label"))
+            pad = " " * (HELP_WIDTH - len(action.help))
+            spans.append(Span(f"{pad}  {action.cli(self.frame, self._spec)}", "label"))
         return tuple(spans)

@@ -49,8 +49,8 @@ class LiveScreen(Screen[None]):
                 yield Tile(load.load, id="load", classes="panel", every=SLOW, turn=0)
             with Container(id="charts"):
                 yield ChartTile(Chart("throughput texts/s", THROUGHPUT, labels=True), id="throughput", classes="panel")
-                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel", turn=1)
-                yield ChartTile(Chart("batch fill and queue", QUEUE), id="queue", classes="panel", turn=2)
+                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel")
+                yield ChartTile(Chart("batch fill and queue", QUEUE), id="queue", classes="panel")
             with Container(id="right"):
                 yield Tile(now.now, id="now", classes="panel")
                 yield Tile(switches.switches, id="switch", classes="panel", every=SLOW, turn=2)

@@ -14,9 +14,9 @@ from console.tui.view import View
 
 CORPORA = ("short", "mixed", "long", "file")
 CORPUS_NOTES = {
-    "short": "queries of 5–12 words, like a search box's",
-    "mixed": "3–60 words, lengths mixed",
-    "long": "passages up to the model's limit",
+    "short": "5–12 words, like a search box",
+    "mixed": "3–60 words",
+    "long": "up to the model's limit",
     "file": "one text a line, UTF-8",
 }
 WORKLOADS = ("texts", "pairs")
@@ -25,8 +25,8 @@ NOTES = {
     "batch": "texts in a request",
     "concurrency": "requests in flight: closed loop",
     "workload": "pairs: scored by Similarity",
-    "stream": "one EmbedStream a caller instead of unary calls",
-    "coalesce": "several requests in one batch; off: one request, one batch",
+    "stream": "EmbedStream instead of unary calls",
+    "coalesce": "requests share batches",
 }
 LIMITS = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY}
 

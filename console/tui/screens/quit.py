@@ -41,7 +41,7 @@ class QuitDialog(Dialog[str]):
             return (("s", STOP, "Quit", f"the load stops; the engine at {clean(engine.address)} serves on"), stay)
         return (
             ("s", STOP, "Stop the engine", "after its last request, then quit"),
-            ("d", DETACH, "Leave it running", f"{clean(engine.address)} serves on; the load stops"),
+            ("d", DETACH, "Leave it running", f"{clean(engine.address)} serves on"),
             stay,
         )
 

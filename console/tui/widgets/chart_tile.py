@@ -4,9 +4,6 @@ from console.frame import Frame
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
-TURNS = 3
-"""Charts take turns on the clock's ticks, so that a key never waits for all of them."""
-
 
 class ChartTile(Tile):
     """Repaints all of itself, rarely."""
@@ -20,6 +17,15 @@ class ChartTile(Tile):
             return
         look = (view.zoom, view.log_y, self.ink_size, frame.engine.state, frame.load.running)
         shown = (frame.points_version, len(frame.markers))
-        if look != self._look or (shown != self._shown and tick % TURNS == self._turn):
-            self._look, self._shown = look, shown
-            self.put(self._draw(frame, view, self.ink_size))
+        if look == self._look and shown == self._shown:
+            return
+        asked_for = bool(self._look) and look != self._look
+        self._look, self._shown = look, shown
+        if asked_for:
+            # a key's echo is in the header first: charts cost the most, so they follow when that is on the screen
+            self.call_after_refresh(self._plot, frame, view)
+        else:
+            self._plot(frame, view)
+
+    def _plot(self, frame: Frame, view: View) -> None:
+        self.put(self._draw(frame, view, self.ink_size))

@@ -165,6 +165,7 @@ async def test_an_engine_killed_under_load_is_lost_not_a_crash_and_a_restart_bri
         await session.restart_engine()
         frame = await serving(session)
         assert frame.engine.pid != pid
+        assert frame.load.message == "", "why the load stopped belonged to the engine that is gone"
         await session.start_load(LoadSpec(4, 2))
         await until(session, lambda frame: frame.load.requests > 0)
 

@@ -1,0 +1,95 @@
+"""Promises of the registry: every action has its key, its row, its doing; and says why it cannot be done."""
+
+from dataclasses import replace
+
+import pytest
+
+from console.actions import ACTIONS, BY_ID
+from console.frame import EngineSpec, EngineState, Frame
+from console.tui.performing import PERFORM
+from tests.console import scenes
+
+
+def test_every_action_can_be_performed_and_nothing_else() -> None:
+    assert set(PERFORM) == set(BY_ID)
+
+
+def test_no_key_means_two_things_in_one_mode() -> None:
+    for mode in ("live", "log"):
+        keys = [key for action in ACTIONS if mode in action.modes for key in action.keys]
+        assert len(keys) == len(set(keys))
+
+
+def test_every_action_explains_itself() -> None:
+    for action in ACTIONS:
+        assert action.title
+        assert action.help
+        assert action.group
+
+
+def test_later_issues_leave_no_dead_keys() -> None:
+    keys = {key for action in ACTIONS for key in action.keys}
+    assert not keys & {"2", "3", "4", "o", "e", "m", "w", "z", "ctrl+o"}
+
+
+@pytest.mark.parametrize(
+    ("action", "frame", "words"),
+    [
+        ("backend", scenes.stopped(), "s starts it"),
+        ("precision", scenes.starting(), "still starting"),
+        ("backend", scenes.switching(), "cancel it with x"),
+        ("backend", scenes.lost(), "r restarts it"),
+        ("cancel_switch", scenes.busy(), "b or p begins one"),
+        ("load_toggle", scenes.stopped(), "s starts it"),
+        ("restart", scenes.stopped(), "s starts it"),
+        ("details", scenes.stopped(), "Nothing is served"),
+        ("log_warning", scenes.stopped(), "no warning"),
+    ],
+)
+def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: Frame, words: str) -> None:
+    reason = BY_ID[action].unavailable(frame)
+    assert reason is not None
+    assert words in reason
+
+
+def test_a_remote_engine_is_not_stopped_from_here() -> None:
+    remote = replace(scenes.busy(), engine=replace(scenes.BASE, remote=True))
+    assert "not started here" in str(BY_ID["engine"].unavailable(remote))
+    assert "not started here" in str(BY_ID["restart"].unavailable(remote))
+
+
+def test_the_running_load_can_be_stopped_even_when_the_engine_is_lost() -> None:
+    assert BY_ID["load_toggle"].unavailable(scenes.lost()) is None
+
+
+def test_batch_and_concurrency_stop_at_their_limits() -> None:
+    spec = replace(scenes.busy().load.spec, batch=1, concurrency=1024)
+    frame = replace(scenes.busy(), load=replace(scenes.busy().load, spec=spec))
+    assert BY_ID["batch_down"].unavailable(frame)
+    assert BY_ID["concurrency_up"].unavailable(frame)
+    assert BY_ID["batch_up"].unavailable(frame) is None
+
+
+def test_the_engine_key_is_named_for_what_it_would_do() -> None:
+    engine = BY_ID["engine"]
+    assert engine.name(scenes.stopped()) == "Start engine"
+    assert engine.name(scenes.busy()) == "Stop engine"
+
+
+def test_the_command_form_repeats_what_is_asked_for_and_quotes_paths() -> None:
+    frame = scenes.fallback()
+    spec = replace(frame.load.spec, corpus="/data/my texts.txt", stream=True, workload="pairs")
+    frame = replace(frame, load=replace(frame.load, spec=spec))
+    form = BY_ID["copy_cli"].cli
+    assert form is not None
+    assert form(frame, EngineSpec(model="org/name")) == (
+        "embedconsole run --model org/name --backend onnx --precision int8 --batch 32 --concurrency 4 "
+        "--workload pairs --corpus '/data/my texts.txt' --stream --duration 60s --json"
+    )
+
+
+def test_the_command_form_of_a_remote_engine_connects() -> None:
+    frame = replace(scenes.busy(), engine=replace(scenes.BASE, remote=True, state=EngineState.RUNNING))
+    form = BY_ID["copy_cli"].cli
+    assert form is not None
+    assert form(frame, EngineSpec()).startswith("embedconsole run --connect 127.0.0.1:50051 --batch 32")

@@ -1,0 +1,171 @@
+"""The dialogs: what each one says before it is answered, and what its answer does."""
+
+from dataclasses import replace
+
+from console.frame import EngineState, LoadSpec
+from console.tui.screens.live import LiveScreen
+from console.tui.screens.load import LoadDialog
+from console.tui.screens.switch import SwitchDialog
+from tests.console import scenes
+from tests.console.conftest import Open
+
+
+async def test_a_cell_that_falls_back_says_to_what_and_why_before_it_is_chosen(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24)) as it:
+        await it.press("b", "right", "right", "right")
+        said = it.text("box")
+        assert "onnx·int8 falls back to onnx·fp32" in said
+        assert "onnx int8 is not built in this version" in said
+        assert "→ use fp32" in said
+        assert it.session.calls == []
+        await it.press("enter")
+        assert it.session.calls == [("switch", "onnx", "int8", False)]
+        assert isinstance(it.app.screen, LiveScreen)
+
+
+async def test_hjkl_move_as_the_arrows_do_and_the_edges_hold(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("p", "k", "k", "h", "l", "enter")
+        assert it.session.calls == [("switch", "torch", "bf16", False)]
+
+
+async def test_x_makes_the_switch_strict_and_says_what_that_means(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("b", "right", "x")
+        assert "would be refused" in it.text("box")
+        await it.press("enter")
+        assert it.session.calls == [("switch", "onnx", "bf16", True)]
+
+
+async def test_an_unavailable_cell_cannot_be_chosen(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("b", "down", "enter")
+        assert isinstance(it.app.screen, SwitchDialog)
+        assert "cannot run here" in it.text("box")
+        assert it.session.calls == []
+
+
+async def test_a_click_moves_to_a_cell_and_a_second_one_chooses_it(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("b")
+        row = next(y for y, text in enumerate(it.text("box").splitlines()) if text.startswith("torch"))
+        at = it.text("box").splitlines()[row].index("●")
+        for _ in range(2):
+            await it.pilot.click("#box", offset=(at + 3, row + 1))
+            await it.beat()
+        assert it.session.calls == [("switch", "torch", "fp32", False)]
+
+
+async def test_x_cancels_a_running_switch(console: Open) -> None:
+    async with console(scenes.switching()) as it:
+        assert "SWITCHING" in it.text("progress")
+        assert "cancel" in it.text("progress")
+        await it.press("x")
+        assert it.session.calls == [("cancel_switch",)]
+
+
+async def test_the_load_form_types_turns_and_starts(console: Open) -> None:
+    async with console(scenes.idle(), (80, 24)) as it:
+        await it.press("l", "8", "down", "right", "down", "right", "down", "right", "down", "right", "enter")
+        spec = LoadSpec(batch=8, concurrency=8, workload="pairs", corpus="mixed", stream=True)
+        assert it.session.calls == [("start_load", spec)]
+
+
+async def test_the_load_form_takes_a_path_with_every_letter(console: Open) -> None:
+    async with console(scenes.idle()) as it:
+        await it.press("l", "down", "down", "down", "left", "down", *"/data/xajklh.txt", "enter")
+        assert it.session.calls == [("start_load", LoadSpec(corpus="/data/xajklh.txt"))]
+
+
+async def test_a_file_corpus_without_a_path_is_not_accepted(console: Open) -> None:
+    async with console(scenes.idle()) as it:
+        await it.press("l", "down", "down", "down", "left", "up", "enter")
+        assert isinstance(it.app.screen, LoadDialog)
+        assert "needs a path" in it.text("box")
+
+
+async def test_a_running_load_is_changed_not_restarted_and_x_stops_it(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("l", "right", "enter")
+        assert it.session.calls == [("change_load", LoadSpec(batch=64))]
+        await it.press("l", "x")
+        assert it.session.calls[-1] == ("stop_load",)
+
+
+async def test_numbers_stay_within_their_limits(console: Open) -> None:
+    async with console(scenes.idle()) as it:
+        await it.press("l", *"99999", "enter")
+        assert it.session.calls == [("start_load", LoadSpec(batch=1024))]
+
+
+async def test_details_show_every_warning_with_its_fix_its_code_and_the_evidence(console: Open) -> None:
+    async with console(scenes.fallback(), (80, 24)) as it:
+        await it.press("i")
+        said = " ".join(it.text("box").split())
+        assert scenes.NOT_BUILT.message in said
+        assert scenes.NOT_BUILT.fix in said
+        assert scenes.NOT_BUILT.code in said
+        assert scenes.BASE.evidence in said
+
+
+async def test_nothing_is_asked_where_nothing_runs(console: Open) -> None:
+    async with console(scenes.stopped()) as it:
+        await it.press("q")
+        assert it.session.closed
+        assert it.app.return_code == 0
+
+
+async def test_stop_closes_the_session_and_says_so_afterwards(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("q", "enter")
+        assert it.session.closed
+        assert it.app.farewell == "embedconsole: load stopped, engine 4121 stopped"
+
+
+async def test_leaving_it_running_detaches_and_says_where_it_is_and_how_to_stop_it(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("ctrl+c", "d")
+        assert it.session.calls == [("detach",)]
+        assert "127.0.0.1:50051" in it.app.farewell
+        assert "kill 4121" in it.app.farewell
+
+
+async def test_cancel_goes_on(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        await it.press("q", "c")
+        assert isinstance(it.app.screen, LiveScreen)
+        assert not it.session.closed
+
+
+async def test_an_engine_that_is_lost_at_the_end_is_exit_code_5(console: Open) -> None:
+    async with console(scenes.lost()) as it:
+        await it.press("q")
+        assert it.app.return_value == 5
+
+
+async def test_a_remote_engine_is_left_alone(console: Open) -> None:
+    frame = replace(scenes.busy(), engine=replace(scenes.BASE, remote=True))
+    async with console(frame) as it:
+        await it.press("q")
+        assert "serves on" in it.text("box")
+        assert "Leave it running" not in it.text("box")
+        await it.press("escape")
+        it.session.frame = replace(frame, load=replace(frame.load, running=False))
+        await it.press("q")
+        assert it.session.closed
+
+
+async def test_a_session_that_cannot_be_opened_is_told_on_the_screen(console: Open) -> None:
+    async with console(scenes.busy()) as it:
+        it.app.session = None
+
+        def fails() -> None:
+            raise OSError("no such model [x]")
+
+        it.app._make_session = fails  # type: ignore[assignment]  # a session that fails to open
+        it.app._open()
+        await it.beat()
+        assert it.app.frame.engine.state is EngineState.LOST
+        assert "no such model [x]" in it.text("alarm")
+        await it.press("r")
+        assert "still being opened" in it.said

@@ -1,0 +1,96 @@
+"""Pictures of the console, compared pixel for pixel: every state that matters, every size, every theme."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from console.frame import Frame
+from console.tui.app import ConsoleApp
+from tests.console import scenes
+from tests.console.fake_session import FakeSession
+
+SnapCompare = Callable[..., bool]
+SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)
+
+
+def picture(snap_compare: SnapCompare, frame: Frame, size: tuple[int, int], *keys: str, theme: str = "dark") -> bool:
+    """Whether the console looks on this scene, after these keys, as it looked when the picture was accepted."""
+    app = ConsoleApp(lambda: FakeSession(frame), start=False, clock_s=0)
+    app.animation_level = "none"
+    app.theme = theme
+
+    async def beat(pilot: Pilot[Any]) -> None:
+        for key in ("", *keys):
+            if key:
+                await pilot.press(key)
+            for _ in range(2):
+                await pilot.pause()
+                for _ in range(6):
+                    app.tick()
+                await pilot.pause()
+
+    return snap_compare(app, terminal_size=size, run_before=beat)
+
+
+STATES: dict[str, Callable[[], Frame]] = {
+    "stopped": scenes.stopped,
+    "starting": scenes.starting,
+    "idle": scenes.idle,
+    "busy": scenes.busy,
+    "few": scenes.few,
+    "fallback": scenes.fallback,
+    "switching": scenes.switching,
+    "lost": scenes.lost,
+}
+
+
+@pytest.mark.parametrize("state", ["starting", "fallback", "lost", "few"])
+def test_80x24(snap_compare: SnapCompare, state: str) -> None:
+    assert picture(snap_compare, STATES[state](), SMALL)
+
+
+@pytest.mark.parametrize("state", ["busy", "switching"])
+def test_120x40(snap_compare: SnapCompare, state: str) -> None:
+    assert picture(snap_compare, STATES[state](), MIDDLE)
+
+
+@pytest.mark.parametrize("state", ["stopped", "starting", "idle", "fallback", "lost"])
+def test_200x50(snap_compare: SnapCompare, state: str) -> None:
+    assert picture(snap_compare, STATES[state](), LARGE)
+
+
+@pytest.mark.parametrize("theme", ["light", "high-contrast"])
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x50"])
+def test_themes(snap_compare: SnapCompare, theme: str, size: tuple[int, int]) -> None:
+    assert picture(snap_compare, scenes.fallback(), size, theme=theme)
+
+
+def test_no_color(snap_compare: SnapCompare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(snap_compare, scenes.fallback(), SMALL)
+
+
+def test_below_80x24(snap_compare: SnapCompare) -> None:
+    assert picture(snap_compare, scenes.fallback(), (60, 14))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("switch", ("b", "right", "right", "right")),
+        ("load", ("l", "down", "down", "down")),
+        ("details", ("i",)),
+        ("help", ("question_mark",)),
+        ("quit", ("q",)),
+        ("log", ("5",)),
+        ("filter", ("5", "slash", "S", "1")),
+        ("frozen", ("space",)),
+        ("log_scale", ("v", "-")),
+        ("copied", ("y",)),
+    ],
+)
+def test_dialogs_and_views(snap_compare: SnapCompare, name: str, keys: tuple[str, ...]) -> None:
+    assert name
+    assert picture(snap_compare, scenes.fallback(), SMALL if name != "help" else MIDDLE, *keys)
