@@ -114,8 +114,9 @@ def _has_needs(recipe: Recipe, facts: PlatformFacts) -> bool:
 
 
 def _applies(rule: Rule, asked: Choice, facts: PlatformFacts) -> bool:
-    words = (asked.backend, asked.precision, asked.device.partition(":")[0], facts.system, facts.arch)
-    patterns = f"{rule.cell} {rule.machine}".split()
+    device = asked.device.partition(":")[0]
+    words = (asked.backend, asked.precision, device, asked.recipe, facts.system, facts.arch)
+    patterns = f"{rule.cell} {rule.recipe} {rule.machine}".split()
     if any(pattern != "*" and word not in pattern.split("|") for pattern, word in zip(patterns, words, strict=True)):
         return False
     recipe = _recipe(asked, facts)

@@ -120,6 +120,7 @@ def cli() -> None:
         help="auto never goes below fp32.",
     ),
     option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
+    option("--calibration", type=FILE, metavar="FILE", help="Your own texts, one a line, for recipes that calibrate."),
     option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
     option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs."),
 )
@@ -217,6 +218,7 @@ def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -
 @option("--strict", is_flag=True, help="Fail instead of measuring what would be used instead.")
 @option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
 @option("--corpus", type=FILE, metavar="FILE", help="Your own texts, one a line.  [default: built-in prose]")
+@option("--calibration", type=FILE, metavar="FILE", help="Texts that calibrate, where the recipe does: not judged on.")
 @option(
     "--green", type=GRADE, default="0.995,0.92", show_default=True, metavar="COSINE,OVERLAP", help="Least of green."
 )
@@ -231,7 +233,7 @@ def fidelity(**flags: Any) -> None:
 
     target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
     limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
-    question = Question(target, flags["corpus"], flags["strict"], limits)
+    question = Question(target, flags["corpus"], flags["calibration"], flags["strict"], limits)
     raise SystemExit(judge(question, as_json=flags["as_json"]))
 
 

@@ -16,6 +16,7 @@ from enum import IntEnum
 from engine.backends import LoadedModel, backend
 from engine.backends.artifacts import ArtifactStore
 from engine.backends.base import Cell
+from engine.backends.calibration import Calibration
 from engine.backends.prepare import Artifact, Progress, prepare
 from engine.backends.reference import mean_cosine
 from engine.capabilities import Choice, Notice, resolve
@@ -165,10 +166,11 @@ class Deployments:
 
     def __init__(
         self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver, policy: BatchPolicy,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, calibration: Calibration | None = None,
     ) -> None:  # fmt: skip
         self._facts = facts
         self._store = store
+        self._calibration = calibration
         self._observer = observer
         self._policy = policy
         self._clock = clock
@@ -298,7 +300,7 @@ class Deployments:
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
         files = await asyncio.to_thread(resolve_model, target.model or None)
         cell = Cell(target.backend, target.precision, target.recipe, target.device)
-        artifact = await prepare(files, cell, self._store, steps.prepared)
+        artifact = await prepare(files, cell, self._store, steps.prepared, self._calibration)
         steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
         model = await asyncio.to_thread(backend(target.backend).load, artifact.path, files.path, cell, target.threads)
         try:

@@ -9,6 +9,7 @@ from engine.backends.artifacts import ArtifactStore
 from engine.backends.base import Cell
 from engine.backends.calibration import calibration_from
 from engine.backends.prepare import Progress, prepare
+from engine.backends.recipes import recipe_of
 from engine.capabilities import Choice, resolve
 from engine.errors import EngineError, InvalidRequest
 from engine.machine import this_platform
@@ -35,9 +36,10 @@ def prepare_artifact(
     try:
         choice, _, _ = resolve(Choice(backend, precision, device, recipe), this_platform(), strict=True)
         texts = calibration_from(calibration) if calibration else None
+        if texts and not recipe_of(cell_of(choice)).calibrated:
+            reporter.log("warning", f"{choice} {choice.recipe} is not calibrated: --calibration changes nothing")
         files = resolve_model(model or None)
-        cell = Cell(choice.backend, choice.precision, choice.recipe, choice.device)
-        artifact = asyncio.run(prepare(files, cell, ArtifactStore.default(), report, *([texts] if texts else [])))
+        artifact = asyncio.run(prepare(files, cell_of(choice), ArtifactStore.default(), report, texts))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
         return EXIT_USAGE
@@ -47,6 +49,11 @@ def prepare_artifact(
     reporter.log("info", f"{choice} {choice.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
     print(artifact.path, file=sys.stdout)
     return 0
+
+
+def cell_of(choice: Choice) -> Cell:
+    """The choice as a backend sees it."""
+    return Cell(choice.backend, choice.precision, choice.recipe, choice.device)
 
 
 def list_artifacts() -> str:

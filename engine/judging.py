@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.backends.artifacts import ArtifactStore
+from engine.backends.calibration import calibration_from
 from engine.capabilities import Choice
 from engine.corpus import Corpus, built_in_corpus, corpus_from
 from engine.deployment import Deployments, Live, SwitchStep, Target
@@ -65,6 +66,7 @@ class Question:
 
     target: Target
     corpus: Path | None = None
+    calibration: Path | None = None
     strict: bool = False
     limits: GradeLimits = field(default_factory=GradeLimits)
 
@@ -87,8 +89,10 @@ def judge(question: Question, *, as_json: bool) -> int:
 
 async def _judge(question: Question, reporter: Reporter) -> dict[str, Any]:
     facts, store = this_platform(), ArtifactStore.default()
-    corpus = corpus_from(question.corpus) if question.corpus else built_in_corpus()
-    deployments = Deployments(facts, store, Telemetry(), BatchPolicy())
+    calibration = calibration_from(question.calibration) if question.calibration else None
+    calibrated_on = calibration.texts if calibration else ()
+    corpus = corpus_from(question.corpus, calibrated_on) if question.corpus else built_in_corpus(calibrated_on)
+    deployments = Deployments(facts, store, Telemetry(), BatchPolicy(), calibration=calibration)
 
     def step(step: SwitchStep) -> None:
         reporter.phase(step.state.name.lower(), step.message, round(step.progress * 100), 100 if step.progress else 0)
@@ -102,7 +106,7 @@ async def _judge(question: Question, reporter: Reporter) -> dict[str, Any]:
         for notice in live.plan.notices:
             reporter.log("warning", notice.message)
         found = await measure(live, corpus, store, progress, question.limits)
-        if question.corpus is None:
+        if question.corpus is None and calibration is None:
             save(live, found, facts)
         return {
             **found.as_json(),

@@ -31,22 +31,28 @@ class Peak:
             self.texts_per_s = max(self.texts_per_s, (texts - first) / (now_s - first_s))
 
 
+def remember_loading(deployments: Deployments, live: Live) -> None:
+    """What every loading measures anyway."""
+    _write(deployments, live, loaded_cosine=live.cosine)
+
+
 async def remember_peaks(
     deployments: Deployments, texts: Callable[[], int], clock: Callable[[], float], interval_s: float = 1.0
 ) -> None:
     """Runs until cancelled; writes a deployment's peak when another one takes its place, and at the end.
 
+    The first deployment's loading was remembered before anybody could ask.
+
     A visit without load leaves what was measured before.
     """
     live, peak = deployments.live, Peak()
     try:
-        await asyncio.to_thread(_write, deployments, live, loaded_cosine=live.cosine)
         while True:
             await asyncio.sleep(interval_s)
             if deployments.live is not live:
                 await asyncio.to_thread(_write, deployments, live, **peak.figures)
                 live, peak = deployments.live, Peak()
-                await asyncio.to_thread(_write, deployments, live, loaded_cosine=live.cosine)
+                await asyncio.to_thread(remember_loading, deployments, live)
             peak.add(clock(), texts())
     finally:
         _write(deployments, live, **peak.figures)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
-from engine import __version__
+from engine import __version__, backends
 from engine.backends.recipes import recipes_of
+from engine.backends.smallest import can_be_asked
 from engine.cache import cache_root
 from engine.capabilities import CellReport, Choice, matrix
 from engine.child import ChildLost, ChildSilent, reports
@@ -23,6 +25,7 @@ CELL_LIMIT_S = 120.0
 ALL_LIMIT_S = 420.0
 """When this is over no further cell is begun."""
 _FORMAT = 1
+_BACKENDS = Path(backends.__file__).parent
 
 
 class ProbeResult(StrEnum):
@@ -42,9 +45,10 @@ class Probe:
 
 
 def environment_hash(facts: PlatformFacts) -> str:
-    """Changes with everything that may change what a probe finds: the machine, the runtimes and this engine."""
+    """Changes with everything that may change what a probe finds: the machine, the runtimes and this engine's code."""
+    own = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_BACKENDS.glob("*.py")))).hexdigest()
     deciding = [
-        _FORMAT, __version__, platform.python_version(), facts.system, facts.arch, facts.cpu_model, facts.devices,
+        _FORMAT, __version__, own, platform.python_version(), facts.system, facts.arch, facts.cpu_model, facts.devices,
         facts.gpu_model, facts.compute_capability, sorted(facts.isa), sorted(facts.packages.items()),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
@@ -80,13 +84,20 @@ def _key(cell: Choice) -> str:
 
 
 def to_probe(facts: PlatformFacts) -> list[CellReport]:
-    """The cells that can be tried: a recipe is built, and what it needs is installed. Rules do not stop a probe.
+    """The cells that can be tried, whatever the rules say of them: that a cell fails confirms the rule against it.
 
-    A cell that the rules rule out is tried as well: that it fails confirms the rule.
+    Where no recipe is built, a single matrix product can still be asked for in some float precisions.
     """
     return [
-        report for report in matrix(facts) if report.asked.recipe and report.code not in ("missing_package", "no_build")
+        report
+        for report in matrix(facts)
+        if report.code not in ("missing_package", "no_build")
+        and (report.asked.recipe or _product_can_be_asked(report.asked))
     ]
+
+
+def _product_can_be_asked(cell: Choice) -> bool:
+    return cell.device == "cpu" and can_be_asked(cell.backend, cell.precision)
 
 
 async def run_missing(

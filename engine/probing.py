@@ -10,6 +10,7 @@ from engine.backends.artifacts import ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
 from engine.backends.preparer import build
 from engine.backends.reference import REFERENCE_TEXTS, mean_cosine
+from engine.backends.smallest import product_runs_in
 from engine.child import Worker
 from engine.model import ModelFiles, model_at
 
@@ -27,7 +28,7 @@ def main() -> int:
         for choice in worker.order["cells"]:
             worker.report(event="begin", cell=choice)
             try:
-                passed, detail = probe(files, _cell(choice), store)
+                passed, detail = probe(files, _cell(choice), store) if choice["recipe"] else probe_product(choice)
             except Exception as error:  # whatever a runtime does here is the answer to the question that was asked
                 first = (str(error).strip().splitlines() or [""])[0]
                 passed, detail = False, f"{type(error).__name__}: {first}"[:300]
@@ -39,10 +40,18 @@ def _cell(choice: dict[str, str]) -> Cell:
     return Cell(choice["backend"], choice["precision"], choice["recipe"], choice["device"])
 
 
+def probe_product(choice: dict[str, str]) -> tuple[bool, str]:
+    """As probe(), for a cell without a recipe: one matrix product."""
+    ran_in = product_runs_in(choice["backend"], choice["precision"])
+    return ran_in == choice["precision"], f"a matrix product asked for in {choice['precision']} ran in {ran_in}"
+
+
 def probe(files: ModelFiles, cell: Cell, store: ArtifactStore) -> tuple[bool, str]:
     """Whether the cell computes what it says, and the evidence or what it did instead."""
     key, details = artifact_key(files, cell), about(files, cell)
-    artifact = store.publish(key, lambda folder: build(files, cell, folder, lambda _: None), details, lambda _: None)
+    artifact = store.publish(
+        key, lambda folder: build(files, cell, folder, lambda _: None, store), details, lambda _: None
+    )
     model = backend(cell.backend).load(artifact.path, files.path, cell, 1)
     try:
         cosine = mean_cosine(model.executor(1), artifact.reference)

@@ -31,6 +31,7 @@ class Rule:
     fix: str = ""
     instead: str = ""
     """`backend precision device` where the cell falls back; `=` keeps what was asked."""
+    recipe: str = "*"
     machine: str = "* *"
     """`system arch`"""
     lacks: str = ""
@@ -62,6 +63,7 @@ def requirement(package: str) -> str:
 
 _NO, _SLOW, _BACK, _OK = CellState.UNAVAILABLE, CellState.SLOW, CellState.FALLS_BACK, CellState.NATIVE
 _X86_BF16 = ("avx512_bf16", "amx_bf16")
+_X86_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 _X86_FP16 = ("avx512_fp16", "amx_fp16")
 
 RULES: tuple[Rule, ...] = (
@@ -119,6 +121,8 @@ RULES: tuple[Rule, ...] = (
          built=True),
     Rule("torch fp16 cpu", _SLOW, "slow", "this processor has no fp16 arithmetic: fp16 is slower than fp32",
          "use fp32, bf16 or int8", machine="* arm64", without_isa=("fp16",), built=True),
+    Rule("torch int8 cpu", _SLOW, "slow", "this processor has no VNNI: torchao's int8 is a hundred times slower than "
+         "fp32", "use another recipe", recipe="torchao", machine="* x86_64", without_isa=_X86_INT8),
     Rule("torch int8 cpu", _SLOW, "slow", "this processor has no int8 dot product: int8 runs through qnnpack, for "
          "memory rather than speed", machine="* arm64", without_isa=("dotprod", "i8mm"), built=True),
     Rule("onnx bf16 cpu", _BACK, "unsupported_precision",
@@ -130,17 +134,16 @@ RULES: tuple[Rule, ...] = (
     Rule("openvino bf16 cpu", _BACK, "unsupported_precision",
          "this processor has no bf16 instructions and OpenVINO emulates none: running {instead} instead",
          instead="= fp32 =", machine="* x86_64", without_isa=(*_X86_BF16, "avx512f")),
+    Rule("openvino bf16 cpu", _SLOW, "slow", "this processor has no bf16 instructions (AVX512_BF16 or AMX): bf16 is "
+         "emulated", "use fp32 or int8", machine="* x86_64", without_isa=_X86_BF16, built=True),
     Rule("openvino bf16 cpu", _BACK, "unsupported_precision",
-         "OpenVINO has no bf16 on ARM: running {instead} instead", "use --precision fp16", instead="= fp32 =",
+         "OpenVINO has no bf16 on ARM: running {instead} instead", "use --precision int8", instead="= fp32 =",
          machine="* arm64"),
     Rule("openvino fp16 cpu", _BACK, "unsupported_precision",
-         "OpenVINO computes fp16 in fp32 on this processor: running {instead} instead", "use --precision bf16",
-         instead="= fp32 =", built=False),
+         "OpenVINO computes fp16 in fp32 on this processor: running {instead} instead", "use --precision int8",
+         instead="= fp32 =", machine="* x86_64", built=False),
     # -- what nobody has built, and what simply runs ----------------------------------------------------------
-    Rule("openvino * *", _BACK, "not_built",
-         "openvino {precision} on {device} is not built yet: running {instead} instead", instead="onnx = cpu",
-         built=False),
-    Rule("onnx|torch fp32 *", _BACK, "not_built",
+    Rule("* fp32 *", _BACK, "not_built",
          "{backend} fp32 on {device} is not built yet: running {instead} instead", instead="torch fp32 cpu",
          built=False),
     Rule("* * *", _BACK, "not_built",

@@ -68,6 +68,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
             "truncated_texts": measurement.truncated_texts,
         },
         "errors": measurement.errors,
+        "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
         "environment": {
             "platform": platform.platform(),
             "machine": platform.machine(),

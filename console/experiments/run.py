@@ -68,6 +68,8 @@ class Measurement:
     retries: int
     truncated_texts: int
     interrupted: bool
+    fidelity: float | None = None
+    """Mean cosine to fp32 of the cell that ran, as the engine last measured it."""
     failure: str = ""
     """Why there is nothing (or less than asked) to report; empty when it ran to its end."""
 
@@ -113,7 +115,22 @@ async def run(
     if frame.load.running:
         await session.stop_load()
     intervals = _steady(session.intervals, started_s, spec)
-    return _summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
+    measured = _summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
+    return replace(measured, fidelity=_fidelity(frame))
+
+
+def _fidelity(frame: Frame) -> float | None:
+    """Of the cell that is live; None while the engine does not know it."""
+    live = frame.engine.effective
+    return next(
+        (
+            cell.fidelity
+            for cell in frame.capabilities
+            if (cell.backend, cell.precision, cell.device, cell.recipe)
+            == (live.backend, live.precision, live.device, live.recipe)
+        ),
+        None,
+    )
 
 
 async def _wait_until_measured(

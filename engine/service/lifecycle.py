@@ -14,10 +14,11 @@ from grpc_reflection.v1alpha import reflection
 
 from engine.api import embed_pb2_grpc
 from engine.backends.artifacts import ArtifactStore
+from engine.backends.calibration import Calibration
 from engine.deployment import Deployments, Live, SwitchStep, Target
 from engine.errors import EngineError
 from engine.machine import this_platform
-from engine.peak import remember_peaks
+from engine.peak import remember_loading, remember_peaks
 from engine.reporting import Reporter
 from engine.scheduling import Admission, AdmissionLimits, BatchPolicy
 from engine.service.control import Control
@@ -53,6 +54,8 @@ class ServeOptions:
     target: Target = field(default_factory=Target)
     strict: bool = False
     policy: BatchPolicy = field(default_factory=BatchPolicy)
+    calibration: Calibration | None = None
+    """The user's own texts for recipes that calibrate."""
 
 
 class EngineServer:
@@ -66,7 +69,9 @@ class EngineServer:
         self._drained: asyncio.Task[tuple[int, int]] | None = None
         self._telemetry = Telemetry()
         admission_limits = AdmissionLimits()
-        self._deployments = Deployments(this_platform(), ArtifactStore.default(), self._telemetry, options.policy)
+        self._deployments = Deployments(
+            this_platform(), ArtifactStore.default(), self._telemetry, options.policy, calibration=options.calibration
+        )
         self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -134,6 +139,7 @@ class EngineServer:
         gc.freeze()
         if not _is_loopback(options.host):
             self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
+        await asyncio.to_thread(remember_loading, self._deployments, live)
         for notice in live.plan.notices:
             self._reporter.log("warning", notice.message)
         self._reporter.data("ready", **_ready(address, live))

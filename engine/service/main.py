@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.backends.calibration import calibration_from
 from engine.deployment import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.reporting import Reporter
@@ -69,6 +70,7 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
             flags["instances"], flags["threads"],
         ),
         strict=flags["strict"],
+        calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
         policy=BatchPolicy(
             max_batch_tokens=flags["max_batch_tokens"],
             max_batch_items=flags["max_batch_items"],

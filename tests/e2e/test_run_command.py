@@ -47,9 +47,9 @@ def test_a_run_measures_the_real_model_and_tells_everything_in_one_object() -> N
 
 
 def test_a_fallback_is_told_and_with_strict_refused_with_the_same_sentence() -> None:
-    flags = ("--backend", "onnx", "--precision", "int8", "--batch", "2", "--duration", "1s", "--warmup", "0s")
+    flags = ("--backend", "onnx", "--precision", "bf16", "--batch", "2", "--duration", "1s", "--warmup", "0s")
     found = measured(*flags)
-    assert found["requested"]["precision"] == "int8"
+    assert found["requested"]["precision"] == "bf16"
     assert found["effective"]["precision"] == "fp32"
     sentence = found["warnings"][0]["message"]
     refused = embedconsole_run(*flags, "--strict")

@@ -58,7 +58,7 @@ def test_a_port_in_use_is_said_with_the_next_step() -> None:
         (["--port", "70000"], 3, "70000"),
         (["--instances", "many"], 3, "auto"),
         (["--port", "0", "--model", "/no/such/folder"], 5, "/no/such/folder"),
-        (["--port", "0", "--precision", "int8", "--strict"], 5, "strict"),
+        (["--port", "0", "--precision", "bf16", "--strict"], 5, "strict"),
         (["--port", "0", "--device", "cuda:3"], 5, "cuda:3"),
         (["--config", "/no/such/file.toml"], 3, "/no/such/file.toml"),
     ],

@@ -102,20 +102,20 @@ async def test_the_same_target_again_changes_nothing(client: EmbedClient) -> Non
     assert embed_pb2.CUT_OVER not in [event.state for event in events]
 
 
-async def test_a_precision_that_is_not_built_falls_back_aloud_or_fails_when_strict(
+async def test_a_precision_that_cannot_run_falls_back_aloud_or_fails_when_strict(
     start_engine: Callable[..., EngineProcess],
 ) -> None:
-    engine = start_engine("--backend", "onnx", "--precision", "int8").wait_ready()
-    assert engine.ready["requested"]["precision"] == "int8"
+    engine = start_engine("--backend", "onnx", "--precision", "bf16").wait_ready()
+    assert engine.ready["requested"]["precision"] == "bf16"
     assert engine.ready["effective"]["precision"] == "fp32"
-    assert [warning["code"] for warning in engine.ready["warnings"]] == ["not_built"]
+    assert [warning["code"] for warning in engine.ready["warnings"]] == ["unsupported_precision"]
     async with EmbedClient(engine.address) as client:
         status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
         sentence = engine.ready["warnings"][0]["message"]
         assert [warning.message for warning in status.warnings] == [sentence]
         cells = (await client.control.GetCapabilities(embed_pb2.GetCapabilitiesRequest())).cells
         assert sentence in [cell.reason for cell in cells], "one rule wrote the sentence"
-        request = target("openvino", precision="int8")
+        request = target("onnx", precision="bf16")
         request.strict = True
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await switch(client, request)

@@ -1,6 +1,8 @@
 """The rule table: what runs, what is used instead, and that nothing falls back silently."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from engine.errors import CannotSwitch, InvalidRequest
 from engine.machine import PLATFORM_NAMES, PlatformFacts, named_platform
 from engine.rules import CellState
 
+ROOT = Path(__file__).resolve().parents[2]
 LINUX = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)
 WITHOUT_TORCH = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"onnxruntime": "1"}, cores=2)
 OLD_GPU = replace(named_platform("linux-cuda"), compute_capability=7.5)
@@ -167,3 +170,11 @@ def test_machines_that_one_does_not_have_are_answered_for(
 
 def test_the_last_rule_decides_whatever_is_left() -> None:
     assert rules.RULES[-1] == rules.Rule("* * *", CellState.NATIVE)
+
+
+def test_each_package_that_a_recipe_needs_is_in_the_extra_that_its_fix_names() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for one in recipes.RECIPES:
+        for package in one.needs:
+            named = {line.partition(">")[0].partition("=")[0] for line in extras[rules.EXTRAS[package]]}
+            assert package in named, f"{rules.requirement(package)} does not install {package}"

@@ -73,7 +73,7 @@ def test_flags_that_the_engine_itself_refused_are_a_usage_error() -> None:
 def test_the_json_object_has_the_contract_s_fields_and_null_for_what_cannot_be_stated() -> None:
     found: dict[str, Any] = json.loads(json.dumps(as_json(GOOD)))
     contract = """schema_version run_id requested effective warnings workload verdict duration_s throughput latency_ms
-        server client errors environment"""
+        server client errors fidelity environment"""
     assert set(contract.split()) <= set(found)
     assert set(found["throughput"]) == {"texts_per_s", "pairs_per_s", "requests_per_s", "ci_low", "ci_high"}
     assert found["throughput"]["pairs_per_s"] is None
