@@ -1,5 +1,6 @@
 """Torch modules made smaller while they are loaded: casts, int8, int4 and fp8, and the proof of what they are."""
 
+import importlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,10 +155,10 @@ def _dynamic_int8(module: nn.Module) -> nn.Module:
 
 def _nf4(module: nn.Module, compute: torch.dtype, device: str) -> nn.Module:
     """bitsandbytes' 4-bit normal floats in blocks of 64, computed in `compute`."""
-    from bitsandbytes.nn import Linear4bit
+    layers: Any = importlib.import_module("bitsandbytes.nn")  # it carries no types
 
     for name, layer in linear_layers(module).items():
-        small = Linear4bit(
+        small = layers.Linear4bit(
             layer.in_features, layer.out_features, bias=layer.bias is not None, compute_dtype=compute, quant_type="nf4"
         )
         small.load_state_dict(layer.state_dict())
