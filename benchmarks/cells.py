@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,19 @@ from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.capabilities import Choice, matrix
 from engine.machine import this_platform
+from engine.rules import CellState
 from tests.engine_process import EngineProcess
 
 BATCH, CONCURRENCY = 32, 4
 VISIT_S = 2.0
+SLOW_TAKES = 4.0
+"""A slow cell answers too few requests in the time that others need."""
 
 
-def runnable(device: str) -> list[Choice]:
-    """The cells that the rules say run as asked, one for each recipe."""
-    return [
-        report.asked for report in matrix(this_platform()) if report.runs_as_asked and report.asked.device == device
-    ]
+def runnable(device: str) -> dict[Choice, float]:
+    """The cells that the rules say run as asked, one for each recipe, and how much longer than others to load each."""
+    reports = [report for report in matrix(this_platform()) if report.runs_as_asked and report.asked.device == device]
+    return {report.asked: SLOW_TAKES if report.state is CellState.SLOW else 1.0 for report in reports}
 
 
 def flags(cell: Choice) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ def visit(cell: Choice, duration_s: float, *, judged: bool) -> dict[str, Any]:
         run = json.loads(done.stdout)
         found = {
             "load_s": engine.ready_after_s,
-            "texts_per_s": run["throughput"]["texts_per_s"],
+            "texts_per_s": run["throughput"]["texts_per_s"] or 0.0,
             "rss_mb": run["server"]["rss_bytes"] / 1e6,
             "errors": sum(run["errors"].values()),
             "effective": engine.ready["effective"]["precision"],
@@ -99,7 +101,7 @@ async def fidelity(address: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(cells: Sequence[Choice], rounds: int, duration_s: float) -> list[dict[str, Any]]:
+def table(cells: Mapping[Choice, float], rounds: int, duration_s: float) -> list[dict[str, Any]]:
     """A row for each cell; speeds, memory and load times are medians over the rounds."""
     prepared_s = {}
     for cell in cells:
@@ -110,7 +112,7 @@ def table(cells: Sequence[Choice], rounds: int, duration_s: float) -> list[dict[
         order = random.sample(list(cells), len(cells))
         for cell in order:
             say(f"round {number + 1} of {rounds}: {name(cell)}")
-            visits[cell].append(visit(cell, duration_s, judged=number == 0))
+            visits[cell].append(visit(cell, duration_s * cells[cell], judged=number == 0))
     rows = []
     for cell in cells:
         medians = {
@@ -191,18 +193,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("table", "switches"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="", metavar="WORDS", help="cells whose name contains one of these words")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="cells whose name contains one of these, with commas"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--duration", type=float, default=5.0, metavar="S")
     parser.add_argument("--count", type=int, default=50, help="switches")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table's figures as JSON as well")
     asked = parser.parse_args()
-    words = asked.only.split()
-    cells = [cell for cell in runnable(asked.device) if not words or any(word in name(cell) for word in words)]
+    words = [word.strip() for word in asked.only.split(",") if word.strip()]
+    all_cells = runnable(asked.device)
+    cells = {cell: takes for cell, takes in all_cells.items() if not words or any(word in name(cell) for word in words)}
     if asked.what == "switches":
         for cell in cells:
             prepare(cell)
-        print(json.dumps(asyncio.run(switches(cells, asked.count))))
+        print(json.dumps(asyncio.run(switches(list(cells), asked.count))))
         return
     rows = table(cells, asked.rounds, asked.duration)
     if asked.json:

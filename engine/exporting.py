@@ -11,7 +11,7 @@ from engine.backends.calibration import calibration_from
 from engine.backends.prepare import Progress, prepare
 from engine.backends.recipes import recipe_of
 from engine.capabilities import Choice, resolve
-from engine.errors import EngineError, InvalidRequest
+from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.machine import this_platform
 from engine.model import resolve_model
 from engine.reporting import Reporter
@@ -34,7 +34,9 @@ def prepare_artifact(
         reporter.phase(progress.name, f"{backend} {precision}", progress.done, progress.total)
 
     try:
-        choice, _, _ = resolve(Choice(backend, precision, device, recipe), this_platform(), strict=True)
+        choice, instead, notices = resolve(Choice(backend, precision, device, recipe), this_platform(), strict=False)
+        if instead != choice:
+            raise CannotSwitch(f"{choice} is not prepared, it would not be what runs: {notices[0].message}")
         texts = calibration_from(calibration) if calibration else None
         if texts and not recipe_of(cell_of(choice)).calibrated:
             reporter.log("warning", f"{choice} {choice.recipe} is not calibrated: --calibration changes nothing")
