@@ -221,7 +221,7 @@ async def test_status_tells_what_runs_with_its_proof_and_its_limits(client: Embe
 
 
 async def test_live_fidelity_is_measured_through_the_queue(client: EmbedClient) -> None:
-    events = [event async for event in client.control.MeasureFidelity(embed_pb2.MeasureFidelityRequest())]
+    events = [event async for event in client.control.MeasureFidelity(embed_pb2.MeasureFidelityRequest(texts=64))]
     assert events[-1].cosine.mean > 0.9999
     assert events[-1].done == events[-1].total >= 16
 
