@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -58,11 +59,9 @@ def cores() -> int:
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """CPUs granted by cgroup v2 (cpu.max) or v1 (cfs quota); None without a limit."""
-    try:
+    with suppress(OSError, ValueError):  # not cgroup v2: the v1 files below decide
         quota, period = (root / "cpu.max").read_text().split()[:2]
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass  # not cgroup v2: the v1 files below decide
     try:
         quota_us = int((root / "cpu/cpu.cfs_quota_us").read_text())
         return quota_us / int((root / "cpu/cpu.cfs_period_us").read_text()) if quota_us > 0 else None

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from console.experiments.run import Measurement, Verdict
-from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Percentiles
+from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, Percentiles
 
 SCHEMA_VERSION = 1
 
@@ -21,17 +21,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         "requested": asdict(engine.requested),
         "effective": asdict(engine.effective),
         "warnings": [asdict(notice) for notice in engine.warnings],
-        "workload": {
-            "batch": load.batch,
-            "concurrency": load.concurrency,
-            "rate": None,
-            "workload": load.workload,
-            "corpus": load.corpus,
-            "stream": load.stream,
-            "seed": load.seed,
-            "loop": "closed",
-            "coalesce": engine.batching.coalesce,
-        },
+        "workload": _workload(measurement),
         "verdict": str(measurement.verdict),
         "verdicts": {
             "throughput": _judged(measurement, "throughput"),
@@ -69,16 +59,35 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         },
         "errors": measurement.errors,
         "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
-        "environment": {
-            "platform": platform.platform(),
-            "machine": platform.machine(),
-            "cpu_model": engine.cpu_model,
-            "cores": engine.cores,
-            "python": platform.python_version(),
-            "embedconsole": version("embedconsole"),
-            "model": asdict(engine.model),
-            "evidence": engine.evidence,
-        },
+        "environment": _environment(engine),
+    }
+
+
+def _workload(measurement: Measurement) -> dict[str, Any]:
+    load = measurement.spec.load
+    return {
+        "batch": load.batch,
+        "concurrency": load.concurrency,
+        "rate": None,
+        "workload": load.workload,
+        "corpus": load.corpus,
+        "stream": load.stream,
+        "seed": load.seed,
+        "loop": "closed",
+        "coalesce": measurement.engine.batching.coalesce,
+    }
+
+
+def _environment(engine: Engine) -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_model": engine.cpu_model,
+        "cores": engine.cores,
+        "python": platform.python_version(),
+        "embedconsole": version("embedconsole"),
+        "model": asdict(engine.model),
+        "evidence": engine.evidence,
     }
 
 
