@@ -38,10 +38,10 @@ def runnable(device: str) -> dict[Choice, float]:
     return {report.asked: SLOW_TAKES if report.state is CellState.SLOW else 1.0 for report in reports}
 
 
-def flags(cell: Choice) -> tuple[str, ...]:
-    """The cell as `engine` flags."""
+def flags(cell: Choice, model: str) -> tuple[str, ...]:
+    """The cell as `engine` flags; without a model it is the bundled one."""
     words = ("--backend", cell.backend, "--precision", cell.precision, "--device", cell.device)
-    return (*words, "--recipe", cell.recipe) if cell.recipe else words
+    return (*words, *(("--recipe", cell.recipe) if cell.recipe else ()), *(("--model", model) if model else ()))
 
 
 def name(cell: Choice) -> str:
@@ -54,19 +54,19 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def prepare(cell: Choice) -> float:
+def prepare(cell: Choice, model: str) -> float:
     """Seconds until its artifact was ready; the second call is instant. Raises RuntimeError."""
     started_s = time.perf_counter()
-    command = [sys.executable, "-m", "engine.cli", "export", *flags(cell)]
+    command = [sys.executable, "-m", "engine.cli", "export", *flags(cell, model)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name(cell)} cannot be prepared: {done.stderr.splitlines()[-1:]}")
     return time.perf_counter() - started_s
 
 
-def visit(cell: Choice, duration_s: float, *, judged: bool) -> dict[str, Any]:
+def visit(cell: Choice, model: str, duration_s: float, *, judged: bool) -> dict[str, Any]:
     """One process of this cell: start, load, and where asked its fidelity."""
-    engine = EngineProcess("--strict", *flags(cell)).wait_ready()
+    engine = EngineProcess("--strict", *flags(cell, model)).wait_ready()
     try:
         command = [
             sys.executable, "-m", "console.cli", "run", "--connect", engine.address, "--batch", str(BATCH),
@@ -101,18 +101,18 @@ async def fidelity(address: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(cells: Mapping[Choice, float], rounds: int, duration_s: float) -> list[dict[str, Any]]:
+def table(cells: Mapping[Choice, float], model: str, rounds: int, duration_s: float) -> list[dict[str, Any]]:
     """A row for each cell; speeds, memory and load times are medians over the rounds."""
     prepared_s = {}
     for cell in cells:
         say(f"preparing {name(cell)}")
-        prepared_s[cell] = prepare(cell)
+        prepared_s[cell] = prepare(cell, model)
     visits: defaultdict[Choice, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         order = random.sample(list(cells), len(cells))
         for cell in order:
             say(f"round {number + 1} of {rounds}: {name(cell)}")
-            visits[cell].append(visit(cell, duration_s * cells[cell], judged=number == 0))
+            visits[cell].append(visit(cell, model, duration_s * cells[cell], judged=number == 0))
     rows = []
     for cell in cells:
         medians = {
@@ -139,10 +139,10 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-async def switches(cells: Sequence[Choice], count: int) -> dict[str, Any]:
+async def switches(cells: Sequence[Choice], model: str, count: int) -> dict[str, Any]:
     """So many switches through all cells under load: errors, and each cell's memory from visit to visit."""
     texts = texts_of("short", 512, seed=3)
-    engine = EngineProcess(*flags(cells[-1])).wait_ready()
+    engine = EngineProcess(*flags(cells[-1], model)).wait_ready()
     rss: defaultdict[str, list[int]] = defaultdict(list)
     threads: list[int] = []
     seen: Counter[str] = Counter()
@@ -193,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("table", "switches"))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="", help="a folder or a hub id; else the bundled model")
     parser.add_argument(
         "--only", default="", metavar="WORDS", help="cells whose name contains one of these, with commas"
     )
@@ -206,10 +207,10 @@ def main() -> None:
     cells = {cell: takes for cell, takes in all_cells.items() if not words or any(word in name(cell) for word in words)}
     if asked.what == "switches":
         for cell in cells:
-            prepare(cell)
-        print(json.dumps(asyncio.run(switches(list(cells), asked.count))))
+            prepare(cell, asked.model)
+        print(json.dumps(asyncio.run(switches(list(cells), asked.model, asked.count))))
         return
-    rows = table(cells, asked.rounds, asked.duration)
+    rows = table(cells, asked.model, asked.rounds, asked.duration)
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=1), "utf-8")
     print(markdown(rows))

@@ -1,6 +1,6 @@
 """Every cell that runs on this machine, without server or scheduler: proof, fidelity, speed, memory, time to load.
 
-    python -m benchmarks.cells_raw [--device cpu] [--only torch,onnx/int8] [--rounds 5] [--seconds 1.0]
+    python -m benchmarks.cells_raw [--device cpu] [--model FOLDER] [--only torch,onnx/int8] [--rounds 5] [--seconds 1.0]
 
 One child process a cell. Speed is measured in rounds: in each, every cell has its turn in a fresh random order, so that
 a noisy machine slows all alike; the ratio is the median of each round's own ratio to onnx fp32 (torch fp32 on a GPU).
@@ -30,7 +30,7 @@ from engine.backends.calibration import default_calibration, judging_texts
 from engine.backends.prepare import prepare
 from engine.backends.recipes import RECIPES
 from engine.errors import EngineError
-from engine.model import resolve_model
+from engine.model import ModelFiles, resolve_model
 from engine.tokenize import Tokenizer
 
 INSTANCES, THREADS, BATCH = 2, 1, 32
@@ -53,17 +53,17 @@ class Row:
 class Child:
     """A process that serves one cell and answers one command a line."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, model: str) -> None:
         self.cell = cell
-        command = [sys.executable, "-m", "benchmarks.cells_raw", "--child", json.dumps(asdict(cell))]
+        command = [sys.executable, "-m", "benchmarks.cells_raw", "--child", json.dumps(asdict(cell)), "--model", model]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._orders: Any = self._process.stdin  # both are pipes
+        self._answers: Any = self._process.stdout
 
     def ask(self, **order: object) -> Any:
         """The child's answer. Raises EngineError with its words, or when it died."""
-        assert self._process.stdin is not None  # noqa: S101 - both are pipes
-        assert self._process.stdout is not None  # noqa: S101
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
+        print(json.dumps(order), file=self._orders, flush=True)
+        line = self._answers.readline()
         answer = json.loads(line) if line else {"error": f"the process ended ({self._process.wait()})"}
         if isinstance(answer, dict) and "error" in answer:
             raise EngineError(answer["error"])
@@ -79,13 +79,14 @@ def main() -> int:
     """Prints the table as markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="", help="a folder or a hub id; else the bundled model")
     parser.add_argument("--only", default="", help="backend, backend/precision or backend/precision/recipe, by comma")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        return serve(Cell(**json.loads(asked.child)))
+        return serve(Cell(**json.loads(asked.child)), asked.model)
     cells = [
         Cell(one.backend, one.precision, one.name, asked.device)
         for one in RECIPES
@@ -98,9 +99,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         reference = str(Path(place) / "reference.npy")
         for cell in sorted(wanted, key=lambda cell: cell != judge):
-            child = Child(cell)
+            child = Child(cell, asked.model)
             try:
-                prepared_s = _prepare(cell)
+                prepared_s = _prepare(cell, asked.model)
                 rows.append(Row(cell, **child.ask(what="load"), **child.ask(what="judge", reference=reference)))
                 children[cell] = child
                 print(f"{_name(cell)}: prepared in {prepared_s:.1f} s", file=sys.stderr)
@@ -127,9 +128,9 @@ def _name(cell: Cell) -> str:
     return f"{cell.backend} {cell.precision} {cell.recipe}"
 
 
-def _prepare(cell: Cell) -> float:
+def _prepare(cell: Cell, model: str) -> float:
     started_s = time.monotonic()
-    asyncio.run(prepare(resolve_model(None), cell, ArtifactStore.default(), lambda _: None))
+    asyncio.run(prepare(resolve_model(model or None), cell, ArtifactStore.default(), lambda _: None))
     return time.monotonic() - started_s
 
 
@@ -154,16 +155,17 @@ def _print(rows: list[Row], speeds: dict[Cell, list[float]], base: Cell) -> None
         )
 
 
-def serve(cell: Cell) -> int:
+def serve(cell: Cell, named: str) -> int:
     """The child: one json answer a line."""
     model: LoadedModel | None = None
-    texts = _token_ids()
+    files = resolve_model(named or None)
+    texts = _token_ids(files)
     for line in sys.stdin:
         order = json.loads(line)
         answer: object
         try:
             if order["what"] == "load":
-                model, answer = _load(cell)
+                model, answer = _load(cell, files)
             elif model is None:
                 answer = {"error": "load first"}
             elif order["what"] == "judge":
@@ -178,8 +180,8 @@ def serve(cell: Cell) -> int:
     return 0
 
 
-def _token_ids() -> dict[str, list[list[int]]]:
-    tokenizer = Tokenizer.load(resolve_model(None))
+def _token_ids(files: ModelFiles) -> dict[str, list[list[int]]]:
+    tokenizer = Tokenizer.load(files)
     words = " ".join(default_calibration().texts).split()
     pick = random.Random(0)  # noqa: S311 - a corpus, not a secret
     starts = [pick.randrange(len(words) - SHORT_WORDS[1]) for _ in range(10 * BATCH)]
@@ -188,8 +190,7 @@ def _token_ids() -> dict[str, list[list[int]]]:
     return {name: [list(text.ids) for text in tokenizer.encode(texts)] for name, texts in ids.items()}
 
 
-def _load(cell: Cell) -> tuple[LoadedModel, dict[str, Any]]:
-    files = resolve_model(None)
+def _load(cell: Cell, files: ModelFiles) -> tuple[LoadedModel, dict[str, Any]]:
     artifact = ArtifactStore.default().path(artifact_key(files, cell))
     started_s = time.monotonic()
     model = backend(cell.backend).load(artifact, files.path, cell, THREADS)

@@ -1,4 +1,4 @@
-"""What serving itself tells of a cell, remembered: its most texts/s over five seconds, its cosine when loaded."""
+"""What serving itself tells of a cell, remembered: that it runs, its cosine when loaded, its most texts/s over 5 s."""
 
 import asyncio
 from collections import deque
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.deployment import Deployments, Live
 from engine.judging import cell_of, measured_store
+from engine.probes import Probe, ProbeCache, ProbeResult
 
 WINDOW_S = 5
 """Long enough that one burst does not count, short enough that a visit of some seconds does."""
@@ -32,8 +33,9 @@ class Peak:
 
 
 def remember_loading(deployments: Deployments, live: Live) -> None:
-    """What every loading measures anyway."""
+    """What every loading shows anyway: a probe of this cell could find no more."""
     _write(deployments, live, loaded_cosine=live.cosine)
+    ProbeCache(deployments.facts).add(cell_of(live), Probe(ProbeResult.PASSED, live.evidence.partition(";")[0]))
 
 
 async def remember_peaks(

@@ -109,11 +109,16 @@ RULES: tuple[Rule, ...] = (
          instead="= fp32 =", below_capability=8.0),
     Rule("torch fp16 cuda", _SLOW, "slow", "fp16 has no tensor cores below compute capability 7.0: about as fast as "
          "fp32, and half the memory", below_capability=7.0, built=True),
+    Rule("torch int8|fp8 cuda", _SLOW, "slow", "{precision} runs through torchao, which quantises every input as it "
+         "comes: on short texts several times slower than fp16", "use fp16 or bf16", recipe="torchao"),
+    Rule("torch int4 cuda", _SLOW, "slow", "4-bit weights are widened before each product: slower than fp16, for "
+         "memory rather than speed", "use fp16 or bf16", recipe="nf4"),
     Rule("onnx * cuda", _BACK, "not_built", "onnx on CUDA is not built: running {instead} instead",
          instead="torch = ="),
     # -- processors, by instruction set -----------------------------------------------------------------------
     Rule("torch bf16 cpu", _SLOW, "slow", "this processor has no bf16 instructions (AVX512_BF16 or AMX): bf16 is "
-         "emulated and slower than fp32", "use fp32 or int8", machine="* x86_64", without_isa=_X86_BF16, built=True),
+         "emulated and several times slower than fp32", "use fp32 or int8", machine="* x86_64",
+         without_isa=_X86_BF16, built=True),
     Rule("torch bf16 cpu", _SLOW, "slow", "this processor has no bf16 instructions: bf16 is emulated and slower than "
          "fp32", "use fp32 or int8", machine="* arm64", without_isa=("bf16",), built=True),
     Rule("torch fp16 cpu", _SLOW, "slow", "this processor has no fp16 arithmetic (AVX512_FP16 or AMX): fp16 is "
@@ -125,6 +130,9 @@ RULES: tuple[Rule, ...] = (
          "fp32", "use another recipe", recipe="torchao", machine="* x86_64", without_isa=_X86_INT8),
     Rule("torch int8 cpu", _SLOW, "slow", "this processor has no int8 dot product: int8 runs through qnnpack, for "
          "memory rather than speed", machine="* arm64", without_isa=("dotprod", "i8mm"), built=True),
+    Rule("openvino int8 cpu", _SLOW, "slow", "this processor has no VNNI: OpenVINO's int8 is slower than its fp32 "
+         "here, for memory rather than speed", "use --backend onnx with int8", recipe="static", machine="* x86_64",
+         without_isa=_X86_INT8),
     Rule("onnx bf16 cpu", _BACK, "unsupported_precision",
          "ONNX Runtime has no bf16 kernels for CPUs: running {instead} instead", "use --backend torch or openvino",
          instead="= fp32 =", built=False),

@@ -161,6 +161,9 @@ def _compile(path: Path, floats: str, threads: int) -> Any:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams * threads,
             "ENABLE_CPU_PINNING": True,
+            # It keeps kernels and buffers per shape, by default for 5,000, and here nearly every batch is a new one:
+            # that made 225 MB of static int8's 675. With 64 of them mixed batches take 2 % longer, single texts 11 %.
+            "CPU_RUNTIME_CACHE_CAPACITY": "64",
         },
     )
 

@@ -66,6 +66,11 @@ async def test_every_cell_of_this_machine_becomes_what_the_table_says(
                 assert cell.reason in await refused(client, cell, strict=True)
             else:
                 assert words(cell.effective) == (cell.backend, cell.precision, cell.device, cell.recipe)
+        known = (await client.control.GetCapabilities(embed_pb2.GetCapabilitiesRequest())).cells
+        (first,) = (cell for cell in known if (cell.backend, cell.precision, cell.device) == ("torch", "fp32", "cpu"))
+        assert first.probe == embed_pb2.PASSED, "what was loaded needs no probe of its own"
+    engine.close_stdin()
+    assert engine.wait() == 0, "all runtimes in one process end in order"
 
 
 async def test_a_recipe_that_does_not_exist_is_refused_with_those_that_do(client: EmbedClient) -> None:

@@ -168,6 +168,25 @@ def test_machines_that_one_does_not_have_are_answered_for(
     assert sentence in report.reason
 
 
+@pytest.mark.parametrize(
+    ("facts", "asked", "sentence"),
+    [
+        (named_platform("linux-x86_64"), "openvino int8 cpu", ""),
+        (replace(named_platform("linux-x86_64"), isa=frozenset({"avx2"})), "openvino int8 cpu", "no VNNI"),
+        (replace(named_platform("linux-x86_64"), isa=frozenset({"avx2"})), "onnx int8 cpu", ""),
+        (named_platform("linux-cuda"), "torch fp16 cuda:0", ""),
+        (named_platform("linux-cuda"), "torch int8 cuda:0", "several times slower than fp16"),
+        (named_platform("linux-cuda"), "torch int4 cuda:0", "memory rather than speed"),
+    ],
+)
+def test_what_was_measured_slower_than_a_wider_precision_says_so(
+    facts: PlatformFacts, asked: str, sentence: str
+) -> None:
+    report = report_cell(Choice(*asked.split()), facts)
+    assert report.state is (CellState.SLOW if sentence else CellState.NATIVE)
+    assert sentence in report.reason
+
+
 def test_the_last_rule_decides_whatever_is_left() -> None:
     assert rules.RULES[-1] == rules.Rule("* * *", CellState.NATIVE)
 

@@ -15,14 +15,14 @@ from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny
 
 TINY = {"cls": build_tiny_cls_model, "xlmr": build_tiny_mpnet_or_xlmr, "mpnet": build_tiny_mpnet}
 MODELS = ("bundled", *TINY)
-BACKENDS = ("torch", "onnx")
+BACKENDS = ("torch", "onnx", "openvino")
 
-Prepared = Callable[[str, str], tuple[ModelFiles, Artifact]]
+Prepared = Callable[[str, str | Cell], tuple[ModelFiles, Artifact]]
 
 
 def fp32(backend: str) -> Cell:
     """The cell that every backend has."""
-    return Cell(backend, "fp32", "", "cpu")
+    return Cell(backend, "fp32", "plain", "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +42,17 @@ def model_files(tmp_path_factory: pytest.TempPathFactory, artifact_cache: Path) 
 
 @pytest.fixture(scope="session")
 def prepared(model_files: Callable[[str], ModelFiles]) -> Prepared:
-    """A model's artifact for a backend, made in this process unless the cache has it: a child would import torch."""
+    """A model's artifact for a cell, or a backend's fp32.
+
+    Made in this process unless the cache has it: a child would import torch.
+    """
     store = ArtifactStore.default()
 
-    def prepare(name: str, backend: str) -> tuple[ModelFiles, Artifact]:
-        files, cell = model_files(name), fp32(backend)
+    def prepare(name: str, of: str | Cell) -> tuple[ModelFiles, Artifact]:
+        files, cell = model_files(name), fp32(of) if isinstance(of, str) else of
         key = artifact_key(files, cell)
         artifact = store.find(key, pytest.fail) or store.publish(
-            key, lambda folder: build(files, cell, folder, lambda _: None), about(files, cell), pytest.fail
+            key, lambda folder: build(files, cell, folder, lambda _: None, store), about(files, cell), pytest.fail
         )
         return files, artifact
 

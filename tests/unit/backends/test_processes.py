@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+import pytest
+
 from tests.unit.backends.conftest import Prepared
 
 _START = """
@@ -19,7 +21,7 @@ files = resolve_model(None)
 tokenizer = Tokenizer.load(files)
 process = psutil.Process()
 def load(name, threads=1):
-    cell = Cell(name, "fp32", "", "cpu")
+    cell = Cell(name, "fp32", "plain", "cpu")
     artifact = ArtifactStore.default().find(artifact_key(files, cell), sys.exit)
     return backend(name).load(artifact.path, files.path, cell, threads)
 texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in range(6)])]
@@ -35,14 +37,15 @@ def run(body: str) -> dict[str, Any]:
     return found
 
 
-def test_onnx_serves_without_torch_being_imported_and_starts_at_once(prepared: Prepared) -> None:
-    prepared("bundled", "onnx")
-    found = run("""
-model = load("onnx")
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_serving_imports_neither_torch_nor_a_quantiser_and_starts_at_once(name: str, prepared: Prepared) -> None:
+    prepared("bundled", name)
+    found = run(f"""
+model = load("{name}")
 age_s = time.time() - float(sys.argv[1])
 model.executor(1)(texts)
-heavy = sorted({"torch", "transformers", "onnx", "huggingface_hub", "sentence_transformers"} & sys.modules.keys())
-print(json.dumps({"heavy": heavy, "loaded_s": age_s}))
+heavy = sorted({{"torch", "transformers", "onnx", "nncf", "huggingface_hub"}} & sys.modules.keys())
+print(json.dumps({{"heavy": heavy, "loaded_s": age_s}}))
 """)
     print(f"process start to loaded: {found['loaded_s']:.2f} s")
     assert found["heavy"] == []

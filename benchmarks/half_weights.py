@@ -1,0 +1,41 @@
+"""A copy of a model with its weights in half precision, half the size: `python -m benchmarks.half_weights FOLDER`.
+
+For carrying the bundled model to a machine without it. Figures from such a copy compare it with its own fp32, never
+with that of the original.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from engine.model import resolve_model
+
+WEIGHTS = "model.safetensors"
+
+
+def main() -> None:
+    """Copies the configuration and the tokenizer as they are, and casts every tensor of floats."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the copy goes; made if it does not exist")
+    parser.add_argument("--model", help="a folder or a hub id; else the bundled model")
+    asked = parser.parse_args()
+    files = resolve_model(asked.model)
+    for source in sorted(files.path.rglob("*")):
+        made = asked.folder / source.relative_to(files.path)
+        if source.suffix not in (".json", ".txt", ".model", ".safetensors") or "onnx" in source.parts:
+            continue
+        made.parent.mkdir(parents=True, exist_ok=True)
+        if source.name == WEIGHTS:
+            tensors = load_file(source)
+            save_file({name: one.half() if one.is_floating_point() else one for name, one in tensors.items()}, made)
+        else:
+            shutil.copy(source, made)
+    print(
+        f"{asked.folder}: {sum(path.stat().st_size for path in asked.folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

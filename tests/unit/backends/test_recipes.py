@@ -1,0 +1,126 @@
+"""What the recipes make: graphs for any width, faithful to fp32, named by what decides them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from engine.backends import backend
+from engine.backends.artifacts import artifact_key
+from engine.backends.base import Cell
+from engine.backends.calibration import calibration_of, default_calibration, judging_texts
+from engine.backends.onnx_trace import OnnxTrace
+from engine.backends.recipes import RECIPES, recipe_for, recipe_of, recipes_of
+from engine.backends.reference import cosines, mean_cosine
+from engine.backends.smoothing import smoothing
+from engine.errors import ModelError
+from engine.model import ModelFiles
+from engine.tokenize import Tokenizer
+from tests.unit.backends.conftest import Prepared
+
+Files = Callable[[str], ModelFiles]
+
+
+@pytest.mark.parametrize("recipe", ["nf4", "int4"])
+def test_openvino_makes_4_bit_weights_of_layers_whose_width_its_blocks_do_not_divide(
+    recipe: str, prepared: Prepared
+) -> None:
+    cell = Cell("openvino", "int4", recipe, "cpu")
+    files, artifact = prepared("cls", cell)
+    loaded = backend("openvino").load(artifact.path, files.path, cell, threads=1)
+    assert loaded.precision == "int4"
+    # On a tiny random model, whose 32 channels average little out: that nothing is broken, not how good it is.
+    assert mean_cosine(loaded.executor(1), artifact.reference) >= 0.7
+    loaded.close()
+
+
+def test_int8_keeps_its_fidelity_on_prose_that_did_not_calibrate_it(prepared: Prepared) -> None:
+    files, _ = prepared("bundled", "onnx")
+    texts = sorted((list(text.ids) for text in Tokenizer.load(files).encode(list(judging_texts()))), key=len)
+
+    def vectors(cell: Cell) -> NDArray[np.float32]:
+        files, artifact = prepared("bundled", cell)
+        loaded = backend(cell.backend).load(artifact.path, files.path, cell, threads=1)
+        run = loaded.executor(1)
+        unit = [run(texts[start : start + 4]).unit.copy() for start in range(0, len(texts), 4)]
+        loaded.close()
+        return np.concatenate(unit)
+
+    exact = vectors(Cell("onnx", "fp32", "plain", "cpu"))
+    found = cosines(vectors(Cell("onnx", "int8", "smoothed", "cpu")), exact)
+    assert found.mean() >= 0.992
+    assert np.percentile(found, 1) >= 0.987
+
+
+def test_a_cell_has_one_default_recipe_and_no_name_twice() -> None:
+    for recipe in RECIPES:
+        of_cell = recipes_of(recipe.backend, recipe.precision, recipe.device)
+        assert [one.default for one in of_cell] == [True] + [False] * (len(of_cell) - 1)
+        assert len({one.name for one in of_cell}) == len(of_cell)
+    assert recipe_for("torch", "fp32", "cuda:1") == recipe_for("torch", "fp32", "cuda", "plain")
+    with pytest.raises(ModelError, match="choose smoothed, dynamic"):
+        recipe_of(Cell("onnx", "int8", "no such", "cpu"))
+
+
+def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
+    model_files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, own = model_files("cls"), calibration_of(["a text", "another"])
+
+    def key(*cell: str) -> str:
+        return artifact_key(files, Cell(*cell))
+
+    assert key("torch", "bf16", "cast", "cpu") == key("torch", "fp32", "", "cpu")
+    assert key("torch", "int4", "nf4", "cuda:1") == key("torch", "fp32", "plain", "cpu")
+    assert key("openvino", "bf16", "cast", "cpu") == key("openvino", "fp32", "plain", "cpu")
+    smoothed, dynamic = Cell("onnx", "int8", "smoothed", "cpu"), Cell("onnx", "int8", "dynamic", "cpu")
+    assert artifact_key(files, smoothed, own) != artifact_key(files, smoothed)
+    assert artifact_key(files, smoothed, default_calibration()) == artifact_key(files, smoothed)
+    assert artifact_key(files, dynamic, own) == artifact_key(files, dynamic), "not calibrated: no texts decide it"
+    keys = []
+    for saturates in (True, False):
+        monkeypatch.setattr("engine.backends.artifacts.int8_products_saturate", lambda known=saturates: known)
+        keys.append((artifact_key(files, dynamic), key("onnx", "int4", "blocks", "cpu")))
+    assert keys[0][0] != keys[1][0], "int8 graphs are made for the processor"
+    assert keys[0][1] == keys[1][1]
+
+
+def test_a_quantised_graph_keeps_its_embeddings_and_no_weights_that_nothing_reads(prepared: Prepared) -> None:
+    _, artifact = prepared("cls", Cell("onnx", "int8", "smoothed", "cpu"))
+    graph = onnx.load(artifact.path / "model.onnx").graph
+    read = {name for node in graph.node for name in node.input}
+    assert not [tensor.name for tensor in graph.initializer if tensor.name not in read]
+    assert max(graph.initializer, key=lambda tensor: np.prod(tensor.dims)).data_type == onnx.TensorProto.FLOAT
+
+
+def test_smoothing_changes_no_product_and_evens_out_channels() -> None:
+    random = np.random.default_rng(1)
+    activations = random.normal(size=(50, 8)).astype(np.float32) * np.array([1, 1, 1, 60, 1, 1, 1, 1], np.float32)
+    weights = random.normal(size=(8, 4)).astype(np.float32)
+    scale = smoothing(np.abs(activations).max(axis=0), np.abs(weights).max(axis=1))
+    smoothed = (activations / scale) @ (weights * scale[:, None])
+    np.testing.assert_allclose(smoothed, activations @ weights, rtol=1e-3, atol=1e-3)
+    largest = np.abs(activations / scale).max(axis=0)
+    assert largest.max() / np.median(largest) < 10
+
+
+def test_a_trace_says_which_products_were_quantised_and_which_were_not() -> None:
+    linear = {"op_name": "DynamicQuantizeMatMul", "input_type_shape": [{"float": [1, 2, 8]}, {"float": [8]}]}
+    left_alone = {"op_name": "MatMul", "input_type_shape": [{"float": [1, 2, 8]}]}
+    attention = {"op_name": "MatMul", "input_type_shape": [{"float": [1, 4, 2, 2]}, {"float": [1, 4, 2, 2]}]}
+    softmax = {"op_name": "Softmax", "input_type_shape": [{"float": [1, 4, 2, 2]}]}
+    trace = OnnxTrace.of([linear, linear, left_alone, attention, softmax])
+    assert trace.precision == "int8"
+    assert trace.evidence == "2 of 3 linear layers int8, 1 products of attention float32, softmax float32"
+    assert OnnxTrace.of([left_alone, attention]).evidence == "2 of 2 matrix multiplications ran in float32"
+
+
+def test_a_missing_quantiser_is_named_with_what_to_install(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, artifact = prepared("cls", "torch")
+    for package in ("bitsandbytes", "bitsandbytes.nn", "torchao", "torchao.quantization"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+    for cell in (Cell("torch", "int4", "nf4", "cpu"), Cell("torch", "int8", "torchao", "cpu")):
+        with pytest.raises(ModelError, match=r"pip install 'embedconsole\[quantize\]'"):
+            backend("torch").load(artifact.path, files.path, cell, threads=1)
