@@ -9,10 +9,13 @@ import pytest
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from engine.backends.base import Cell
 from engine.backends.recipes import RECIPES
 from engine.deployment import MINIMUM_COSINE
+from engine.model import resolve_model
 from engine.probing import tiny_model
 from tests.engine_process import EngineProcess
+from tests.prepared import prepare_here
 
 TEXTS = ["the kettle has been boiling", "a savings account", "clover between the rows of maize", "two goats", "hello."]
 
@@ -43,7 +46,11 @@ async def refused(client: EmbedClient, cell: embed_pb2.CapabilityCell, *, strict
 async def test_every_cell_of_this_machine_becomes_what_the_table_says(
     start_engine: Callable[..., EngineProcess], tmp_path: Path
 ) -> None:
-    tiny_model(tmp_path / "tiny")  # the same bytes each time: what is prepared for it stays in the suite's cache
+    tiny_model(tmp_path / "tiny")
+    files = resolve_model(str(tmp_path / "tiny"))
+    for recipe in RECIPES:
+        if recipe.device == "cpu":
+            prepare_here(files, Cell(recipe.backend, recipe.precision, recipe.name, "cpu"))
     engine = start_engine("--model", str(tmp_path / "tiny"), "--backend", "torch", "--instances", "1").wait_ready()
     async with EmbedClient(engine.address) as client:
         exact = await client.embed(TEXTS)

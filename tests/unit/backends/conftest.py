@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine.backends.artifacts import Artifact, ArtifactStore, about, artifact_key
+from engine.backends.artifacts import Artifact
 from engine.backends.base import Cell
-from engine.backends.preparer import build
 from engine.model import ModelFiles, resolve_model
+from tests.prepared import prepare_here
 from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 TINY = {"cls": build_tiny_cls_model, "xlmr": build_tiny_mpnet_or_xlmr, "mpnet": build_tiny_mpnet}
@@ -42,19 +42,11 @@ def model_files(tmp_path_factory: pytest.TempPathFactory, artifact_cache: Path) 
 
 @pytest.fixture(scope="session")
 def prepared(model_files: Callable[[str], ModelFiles]) -> Prepared:
-    """A model's artifact for a cell, or a backend's fp32.
-
-    Made in this process unless the cache has it: a child would import torch.
-    """
-    store = ArtifactStore.default()
+    """A model's artifact for a cell, or for a backend's fp32."""
 
     def prepare(name: str, of: str | Cell) -> tuple[ModelFiles, Artifact]:
-        files, cell = model_files(name), fp32(of) if isinstance(of, str) else of
-        key = artifact_key(files, cell)
-        artifact = store.find(key, pytest.fail) or store.publish(
-            key, lambda folder: build(files, cell, folder, lambda _: None, store), about(files, cell), pytest.fail
-        )
-        return files, artifact
+        files = model_files(name)
+        return files, prepare_here(files, fp32(of) if isinstance(of, str) else of)
 
     return prepare
 

@@ -1,0 +1,16 @@
+"""Artifacts made in the test's own process: a child for each would import torch and the quantisers again and again."""
+
+import pytest
+
+from engine.backends.artifacts import Artifact, ArtifactStore, about, artifact_key
+from engine.backends.base import Cell
+from engine.backends.preparer import build
+from engine.model import ModelFiles
+
+
+def prepare_here(files: ModelFiles, cell: Cell) -> Artifact:
+    """The artifact of a cell, found in the suite's cache or made now."""
+    store, key = ArtifactStore.default(), artifact_key(files, cell)
+    return store.find(key, pytest.fail) or store.publish(
+        key, lambda folder: build(files, cell, folder, lambda _: None, store), about(files, cell), pytest.fail
+    )
