@@ -159,8 +159,8 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
         return embed_pb2.Capabilities(platform="linux-x86_64", cells=cells)
 
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Any) -> embed_pb2.BatchingConfig:
-        if request.HasField("coalesce"):
-            self.batching.coalesce = request.coalesce
+        for knob, value in request.ListFields():
+            setattr(self.batching, knob.name, value)
         return self.batching
 
     async def Watch(self, request: embed_pb2.WatchRequest, context: Any) -> AsyncIterator[embed_pb2.Frame]:

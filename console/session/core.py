@@ -126,8 +126,9 @@ class Session:
         if resumed is not None:
             self._in_background(self._resume(resumed))
 
-    async def switch(self, target: Deployment, *, strict: bool = False) -> None:
-        await self._switcher.switch(target, strict)
+    async def switch(self, target: Deployment, *, strict: bool = False, fresh: bool = False) -> None:
+        """`fresh`: empty recipe, instances and threads are chosen anew instead of kept."""
+        await self._switcher.switch(target, strict, fresh)
         self._disturb()
 
     async def cancel_switch(self) -> None:
@@ -149,8 +150,12 @@ class Session:
         self._disturb()
 
     async def set_coalescing(self, on: bool) -> None:
-        await self._link.set_coalescing(on)
-        self._spec = replace(self._spec, coalesce=on)
+        await self.configure(coalesce=on)
+
+    async def configure(self, **knobs: Any) -> None:
+        """Sets the named fields of Batching, live and for the next start. Raises CommandRefused."""
+        await self._link.configure(knobs)
+        self._spec = replace(self._spec, **knobs)
         self._disturb()
 
     async def detach(self) -> Detached:
