@@ -13,6 +13,7 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from console.cli_runs import STORE_OPTIONS, runs, store_of
+from console.cli_sweep import sweep
 from console.cli_types import Address, AutoOrCount, Duration
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
 
 
 cli.add_command(runs)
+cli.add_command(sweep)
 
 
 @cli.command(hidden=True)

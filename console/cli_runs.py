@@ -9,7 +9,7 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_types import seconds_of
+from console.durations import seconds_of
 
 if TYPE_CHECKING:
     from console.experiments.store import Store

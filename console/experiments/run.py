@@ -152,6 +152,11 @@ async def run(
     return replace(measured, fidelity=_fidelity(frame), run_id=run_id)
 
 
+def unmeasured(spec: RunSpec, engine: Engine, failure: str) -> Measurement:
+    """A run that could not begin."""
+    return _summarise(spec, engine, (), (), False, failure)
+
+
 def _fidelity(frame: Frame) -> float | None:
     """Of the cell that is live; None while the engine does not know it."""
     live = frame.engine.effective

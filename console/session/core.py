@@ -101,7 +101,9 @@ class Session:
     def engine_spec(self) -> EngineSpec:
         return self._spec
 
-    async def start_engine(self) -> None:
+    async def start_engine(self, spec: EngineSpec | None = None) -> None:
+        """`spec`: how, from now on; else as before."""
+        self._spec = spec or self._spec
         self._load.forget_why_it_stopped()
         await self._link.start(self._spec)
 
@@ -112,11 +114,15 @@ class Session:
         await self._quiet_before_stop()
         self._in_background(self._link.stop())
 
-    async def restart_engine(self) -> None:
-        """Ends it if it runs and starts it anew; a load that ran is started again when it serves."""
+    async def restart_engine(self, spec: EngineSpec | None = None) -> None:
+        """Ends it if it runs and starts it anew; a load that ran is started again when it serves.
+
+        `spec`: how, from now on; else as before.
+        """
         self._link.refuse_if_remote("restart")
         if self._link.engine.state is EngineState.STARTING:
             raise CommandRefused("the engine is starting already: stop it first")
+        self._spec = spec or self._spec
         resumed = self._load.load.spec if self._load.load.running else None
         await self._quiet_before_stop()
         if self._link.engine.pid:
@@ -196,6 +202,10 @@ class Session:
     def engine_exit_code(self) -> int | None:
         """How this session's engine ended; None while it has not."""
         return self._link.exit_code
+
+    async def until_switched(self) -> None:
+        """Returns when no switch is under way, and the frame tells what came of the last one."""
+        await self._switcher.ended()
 
     async def until_ready(self) -> None:
         """Returns when the engine serves, or when it will not: the frame's engine state tells which."""

@@ -45,6 +45,12 @@ class Switcher:
         self._now_s = now_s
         self._task: asyncio.Task[None] | None = None
         self._cut_over_s: float | None = None
+        self._latest: asyncio.Task[None] | None = None
+
+    async def ended(self) -> None:
+        """Returns when no switch of this console is under way, and what came of the last one is known."""
+        while self._latest is not None and not self._latest.done():
+            await asyncio.wait({self._latest})
 
     async def switch(self, target: Deployment, strict: bool, fresh: bool = False) -> None:
         """Returns when the engine has taken it up. Raises CommandRefused with the engine's own reason."""
@@ -53,7 +59,7 @@ class Switcher:
             raise CommandRefused("a switch is in progress: wait for it, or cancel it first")
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cut_over_s = None
-        self._task = asyncio.create_task(self._run(control, target, strict, fresh, taken))
+        self._task = self._latest = asyncio.create_task(self._run(control, target, strict, fresh, taken))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(taken), FIRST_ANSWER_S)
 
