@@ -81,9 +81,10 @@ def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, An
         connection.execute(statement, {**columns, "id": run_id})
         _insert(connection, "report", {"run_id": run_id, "report": json.dumps(report, ensure_ascii=False)})
         for figure, judged in report.get("verdicts", {}).items():
-            if isinstance(judged, Mapping) and "stable" in judged:
-                row = {name: judged.get(name) for name in ("stable", "spread", "reason")}
-                _insert(connection, "judgement", {"run_id": run_id, "figure": figure, **row})
+            if isinstance(judged, Mapping) and (stable := judged.get("stable", judged.get("holds"))) is not None:
+                row = {"stable": stable, "spread": judged.get("spread", judged.get("ratio"))}
+                row |= {"run_id": run_id, "figure": figure, "reason": judged.get("reason")}
+                _insert(connection, "judgement", row)
         if found := report.get("fidelity"):
             names = ("cosine_mean", "cosine_p1", "cosine_min", "overlap_at_1", "overlap_at_10", "spearman", "grade")
             row = {name: found.get(name) for name in names}

@@ -167,7 +167,7 @@ class Sweep:
 
     async def _measure(self, place: int) -> None:
         cell, began_s = self.state.cells[place].cell, self._clock()
-        self._publish(doing="")
+        self._publish(doing="preparing")
         self._set(place, status=CellStatus.RUNNING)
         log = self._session.frame.log
         log_from = log[-1].sequence + 1 if log else 0
@@ -245,4 +245,9 @@ class Sweep:
 
 
 def _before(cell: SweepCell, figures: CellFigures | None) -> CellState:
-    return CellState(cell) if figures is None else CellState(cell, status_of(figures), figures, resumed=True)
+    if figures is None:
+        return CellState(cell)
+    asked, ran = cell.target, figures.effective
+    otherwise = asked.cell and (asked.backend, asked.precision) != (ran.backend, ran.precision)
+    fell_back = f"{asked.cell} was asked for, {ran.cell} ran" if otherwise else ""
+    return CellState(cell, status_of(figures), figures, resumed=True, fell_back=fell_back)

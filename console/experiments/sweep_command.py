@@ -79,14 +79,16 @@ def sweep_once(options: SessionOptions, spec: SweepSpec, *, store: Store | None,
 
 def announced(plan: SweepPlan, *, resume: bool) -> str:
     """What is going to happen, and how long that will take."""
-    left = plan.left
+    left, name = plan.left, f"sweep {plan.name} ({plan.sweep_id})"
+    if not left:
+        return f"{name}: all {len(plan.cells)} cells are measured already"
     targets = len({cell.target for cell in left})
     before = f"{len(plan.done)} of {len(plan.cells)} cells are measured already, " if plan.done else ""
     if resume and not plan.done:
         before = f"nothing of a sweep {plan.name!r} to resume, so from the beginning: "
     deployments = f"on {targets} deployment{'s' if targets != 1 else ''}"
     return (
-        f"sweep {plan.name} ({plan.sweep_id}): {before}{len(left)} to measure {deployments}, about"
+        f"{name}: {before}{len(left)} to measure {deployments}, about"
         f" {duration(expected_s(left, None))} (more where something has to be prepared first)"
     )
 
