@@ -1,11 +1,13 @@
 """Stored runs for people and for programs: the list, and one run whole."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import Any
 
+from console.experiments.present import as_json as report_of
+from console.experiments.run import Measurement, RunSpec, recovered
 from console.experiments.store_read import UNFINISHED, RunRow, StoredRun
-from console.frame import P95_FLOOR, P99_FLOOR, Deployment
+from console.frame import P95_FLOOR, P99_FLOOR, Batching, Deployment, Engine, LoadSpec
 
 MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
 """One glyph a verdict; the word stands beside it wherever there is room."""
@@ -106,6 +108,7 @@ def as_object(run: StoredRun) -> dict[str, Any]:
     return {
         **_object(run.row),
         "report": run.report,
+        "recovered": report_of(recovered_measurement(run)) if run.report is None and run.intervals else None,
         "spec": run.spec,
         "environment": run.environment,
         "notes": [{"written_at": written_at, "text": text} for written_at, text in run.notes],
@@ -135,6 +138,12 @@ def as_text(run: StoredRun) -> str:
             f"throughput  {figure(row.texts_per_s, ',.1f', row.throughput_stable)} texts/s{interval}",
             f"latency     p50 {figure(row.p50_ms, ',.2f', True)}, p95 {p95}, p99 {p99} ms, n={row.latency_n:,}",
         ]
+    elif report is None and run.intervals:
+        found = recovered_measurement(run)
+        rate = found.rates.texts_per_s if found.rates else None
+        lines.append(
+            f"so far      {figure(rate, ',.1f', found.throughput_judgement.stable)} texts/s in {found.duration_s:.0f} s"
+        )
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
     lines += [f"verdict     {MARKS.get(row.verdict, '?')} {row.verdict}" + (f": {row.failure}" if row.failure else "")]
     for name, judged in ((report or {}).get("verdicts") or {}).items():
@@ -145,6 +154,20 @@ def as_text(run: StoredRun) -> str:
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
     lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
     return "\n".join(lines)
+
+
+def recovered_measurement(run: StoredRun) -> Measurement:
+    """Of a run that never ended: what its intervals say."""
+    known = {field.name for field in fields(RunSpec)}
+    spec = {name: value for name, value in run.spec.items() if name in known}
+    load = {
+        name: value for name, value in run.spec["load"].items() if name in {field.name for field in fields(LoadSpec)}
+    }
+    row = run.row
+    batching = Batching(max_batch_tokens=row.max_batch_tokens, max_wait_ms=row.max_wait_ms, coalesce=bool(row.coalesce))
+    engine = Engine(requested=row.requested, effective=row.effective, batching=batching)
+    measurement = recovered(RunSpec(**{**spec, "load": LoadSpec(**load)}), engine, run.intervals, run.samples)
+    return replace(measurement, run_id=row.run_id, fidelity=row.fidelity)
 
 
 def _of_sweep(row: RunRow) -> str:

@@ -70,6 +70,7 @@ class Recorder:
         self._run_id = ""
         self._start: RunStart | None = None
         self._started_s = 0.0
+        self._steady_s = spec.warm_up_s + getattr(spec.load, "ramp_s", 0.0)
         self._heard_until_s = 0.0
         self._pending: list[Row] = []
         self._written = 0
@@ -93,17 +94,22 @@ class Recorder:
         samples = session.samples
         for interval in reversed(new):
             sample = _newest(samples, interval.end_s)
-            self._pending.append(interval_row(interval, sample, self._started_s, self._spec.warm_up_s))
+            self._pending.append(interval_row(interval, sample, self._started_s, self._steady_s))
         self._flush()
 
-    def finish(self, measurement: Measurement, log: Sequence[LogLine] = ()) -> Path | None:
+    def finish(
+        self, measurement: Measurement, log: Sequence[LogLine] = (), fidelity: Mapping[str, Any] | None = None
+    ) -> Path | None:
         """Writes the verdict and the report. Where the store cannot take them, they are laid aside in the file named.
 
-        None: all is in the store. Raises OSError when not even that file can be written.
+        None: all is in the store. `fidelity`: more of it than the measurement knows. Raises OSError when not even
+        that file can be written.
         """
         if not self._run_id:
             self._prepare(measurement.run_id, measurement.engine, ())
         report = as_json(measurement)
+        if fidelity is not None:
+            report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
         lines = [line for line in log if line.sequence >= self._log_from and line.level in _KEPT_LEVELS]
         self._flush()
         if not self.trouble:

@@ -152,6 +152,13 @@ async def run(
     return replace(measured, fidelity=_fidelity(frame), run_id=run_id)
 
 
+def recovered(
+    spec: RunSpec, engine: Engine, intervals: Sequence[Interval], samples: Sequence[EngineSample]
+) -> Measurement:
+    """What intervals that were kept still say of a run that never ended. Their time begins with the load."""
+    return _summarise(spec, engine, _steady(intervals, 0.0, spec), samples, True, "")
+
+
 def unmeasured(spec: RunSpec, engine: Engine, failure: str) -> Measurement:
     """A run that could not begin."""
     return _summarise(spec, engine, (), (), False, failure)

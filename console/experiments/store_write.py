@@ -86,9 +86,12 @@ def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, An
                 row |= {"run_id": run_id, "figure": figure, "reason": judged.get("reason")}
                 _insert(connection, "judgement", row)
         if found := report.get("fidelity"):
-            names = ("cosine_mean", "cosine_p1", "cosine_min", "overlap_at_1", "overlap_at_10", "spearman", "grade")
-            row = {name: found.get(name) for name in names}
-            _insert(connection, "fidelity", {"run_id": run_id, "texts": found.get("n"), **row})
+            cosine = found.get("cosine") or {}
+            row = {
+                name: found.get(name) for name in ("cosine_mean", "overlap_at_1", "overlap_at_10", "spearman", "grade")
+            }
+            row |= {"cosine_p1": cosine.get("p1"), "cosine_min": cosine.get("min"), "texts": found.get("n")}
+            _insert(connection, "fidelity", {"run_id": run_id, **row})
         for line in events:
             row = {name: getattr(line, name) for name in ("wall_time", "source", "level", "text")}
             _insert(connection, "event", {"run_id": run_id, **row})

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from console.experiments.recording import Recorder, utc_now
 from console.experiments.run import Measurement, run, unmeasured
 from console.experiments.store import Store, StoreError
 from console.experiments.store_read import RunFilter, cells_done, list_runs, newest_sweep
 from console.experiments.store_write import begin_sweep, end_sweep, resume_sweep
-from console.experiments.sweep_cell import STOP_AND_START_S, SWITCH_S, SweepCell, expected_s, in_order
+from console.experiments.sweep_cell import FIDELITY_S, STOP_AND_START_S, SWITCH_S, SweepCell, expected_s, in_order
 from console.experiments.sweep_engine import EngineGone, Stopped, SweepEngine
 from console.experiments.sweep_spec import SweepSpec
 from console.experiments.sweep_state import (
@@ -43,6 +44,12 @@ class SweepPlan:
     cells: tuple[SweepCell, ...]
     done: Mapping[str, CellFigures]
     """By cell hash."""
+    fidelity: bool = False
+
+    @property
+    def switch_s(self) -> float:
+        """A guess at what a new deployment costs."""
+        return SWITCH_S + (FIDELITY_S if self.fidelity else 0.0)
 
     @property
     def left(self) -> list[SweepCell]:
@@ -71,7 +78,7 @@ def plan_sweep(spec: SweepSpec, store: Store | None, *, resume: bool = False) ->
         sweep_id = f"s-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         if store is not None:
             begin_sweep(store, sweep_id, spec.name, utc_now(), spec.seed, len(cells), spec.text)
-    return SweepPlan(sweep_id, spec.name, cells, done)
+    return SweepPlan(sweep_id, spec.name, cells, done, spec.fidelity)
 
 
 class Sweep:
@@ -88,6 +95,7 @@ class Sweep:
         cells = tuple(_before(cell, plan.done.get(cell.hash)) for cell in plan.cells)
         self.state = SweepState(plan.sweep_id, plan.name, cells)
         """The newest snapshot."""
+        self._plan = plan
         self._session = session
         self._store = store
         self._changed = changed
@@ -172,10 +180,13 @@ class Sweep:
         log = self._session.frame.log
         log_from = log[-1].sequence + 1 if log else 0
         refusal = await self._engine.prepare(cell)
+        fidelity = await self._engine.fidelity() if self._plan.fidelity and not refusal else None
         ready_s = self._clock()
         recorder = self._recorder(cell, log_from)
         measurement = await self._run(cell, refusal, recorder)
-        self._keep(recorder, measurement)
+        if fidelity is not None:
+            measurement = replace(measurement, fidelity=fidelity["cosine"]["mean"])
+        self._keep(recorder, measurement, fidelity)
         if self._engine.switched and not refusal:
             self._switches.append(ready_s - began_s)
         if not measurement.failure:
@@ -198,11 +209,11 @@ class Sweep:
             return None
         return Recorder(self._store, cell.run, sweep_id=self.state.sweep_id, cell_hash=cell.hash, log_from=log_from)
 
-    def _keep(self, recorder: Recorder | None, measurement: Measurement) -> None:
+    def _keep(self, recorder: Recorder | None, measurement: Measurement, fidelity: Mapping[str, Any] | None) -> None:
         if recorder is None:
             return
         try:
-            aside = recorder.finish(measurement, self._session.frame.log)
+            aside = recorder.finish(measurement, self._session.frame.log, fidelity)
         except OSError as error:
             self._publish(trouble=f"{recorder.trouble}; run {measurement.run_id} is lost ({error})")
         else:
@@ -231,7 +242,7 @@ class Sweep:
     def _left_s(self, of_this_cell_s: float | None) -> float:
         waiting = [one.cell for one in self.state.cells if one.status is CellStatus.WAITING]
         beside_s = sum(self._beside) / len(self._beside) if self._beside else STOP_AND_START_S
-        switch_s = sum(self._switches) / len(self._switches) if self._switches else SWITCH_S
+        switch_s = sum(self._switches) / len(self._switches) if self._switches else self._plan.switch_s
         return (of_this_cell_s or 0.0) + expected_s(waiting, self._engine.live, beside_s, switch_s)
 
     def _set(self, place: int, **changes: object) -> None:

@@ -12,7 +12,8 @@ from console.frame import Deployment, EngineSpec, LoadSpec
 STOP_AND_START_S = 1.0
 """What a cell costs beside its own time: the load ends and the next begins."""
 SWITCH_S = 5.0
-"""A guess for the first; afterwards the sweep knows its own."""
+FIDELITY_S = 10.0
+"""Guesses for the first; afterwards the sweep knows its own."""
 
 
 @dataclass(frozen=True, slots=True)

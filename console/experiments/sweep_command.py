@@ -89,7 +89,7 @@ def announced(plan: SweepPlan, *, resume: bool) -> str:
     deployments = f"on {targets} deployment{'s' if targets != 1 else ''}"
     return (
         f"{name}: {before}{len(left)} to measure {deployments}, about"
-        f" {duration(expected_s(left, None))} (more where something has to be prepared first)"
+        f" {duration(expected_s(left, None, switch_s=plan.switch_s))} (more where something has to be prepared first)"
     )
 
 

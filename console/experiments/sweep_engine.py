@@ -38,6 +38,7 @@ class SweepEngine:
         self._found: Deployment | None = None
         self._found_batching = Batching()
         self._turned: set[str] = set()
+        self._fidelity: dict[Deployment, dict[str, Any] | None] = {}
 
     async def prepare(self, cell: SweepCell) -> str:
         """Empty when the engine serves what the cell asks for, else why it does not.
@@ -58,6 +59,20 @@ class SweepEngine:
                 self._refused[wanted] = str(refusal)
             return str(refusal)
         return ""
+
+    async def fidelity(self) -> dict[str, Any] | None:
+        """Of what is live, measured once for each; None where the engine cannot tell. Raises Stopped."""
+        effective = self._session.frame.engine.effective
+        if effective not in self._fidelity:
+            found: list[dict[str, Any]] = []
+            self.switched = True
+            with suppress(CommandRefused):
+                await self._unless_stopped(self._measure_fidelity(found))
+            self._fidelity[effective] = found[0] if found else None
+        return self._fidelity[effective]
+
+    async def _measure_fidelity(self, found: list[dict[str, Any]]) -> None:
+        found.append(await self._session.measure_fidelity(self._doing))
 
     async def restore(self) -> None:
         """Gives a remote engine back the deployment and the knobs that it had."""

@@ -41,6 +41,8 @@ class SweepSpec:
     cells: tuple[SweepCell, ...]
     text: str
     """The TOML itself."""
+    fidelity: bool = False
+    """Measure once, on every deployment, how close it comes to fp32."""
 
 
 def read_spec(path: Path) -> SweepSpec:
@@ -157,6 +159,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "model": (_text, ""),
     "device": (_text, ""),
     "strict": (_truth, False),
+    "fidelity": (_truth, False),
 }
 """Of the whole sweep: how each is checked, and what it is unless written."""
 _AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
@@ -203,7 +206,12 @@ class _Reader:
                 f"{self._source}: {len(cells):,} cells, at most {MOST_CELLS:,} make a sweep: shorten an axis"
             )
         return SweepSpec(
-            settings["name"] or name, settings["seed"], repeats, tuple(cells), "\n".join(self._lines) + "\n"
+            name=settings["name"] or name,
+            seed=settings["seed"],
+            repeats=repeats,
+            cells=tuple(cells),
+            text="\n".join(self._lines) + "\n",
+            fidelity=settings["fidelity"],
         )
 
     def _settings(self, document: Mapping[str, Any]) -> dict[str, Any]:

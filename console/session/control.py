@@ -1,6 +1,6 @@
 """The session's side of the engine's Control service."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -73,6 +73,20 @@ class Control:
             raise _said(error) from error
         finally:
             call.cancel()
+
+    async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """Of what is live, on the engine's own corpus, by the names of `engine fidelity --json`."""
+        call = self._stub.MeasureFidelity(embed_pb2.MeasureFidelityRequest())
+        try:
+            async for event in call:
+                if event.HasField("cosine"):
+                    return translate.fidelity(event)
+                progress(f"fidelity: {event.phase or 'measure'} {event.done}/{event.total}")
+        except grpc.aio.AioRpcError as error:
+            raise _said(error) from error
+        finally:
+            call.cancel()
+        raise EngineSaid("UNKNOWN", "it ended without a figure")
 
     async def switch(
         self, target: Deployment, strict: bool, fresh: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
 from console.load.protocol import Interval
 from console.ports import CommandRefused, Detached, SessionOptions
+from console.session.control import EngineSaid
 from console.session.deltas import SwitchSpan, begin_delta, fidelity_change, measure_delta
 from console.session.engine_link import EngineEvents, EngineLink
 from console.session.figures import EngineSample, Figures
@@ -202,6 +203,18 @@ class Session:
     def engine_exit_code(self) -> int | None:
         """How this session's engine ended; None while it has not."""
         return self._link.exit_code
+
+    async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """How close what is live comes to fp32, by the names of `engine fidelity --json`. Raises CommandRefused.
+
+        `progress` gets words. The capabilities know the figure afterwards.
+        """
+        try:
+            found = await self._link.serving().measure_fidelity(progress)
+        except EngineSaid as error:
+            raise CommandRefused(f"fidelity is not known: {error}") from error
+        await self._link.refresh_capabilities()
+        return found
 
     async def until_switched(self) -> None:
         """Returns when no switch is under way, and the frame tells what came of the last one."""

@@ -1,5 +1,7 @@
 """From the wire's messages to the frame's values."""
 
+from typing import Any
+
 from console.frame import Batching, CapabilityCell, CellState, Deployment, Machine, ModelCard, Notice, Phase
 from engine.api import embed_pb2
 
@@ -96,3 +98,20 @@ def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
     if 0 < event.progress < 1:
         message = f"{message} {event.progress:.0%}".strip()
     return Phase(name, message, done, len(SWITCH_STEPS) - 1, event.elapsed_s)
+
+
+def fidelity(event: embed_pb2.FidelityEvent) -> dict[str, Any]:
+    """The last event of MeasureFidelity, by the names of `engine fidelity --json`."""
+
+    def cosines(found: embed_pb2.CosineSummary) -> dict[str, float]:
+        return {"mean": found.mean, "p1": found.p1, "min": found.min}
+
+    return {
+        "n": event.n,
+        "cosine": cosines(event.cosine),
+        "overlap_at_1": event.overlap_at_1,
+        "overlap_at_10": event.overlap_at_10,
+        "spearman": event.spearman,
+        "batched": {"cosine": cosines(event.batched)},
+        "grade": embed_pb2.FidelityGrade.Name(event.grade).lower() if event.grade else None,
+    }

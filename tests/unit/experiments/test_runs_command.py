@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli import cli, main
-from console.experiments.store_write import add_note, add_tags, begin_run
+from console.experiments.store_rows import interval_row
+from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run
+from tests.unit.console.intervals import second
 from tests.unit.experiments.made import GOOD, record, start_of, store_in
 
 
@@ -75,6 +77,19 @@ def test_one_run_is_shown_whole(path: Path) -> None:
     assert found["report"]["throughput"]["texts_per_s"] == 1280.0
     assert len(found["intervals"]) == 3
     assert "… unfinished" in runs(path, "show", "last").stdout
+
+
+def test_a_run_that_was_cut_off_shows_what_its_seconds_say(path: Path) -> None:
+    with store_in(path.parent) as store:
+        add_intervals(store, "r-3", [interval_row(second(n, texts_each=8), None, 0.0, 1.0) for n in range(5)], 0)
+    text = runs(path, "show", "r-3").stdout
+    assert "… unfinished" in text
+    assert "so far      " in text
+    assert " texts/s in 4 s" in text
+    found = json.loads(runs(path, "show", "r-3", "--json").stdout)
+    assert found["report"] is None
+    assert found["recovered"]["throughput"]["texts_per_s"] == pytest.approx(800, rel=0.01)
+    assert found["recovered"]["interrupted"]
 
 
 def test_tags_and_notes_are_added_and_taken_away(path: Path) -> None:

@@ -195,3 +195,25 @@ async def test_an_engine_elsewhere_that_does_not_answer_ends_the_sweep_with_its_
     state = await swept(planned("batch = [1, 2]\n", None), None, connect="127.0.0.1:1")
     assert statuses(state) == [CellStatus.FAILED, CellStatus.SKIPPED]
     assert "no answer from 127.0.0.1:1" in state.cells[0].message
+
+
+async def test_fidelity_is_measured_once_a_deployment_and_kept_beside_the_speed(store: Store) -> None:
+    engine = FakeEngine("onnx", "fp32", delay_s=0.005)
+    server, address = await start_server(engine)
+    plan = planned("batch = [1, 2]\n", store, head=f"fidelity = true\n{SHORT}")
+    try:
+        state = await swept(plan, store, connect=address)
+    finally:
+        await server.stop(None)
+    assert engine.fidelity_asked == 1
+    for one in state.cells:
+        assert one.figures is not None
+        assert one.figures.fidelity == pytest.approx(0.999)
+        report = load_run(store, one.figures.run_id).report
+        assert report is not None
+        assert report["fidelity"]["grade"] == "green"
+        assert report["fidelity"]["cosine_mean"] == pytest.approx(0.999)
+    with store.reading() as connection:
+        row = connection.execute("SELECT * FROM fidelity").fetchone()
+        assert (row["texts"], row["grade"]) == (12, "green")
+        assert (row["cosine_p1"], row["overlap_at_10"]) == (pytest.approx(0.998), pytest.approx(0.97))
