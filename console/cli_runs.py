@@ -117,9 +117,9 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
     from console.experiments.history import as_objects, as_table
     from console.experiments.store_read import RunFilter, list_runs
 
+    filters = RunFilter(**{name: value for name, value in wanted.items() if value})
     with context.obj.open() as opened:
-        rows = list_runs(opened, RunFilter(**{name: value or "" for name, value in wanted.items() if name != "limit"},
-                                           limit=wanted["limit"]))  # fmt: skip
+        rows = list_runs(opened, filters)
         click.echo(json.dumps(as_objects(rows)) if as_json else as_table(rows))
         if not rows and not as_json:
             click.echo(f"in {opened.path}", err=True)

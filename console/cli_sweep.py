@@ -58,6 +58,8 @@ def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: A
         raise click.UsageError(str(error)) from error
     options = SessionOptions(engine=wanted.cells[0].engine_spec, connect=connect or "")
     store = store_of(flags)
+    if flags["resume"] and store is None:
+        raise click.ClickException("--resume needs a store that can be used: name one with --store")
     try:
         code = sweep_once(options, wanted, store=store, resume=flags["resume"], as_json=flags["as_json"])
     except StoreError as error:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import IntEnum
+from pathlib import Path
 
+from console.experiments.environment import git_revision
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
 from console.experiments.progress import Progress
@@ -80,6 +82,7 @@ async def _run_once(
     for number in _SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
     progress = Progress(sys.stderr)
+    await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
     try:
         async with Session(options) as session:
             try:

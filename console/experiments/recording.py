@@ -17,7 +17,7 @@ from console.experiments.present import as_json
 from console.experiments.run import Measurement, RunSpec
 from console.experiments.store import Store, StoreError, is_chosen, store_path
 from console.experiments.store_rows import Row, interval_row
-from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run
+from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 from console.frame import CapabilityCell, Engine, LogLine
 from console.session import Session
 from console.session.figures import EngineSample
@@ -73,6 +73,8 @@ class Recorder:
         self._steady_s = spec.warm_up_s + getattr(spec.load, "ramp_s", 0.0)
         self._heard_until_s = 0.0
         self._pending: list[Row] = []
+        self._late_capabilities: Sequence[CapabilityCell] = ()
+        self._knows_capabilities = False
         self._written = 0
 
     def began(self, run_id: str, session: Session, started_s: float) -> None:
@@ -91,6 +93,9 @@ class Recorder:
         if not new:
             return
         self._heard_until_s = new[0].end_s
+        if not self._knows_capabilities and session.frame.capabilities:
+            self._knows_capabilities = True
+            self._late_capabilities = session.frame.capabilities
         samples = session.samples
         for interval in reversed(new):
             sample = _newest(samples, interval.end_s)
@@ -123,6 +128,7 @@ class Recorder:
 
     def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> None:
         self._run_id = run_id
+        self._knows_capabilities = bool(capabilities)
         self._start = RunStart(
             run_id=run_id,
             started_at=self._now(),
@@ -142,6 +148,9 @@ class Recorder:
             if self._start is not None:
                 begin_run(self._store, self._start)
                 self._start = None
+            if self._late_capabilities:
+                set_capabilities(self._store, self._run_id, self._late_capabilities, self._now())
+                self._late_capabilities = ()
             if self._pending:
                 add_intervals(self._store, self._run_id, self._pending, self._written)
                 self._written += len(self._pending)

@@ -1,6 +1,7 @@
 """What goes into the store: a run from its first second to its report, and what people add to it."""
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,21 +33,14 @@ class RunStart:
 def begin_run(store: Store, start: RunStart) -> None:
     """From now on the run is listed, without a verdict until it has ended. Raises StoreError."""
     load = start.spec["load"]
-    matrix, cells = capability_rows(start.capabilities)
     with store.writing() as connection:
         if start.environment:
             _insert(connection, "environment", environment_row(start.environment, start.started_at), "OR IGNORE")
-        if cells:
-            known = connection.execute("SELECT 1 FROM capability_matrix WHERE hash = ?", (matrix,)).fetchone()
-            if known is None:
-                _insert(connection, "capability_matrix", {"hash": matrix, "first_seen": start.started_at})
-                for cell in cells:
-                    _insert(connection, "capability", cell, "OR IGNORE")
         run: Row = {
             "id": start.run_id,
             "started_at": start.started_at,
             "environment": start.environment.get("hash"),
-            "capabilities": matrix if cells else None,
+            "capabilities": _matrix(connection, start.capabilities, start.started_at),
             **deployment_columns("requested", asdict(start.requested)),
             **deployment_columns("effective", asdict(start.effective)),
             "model": start.effective.model or start.requested.model,
@@ -60,6 +54,25 @@ def begin_run(store: Store, start: RunStart) -> None:
             "cell_hash": start.cell_hash,
         }
         _insert(connection, "run", run)
+
+
+def set_capabilities(store: Store, run_id: str, capabilities: Sequence[CapabilityCell], now: str) -> None:
+    """For a run that began before the engine had told its matrix. Raises StoreError."""
+    with store.writing() as connection:
+        row = (_matrix(connection, capabilities, now), run_id)
+        connection.execute("UPDATE run SET capabilities = ? WHERE id = ?", row)
+
+
+def _matrix(connection: sqlite3.Connection, capabilities: Sequence[CapabilityCell], now: str) -> str | None:
+    """The matrix's hash, its cells stored once; None where nothing is known."""
+    if not capabilities:
+        return None
+    matrix, cells = capability_rows(capabilities)
+    if connection.execute("SELECT 1 FROM capability_matrix WHERE hash = ?", (matrix,)).fetchone() is None:
+        _insert(connection, "capability_matrix", {"hash": matrix, "first_seen": now})
+        for cell in cells:
+            _insert(connection, "capability", cell, "OR IGNORE")
+    return matrix
 
 
 def add_intervals(store: Store, run_id: str, rows: Sequence[Row], first_ordinal: int) -> None:
@@ -165,7 +178,7 @@ def end_sweep(store: Store, sweep_id: str, ended_at: str) -> None:
         connection.execute("UPDATE sweep SET ended_at = ? WHERE id = ?", (ended_at, sweep_id))
 
 
-def _insert(connection: Any, table: str, row: Row, how: str = "") -> None:
+def _insert(connection: sqlite3.Connection, table: str, row: Row, how: str = "") -> None:
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)
     connection.execute(f"INSERT {how} INTO {table} ({names}) VALUES ({places})", row)  # noqa: S608 - the names are ours

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from console.experiments.environment import git_revision
 from console.experiments.recording import Recorder, utc_now
 from console.experiments.run import Measurement, run, unmeasured
 from console.experiments.store import Store, StoreError
@@ -138,16 +140,16 @@ class Sweep:
     async def run(self) -> SweepState:
         """Measures every waiting cell; returns the last snapshot. Trouble is told in it, not raised."""
         rest = NOT_REACHED
+        await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
         try:
             await self._measure_all()
-            if not self._stop.is_set():
-                await self._engine.restore()
         except EngineGone as gone:
             rest = str(gone)
             if (place := self.state.running) is not None:
                 self._set(place, status=CellStatus.FAILED, message=rest)
         except Stopped:  # the cell that was being prepared is left out with the rest
             rest = NOT_REACHED
+        await self._engine.restore()
         self._end(rest)
         return self.state
 

@@ -75,13 +75,13 @@ class SweepEngine:
         found.append(await self._session.measure_fidelity(self._doing))
 
     async def restore(self) -> None:
-        """Gives a remote engine back the deployment and the knobs that it had."""
+        """Gives a remote engine back the knobs and the deployment that it had; when stopped at once, only the knobs."""
         engine = self._session.frame.engine
         if not engine.remote or self._found is None or engine.state is not EngineState.RUNNING:
             return
         with suppress(CommandRefused):
             await self._turn({name: getattr(self._found_batching, name) for name in self._turned})
-            if self.live not in (None, self._found, Deployment()):
+            if self.live not in (None, self._found, Deployment()) and not self._stop.is_set():
                 self._doing(f"switching back to {self._found.cell}")
                 await self._session.switch(self._found, fresh=True)
                 await self._session.until_switched()
@@ -155,9 +155,11 @@ class SweepEngine:
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Raises Stopped as soon as the sweep is told to."""
         task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        for one in (task, stop):
-            one.cancel()
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in (task, stop):
+                one.cancel()
         if self._stop.is_set():
             raise Stopped
         await task

@@ -102,9 +102,7 @@ class Session:
     def engine_spec(self) -> EngineSpec:
         return self._spec
 
-    async def start_engine(self, spec: EngineSpec | None = None) -> None:
-        """`spec`: how, from now on; else as before."""
-        self._spec = spec or self._spec
+    async def start_engine(self) -> None:
         self._load.forget_why_it_stopped()
         await self._link.start(self._spec)
 

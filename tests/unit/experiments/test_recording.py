@@ -48,6 +48,7 @@ async def test_every_second_is_in_the_store_with_the_events_and_the_environment(
     assert found.row.effective.cell == "onnx·fp32"
     assert found.environment["cpu_model"] == "Fake CPU"
     assert found.report["environment"]["hash"] == found.environment["hash"]
+    assert {cell.precision for cell in found.capabilities} == {"fp32", "int8", "int4"}, "however late they came"
     texts = [text for _, _, _, text in found.events]
     assert any("load started" in text for text in texts)
     assert any("engine ready" in text for text in texts)
