@@ -12,6 +12,10 @@ import click
 import cloup
 from cloup import HelpFormatter, option, option_group
 
+from console.cli_runs import STORE_OPTIONS, runs, store_of
+from console.cli_sweep import sweep
+from console.cli_types import Address, AutoOrCount, Duration
+
 if TYPE_CHECKING:
     from console.frame import EngineSpec
 
@@ -21,60 +25,7 @@ EXIT_ENGINE_FAILED = 5
 EXIT_INTERRUPTED = 130
 
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
-_LONGEST_S = 24 * 3600.0
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
-
-
-class Duration(click.ParamType[float]):
-    """`10s`, `1.5m`, `500ms` or plain seconds, as seconds."""
-
-    name = "duration"
-
-    def __init__(self, least_s: float) -> None:
-        self._least_s = least_s
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; fails with a sentence that shows how to write one."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip().lower()
-        unit = next((unit for unit in _UNITS_S if text.endswith(unit)), "")
-        try:
-            seconds = float(text.removesuffix(unit)) * _UNITS_S.get(unit, 1.0)
-        except ValueError:
-            self.fail(f"{value!r} is not a duration: write for example 10s, 500ms or 2m", param, ctx)
-        if not self._least_s <= seconds <= _LONGEST_S:
-            self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 24h", param, ctx)
-        return seconds
-
-
-class Address(click.ParamType[str]):
-    """`host:port`."""
-
-    name = "host:port"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address as it was written, checked."""
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
-            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
-        return str(value)
-
-
-class AutoOrCount(click.ParamType[int]):
-    """`auto` (0) or a whole number from 1."""
-
-    name = "auto|N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """0 for auto."""
-        if str(value) in ("auto", "0"):
-            return 0
-        if not str(value).isdigit():
-            self.fail(f"{value!r} is neither `auto` nor a whole number from 1", param, ctx)
-        return int(value)
 
 
 ENGINE_OPTIONS = option_group(
@@ -249,11 +200,14 @@ Exit codes:
     option("--slo-p95", type=click.FloatRange(0, min_open=True), metavar="MS", help="Exit 1 if p95 is over it."),
     option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
 )
+@STORE_OPTIONS
 def run(as_json: bool, **flags: Any) -> None:
     """Measure one load on one engine and say how far to trust the figures."""
     from console.experiments.command import run_once
 
-    raise SystemExit(run_once(*_run_arguments(flags), coalesce=flags["coalesce"], as_json=as_json))
+    arguments = _run_arguments(flags)
+    store = store_of(flags)
+    raise SystemExit(run_once(*arguments, coalesce=flags["coalesce"], as_json=as_json, store=store))
 
 
 def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
@@ -278,6 +232,10 @@ def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
     return options, RunSpec(load, flags["duration"], flags["warmup"], flags["slo_p95"])
 
 
+cli.add_command(runs)
+cli.add_command(sweep)
+
+
 @cli.command(hidden=True)
 def quickstart() -> None:
     """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
@@ -289,7 +247,8 @@ def quickstart() -> None:
     from console.ports import SessionOptions
 
     load = LoadSpec(batch=32, concurrency=4)
-    code = run_once(SessionOptions(start=True, load=load), RunSpec(load), coalesce=None, as_json=False)
+    options, store = SessionOptions(start=True, load=load), store_of({"store": "", "no_store": False})
+    code = run_once(options, RunSpec(load), coalesce=None, as_json=False, store=store)
     raise SystemExit(code if code in (EXIT_ENGINE_FAILED, EXIT_INTERRUPTED) else 0)
 
 

@@ -73,6 +73,23 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """Where the engine runs, as it says itself. Empty or 0: not known."""
+
+    host_name: str = ""
+    platform: str = ""
+    system: str = ""
+    isa: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    governor: str = ""
+    gpu_model: str = ""
+    gpu_driver: str = ""
+    python: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+    """(name, version), in the order of the alphabet."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What the model's own files say."""
 
@@ -81,6 +98,9 @@ class ModelCard:
     max_tokens: int = 0
     pooling: str = ""
     normalize: bool = False
+    weights_sha256: str = ""
+    fingerprint: str = ""
+    """Of every file that decides the vectors, the tokenizer's included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +126,7 @@ class Engine:
     batching: Batching = field(default_factory=Batching)
     cores: int = 0
     cpu_model: str = ""
+    machine: Machine = field(default_factory=Machine)
     rss_bytes: int = 0
     cpu_cores: float = 0.0
     """CPU use over the last interval: 1.0 is one core busy."""

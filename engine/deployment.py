@@ -74,20 +74,21 @@ class Target:
     instances: int = 0
     threads: int = 0
 
-    def over(self, live: "Target") -> "Target":
+    def over(self, live: "Target", *, fresh: bool = False) -> "Target":
         """This target, with its empty fields kept from what was asked for before.
 
-        A recipe belongs to its backend and precision: it is kept only while both are.
+        A recipe belongs to its backend and precision: it is kept only while both are. `fresh`: recipe, instances and
+        threads are not kept.
         """
-        same_cell = self.backend in ("", live.backend) and self.precision in ("", live.precision)
+        same_cell = not fresh and self.backend in ("", live.backend) and self.precision in ("", live.precision)
         return Target(
             backend=self.backend or live.backend,
             precision=self.precision or live.precision,
             recipe=self.recipe or (live.recipe if same_cell else ""),
             device=self.device or live.device,
             model=self.model or live.model,
-            instances=self.instances or live.instances,
-            threads=self.threads or live.threads,
+            instances=self.instances or (0 if fresh else live.instances),
+            threads=self.threads or (0 if fresh else live.threads),
         )
 
 
@@ -238,7 +239,7 @@ class Deployments:
         plan = self.plan(asked, strict=strict)
         return await self._replace(plan, _Steps(plan, self._clock, lambda: self._epoch, on_step))
 
-    async def switch(self, asked: Target, *, strict: bool) -> AsyncGenerator[SwitchStep]:
+    async def switch(self, asked: Target, *, strict: bool, fresh: bool = False) -> AsyncGenerator[SwitchStep]:
         """Replaces what is live, step by step; ends with RELEASED.
 
         Closing the iterator before CUT_OVER cancels the switch; afterwards the old deployment drains all the same.
@@ -248,7 +249,7 @@ class Deployments:
             raise SwitchInProgress(
                 f"a switch is in progress ({self.running_switch.state.name}): wait for it to end, or cancel it"
             )
-        plan = self.plan(asked.over(self.live.plan.asked), strict=strict)
+        plan = self.plan(asked.over(self.live.plan.asked, fresh=fresh), strict=strict)
         arrived: asyncio.Queue[SwitchStep | None] = asyncio.Queue()
 
         def record(step: SwitchStep) -> None:

@@ -3,16 +3,21 @@
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from engine.backends.recipes import RECIPES
 
 _RUNTIMES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 RUNTIME_PACKAGES = tuple(dict.fromkeys([*_RUNTIMES, *(name for recipe in RECIPES for name in recipe.needs)]))
+
+WIRE_PACKAGES = ("grpcio", "numpy", "protobuf", "tokenizers", "uvloop")
+"""What stands between the runtimes and the wire."""
 
 _ISA_WORDS = {
     # Linux's words of /proc/cpuinfo
@@ -93,7 +98,7 @@ def this_platform() -> PlatformFacts:
         devices=devices,
         cores=cores(),
         cpu_model=cpu_model(),
-        packages=_installed(),
+        packages=installed(RUNTIME_PACKAGES),
         isa=_mac_isa() if system == "macos" else linux_isa(),
         compute_capability=min((capability for _, capability in gpus), default=0.0),
         gpu_model=gpus[0][0] if gpus else "",
@@ -173,9 +178,36 @@ def named_platform(name: str) -> PlatformFacts:
 PLATFORM_NAMES = tuple(_ASSUMED)
 
 
-def _installed() -> dict[str, str]:
+def memory_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """What this process may use: the cgroup's limit, at most the machine's memory."""
+    total = psutil.virtual_memory().total
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no cgroup of that version, or no limit
+            return min(total, int((root / name).read_text()))
+    return total
+
+
+def governor(root: Path = Path("/sys/devices/system/cpu")) -> str:
+    """How the first core's frequency is chosen (performance, powersave, ...); empty where it cannot be read."""
+    try:
+        return (root / "cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return ""
+
+
+def gpu_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """The NVIDIA driver's version; empty where it cannot be read."""
+    try:
+        words = path.read_text().split()
+    except OSError:
+        return ""
+    return next((word for word in words if word[0].isdigit() and "." in word), "")
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those that are."""
     found = {}
-    for package in RUNTIME_PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -1,4 +1,7 @@
-"""One artifact cache for the whole suite, kept between runs: exporting the bundled model costs many seconds."""
+"""One artifact cache for the whole suite, kept between runs: exporting the bundled model costs many seconds.
+
+And one store of runs, so that no test writes into the user's.
+"""
 
 import os
 from pathlib import Path
@@ -13,3 +16,11 @@ def artifact_cache(pytestconfig: pytest.Config) -> Path:
     folder = Path(pytestconfig.cache.mkdir("embedconsole"))
     os.environ["EMBEDCONSOLE_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs that tests start as processes are recorded."""
+    path = tmp_path_factory.mktemp("store") / "runs.sqlite"
+    os.environ["EMBEDCONSOLE_STORE"] = str(path)
+    return path

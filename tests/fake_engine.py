@@ -44,6 +44,7 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
+        self.fidelity_asked = 0
         self._answers: dict[tuple[int, int], embed_pb2.EmbedResponse] = {}
         self._started_s = time.monotonic()
 
@@ -159,8 +160,8 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
         return embed_pb2.Capabilities(platform="linux-x86_64", cells=cells)
 
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Any) -> embed_pb2.BatchingConfig:
-        if request.HasField("coalesce"):
-            self.batching.coalesce = request.coalesce
+        for knob, value in request.ListFields():
+            setattr(self.batching, knob.name, value)
         return self.batching
 
     async def Watch(self, request: embed_pb2.WatchRequest, context: Any) -> AsyncIterator[embed_pb2.Frame]:
@@ -225,7 +226,13 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
     async def MeasureFidelity(
         self, request: embed_pb2.MeasureFidelityRequest, context: Any
     ) -> AsyncIterator[embed_pb2.FidelityEvent]:
-        yield embed_pb2.FidelityEvent(done=1, total=1, epoch=self.epoch)
+        self.fidelity_asked += 1
+        yield embed_pb2.FidelityEvent(done=1, total=2, epoch=self.epoch, phase="measure")
+        cosine = embed_pb2.CosineSummary(mean=0.999, p1=0.998, min=0.99)
+        yield embed_pb2.FidelityEvent(
+            done=2, total=2, epoch=self.epoch, n=12, cosine=cosine, batched=cosine, overlap_at_1=0.98,
+            overlap_at_10=0.97, spearman=0.96, grade=embed_pb2.GREEN,
+        )  # fmt: skip
 
     async def Drain(self, request: embed_pb2.DrainRequest, context: Any) -> embed_pb2.DrainResponse:
         return embed_pb2.DrainResponse()

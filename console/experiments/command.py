@@ -4,14 +4,19 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import IntEnum
+from pathlib import Path
 
+from console.experiments.environment import git_revision
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
 from console.experiments.progress import Progress
+from console.experiments.recording import Recorder
 from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.frame import EngineState, LoadSpec
+from console.experiments.store import Store
+from console.frame import EngineState, LoadSpec, LogLine
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.ports import CommandRefused, SessionOptions
 from console.session import Session
@@ -55,12 +60,17 @@ def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> 
     return ExitCode.SLO_MISSED if measurement.slo_missed else ExitCode.OK
 
 
-def run_once(options: SessionOptions, spec: RunSpec, *, coalesce: str | None, as_json: bool) -> int:
-    """Runs, prints, and returns the exit code. Ctrl+C ends the measuring and prints what there is (130)."""
-    return asyncio.run(_run_once(options, spec, coalesce, as_json))
+def run_once(
+    options: SessionOptions, spec: RunSpec, *, coalesce: str | None, as_json: bool, store: Store | None = None
+) -> int:
+    """Runs, records, prints, and returns the exit code. Ctrl+C ends the measuring and prints what there is (130)."""
+    recorder = Recorder(store, spec) if store is not None else None
+    return asyncio.run(_run_once(options, spec, coalesce, as_json, recorder))
 
 
-async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None, as_json: bool) -> int:
+async def _run_once(
+    options: SessionOptions, spec: RunSpec, coalesce: str | None, as_json: bool, recorder: Recorder | None
+) -> int:
     interrupted = asyncio.Event()
     received: list[signal.Signals] = []
 
@@ -72,36 +82,56 @@ async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None
     for number in _SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
     progress = Progress(sys.stderr)
+    await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
     try:
         async with Session(options) as session:
             try:
-                measurement = await _measure(session, spec, coalesce, progress, interrupted)
+                measurement = await _measure(session, spec, coalesce, progress, interrupted, recorder)
             finally:
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
+            told = recorded(recorder, measurement, session.frame.log) if recorder is not None else ""
             engine_exit_code = session.engine_exit_code
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
     print(json.dumps(json_object(measurement), ensure_ascii=False) if as_json else as_text(measurement), flush=True)
+    sys.stderr.write(told)
     if received:
         return _EXIT_BY_SIGNAL + received[0]
     return exit_code(measurement, engine_exit_code)
 
 
+def recorded(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine]) -> str:
+    """The line that says where the run is kept."""
+    run_id = measurement.run_id
+    try:
+        aside = recorder.finish(measurement, log)
+    except OSError as error:
+        return f"embedconsole: run {run_id} was not kept: {recorder.trouble}; nor by a file ({error})\n"
+    if aside is not None:
+        return f"embedconsole: run {run_id} was not recorded: {recorder.trouble}; its report is kept in {aside}\n"
+    return f"recorded as {run_id}: embedconsole runs show {run_id}\n"
+
+
 async def _measure(
-    session: Session, spec: RunSpec, coalesce: str | None, progress: Progress, interrupted: asyncio.Event
+    session: Session,
+    spec: RunSpec,
+    coalesce: str | None,
+    progress: Progress,
+    interrupted: asyncio.Event,
+    recorder: Recorder | None,
 ) -> Measurement:
     """With `coalesce`, a remote engine is set so for the run and set back after it; an own one starts so."""
     if coalesce is None or not session.frame.engine.remote:
-        return await run(session, spec, progress.show, interrupted)
+        return await run(session, spec, progress.show, interrupted, recorder)
     await session.until_ready()
     if session.frame.engine.state is not EngineState.RUNNING:
-        return await run(session, spec, progress.show, interrupted)
+        return await run(session, spec, progress.show, interrupted, recorder)
     before, wanted = session.frame.engine.batching.coalesce, coalesce == "on"
     await session.set_coalescing(wanted)
     try:
-        return await run(session, spec, progress.show, interrupted)
+        return await run(session, spec, progress.show, interrupted, recorder)
     finally:
         if before != wanted:
             await session.set_coalescing(before)

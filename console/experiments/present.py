@@ -1,12 +1,11 @@
 """A measurement as one JSON object for programs, and as a few lines for people."""
 
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
+from console.experiments.environment import environment
 from console.experiments.run import Measurement, Verdict
-from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, Percentiles
+from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Percentiles
 
 SCHEMA_VERSION = 1
 
@@ -59,7 +58,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         },
         "errors": measurement.errors,
         "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
-        "environment": _environment(engine),
+        "environment": environment(engine),
     }
 
 
@@ -75,19 +74,6 @@ def _workload(measurement: Measurement) -> dict[str, Any]:
         "seed": load.seed,
         "loop": "closed",
         "coalesce": measurement.engine.batching.coalesce,
-    }
-
-
-def _environment(engine: Engine) -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_model": engine.cpu_model,
-        "cores": engine.cores,
-        "python": platform.python_version(),
-        "embedconsole": version("embedconsole"),
-        "model": asdict(engine.model),
-        "evidence": engine.evidence,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Protocol
 
 from console.experiments.statistics import (
     Judgement,
@@ -89,13 +90,35 @@ class Measurement:
         return slo_ms is not None and (self.latency.p95_ms is None or self.latency.p95_ms > slo_ms)
 
 
+class RunObserver(Protocol):
+    """Is told of a run while it goes on: what writes it into the store."""
+
+    def began(self, run_id: str, session: Session, started_s: float) -> None:
+        """The load runs since `started_s`."""
+        ...
+
+    def heard(self, session: Session) -> None:
+        """The session may have new intervals."""
+        ...
+
+
+def new_run_id() -> str:
+    """By the time it began, and by chance."""
+    return f"r-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
 async def run(
-    session: Session, spec: RunSpec, progress: Callable[[Frame, float | None], None], interrupted: asyncio.Event
+    session: Session,
+    spec: RunSpec,
+    progress: Callable[[Frame, float | None], None],
+    interrupted: asyncio.Event,
+    observer: RunObserver | None = None,
 ) -> Measurement:
     """Waits for the engine, loads it, measures, stops the load. Raises CommandRefused for a load it cannot carry.
 
     `progress` gets the newest frame ten times a second, and the seconds left once the load runs.
     """
+    run_id = new_run_id()
     while not interrupted.is_set() and session.frame.engine.state in (EngineState.STARTING, EngineState.STOPPED):
         progress(session.frame, None)
         try:
@@ -110,13 +133,35 @@ async def run(
         return _summarise(spec, engine, (), (), interrupted.is_set(), failure or "the engine does not serve")
     await session.start_load(spec.load)
     started_s = session.now_s - session.frame.load.elapsed_s
-    failure = await _wait_until_measured(session, spec, started_s, progress, interrupted)
+    if observer is not None:
+        observer.began(run_id, session, started_s)
+
+    def show(frame: Frame, left_s: float | None) -> None:
+        progress(frame, left_s)
+        if observer is not None:
+            observer.heard(session)
+
+    failure = await _wait_until_measured(session, spec, started_s, show, interrupted)
     frame = session.frame
     if frame.load.running:
         await session.stop_load()
+    if observer is not None:
+        observer.heard(session)
     intervals = _steady(session.intervals, started_s, spec)
     measured = _summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
-    return replace(measured, fidelity=_fidelity(frame))
+    return replace(measured, fidelity=_fidelity(frame), run_id=run_id)
+
+
+def recovered(
+    spec: RunSpec, engine: Engine, intervals: Sequence[Interval], samples: Sequence[EngineSample]
+) -> Measurement:
+    """What intervals that were kept still say of a run that never ended. Their time begins with the load."""
+    return _summarise(spec, engine, _steady(intervals, 0.0, spec), samples, True, "")
+
+
+def unmeasured(spec: RunSpec, engine: Engine, failure: str) -> Measurement:
+    """A run that could not begin."""
+    return _summarise(spec, engine, (), (), False, failure)
 
 
 def _fidelity(frame: Frame) -> float | None:
@@ -189,7 +234,7 @@ def _summarise(
         nothing = f"no request was answered within {duration_s:.0f} s: run longer, or send smaller batches"
         failure = f"no request was answered ({codes}): {last}" if codes else nothing
     return Measurement(
-        run_id=f"r-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        run_id=new_run_id(),
         spec=spec,
         engine=engine,
         duration_s=duration_s,

@@ -1,6 +1,6 @@
 """The session's side of the engine's Control service."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -56,9 +56,10 @@ class Control:
             raise _said(error) from error
         return tuple(translate.capability(cell) for cell in found.cells)
 
-    async def set_coalescing(self, on: bool) -> Batching:
+    async def configure(self, knobs: Mapping[str, Any]) -> Batching:
+        """Sets the named fields of Batching; returns those in force."""
         try:
-            config = await self._stub.Configure(embed_pb2.ConfigureRequest(coalesce=on), timeout=CALL_TIMEOUT_S)
+            config = await self._stub.Configure(embed_pb2.ConfigureRequest(**knobs), timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise _said(error) from error
         return translate.batching(config)
@@ -73,9 +74,25 @@ class Control:
         finally:
             call.cancel()
 
-    async def switch(self, target: Deployment, strict: bool) -> AsyncGenerator[embed_pb2.SwitchEvent, None]:
+    async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """Of what is live, on the engine's own corpus, by the names of `engine fidelity --json`."""
+        call = self._stub.MeasureFidelity(embed_pb2.MeasureFidelityRequest())
+        try:
+            async for event in call:
+                if event.HasField("cosine"):
+                    return translate.fidelity(event)
+                progress(f"fidelity: {event.phase or 'measure'} {event.done}/{event.total}")
+        except grpc.aio.AioRpcError as error:
+            raise _said(error) from error
+        finally:
+            call.cancel()
+        raise EngineSaid("UNKNOWN", "it ended without a figure")
+
+    async def switch(
+        self, target: Deployment, strict: bool, fresh: bool = False
+    ) -> AsyncGenerator[embed_pb2.SwitchEvent, None]:
         """Leaving the loop early (or being cancelled) drops the stream: before the cut-over that cancels the switch."""
-        request = embed_pb2.SwitchRequest(target=translate.wire_deployment(target), strict=strict)
+        request = embed_pb2.SwitchRequest(target=translate.wire_deployment(target), strict=strict, fresh=fresh)
         call = self._stub.Switch(request)
         try:
             async for event in call:

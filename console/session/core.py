@@ -11,6 +11,7 @@ from typing import Any
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
 from console.load.protocol import Interval
 from console.ports import CommandRefused, Detached, SessionOptions
+from console.session.control import EngineSaid
 from console.session.deltas import SwitchSpan, begin_delta, fidelity_change, measure_delta
 from console.session.engine_link import EngineEvents, EngineLink
 from console.session.figures import EngineSample, Figures
@@ -112,11 +113,15 @@ class Session:
         await self._quiet_before_stop()
         self._in_background(self._link.stop())
 
-    async def restart_engine(self) -> None:
-        """Ends it if it runs and starts it anew; a load that ran is started again when it serves."""
+    async def restart_engine(self, spec: EngineSpec | None = None) -> None:
+        """Ends it if it runs and starts it anew; a load that ran is started again when it serves.
+
+        `spec`: how, from now on; else as before.
+        """
         self._link.refuse_if_remote("restart")
         if self._link.engine.state is EngineState.STARTING:
             raise CommandRefused("the engine is starting already: stop it first")
+        self._spec = spec or self._spec
         resumed = self._load.load.spec if self._load.load.running else None
         await self._quiet_before_stop()
         if self._link.engine.pid:
@@ -126,8 +131,9 @@ class Session:
         if resumed is not None:
             self._in_background(self._resume(resumed))
 
-    async def switch(self, target: Deployment, *, strict: bool = False) -> None:
-        await self._switcher.switch(target, strict)
+    async def switch(self, target: Deployment, *, strict: bool = False, fresh: bool = False) -> None:
+        """`fresh`: empty recipe, instances and threads are chosen anew instead of kept."""
+        await self._switcher.switch(target, strict, fresh)
         self._disturb()
 
     async def cancel_switch(self) -> None:
@@ -149,8 +155,12 @@ class Session:
         self._disturb()
 
     async def set_coalescing(self, on: bool) -> None:
-        await self._link.set_coalescing(on)
-        self._spec = replace(self._spec, coalesce=on)
+        await self.configure(coalesce=on)
+
+    async def configure(self, **knobs: Any) -> None:
+        """Sets the named fields of Batching, live and for the next start. Raises CommandRefused."""
+        await self._link.configure(knobs)
+        self._spec = replace(self._spec, **knobs)
         self._disturb()
 
     async def detach(self) -> Detached:
@@ -191,6 +201,22 @@ class Session:
     def engine_exit_code(self) -> int | None:
         """How this session's engine ended; None while it has not."""
         return self._link.exit_code
+
+    async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """How close what is live comes to fp32, by the names of `engine fidelity --json`. Raises CommandRefused.
+
+        `progress` gets words. The capabilities know the figure afterwards.
+        """
+        try:
+            found = await self._link.serving().measure_fidelity(progress)
+        except EngineSaid as error:
+            raise CommandRefused(f"fidelity is not known: {error}") from error
+        await self._link.refresh_capabilities()
+        return found
+
+    async def until_switched(self) -> None:
+        """Returns when no switch is under way, and the frame tells what came of the last one."""
+        await self._switcher.ended()
 
     async def until_ready(self) -> None:
         """Returns when the engine serves, or when it will not: the frame's engine state tells which."""

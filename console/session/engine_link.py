@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -134,10 +134,10 @@ class EngineLink:
             raise CommandRefused(hints.get(self.engine.state, "the engine does not answer yet"))
         return self.control
 
-    async def set_coalescing(self, on: bool) -> None:
-        """Raises CommandRefused."""
+    async def configure(self, knobs: Mapping[str, Any]) -> None:
+        """Sets the named fields of Batching. Raises CommandRefused."""
         try:
-            batching = await self.serving().set_coalescing(on)
+            batching = await self.serving().configure(knobs)
         except EngineSaid as error:
             raise CommandRefused(f"the engine refused: {error}") from error
         self.engine = replace(self.engine, batching=batching)
@@ -303,6 +303,7 @@ class EngineLink:
             batching=translate.batching(status.batching),
             cores=status.cores,
             cpu_model=status.cpu_model,
+            machine=translate.machine(status),
         )
         for notice in warnings:
             if notice not in before:

@@ -45,15 +45,21 @@ class Switcher:
         self._now_s = now_s
         self._task: asyncio.Task[None] | None = None
         self._cut_over_s: float | None = None
+        self._latest: asyncio.Task[None] | None = None
 
-    async def switch(self, target: Deployment, strict: bool) -> None:
+    async def ended(self) -> None:
+        """Returns when no switch of this console is under way, and what came of the last one is known."""
+        while self._latest is not None and not self._latest.done():
+            await asyncio.wait({self._latest})
+
+    async def switch(self, target: Deployment, strict: bool, fresh: bool = False) -> None:
         """Returns when the engine has taken it up. Raises CommandRefused with the engine's own reason."""
         control = self._link.serving()
         if self._task is not None or self._link.engine.state is EngineState.SWITCHING:
             raise CommandRefused("a switch is in progress: wait for it, or cancel it first")
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cut_over_s = None
-        self._task = asyncio.create_task(self._run(control, target, strict, taken))
+        self._task = self._latest = asyncio.create_task(self._run(control, target, strict, fresh, taken))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(taken), FIRST_ANSWER_S)
 
@@ -71,13 +77,15 @@ class Switcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, control: Control, target: Deployment, strict: bool, taken: asyncio.Future[None]) -> None:
+    async def _run(
+        self, control: Control, target: Deployment, strict: bool, fresh: bool, taken: asyncio.Future[None]
+    ) -> None:
         before, requested_s = self._link.engine.effective, self._now_s()
         last: embed_pb2.SwitchEvent | None = None
         message = ""
         self._link.switch_stands_at(Phase("requested", target.cell))
         try:
-            async with aclosing(control.switch(target, strict)) as events:
+            async with aclosing(control.switch(target, strict, fresh)) as events:
                 async for event in events:
                     last = event
                     if event.state >= embed_pb2.CUT_OVER and self._cut_over_s is None:

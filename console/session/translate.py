@@ -1,6 +1,8 @@
 """From the wire's messages to the frame's values."""
 
-from console.frame import Batching, CapabilityCell, CellState, Deployment, ModelCard, Notice, Phase
+from typing import Any
+
+from console.frame import Batching, CapabilityCell, CellState, Deployment, Machine, ModelCard, Notice, Phase
 from engine.api import embed_pb2
 
 SWITCH_STEPS = ("requested", "preparing", "loading", "verifying", "cut_over", "draining", "released")
@@ -45,7 +47,32 @@ def batching(message: embed_pb2.BatchingConfig) -> Batching:
 
 
 def model_card(message: embed_pb2.ModelCard) -> ModelCard:
-    return ModelCard(message.id, message.dim, message.max_tokens, message.pooling, message.normalize)
+    return ModelCard(
+        id=message.id,
+        dim=message.dim,
+        max_tokens=message.max_tokens,
+        pooling=message.pooling,
+        normalize=message.normalize,
+        weights_sha256=message.weights_sha256,
+        fingerprint=message.fingerprint,
+    )
+
+
+def machine(status: embed_pb2.Status) -> Machine:
+    """An engine of an older wire says nothing but its host's name."""
+    told = status.machine
+    return Machine(
+        host_name=status.host_name,
+        platform=told.platform,
+        system=told.system,
+        isa=tuple(told.isa),
+        memory_bytes=told.memory_bytes,
+        governor=told.governor,
+        gpu_model=told.gpu_model,
+        gpu_driver=told.gpu_driver,
+        python=told.python,
+        packages=tuple(sorted(told.packages.items())),
+    )
 
 
 def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
@@ -71,3 +98,20 @@ def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
     if 0 < event.progress < 1:
         message = f"{message} {event.progress:.0%}".strip()
     return Phase(name, message, done, len(SWITCH_STEPS) - 1, event.elapsed_s)
+
+
+def fidelity(event: embed_pb2.FidelityEvent) -> dict[str, Any]:
+    """The last event of MeasureFidelity, by the names of `engine fidelity --json`."""
+
+    def cosines(found: embed_pb2.CosineSummary) -> dict[str, float]:
+        return {"mean": found.mean, "p1": found.p1, "min": found.min}
+
+    return {
+        "n": event.n,
+        "cosine": cosines(event.cosine),
+        "overlap_at_1": event.overlap_at_1,
+        "overlap_at_10": event.overlap_at_10,
+        "spearman": event.spearman,
+        "batched": {"cosine": cosines(event.batched)},
+        "grade": embed_pb2.FidelityGrade.Name(event.grade).lower() if event.grade else None,
+    }

@@ -49,7 +49,8 @@ class Control(embed_pb2_grpc.ControlServicer):
             wanted.backend, wanted.precision, wanted.recipe, wanted.device, wanted.model, wanted.instances,
             wanted.threads,
         )  # fmt: skip
-        async with aclosing(self._serving.deployments.switch(target, strict=request.strict)) as steps:
+        switch = self._serving.deployments.switch(target, strict=request.strict, fresh=request.fresh)
+        async with aclosing(switch) as steps:
             async for step in steps:
                 yield switch_event(step)
 

@@ -1,5 +1,6 @@
 """The engine's own values as wire messages."""
 
+import platform
 import socket
 
 from engine import __version__
@@ -8,6 +9,7 @@ from engine.capabilities import Notice
 from engine.deployment import Deployment, Live, SwitchStep
 from engine.fidelity import Cosines, Fidelity
 from engine.findings import Finding
+from engine.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
 from engine.scheduling import AdmissionLimits, BatchPolicy
 from engine.serving import RequestLimits, Serving
 
@@ -83,6 +85,7 @@ def model_message(live: Live) -> embed_pb2.ModelCard:
         normalize=card.normalize,
         prompt_names=sorted(card.prompts),
         weights_sha256=card.weights_sha256,
+        fingerprint=live.files.fingerprint,
     )
 
 
@@ -150,4 +153,20 @@ def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> em
         host_name=socket.gethostname(),
         cpu_model=deployments.facts.cpu_model,
         cores=deployments.facts.cores,
+        machine=machine_message(deployments.facts),
+    )
+
+
+def machine_message(facts: PlatformFacts) -> embed_pb2.Machine:
+    """What a measurement here depends on."""
+    return embed_pb2.Machine(
+        platform=facts.name,
+        system=platform.platform(),
+        isa=sorted(facts.isa),
+        memory_bytes=memory_bytes(),
+        governor=governor(),
+        gpu_model=facts.gpu_model,
+        gpu_driver=gpu_driver() if facts.gpu_model else "",
+        python=platform.python_version(),
+        packages={**installed(WIRE_PACKAGES), **facts.packages},
     )

@@ -62,3 +62,10 @@ def test_a_cpu_gets_an_instance_for_each_core_and_another_device_one(tmp_path: P
     assert (cpu.instances, cpu.threads) == (4, 1)
     assert deployments(tmp_path)._instances_and_threads(Target(), "cuda:0") == (1, 1)
     assert deployments(tmp_path)._instances_and_threads(Target(instances=2), "cuda:0") == (2, 1)
+
+
+def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() -> None:
+    live = Target("onnx", "int8", "static", "cpu", "some/model", instances=4, threads=2)
+    assert Target(backend="onnx", precision="int8").over(live) == live
+    fresh = Target(backend="onnx", precision="int8").over(live, fresh=True)
+    assert fresh == Target("onnx", "int8", "", "cpu", "some/model", 0, 0)

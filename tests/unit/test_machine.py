@@ -32,3 +32,23 @@ def test_this_machine_is_described_without_importing_a_runtime() -> None:
     assert facts.cores >= 1
     assert facts.devices[0] == "cpu"
     assert "onnxruntime" in facts.packages
+
+
+def test_what_cannot_be_read_of_the_machine_is_empty_and_memory_is_what_the_cgroup_allows(tmp_path: Path) -> None:
+    assert machine.governor(tmp_path) == ""
+    assert machine.gpu_driver(tmp_path / "version") == ""
+    everything = machine.memory_bytes(tmp_path)
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert machine.memory_bytes(tmp_path) == 1 << 20 < everything
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory_bytes(tmp_path) == everything
+
+
+def test_the_governor_and_the_gpu_s_driver_are_read_where_linux_shows_them(tmp_path: Path) -> None:
+    (tmp_path / "cpu0/cpufreq").mkdir(parents=True)
+    (tmp_path / "cpu0/cpufreq/scaling_governor").write_text("powersave\n")
+    (tmp_path / "version").write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56\n"
+    )
+    assert machine.governor(tmp_path) == "powersave"
+    assert machine.gpu_driver(tmp_path / "version") == "550.54.15"

@@ -13,7 +13,7 @@ HELP_LIMIT_S = 0.4
 HEAVY = {"textual", "grpc", "numpy", "torch", "onnxruntime", "openvino", "hdrh", "google.protobuf"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["sweep", "--help"], ["runs", "--help"]])
 def test_help_answers_at_once_and_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
@@ -65,6 +65,10 @@ def test_without_a_terminal_one_line_names_the_command_to_use_instead() -> None:
         (["run", "--workload", "pairs", "--stream"], "leave out --stream"),
         (["run", "--instances", "-1"], "neither `auto` nor a whole number"),
         (["run", "--rate", "10"], "No such option"),
+        (["sweep"], "give a specification (SPEC.toml), or --preset quick|seed|latency|throughput"),
+        (["sweep", "a.toml", "--preset", "quick"], "give a specification (SPEC.toml), or --preset"),
+        (["sweep", "nowhere.toml"], "nowhere.toml cannot be read: No such file or directory; --preset has quick"),
+        (["sweep", "--preset", "quick", "--resume", "--no-store"], "--resume needs the store"),
         (["swep"], "No such command"),
     ],
 )

@@ -503,8 +503,11 @@ class SwitchRequest(_message.Message):
 
     TARGET_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    FRESH_FIELD_NUMBER: _builtins.int
     strict: _builtins.bool
     """fail instead of falling back"""
+    fresh: _builtins.bool
+    """empty recipe, instances and threads are chosen anew instead of kept"""
     @_builtins.property
     def target(self) -> Global___Deployment:
         """empty fields keep what is live"""
@@ -514,10 +517,11 @@ class SwitchRequest(_message.Message):
         *,
         target: Global___Deployment | None = ...,
         strict: _builtins.bool = ...,
+        fresh: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["strict", b"strict", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fresh", b"fresh", "strict", b"strict", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -667,6 +671,7 @@ class Status(_message.Message):
     HOST_NAME_FIELD_NUMBER: _builtins.int
     CPU_MODEL_FIELD_NUMBER: _builtins.int
     CORES_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     evidence: _builtins.str
     """how the effective precision is known"""
@@ -690,6 +695,8 @@ class Status(_message.Message):
     def batching(self) -> Global___BatchingConfig: ...
     @_builtins.property
     def model(self) -> Global___ModelCard: ...
+    @_builtins.property
+    def machine(self) -> Global___Machine: ...
     def __init__(
         self,
         *,
@@ -708,14 +715,90 @@ class Status(_message.Message):
         host_name: _builtins.str = ...,
         cpu_model: _builtins.str = ...,
         cores: _builtins.int = ...,
+        machine: Global___Machine | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "effective", b"effective", "limits", b"limits", "model", b"model", "requested", b"requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "effective", b"effective", "limits", b"limits", "machine", b"machine", "model", b"model", "requested", b"requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cores", b"cores", "cpu_model", b"cpu_model", "effective", b"effective", "epoch", b"epoch", "evidence", b"evidence", "host_name", b"host_name", "limits", b"limits", "model", b"model", "pid", b"pid", "requested", b"requested", "state", b"state", "uptime_s", b"uptime_s", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cores", b"cores", "cpu_model", b"cpu_model", "effective", b"effective", "epoch", b"epoch", "evidence", b"evidence", "host_name", b"host_name", "limits", b"limits", "machine", b"machine", "model", b"model", "pid", b"pid", "requested", b"requested", "state", b"state", "uptime_s", b"uptime_s", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Status: _TypeAlias = Status  # noqa: Y015
+
+@_typing.final
+class Machine(_message.Message):
+    """What a measurement depends on besides the deployment: its environment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PackagesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    SYSTEM_FIELD_NUMBER: _builtins.int
+    ISA_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    GOVERNOR_FIELD_NUMBER: _builtins.int
+    GPU_MODEL_FIELD_NUMBER: _builtins.int
+    GPU_DRIVER_FIELD_NUMBER: _builtins.int
+    PYTHON_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    platform: _builtins.str
+    """linux-x86_64, macos-arm64, ..."""
+    system: _builtins.str
+    """the operating system's name and version"""
+    memory_bytes: _builtins.int
+    """what this process may use"""
+    governor: _builtins.str
+    """of the CPU's frequency; empty where it cannot be read"""
+    gpu_model: _builtins.str
+    gpu_driver: _builtins.str
+    python: _builtins.str
+    @_builtins.property
+    def isa(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """instruction sets that the runtimes choose their kernels by"""
+
+    @_builtins.property
+    def packages(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """versions of the runtimes and of what stands between them and the wire"""
+
+    def __init__(
+        self,
+        *,
+        platform: _builtins.str = ...,
+        system: _builtins.str = ...,
+        isa: _abc.Iterable[_builtins.str] | None = ...,
+        memory_bytes: _builtins.int = ...,
+        governor: _builtins.str = ...,
+        gpu_model: _builtins.str = ...,
+        gpu_driver: _builtins.str = ...,
+        python: _builtins.str = ...,
+        packages: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["governor", b"governor", "gpu_driver", b"gpu_driver", "gpu_model", b"gpu_model", "isa", b"isa", "memory_bytes", b"memory_bytes", "packages", b"packages", "platform", b"platform", "python", b"python", "system", b"system"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Machine: _TypeAlias = Machine  # noqa: Y015
 
 @_typing.final
 class ModelCard(_message.Message):
@@ -728,6 +811,7 @@ class ModelCard(_message.Message):
     NORMALIZE_FIELD_NUMBER: _builtins.int
     PROMPT_NAMES_FIELD_NUMBER: _builtins.int
     WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     dim: _builtins.int
     max_tokens: _builtins.int
@@ -735,6 +819,8 @@ class ModelCard(_message.Message):
     pooling: _builtins.str
     normalize: _builtins.bool
     weights_sha256: _builtins.str
+    fingerprint: _builtins.str
+    """of every file that decides the vectors, the tokenizer's included"""
     @_builtins.property
     def prompt_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -747,10 +833,11 @@ class ModelCard(_message.Message):
         normalize: _builtins.bool = ...,
         prompt_names: _abc.Iterable[_builtins.str] | None = ...,
         weights_sha256: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dim", b"dim", "id", b"id", "max_tokens", b"max_tokens", "normalize", b"normalize", "pooling", b"pooling", "prompt_names", b"prompt_names", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dim", b"dim", "fingerprint", b"fingerprint", "id", b"id", "max_tokens", b"max_tokens", "normalize", b"normalize", "pooling", b"pooling", "prompt_names", b"prompt_names", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

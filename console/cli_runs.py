@@ -1,0 +1,186 @@
+"""`embedconsole runs`: what has been measured, and where it is kept. Nothing heavy is imported before it is needed."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+from cloup import option, option_group
+
+from console.durations import seconds_of
+
+if TYPE_CHECKING:
+    from console.experiments.store import Store
+
+_LISTED_AT_MOST = 50
+_DAY_S = 86_400.0
+
+STORE_OPTIONS = option_group(
+    "Where it is kept",
+    option(
+        "--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]"
+    ),
+    option("--no-store", is_flag=True, help="Keep nothing."),
+)
+VERDICTS = ("ok", "unstable", "client_bound", "failed", "unfinished")
+
+
+def store_of(flags: dict[str, Any]) -> "Store | None":
+    """The store to record into, by the flags of `STORE_OPTIONS`. Raises ClickException for a named one that fails."""
+    from console.experiments.recording import open_store
+    from console.experiments.store import StoreError
+
+    if flags["no_store"]:
+        return None
+    try:
+        return open_store(flags["store"], lambda text: click.echo(f"embedconsole: {text}", err=True))
+    except StoreError as error:
+        raise click.ClickException(f"{error}; --no-store measures without keeping anything") from error
+
+
+class Since(click.ParamType[str]):
+    """`2h`, `7d` ago, or a date, as ISO 8601 in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fails with a sentence that shows how to write one."""
+        text = str(value).strip()
+        try:
+            days = text.endswith("d")
+            ago_s = float(text[:-1]) * _DAY_S if days else seconds_of(text)
+            moment = datetime.now(UTC) - timedelta(seconds=ago_s)
+        except (ValueError, OverflowError):
+            try:
+                moment = datetime.fromisoformat(text).astimezone(UTC)
+            except ValueError:
+                self.fail(f"{value!r} is no time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30", param, ctx)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}"
+
+
+class _Store:
+    """Opened when a command first asks for it."""
+
+    def __init__(self, asked: str) -> None:
+        self._asked = asked
+
+    def open(self) -> "Store":
+        from console.experiments.store import Store, store_path
+
+        return Store.open(store_path(self._asked))
+
+
+class _Group(cloup.Group):
+    """Trouble with the store is told as every other error of the command line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from console.experiments.store import StoreError
+
+        try:
+            return super().invoke(ctx)
+        except StoreError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@cloup.group(
+    cls=_Group,
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  embedconsole runs --precision int8 --since 7d
+  embedconsole runs show last
+  embedconsole runs tag last main
+  embedconsole runs delete r-20261123-101500-3fa2 --yes
+\b
+A run is named by its id, the beginning or the end of it, or `last`.""",
+)
+@option_group(
+    "Which runs",
+    option("--backend", default="", metavar="NAME", help="That was effective."),
+    option("--precision", default="", metavar="NAME", help="That was effective."),
+    option("--tag", default="", metavar="NAME"),
+    option("--verdict", type=click.Choice(VERDICTS), default=None),
+    option("--sweep", default="", metavar="ID", help="Of one sweep."),
+    option("--since", type=Since(), default=None, metavar="TIME", help="2h, 7d, or a date."),
+    option("--limit", type=click.IntRange(0), default=_LISTED_AT_MOST, show_default=True, metavar="N", help="0: all."),
+)
+@option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+@option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
+@click.pass_context
+def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) -> None:
+    """List what has been measured, newest first; show, tag, note or delete it."""
+    context.obj = _Store(store)
+    if context.invoked_subcommand is not None:
+        return
+    from console.experiments.history import as_objects, as_table
+    from console.experiments.store_read import RunFilter, list_runs
+
+    filters = RunFilter(**{name: value for name, value in wanted.items() if value})
+    with context.obj.open() as opened:
+        rows = list_runs(opened, filters)
+        click.echo(json.dumps(as_objects(rows)) if as_json else as_table(rows))
+        if not rows and not as_json:
+            click.echo(f"in {opened.path}", err=True)
+        if rows and len(rows) == wanted["limit"]:
+            click.echo(f"the newest {len(rows)}: --limit 0 lists all", err=True)
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_obj
+def show(store: _Store, run_id: str, as_json: bool) -> None:
+    """Show one run whole."""
+    from console.experiments.history import as_object, as_text
+    from console.experiments.store_read import load_run, resolve_run
+
+    with store.open() as opened:
+        run = load_run(opened, resolve_run(opened, run_id))
+    click.echo(json.dumps(as_object(run), ensure_ascii=False) if as_json else as_text(run))
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@click.argument("names", nargs=-1, required=True, metavar="TAG...")
+@option("--remove", is_flag=True, help="Take the tags away instead.")
+@click.pass_obj
+def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
+    """Tag a run, to find it again or to compare with it."""
+    from console.experiments.store_read import resolve_run
+    from console.experiments.store_write import add_tags, remove_tags
+
+    with store.open() as opened:
+        (remove_tags if remove else add_tags)(opened, resolve_run(opened, run_id), names)
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@click.argument("text")
+@click.pass_obj
+def note(store: _Store, run_id: str, text: str) -> None:
+    """Add a note to a run."""
+    from console.experiments.recording import utc_now
+    from console.experiments.store_read import resolve_run
+    from console.experiments.store_write import add_note
+
+    with store.open() as opened:
+        add_note(opened, resolve_run(opened, run_id), text, utc_now())
+
+
+@runs.command()
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
+    """Delete runs with their intervals, notes and tags. Asks first."""
+    from console.experiments.store_read import resolve_run
+    from console.experiments.store_write import delete_runs
+
+    with store.open() as opened:
+        found = list(dict.fromkeys(resolve_run(opened, run_id) for run_id in run_ids))
+        if not yes:
+            click.confirm(f"delete {', '.join(found)} for good?", abort=True, err=True)
+        delete_runs(opened, found)
+    click.echo(f"deleted {', '.join(found)}", err=True)

@@ -1,0 +1,13 @@
+"""Durations as people write them."""
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(text: str) -> float:
+    """`10s`, `1.5m`, `500ms` or plain seconds. Raises ValueError with a sentence that shows how to write one."""
+    written = text.strip().lower()
+    unit = next((unit for unit in _UNITS_S if written.endswith(unit)), "")
+    try:
+        return float(written.removesuffix(unit)) * _UNITS_S.get(unit, 1.0)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a duration: write for example 10s, 500ms or 2m") from None

@@ -1,0 +1,187 @@
+"""Stored runs for people and for programs: the list, and one run whole."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from console.experiments.present import as_json as report_of
+from console.experiments.run import Measurement, RunSpec, recovered
+from console.experiments.store_read import UNFINISHED, RunRow, StoredRun
+from console.frame import P95_FLOOR, P99_FLOOR, Batching, Deployment, Engine, LoadSpec
+
+MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
+"""One glyph a verdict; the word stands beside it wherever there is room."""
+_TRUTHS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
+_HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "tags")
+_RIGHT = {"texts/s", "p95 ms", "fidelity"}
+
+
+def as_objects(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
+    """The list for programs."""
+    return [_object(row) for row in rows]
+
+
+def _object(row: RunRow) -> dict[str, Any]:
+    found: dict[str, Any] = row._asdict()
+    for side in ("requested", "effective"):
+        for name in [name for name in found if name.startswith(f"{side}_")]:
+            del found[name]
+    del found["tag_names"]
+    truths = {name: None if found[name] is None else bool(found[name]) for name in _TRUTHS}
+    sides = {"requested": asdict(row.requested), "effective": asdict(row.effective)}
+    return {**found, **truths, **sides, "tags": list(row.tags)}
+
+
+def as_table(rows: Sequence[RunRow]) -> str:
+    """The list for people: a figure that was not steady has a ~ behind it."""
+    if not rows:
+        return "no run yet: make one with `embedconsole run`, or loosen the filters"
+    return table(_HEAD, [_cells(row) for row in rows], _RIGHT)
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str]) -> str:
+    """Columns as wide as they need; those in `right` end flush."""
+    widths = [max(len(line[index]) for line in (head, *lines)) for index in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(head, cells, widths, strict=True)
+        ).rstrip()
+
+    return "\n".join([line(head), *(line(cells) for cells in lines)])
+
+
+def _cells(row: RunRow) -> tuple[str, ...]:
+    return (
+        row.run_id,
+        row.started_at[:19].replace("T", " "),
+        cell_name(row.requested, row.effective),
+        load_name(row),
+        figure(row.texts_per_s, ",.0f", row.throughput_stable),
+        figure(row.p95_ms, ",.1f", row.p95_stable),
+        figure(row.fidelity, ".4f", True),
+        f"{MARKS.get(row.verdict, '?')} {row.verdict}" + (", interrupted" if row.interrupted else ""),
+        " ".join(row.tags),
+    )
+
+
+def cell_name(requested: Deployment, effective: Deployment) -> str:
+    """What ran, and what was asked for where that differs."""
+    fell_back = requested.cell and (requested.backend, requested.precision) != (effective.backend, effective.precision)
+    if not effective.cell:
+        return requested.cell or "–"
+    return f"{requested.cell} → {effective.cell}" if fell_back else effective.cell
+
+
+def load_name(row: RunRow) -> str:
+    """`32 × 4`: batch by concurrency, and whatever is not usual."""
+    plain = f"{row.batch} × {row.concurrency}" if not row.rate else f"{row.batch} at {row.rate:g}/s"
+    unusual = (
+        row.workload if row.workload != "texts" else "",
+        row.corpus if row.corpus != "short" else "",
+        "stream" if row.stream else "",
+        "" if row.coalesce else "no coalescing",
+    )
+    return ", ".join(part for part in (plain, *unusual) if part)
+
+
+def figure(value: float | None, form: str, stable: float | None) -> str:
+    """A dash where it cannot be stated, a ~ where it was not steady."""
+    if value is None:
+        return "–"
+    return f"{value:{form}}" + ("" if stable or stable is None else " ~")
+
+
+def as_object(run: StoredRun) -> dict[str, Any]:
+    """Everything the store knows of one run but its histograms."""
+    seconds = [
+        {
+            "start_s": round(interval.start_s, 3),
+            "duration_s": round(interval.duration_s, 3),
+            "requests": interval.answers.requests,
+            "texts": interval.answers.texts,
+            "errors": dict(interval.errors),
+        }
+        for interval in run.intervals
+    ]
+    return {
+        **_object(run.row),
+        "report": run.report,
+        "recovered": report_of(recovered_measurement(run)) if run.report is None and run.intervals else None,
+        "spec": run.spec,
+        "environment": run.environment,
+        "notes": [{"written_at": written_at, "text": text} for written_at, text in run.notes],
+        "events": [dict(zip(("time", "source", "level", "text"), event, strict=True)) for event in run.events],
+        "intervals": seconds,
+        "capabilities": [asdict(cell) for cell in run.capabilities],
+    }
+
+
+def as_text(run: StoredRun) -> str:
+    """For a person at a terminal."""
+    row, report = run.row, run.report
+    live = row.effective
+    interval = f"  (95 %: {row.texts_per_s_low:,.0f} to {row.texts_per_s_high:,.0f})" if row.texts_per_s_low else ""
+    p95, p99 = (
+        f"{value:,.2f}" if value is not None else f"– (needs {floor} requests)"
+        for value, floor in ((row.p95_ms, P95_FLOOR), (row.p99_ms, P99_FLOOR))
+    )
+    lines = [
+        f"run         {row.run_id}  {row.started_at[:19].replace('T', ' ')} UTC",
+        f"engine      {cell_name(row.requested, live)}, {live.instances} x {live.threads} threads, {live.device}",
+        f"model       {row.model or '–'}",
+        f"load        {load_name(row)}",
+    ]
+    if row.texts_per_s is not None:
+        lines += [
+            f"throughput  {figure(row.texts_per_s, ',.1f', row.throughput_stable)} texts/s{interval}",
+            f"latency     p50 {figure(row.p50_ms, ',.2f', True)}, p95 {p95}, p99 {p99} ms, n={row.latency_n:,}",
+        ]
+    elif report is None and run.intervals:
+        found = recovered_measurement(run)
+        rate = found.rates.texts_per_s if found.rates else None
+        lines.append(
+            f"so far      {figure(rate, ',.1f', found.throughput_judgement.stable)} texts/s in {found.duration_s:.0f} s"
+        )
+    lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
+    lines += [f"verdict     {MARKS.get(row.verdict, '?')} {row.verdict}" + (f": {row.failure}" if row.failure else "")]
+    for name, judged in ((report or {}).get("verdicts") or {}).items():
+        if isinstance(judged, dict) and not judged.get("stable", True):
+            lines.append(f"            {name}: {judged.get('reason')}")
+    lines.append(f"kept        {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
+    lines += _environment(run)
+    lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
+    lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
+    return "\n".join(lines)
+
+
+def recovered_measurement(run: StoredRun) -> Measurement:
+    """Of a run that never ended: what its intervals say."""
+    known = {field.name for field in fields(RunSpec)}
+    spec = {name: value for name, value in run.spec.items() if name in known}
+    load = {
+        name: value for name, value in run.spec["load"].items() if name in {field.name for field in fields(LoadSpec)}
+    }
+    row = run.row
+    batching = Batching(max_batch_tokens=row.max_batch_tokens, max_wait_ms=row.max_wait_ms, coalesce=bool(row.coalesce))
+    engine = Engine(requested=row.requested, effective=row.effective, batching=batching)
+    measurement = recovered(RunSpec(**{**spec, "load": LoadSpec(**load)}), engine, run.intervals, run.samples)
+    return replace(measurement, run_id=row.run_id, fidelity=row.fidelity)
+
+
+def _of_sweep(row: RunRow) -> str:
+    return f", of sweep {row.sweep_id}" if row.sweep_id else ""
+
+
+def _environment(run: StoredRun) -> list[str]:
+    facts = run.environment
+    if not facts:
+        return []
+    git = facts.get("git") or {}
+    revision = f", git {git['revision'][:12]}{' (changed)' if git.get('dirty') else ''}" if git else ""
+    libraries = facts.get("libraries") or {}
+    runtime = run.row.effective.backend
+    package = {"onnx": "onnxruntime"}.get(runtime, runtime)
+    version = f", {package} {libraries[package]}" if package in libraries else ""
+    return [f"environment {facts.get('hash')}: {facts.get('cpu_model')}, {facts.get('cores')} cores{version}{revision}"]

@@ -1,0 +1,172 @@
+"""A run on its way into the store while it is measured, second by second.
+
+Trouble with the store never stops a measurement: what could not be written is kept and tried again with the next
+second, and what cannot be written at the end is laid aside in a file.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from console.experiments.environment import environment
+from console.experiments.present import as_json
+from console.experiments.run import Measurement, RunSpec
+from console.experiments.store import Store, StoreError, is_chosen, store_path
+from console.experiments.store_rows import Row, interval_row
+from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
+from console.frame import CapabilityCell, Engine, LogLine
+from console.session import Session
+from console.session.figures import EngineSample
+
+_KEPT_LEVELS = ("event", "warning", "error")
+
+
+def utc_now() -> str:
+    """ISO 8601 to the millisecond, as the store writes all its times."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def open_store(asked: str, say: Callable[[str], None]) -> Store | None:
+    """The store to record into. One that nobody named may be unusable: that is said, and nothing is recorded.
+
+    Raises StoreError for one that was asked for by name.
+    """
+    try:
+        return Store.open(store_path(asked))
+    except StoreError as error:
+        if is_chosen(asked):
+            raise
+        say(f"not recorded: {error}")
+        return None
+
+
+class Recorder:
+    """Implements RunObserver for one run. It reads the session and writes the store, in the loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        spec: RunSpec,
+        *,
+        sweep_id: str | None = None,
+        cell_hash: str | None = None,
+        log_from: int = 0,
+        aside: Path | None = None,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        self.trouble = ""
+        """Why the store could not be written the last time; empty when it could."""
+        self._store = store
+        self._spec = spec
+        self._sweep_id = sweep_id
+        self._cell_hash = cell_hash
+        self._log_from = log_from
+        self._aside = aside or Path(tempfile.gettempdir())
+        self._now = now
+        self._run_id = ""
+        self._start: RunStart | None = None
+        self._started_s = 0.0
+        self._steady_s = spec.warm_up_s + getattr(spec.load, "ramp_s", 0.0)
+        self._heard_until_s = 0.0
+        self._pending: list[Row] = []
+        self._late_capabilities: Sequence[CapabilityCell] = ()
+        self._knows_capabilities = False
+        self._written = 0
+
+    def began(self, run_id: str, session: Session, started_s: float) -> None:
+        """The load runs since `started_s`."""
+        self._started_s = self._heard_until_s = started_s
+        self._prepare(run_id, session.frame.engine, session.frame.capabilities)
+        self._flush()
+
+    def heard(self, session: Session) -> None:
+        """Writes the seconds that have come since the last call."""
+        new = []
+        for interval in reversed(session.intervals):
+            if interval.end_s <= self._heard_until_s + 1e-6:
+                break
+            new.append(interval)
+        if not new:
+            return
+        self._heard_until_s = new[0].end_s
+        if not self._knows_capabilities and session.frame.capabilities:
+            self._knows_capabilities = True
+            self._late_capabilities = session.frame.capabilities
+        samples = session.samples
+        for interval in reversed(new):
+            sample = _newest(samples, interval.end_s)
+            self._pending.append(interval_row(interval, sample, self._started_s, self._steady_s))
+        self._flush()
+
+    def finish(
+        self, measurement: Measurement, log: Sequence[LogLine] = (), fidelity: Mapping[str, Any] | None = None
+    ) -> Path | None:
+        """Writes the verdict and the report. Where the store cannot take them, they are laid aside in the file named.
+
+        None: all is in the store. `fidelity`: more of it than the measurement knows. Raises OSError when not even
+        that file can be written.
+        """
+        if not self._run_id:
+            self._prepare(measurement.run_id, measurement.engine, ())
+        report = as_json(measurement)
+        if fidelity is not None:
+            report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
+        lines = [line for line in log if line.sequence >= self._log_from and line.level in _KEPT_LEVELS]
+        self._flush()
+        if not self.trouble:
+            try:
+                finish_run(self._store, measurement.run_id, self._now(), report, lines)
+            except StoreError as error:
+                self.trouble = str(error)
+            else:
+                return None
+        return lay_aside(report, self._pending, self._aside)
+
+    def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> None:
+        self._run_id = run_id
+        self._knows_capabilities = bool(capabilities)
+        self._start = RunStart(
+            run_id=run_id,
+            started_at=self._now(),
+            requested=engine.requested,
+            effective=engine.effective,
+            batching=engine.batching,
+            spec=asdict(self._spec),
+            environment=environment(engine),
+            capabilities=capabilities,
+            sweep_id=self._sweep_id,
+            cell_hash=self._cell_hash,
+        )
+
+    def _flush(self) -> None:
+        """What is pending goes in, in order; whatever does not stays pending."""
+        try:
+            if self._start is not None:
+                begin_run(self._store, self._start)
+                self._start = None
+            if self._late_capabilities:
+                set_capabilities(self._store, self._run_id, self._late_capabilities, self._now())
+                self._late_capabilities = ()
+            if self._pending:
+                add_intervals(self._store, self._run_id, self._pending, self._written)
+                self._written += len(self._pending)
+                self._pending.clear()
+        except StoreError as error:
+            self.trouble = str(error)
+        else:
+            self.trouble = ""
+
+
+def _newest(samples: Sequence[EngineSample], end_s: float) -> EngineSample | None:
+    return next((sample for sample in reversed(samples) if sample.time_s <= end_s), None)
+
+
+def lay_aside(report: Mapping[str, Any], pending: Sequence[Row], folder: Path) -> Path:
+    """Writes the report, and intervals that are in no store, into a JSON file. Raises OSError."""
+    path = folder / f"{report['run_id']}.json"
+    path.write_text(json.dumps({"report": report, "intervals": list(pending)}, ensure_ascii=False), "utf-8")
+    return path

@@ -1,0 +1,242 @@
+"""What the store holds, as values: lists of runs, one run whole, its intervals, and the cells a sweep has done."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from console.experiments.store import Store, StoreError
+from console.experiments.store_rows import interval_of, sample_of
+from console.frame import CapabilityCell, CellState, Deployment
+from console.load.protocol import Interval
+from console.session.figures import EngineSample
+
+LAST = "last"
+UNFINISHED = "unfinished"
+"""Of a run without a verdict: it is being measured, or its program was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs; empty fields let all through. `since` is ISO 8601 in UTC."""
+
+    backend: str = ""
+    precision: str = ""
+    tag: str = ""
+    verdict: str = ""
+    since: str = ""
+    sweep: str = ""
+    run_id: str = ""
+    limit: int = 0
+
+
+class RunRow(NamedTuple):
+    """One line of the list, its fields the columns of `_LISTED`: thousands are made at once.
+
+    Figures are None where they cannot be stated, `*_stable` where nobody judged; truths are 0 and 1 as in the file.
+    """
+
+    run_id: str
+    started_at: str
+    verdict: str
+    interrupted: int
+    requested_backend: str
+    requested_precision: str
+    requested_recipe: str
+    requested_device: str
+    requested_instances: int
+    requested_threads: int
+    effective_backend: str
+    effective_precision: str
+    effective_recipe: str
+    effective_device: str
+    effective_instances: int
+    effective_threads: int
+    model: str
+    coalesce: int
+    max_batch_tokens: int
+    max_wait_ms: float
+    batch: int
+    concurrency: int
+    rate: float | None
+    workload: str
+    corpus: str
+    stream: int
+    duration_s: float | None
+    texts_per_s: float | None
+    texts_per_s_low: float | None
+    texts_per_s_high: float | None
+    throughput_stable: int | None
+    latency_n: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    p95_stable: int | None
+    rss_bytes: int | None
+    fidelity: float | None
+    errors: int
+    slo_missed: int
+    failure: str
+    sweep_id: str
+    cell_hash: str
+    tag_names: str
+
+    @property
+    def requested(self) -> Deployment:
+        return _deployment(self[4:10], self.model)
+
+    @property
+    def effective(self) -> Deployment:
+        return _deployment(self[10:16], self.model)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """In the order of the alphabet."""
+        return tuple(sorted(self.tag_names.split()))
+
+
+def _deployment(columns: Sequence[Any], model: str) -> Deployment:
+    backend, precision, recipe, device, instances, threads = columns
+    return Deployment(backend, precision, recipe, device, model, instances, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run whole, as the file alone tells it."""
+
+    row: RunRow
+    spec: Mapping[str, Any]
+    report: Mapping[str, Any] | None
+    """The object of `run --json`; None for a run that did not end."""
+    environment: Mapping[str, Any]
+    notes: tuple[tuple[str, str], ...]
+    """(written at, text), oldest first."""
+    events: tuple[tuple[str, str, str, str], ...]
+    """(HH:MM:SS, source, level, text)"""
+    intervals: tuple[Interval, ...]
+    """Their time counted from the start of the load, the warm-up included."""
+    samples: tuple[EngineSample, ...]
+    capabilities: tuple[CapabilityCell, ...]
+
+
+_COLUMN_OF = {
+    "run_id": "run.id",
+    "verdict": "coalesce(run.verdict, 'unfinished')",
+    "throughput_stable": "throughput.stable",
+    "p95_stable": "p95.stable",
+    "tag_names": "coalesce((SELECT group_concat(name, ' ') FROM tag WHERE tag.run_id = run.id), '')",
+}
+"""Where a field is not simply the run's column of that name."""
+_EMPTY_FOR = {"str": "''", "int": "0"}
+
+
+def _column(name: str, kind: str) -> str:
+    if name in _COLUMN_OF:
+        return _COLUMN_OF[name]
+    return f"coalesce(run.{name}, {_EMPTY_FOR[kind]})" if kind in _EMPTY_FOR else f"run.{name}"
+
+
+_COLUMNS = ", ".join(_column(name, getattr(kind, "__name__", "")) for name, kind in RunRow.__annotations__.items())
+_LISTED = f"""
+SELECT {_COLUMNS}
+FROM run
+LEFT JOIN judgement AS throughput ON throughput.run_id = run.id AND throughput.figure = 'throughput'
+LEFT JOIN judgement AS p95 ON p95.run_id = run.id AND p95.figure = 'p95'
+WHERE (:backend = '' OR run.effective_backend = :backend)
+  AND (:precision = '' OR run.effective_precision = :precision)
+  AND (:verdict = '' OR coalesce(run.verdict, 'unfinished') = :verdict)
+  AND (:since = '' OR run.started_at >= :since)
+  AND (:run_id = '' OR run.id = :run_id)
+  AND (:sweep = '' OR run.sweep_id = :sweep)
+  AND (:tag = '' OR EXISTS (SELECT 1 FROM tag WHERE tag.run_id = run.id AND tag.name = :tag))
+ORDER BY run.started_at DESC, run.rowid DESC
+LIMIT CASE WHEN :limit > 0 THEN :limit ELSE -1 END
+"""  # noqa: S608 - the names are ours
+
+
+def list_runs(store: Store, wanted: RunFilter | None = None) -> list[RunRow]:
+    """Newest first. Raises StoreError."""
+    wanted = wanted or RunFilter()
+    with store.reading() as connection:
+        cursor = connection.execute(_LISTED, asdict(wanted))
+        cursor.row_factory = None  # plain tuples: RunRow names them
+        rows = cursor.fetchall()
+    return [RunRow._make(row) for row in rows]
+
+
+def resolve_run(store: Store, name: str) -> str:
+    """The id that `name` stands for: itself, `last`, or the beginning or end of exactly one. Raises StoreError."""
+    with store.reading() as connection:
+        if name == LAST:
+            found = connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
+            if not found:
+                raise StoreError(f"the store {store.path} holds no run yet: make one with `embedconsole run`")
+        else:
+            found = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
+            found = found or connection.execute(
+                "SELECT id FROM run WHERE substr(id, 1, length(:name)) = :name OR substr(id, -length(:name)) = :name",
+                {"name": name},
+            ).fetchmany(5)
+    if not found or not name:
+        raise StoreError(f"no run {name!r} in {store.path}: `embedconsole runs` lists them")
+    if len(found) > 1:
+        few = ", ".join(row["id"] for row in found[:4])
+        raise StoreError(f"{name!r} stands for several runs ({few}, …): write more of the id")
+    return str(found[0]["id"])
+
+
+def load_run(store: Store, run_id: str) -> StoredRun:
+    """Raises StoreError when there is no such run."""
+    rows = list_runs(store, RunFilter(run_id=run_id))
+    if not rows:
+        raise StoreError(f"no run {run_id!r} in {store.path}: `embedconsole runs` lists them")
+    with store.reading() as connection:
+        run = connection.execute("SELECT spec, environment, capabilities FROM run WHERE id = ?", (run_id,)).fetchone()
+        report = connection.execute("SELECT report FROM report WHERE run_id = ?", (run_id,)).fetchone()
+        facts = connection.execute("SELECT facts FROM environment WHERE hash = ?", (run["environment"],)).fetchone()
+        notes = connection.execute("SELECT written_at, text FROM note WHERE run_id = ? ORDER BY id", (run_id,))
+        events = connection.execute(
+            "SELECT wall_time, source, level, text FROM event WHERE run_id = ? ORDER BY id", (run_id,)
+        )
+        intervals = connection.execute("SELECT * FROM interval WHERE run_id = ? ORDER BY ordinal", (run_id,)).fetchall()
+        cells = connection.execute("SELECT * FROM capability WHERE matrix = ?", (run["capabilities"],)).fetchall()
+        samples = [sample for row in intervals if (sample := sample_of(row)) is not None]
+        return StoredRun(
+            row=rows[0],
+            spec=json.loads(run["spec"]),
+            report=json.loads(report["report"]) if report else None,
+            environment=json.loads(facts["facts"]) if facts else {},
+            notes=tuple((row["written_at"], row["text"]) for row in notes),
+            events=tuple((row["wall_time"], row["source"], row["level"], row["text"]) for row in events),
+            intervals=tuple(interval_of(row) for row in intervals),
+            samples=tuple(samples),
+            capabilities=tuple(_capability(row) for row in cells),
+        )
+
+
+def _capability(row: Mapping[str, Any]) -> CapabilityCell:
+    effective = Deployment(
+        row["effective_backend"] or "", row["effective_precision"] or "", device=row["effective_device"] or ""
+    )
+    plain = {name: row[name] for name in ("backend", "precision", "recipe", "device", "reason", "fix", "fidelity")}
+    return CapabilityCell(state=CellState(row["state"]), effective=effective, **plain)
+
+
+def newest_sweep(store: Store, name: str) -> str:
+    """The id of the sweep of this name that was begun last; empty when there is none."""
+    with store.reading() as connection:
+        found = connection.execute(
+            "SELECT id FROM sweep WHERE name = ? ORDER BY started_at DESC, rowid DESC LIMIT 1", (name,)
+        ).fetchone()
+    return str(found["id"]) if found else ""
+
+
+def cells_done(store: Store, sweep_id: str) -> dict[str, str]:
+    """Run ids by cell hash of what needs no second measurement: it ended, uninterrupted, and did not fail."""
+    with store.reading() as connection:
+        rows: Sequence[Mapping[str, Any]] = connection.execute(
+            "SELECT cell_hash, id FROM run WHERE sweep_id = ? AND cell_hash IS NOT NULL"
+            " AND verdict IS NOT NULL AND verdict <> 'failed' AND interrupted = 0 ORDER BY started_at",
+            (sweep_id,),
+        ).fetchall()
+    return {row["cell_hash"]: row["id"] for row in rows}

@@ -1,0 +1,135 @@
+"""A sweep for programs, for people at its end, and for those who wait: one object, one table, one line."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from console.experiments.history import MARKS, cell_name, figure, table
+from console.experiments.sweep_cell import SweepCell
+from console.experiments.sweep_state import CellState, CellStatus, SweepState
+
+SCHEMA_VERSION = 1
+_HEAD = ("cell", "load", "texts/s", "p95 ms", "fidelity", "verdict")
+_RIGHT = {"texts/s", "p95 ms", "fidelity"}
+_WORDS = {"client_bound": "client bound"}
+
+
+def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool) -> dict[str, Any]:
+    """`order`: of the specification; the cells were measured in another."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "sweep_id": state.sweep_id,
+        "name": state.name,
+        "interrupted": interrupted,
+        "trouble": state.trouble or None,
+        "counts": {str(status): state.count(status) for status in CellStatus},
+        "cells": [_cell(one) for one in _sorted(state.cells, order)],
+    }
+
+
+def _cell(one: CellState) -> dict[str, Any]:
+    cell, found = one.cell, one.figures
+    return {
+        "cell": cell.hash,
+        "repeat": cell.repeat,
+        "status": str(one.status),
+        "verdict": found.verdict if found else None,
+        "message": one.message or None,
+        "fell_back": one.fell_back or None,
+        "resumed": one.resumed,
+        "requested": asdict(cell.target),
+        "knobs": cell.knobs,
+        "workload": asdict(cell.run.load),
+        "figures": None if found is None else asdict(found),
+    }
+
+
+def _sorted(cells: Sequence[CellState], order: Sequence[SweepCell]) -> list[CellState]:
+    places = {cell.hash: place for place, cell in enumerate(order)}
+    return sorted(cells, key=lambda one: places.get(one.cell.hash, len(places)))
+
+
+def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
+    """A line a cell, in the order of the specification; ~ marks what was not steady, ⚠ what fell back."""
+    cells = _sorted(state.cells, order)
+    lines = [table(_HEAD, [_line(one) for one in cells], _RIGHT)]
+    lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
+    counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
+    return "\n".join([*lines, f"sweep {state.sweep_id}: {', '.join(counts)}"])
+
+
+def _line(one: CellState) -> tuple[str, ...]:
+    found = one.figures
+    return (
+        name_of(one),
+        load_of(one.cell),
+        figure(found.texts_per_s, ",.0f", found.throughput_stable) if found else "–",
+        figure(found.p95_ms, ",.1f", found.p95_stable) if found else "–",
+        figure(found.fidelity, ".4f", True) if found else "–",
+        verdict_of(one),
+    )
+
+
+def name_of(one: CellState) -> str:
+    """What ran, or what was asked for while nothing has."""
+    fell_back = " ⚠" if one.fell_back else ""
+    if one.figures is not None and one.figures.effective.cell:
+        return cell_name(one.cell.target, one.figures.effective) + fell_back
+    return one.cell.target.cell or "as it is"
+
+
+def load_of(cell: SweepCell) -> str:
+    """`32 × 4`, and every knob that the cell turns."""
+    load = cell.run.load
+    rate = getattr(load, "rate", 0.0)
+    shape = f"{cell.target.instances or 'auto'} × {cell.target.threads or 'auto'} threads"
+    parts = (
+        f"{load.batch} at {rate:g}/s" if rate else f"{load.batch} × {load.concurrency}",
+        load.workload if load.workload != "texts" else "",
+        load.corpus if load.corpus != "short" else "",
+        "stream" if load.stream else "",
+        {None: "", True: "coalescing", False: "no coalescing"}[cell.coalesce],
+        f"{cell.max_batch_tokens} tokens" if cell.max_batch_tokens is not None else "",
+        f"wait {cell.max_wait_ms:g} ms" if cell.max_wait_ms is not None else "",
+        shape if cell.target.instances or cell.target.threads else "",
+        f"repeat {cell.repeat + 1}" if cell.repeat else "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def verdict_of(one: CellState) -> str:
+    """In words, with its mark."""
+    found = one.figures
+    if one.status in (CellStatus.SKIPPED, CellStatus.FAILED):
+        mark = MARKS["failed"] if one.status is CellStatus.FAILED else "–"
+        return f"{mark} {one.status}: {one.message}"
+    if found is None:
+        return str(one.status)
+    missed = ", SLO missed" if found.slo_missed and found.verdict == "ok" else ""
+    earlier = ", measured before" if one.resumed else ""
+    return f"{MARKS.get(found.verdict, '?')} {_WORDS.get(found.verdict, found.verdict)}{missed}{earlier}"
+
+
+def progress_line(state: SweepState) -> str:
+    """Where it stands, in one line."""
+    over = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
+    place = state.running
+    which = f" {name_of(state.cells[place])}, {load_of(state.cells[place].cell)}:" if place is not None else ""
+    return f"[{over}/{len(state.cells)}]{which} {state.doing}; {duration(state.left_s)} left"
+
+
+def ended_line(one: CellState, state: SweepState) -> str:
+    """One cell that has just ended."""
+    over = sum(other.status not in (CellStatus.WAITING, CellStatus.RUNNING) for other in state.cells)
+    found = one.figures
+    rate = f"{found.texts_per_s:,.0f} texts/s, " if found is not None and found.texts_per_s is not None else ""
+    left = f"; {duration(state.left_s)} left" if state.left_s else ""
+    return f"[{over}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

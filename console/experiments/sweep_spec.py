@@ -1,0 +1,329 @@
+"""A sweep as people write it: a TOML file of axes, checked and multiplied into cells. Errors name line and key."""
+
+import difflib
+import hashlib
+import itertools
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from console.durations import seconds_of
+from console.experiments.run import RunSpec
+from console.experiments.sweep_cell import SweepCell, repeated
+from console.frame import Deployment, LoadSpec
+from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
+from console.ports import CommandRefused
+from console.session.load_link import check_load
+
+PRESETS = ("quick", "seed", "latency", "throughput")
+MOST_CELLS = 10_000
+_BACKENDS = ("torch", "onnx", "openvino")
+_PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
+_LONGEST_S = 24 * 3600.0
+
+
+class SpecError(Exception):
+    """A specification cannot be used: where, why, and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """A checked specification. `cells` are in the order of the grid, repeats included."""
+
+    name: str
+    seed: int
+    repeats: int
+    cells: tuple[SweepCell, ...]
+    text: str
+    """The TOML itself."""
+    fidelity: bool = False
+    """Measure once, on every deployment, how close it comes to fp32."""
+
+
+def read_spec(path: Path) -> SweepSpec:
+    """The specification in that file, named after it unless it names itself. Raises SpecError."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        hint = f"; --preset has {', '.join(PRESETS)}" if not path.exists() else ""
+        raise SpecError(f"{path} cannot be read: {error.strerror or error}{hint}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not UTF-8 (offset {error.start}): save it so") from error
+    return parse_spec(text, str(path), path.stem)
+
+
+def preset(name: str) -> SweepSpec:
+    """One of PRESETS."""
+    text = files("console.experiments").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    return parse_spec(text, f"preset {name}", name)
+
+
+def parse_spec(text: str, source: str, name: str) -> SweepSpec:
+    """`source` begins every error. Raises SpecError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{source}: not TOML: {error}") from error
+    return _Reader(text, source).spec(document, name)
+
+
+# ---- what a value may be: each check returns the value, or raises ValueError with what would do
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("write a text in quotes")
+
+
+def _truth(value: Any) -> bool:
+    if value in ("on", "off"):
+        return bool(value == "on")
+    if isinstance(value, bool):
+        return value
+    raise ValueError("write true or false")
+
+
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"choose among {', '.join(allowed)}")
+        return str(value)
+
+    return check
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"write a whole number from {least:,} to {most:,}")
+        return value
+
+    return check
+
+
+def _auto_or(most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        try:
+            return 0 if value == "auto" else _whole(1, most)(value)
+        except ValueError:
+            raise ValueError(f'write "auto" or a whole number from 1 to {most}') from None
+
+    return check
+
+
+def _number(least: float, most: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"write a number from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
+def _seconds(least_s: float) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        try:
+            seconds = seconds_of(str(value))
+        except ValueError:
+            seconds = -1.0
+        if not least_s <= seconds <= _LONGEST_S:
+            raise ValueError(f'write a time from {least_s:g}s to 24h, as in "10s" or "2m"')
+        return seconds
+
+    return check
+
+
+def _corpus(value: Any) -> str:
+    name = _text(value)
+    if name not in GENERATED_CORPORA:
+        try:
+            load_corpus(name)
+        except CorpusError as error:
+            raise ValueError(str(error)) from error
+    return name
+
+
+_SETTINGS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
+    "name": (_text, ""),
+    "seed": (_whole(0, 2**32), 0),
+    "repeats": (_whole(1, 100), 1),
+    "duration": (_seconds(1.0), 10.0),
+    "warm_up": (_seconds(0.0), 3.0),
+    "slo_p95_ms": (_number(0.001, 3_600_000), None),
+    "model": (_text, ""),
+    "device": (_text, ""),
+    "strict": (_truth, False),
+    "fidelity": (_truth, False),
+}
+"""Of the whole sweep: how each is checked, and what it is unless written."""
+_AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
+    "backends": (_one_of(*_BACKENDS), ""),
+    "precisions": (_one_of(*_PRECISIONS), ""),
+    "recipes": (_text, ""),
+    "instances": (_auto_or(64), 0),
+    "threads": (_auto_or(256), 0),
+    "max_batch_tokens": (_whole(1, 2**31), None),
+    "max_wait_ms": (_number(0, 1000), None),
+    "coalescing": (_truth, None),
+    "batch": (_whole(1, 100_000), 32),
+    "concurrency": (_whole(1, 4096), 4),
+    "rate": (_number(0, 100_000), 0.0),
+    "arrival": (_one_of("poisson", "constant"), "poisson"),
+    "workload": (_one_of("texts", "pairs"), "texts"),
+    "corpus": (_corpus, "short"),
+    "stream": (_truth, False),
+}
+"""Of a grid: a value or a list of them, multiplied with those of the other axes."""
+
+
+class _Reader:
+    """One document on its way to cells."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._lines = text.splitlines()
+        self._source = source
+
+    def spec(self, document: dict[str, Any], name: str) -> SweepSpec:
+        grids = document.pop("grid", None)
+        if isinstance(grids, dict):
+            grids = [grids]
+        if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+            raise SpecError(f'{self._source}: it has no [grid]: write one, with axes such as backends = ["onnx"]')
+        settings = self._settings(document)
+        cells: list[SweepCell] = []
+        for number, grid in enumerate(grids):
+            cells += self._grid(grid, number, settings)
+        repeats = settings["repeats"]
+        cells = repeated(cells, repeats)
+        if len(cells) > MOST_CELLS:
+            raise SpecError(
+                f"{self._source}: {len(cells):,} cells, at most {MOST_CELLS:,} make a sweep: shorten an axis"
+            )
+        return SweepSpec(
+            name=settings["name"] or name,
+            seed=settings["seed"],
+            repeats=repeats,
+            cells=tuple(cells),
+            text="\n".join(self._lines) + "\n",
+            fidelity=settings["fidelity"],
+        )
+
+    def _settings(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        for key in document:
+            if key not in _SETTINGS:
+                also = "; axes belong below [grid]" if key in _AXES else ""
+                raise self._error("", 0, key, f"no such setting{also}", _SETTINGS)
+        return {
+            key: self._checked("", 0, key, check, document[key]) if key in document else default
+            for key, (check, default) in _SETTINGS.items()
+        }
+
+    def _grid(self, grid: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> list[SweepCell]:
+        axes: dict[str, list[Any]] = {}
+        for key in grid:
+            if key not in _AXES:
+                raise self._error("grid", number, key, "no such axis", _AXES)
+        for key, (check, default) in _AXES.items():
+            values = grid.get(key, [default]) if isinstance(grid.get(key, []), list) else [grid[key]]
+            if not values:
+                raise self._error("grid", number, key, "an empty list: give at least one value, or leave the key out")
+            asked = key in grid
+            axes[key] = [self._checked("grid", number, key, check, value) if asked else value for value in values]
+        try:
+            return [_cell(dict(zip(axes, point, strict=True)), settings) for point in itertools.product(*axes.values())]
+        except CommandRefused as refusal:
+            raise SpecError(f"{self._where('grid', number, '')}: {refusal}") from refusal
+
+    def _checked(self, table: str, number: int, key: str, check: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise self._error(table, number, key, f"{value!r}: {error}") from error
+
+    def _error(self, table: str, number: int, key: str, why: str, known: Mapping[str, Any] | None = None) -> SpecError:
+        near = difflib.get_close_matches(key, known or (), 1)
+        hint = f": did you mean {near[0]}?" if near else f": known are {', '.join(known)}" if known else ""
+        return SpecError(f"{self._where(table, number, key)}: {why}{hint}")
+
+    def _where(self, table: str, number: int, key: str) -> str:
+        name = ".".join(part for part in (table, key) if part)
+        line = _line_of(self._lines, table, number, key)
+        return f"{self._source}, line {line}, {name}" if line else f"{self._source}, {name}"
+
+
+def _line_of(lines: Sequence[str], table: str, number: int, key: str) -> int:
+    """The line (from 1) of a key in the `number`-th table of that name, or of the table itself; 0 if not found."""
+    current, seen = "", -1
+    for index, line in enumerate(lines, start=1):
+        if header := re.match(r"\s*\[\[?\s*([\w.]+)\s*\]\]?", line):
+            current = header[1]
+            seen += current == table
+            if not key and current == table and seen == number:
+                return index
+        elif (
+            current == table
+            and (not table or seen == number)
+            and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
+        ):
+            return index
+    return 0
+
+
+def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:
+    """Raises CommandRefused for a load that cannot be sent."""
+    target = Deployment(
+        backend=point["backends"],
+        precision=point["precisions"],
+        recipe=point["recipes"],
+        device=settings["device"],
+        model=settings["model"],
+        instances=point["instances"],
+        threads=point["threads"],
+    )
+    load = LoadSpec(
+        batch=point["batch"],
+        concurrency=1 if point["rate"] else point["concurrency"],
+        workload=point["workload"],
+        corpus=point["corpus"],
+        stream=point["stream"],
+        seed=settings["seed"],
+        **_open_loop(point),
+    )
+    check_load(load)
+    return SweepCell(
+        run=RunSpec(load, settings["duration"], settings["warm_up"], settings["slo_p95_ms"]),
+        target=target,
+        strict=settings["strict"],
+        coalesce=point["coalescing"],
+        max_batch_tokens=point["max_batch_tokens"],
+        max_wait_ms=point["max_wait_ms"],
+        corpus_sha256=_file_hash(load.corpus),
+    )
+
+
+def _open_loop(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Beside a rate concurrency plays no part: cells that differ in it alone are one."""
+    if not point["rate"]:
+        return {}
+    if not {"rate", "arrival"} <= {field.name for field in fields(LoadSpec)}:
+        raise CommandRefused("rate: this load driver has no open loop: leave the key out")
+    return {"rate": point["rate"], "arrival": point["arrival"]}
+
+
+def _file_hash(corpus: str) -> str:
+    if corpus in GENERATED_CORPORA:
+        return ""
+    path = Path(corpus).expanduser()
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, _changed_ns: int) -> str:
+    """Read once for all the cells, and again when the file has changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

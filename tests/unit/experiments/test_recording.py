@@ -1,0 +1,128 @@
+"""A run is in the store while it is measured; trouble with the store costs neither the run nor its report."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.experiments.recording import Recorder
+from console.experiments.run import Measurement, RunSpec, Verdict, run
+from console.experiments.store import Store, StoreError
+from console.experiments.store_read import list_runs, load_run
+from console.frame import LoadSpec
+from console.ports import SessionOptions
+from console.session import Session
+from tests.unit.experiments.made import GOOD, store_in
+
+COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+SPEC = RunSpec(LoadSpec(8, 2), duration_s=2.0, warm_up_s=0.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_in(tmp_path) as opened:
+        yield opened
+
+
+async def measured(recorder: Recorder) -> tuple[Measurement, Path | None]:
+    async with Session(SessionOptions(engine_command=COMMAND, start=True)) as session:
+        measurement = await run(session, SPEC, lambda frame, left_s: None, asyncio.Event(), recorder)
+        return measurement, recorder.finish(measurement, session.frame.log)
+
+
+async def test_every_second_is_in_the_store_with_the_events_and_the_environment(store: Store) -> None:
+    measurement, aside = await measured(Recorder(store, SPEC))
+    assert aside is None
+    found = load_run(store, measurement.run_id)
+    assert found.report is not None
+    assert found.report["run_id"] == measurement.run_id
+    assert sum(interval.duration_s for interval in found.intervals) >= measurement.duration_s
+    assert found.intervals[0].start_s == pytest.approx(0, abs=0.5)
+    assert found.row.effective.cell == "onnx·fp32"
+    assert found.environment["cpu_model"] == "Fake CPU"
+    assert found.report["environment"]["hash"] == found.environment["hash"]
+    assert {cell.precision for cell in found.capabilities} == {"fp32", "int8", "int4"}, "however late they came"
+    texts = [text for _, _, _, text in found.events]
+    assert any("load started" in text for text in texts)
+    assert any("engine ready" in text for text in texts)
+
+
+class Stumbling(Store):
+    """Refuses so many transactions, then works."""
+
+    def __init__(self, store: Store, refusals: int) -> None:
+        super().__init__(store._connection, store.path)
+        self.refusals = refusals
+
+    def writing(self):  # type: ignore[no-untyped-def]
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreError("the store is locked by another program")
+        return super().writing()
+
+
+async def test_a_store_that_is_locked_for_a_while_gets_everything_afterwards(store: Store) -> None:
+    recorder = Recorder(Stumbling(store, 2), SPEC)
+    measurement, aside = await measured(recorder)
+    assert aside is None
+    assert recorder.trouble == ""
+    found = load_run(store, measurement.run_id)
+    assert sum(interval.duration_s for interval in found.intervals) >= measurement.duration_s
+    assert [interval.index for interval in found.intervals] == sorted(interval.index for interval in found.intervals)
+
+
+def test_a_store_that_stays_unusable_leaves_the_report_in_a_file(store: Store, tmp_path: Path) -> None:
+    recorder = Recorder(Stumbling(store, 99), SPEC, aside=tmp_path)
+    aside = recorder.finish(GOOD)
+    assert aside is not None
+    assert json.loads(aside.read_text())["report"]["throughput"]["texts_per_s"] == 1280.0
+    assert "locked" in recorder.trouble
+
+
+def test_a_run_whose_engine_never_served_is_recorded_as_failed(store: Store) -> None:
+    failed = replace(GOOD, failure="no backend 'nope'", rates=None)
+    assert failed.verdict is Verdict.FAILED
+    assert Recorder(store, SPEC).finish(failed) is None
+    row = list_runs(store)[0]
+    assert (row.verdict, row.failure, row.texts_per_s) == ("failed", "no backend 'nope'", None)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from console.experiments.command import run_once
+from console.experiments.run import RunSpec
+from console.experiments.store import Store
+from console.frame import LoadSpec
+from console.ports import SessionOptions
+
+command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+spec = RunSpec(LoadSpec(8, 2), duration_s=600.0, warm_up_s=0.0)
+options = SessionOptions(engine_command=command, start=True)
+sys.exit(run_once(options, spec, coalesce=None, as_json=True, store=Store.open(Path(sys.argv[1]))))
+"""
+
+
+async def test_a_program_killed_in_the_middle_of_a_run_loses_at_most_one_interval(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    with await asyncio.to_thread(subprocess.Popen, command, stderr=subprocess.DEVNULL) as child:
+        with Store.open(path) as store:
+            while True:
+                rows = list_runs(store)
+                if rows and len(load_run(store, rows[0].run_id).intervals) >= 3:
+                    break
+                assert child.poll() is None
+                await asyncio.sleep(0.05)  # the store is asked again and again, as a screen would
+        os.kill(child.pid, signal.SIGKILL)
+    with Store.open(path) as store:
+        (row,) = list_runs(store)
+        assert row.verdict == "unfinished"
+        assert len(load_run(store, row.run_id).intervals) >= 3

@@ -1,0 +1,154 @@
+"""A specification becomes cells, or an error that points at the line and the key."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from console.cli_sweep import PRESETS as OFFERED
+from console.experiments.sweep_cell import SweepCell, expected_s, in_order
+from console.experiments.sweep_spec import PRESETS, SpecError, SweepSpec, parse_spec, preset, read_spec
+from console.frame import Deployment
+
+
+def parsed(text: str) -> SweepSpec:
+    return parse_spec(text, "spec.toml", "spec")
+
+
+def test_axes_multiply_and_settings_hold_for_every_cell() -> None:
+    spec = parsed("""
+        name = "mine"
+        repeats = 2
+        duration = "4s"
+        warm_up = 0.5
+        slo_p95_ms = 40
+        [grid]
+        backends = ["onnx", "torch"]
+        precisions = "fp32"
+        instances = ["auto", 2]
+        batch = [1, 8, 32]
+        coalescing = [true, false]
+        max_wait_ms = 2
+    """)
+    assert spec.name == "mine"
+    assert len(spec.cells) == 2 * 2 * 2 * 3 * 2
+    assert len({cell.hash for cell in spec.cells}) == len(spec.cells)
+    assert {cell.target.instances for cell in spec.cells} == {0, 2}
+    assert {cell.coalesce for cell in spec.cells} == {True, False}
+    for cell in spec.cells:
+        assert (cell.run.duration_s, cell.run.warm_up_s, cell.run.slo_p95_ms) == (4.0, 0.5, 40.0)
+        assert cell.max_wait_ms == 2.0
+        assert cell.run.load.concurrency == 4
+
+
+def test_several_grids_are_joined_and_what_they_share_is_measured_once() -> None:
+    spec = parsed("[[grid]]\nbatch = [1, 2]\n[[grid]]\nbatch = [2, 4]\n")
+    assert [cell.run.load.batch for cell in spec.cells] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[grid]\nbatch = 0\n", "spec.toml, line 2, grid.batch: 0: write a whole number from 1 to 100,000"),
+        ("[grid]\n\nbatch = [1,\n true]\n", "line 3, grid.batch: True: write a whole number"),
+        ('[grid]\nprecisions = ["int3"]\n', "line 2, grid.precisions: 'int3': choose among fp32, "),
+        ('[grid]\nprecision = ["int8"]\n', "line 2, grid.precision: no such axis: did you mean precisions?"),
+        ('duration = "soon"\n[grid]\n', "line 1, duration: 'soon': write a time from 1s to 24h"),
+        ("duraton = 3\n[grid]\n", "line 1, duraton: no such setting: did you mean duration?"),
+        ("\nbatch = 3\n[grid]\n", "line 2, batch: no such setting; axes belong below [grid]"),
+        ("[[grid]]\nbatch = 1\n[[grid]]\nbatch = []\n", "line 4, grid.batch: an empty list"),
+        ("[grid]\ninstances = -1\n", 'line 2, grid.instances: -1: write "auto" or a whole number from 1 to 64'),
+        ("[grid]\ncoalescing = 1\n", "line 2, grid.coalescing: 1: write true or false"),
+        ('[grid]\ncorpus = "nowhere.txt"\n', "line 2, grid.corpus: 'nowhere.txt': no corpus 'nowhere.txt'"),
+        ('\n[grid]\nworkload = "pairs"\nstream = true\n', "line 2, grid: pairs have no stream"),
+        ("[grid]\nmax_wait_ms = 2000\n", "line 2, grid.max_wait_ms: 2000: write a number from 0 to 1000"),
+        ("name = 3\n[grid]\n", "line 1, name: 3: write a text in quotes"),
+        (f"repeats = 100\n[grid]\nbatch = {list(range(1, 102))}\n", "10,100 cells, at most"),
+        ("batch = [1]\n", "it has no [grid]"),
+        ("[grid\n", "not TOML: "),
+    ],
+)  # fmt: skip
+def test_an_error_names_the_line_the_key_and_what_would_do(text: str, expected: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parsed(text)
+    assert expected in str(error.value)
+
+
+def test_a_missing_file_points_at_the_presets(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--preset has quick, seed"):
+        read_spec(tmp_path / "none.toml")
+
+
+def test_a_spec_is_named_after_its_file_unless_it_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "night.toml").write_text("[grid]\n")
+    assert read_spec(tmp_path / "night.toml").name == "night"
+
+
+class TestHash:
+    def test_it_is_of_the_content_so_that_a_resumed_sweep_knows_its_cells(self) -> None:
+        (one,) = parsed("[grid]\nbatch = 8\n").cells
+        assert one.hash == parsed("name = 'other'\n[grid]\nbatch = [8]\nworkload = 'texts'\n").cells[0].hash
+        others = ("[grid]\nbatch = 9", "duration = 5\n[grid]\nbatch = 8", "[grid]\nbatch = 8\ncoalescing = true")
+        assert one.hash not in {parsed(text).cells[0].hash for text in others}
+
+    def test_a_corpus_with_other_texts_is_another_cell(self, tmp_path: Path) -> None:
+        text = f"[grid]\ncorpus = '{tmp_path}/texts.txt'\n"
+        (tmp_path / "texts.txt").write_text("one\ntwo\n")
+        before = parsed(text).cells[0].hash
+        (tmp_path / "texts.txt").write_text("one\ntwo\nthree\n")
+        assert parsed(text).cells[0].hash != before
+
+
+class TestOrder:
+    SPEC = "[grid]\nbackends = ['onnx', 'torch']\nprecisions = ['fp32', 'int8']\nbatch = [1, 2, 4, 8]\n"
+
+    def test_cells_of_one_deployment_stay_together_and_the_rest_is_by_chance(self) -> None:
+        cells = parsed(self.SPEC).cells
+        ordered = in_order(cells, 1)
+        assert set(ordered) == set(cells)
+        assert _changes(ordered) == 4
+        assert ordered == in_order(cells, 1)
+        assert len({in_order(cells, seed) for seed in range(5)}) == 5
+        batches = [cell.run.load.batch for cell in ordered]
+        assert batches != sorted(batches[:4]) * 4
+
+    def test_every_repeat_is_a_pass_of_its_own(self) -> None:
+        ordered = in_order(parsed("repeats = 3\n" + self.SPEC).cells, 1)
+        assert [cell.repeat for cell in ordered] == [0] * 16 + [1] * 16 + [2] * 16
+
+    def test_the_estimate_counts_loads_and_switches(self) -> None:
+        cells = in_order(parsed("duration = 8\nwarm_up = 1\n" + self.SPEC).cells, 1)
+        assert expected_s(cells, None, beside_s=1.0, switch_s=5.0) == 16 * 10 + 4 * 5
+        assert expected_s(cells, cells[0].target, beside_s=1.0, switch_s=5.0) == 16 * 10 + 3 * 5
+        assert expected_s((), Deployment()) == 0
+
+
+def _changes(cells: tuple[SweepCell, ...]) -> int:
+    return 1 + sum(one.target != next_one.target for one, next_one in pairwise(cells))
+
+
+class TestPresets:
+    def test_those_offered_are_those_there_are(self) -> None:
+        assert OFFERED == PRESETS
+        for name in PRESETS:
+            assert preset(name).name == name
+
+    def test_quick_takes_about_a_minute(self) -> None:
+        cells = in_order(preset("quick").cells, 1)
+        assert 40 <= expected_s(cells, None) <= 90
+
+    def test_seed_is_the_classic_table_and_coalescing_off_against_on(self) -> None:
+        cells = preset("seed").cells
+        table = {
+            (cell.target.backend, cell.target.precision, cell.run.load.batch, cell.run.load.concurrency)
+            for cell in cells
+            if cell.coalesce is None
+        }
+        assert table == {
+            (*deployment, batch, concurrency)
+            for deployment in (("torch", "fp32"), ("torch", "fp16"), ("torch", "int8"), ("onnx", "fp32"))
+            for batch in (1, 4, 8, 16, 32)
+            for concurrency in (1, 4, 8)
+        }
+        coalescing = {(cell.coalesce, cell.run.load.concurrency) for cell in cells if cell.coalesce is not None}
+        assert coalescing == {(on, concurrency) for on in (False, True) for concurrency in (1, 2, 4, 8, 16, 32)}
