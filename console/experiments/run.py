@@ -4,10 +4,11 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from console.experiments.soundness import Lag, cpu_saturated, judge_little, lag_saturated, send_lag
 from console.experiments.statistics import (
     Judgement,
     Rates,
@@ -20,7 +21,7 @@ from console.experiments.statistics import (
 from console.frame import Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
 from console.load.protocol import Interval
 from console.session import Session
-from console.session.figures import SATURATED_CORES, Batches, EngineSample, batches_between, mean_stages
+from console.session.figures import Batches, EngineSample, batches_between, mean_stages
 
 _POLL_S = 0.1
 _SLACK_S = 0.05
@@ -64,10 +65,17 @@ class Measurement:
     rss_bytes: int
     client_cpu_cores: float
     saturated: bool
+    """The driver was the bottleneck: its CPU, or in an open loop its send lag."""
     errors: dict[str, int]
     retries: int
     truncated_texts: int
     interrupted: bool
+    little: Judgement = field(default_factory=lambda: Judgement(True, "not judged"))
+    lag: Lag | None = None
+    """Open loop: how late requests were sent."""
+    dropped: int = 0
+    """Open loop: arrivals that were not sent."""
+    engine_cpu_cores: float | None = None
     fidelity: float | None = None
     """Mean cosine to fp32 of the cell that ran, as the engine last measured it."""
     failure: str = ""
@@ -79,7 +87,9 @@ class Measurement:
             return Verdict.FAILED
         if self.saturated:
             return Verdict.CLIENT_BOUND
-        watched = [self.throughput_judgement] + ([self.p95_judgement] if self.spec.slo_p95_ms is not None else [])
+        watched = [self.throughput_judgement, self.little] + (
+            [self.p95_judgement] if self.spec.slo_p95_ms is not None else []
+        )
         return Verdict.OK if all(judgement.stable for judgement in watched) else Verdict.UNSTABLE
 
     @property
@@ -150,7 +160,7 @@ async def _wait_until_measured(
             return frame.engine.message
         if not frame.load.running:
             return frame.load.message or "the load stopped by itself"
-        left_s = max(started_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0)
+        left_s = max(started_s + spec.load.ramp_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0)
         progress(replace(frame, load=replace(frame.load, warming_up=left_s > spec.duration_s)), left_s)
         await asyncio.sleep(_POLL_S)
     return ""
@@ -160,7 +170,7 @@ def _steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> l
     """Whole intervals after the warm-up, as many as were asked for."""
     steady: list[Interval] = []
     for interval in intervals:
-        if interval.start_s < started_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
+        if interval.start_s < started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
             continue
         if sum(kept.duration_s for kept in steady) < spec.duration_s - _SLACK_S:
             steady.append(interval)
@@ -183,6 +193,8 @@ def _summarise(
         errors.update(interval.errors)
     cpu_cores = sum(i.cpu_cores * i.duration_s for i in intervals) / duration_s if duration_s else 0.0
     measured = rates(intervals)
+    latency = percentiles(answers, certified=True)
+    lag = send_lag(intervals)
     if not any(part.requests for part in answers) and not failure:
         codes = ", ".join(f"{count:,} x {code}" for code, count in errors.most_common())
         last = next((i.last_error for i in reversed(intervals) if i.last_error), "")
@@ -194,14 +206,18 @@ def _summarise(
         engine=engine,
         duration_s=duration_s,
         rates=measured,
-        latency=percentiles(answers, certified=True),
+        latency=latency,
         throughput_judgement=judge_throughput(parts),
         p95_judgement=judge_p95(parts),
         stages=mean_stages(list(intervals)),
         batches=_batches(intervals, samples),
         rss_bytes=engine.rss_bytes,
         client_cpu_cores=cpu_cores,
-        saturated=cpu_cores > SATURATED_CORES,
+        saturated=cpu_saturated(intervals) or lag_saturated(lag, latency),
+        little=judge_little(intervals, spec.load, measured.requests_per_s if measured else None, latency),
+        lag=lag,
+        dropped=sum(interval.dropped for interval in intervals),
+        engine_cpu_cores=_engine_cpu_cores(intervals, samples),
         errors=dict(errors),
         retries=sum(interval.retries for interval in intervals),
         truncated_texts=sum(interval.truncated for interval in intervals),
@@ -211,8 +227,19 @@ def _summarise(
 
 
 def _batches(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> Batches:
-    if not intervals:
-        return Batches()
-    first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
-    inside = [sample for sample in samples if first_s <= sample.time_s <= last_s]
+    inside = _samples_of(intervals, samples)
     return batches_between(inside[0], inside[-1]) if inside else Batches()
+
+
+def _engine_cpu_cores(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> float | None:
+    inside = _samples_of(intervals, samples)
+    if len(inside) < 2 or inside[-1].cpu_s < inside[0].cpu_s:  # restarted in between
+        return None
+    return (inside[-1].cpu_s - inside[0].cpu_s) / (inside[-1].time_s - inside[0].time_s)
+
+
+def _samples_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> list[EngineSample]:
+    if not intervals:
+        return []
+    first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
+    return [sample for sample in samples if first_s <= sample.time_s <= last_s]

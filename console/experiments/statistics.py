@@ -5,7 +5,7 @@ P99_FLOOR requests on: the largest of n samples lies above the p-quantile with p
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist, fmean, stdev
 
@@ -19,6 +19,8 @@ STABLE_RATIO = 1.10
 WINDOWS_JUDGED = 3
 WINDOW_MIN_S = 1.0
 WINDOW_MIN_REQUESTS = 50
+BLOCKS = 5
+"""Of the throughput's interval: as many as the windows of a run."""
 SAME_WITHIN = 0.03
 _US_PER_MS = 1000.0
 _TWO_SIDED_95 = 0.975
@@ -77,7 +79,9 @@ def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
 def rates(intervals: Sequence[Interval]) -> Rates | None:
     """(completed - 1) / (last completion - first completion); None below two completions.
 
-    The 95 % interval is a t-interval on batch means, the batches being the intervals of at least half a second.
+    The 95 % interval is a t-interval on the means of BLOCKS equal blocks (batch means: Law, Simulation Modeling and
+    Analysis, 2015, §9.5). Seconds that follow one another resemble each other, blocks much less, so that the interval
+    is not too narrow; where there are fewer intervals than blocks, each interval is one.
     """
     requests = sum(interval.answers.requests for interval in intervals)
     firsts = [interval.first_completion_s for interval in intervals if interval.first_completion_s is not None]
@@ -87,9 +91,8 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
     requests_per_s = (requests - 1) / (max(lasts) - min(firsts))
     texts = sum(interval.answers.texts for interval in intervals)
     pairs = sum(interval.pairs for interval in intervals)
-    batches = [i.answers.texts / i.duration_s for i in intervals if i.duration_s >= WINDOW_MIN_S / 2]
     texts_per_s = requests_per_s * texts / requests
-    half_width = mean_margin(batches)
+    half_width = mean_margin(completion_rates(blocks([i for i in intervals if i.duration_s >= WINDOW_MIN_S / 2])))
     return Rates(
         requests_per_s=requests_per_s,
         texts_per_s=texts_per_s,
@@ -97,6 +100,44 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
         low=None if half_width is None else max(texts_per_s - half_width, 0.0),
         high=None if half_width is None else texts_per_s + half_width,
     )
+
+
+def blocks(intervals: Sequence[Interval], count: int = BLOCKS) -> list[list[Interval]]:
+    """Cut into `count` consecutive blocks of nearly the same time, each of whole intervals; fewer where there are."""
+    total_s = sum(interval.duration_s for interval in intervals)
+    parts: list[list[Interval]] = [[]]
+    passed_s = 0.0
+    for interval in intervals:
+        if parts[-1] and passed_s + interval.duration_s / 2 > total_s * len(parts) / count:
+            parts.append([])
+        parts[-1].append(interval)
+        passed_s += interval.duration_s
+    return parts if parts[0] else []
+
+
+def completion_rates(parts: Sequence[Sequence[Interval]]) -> list[float]:
+    """texts/s of consecutive windows, each over the time from the last completion before it to its own last one.
+
+    Counting between completions, not between ticks of the clock, keeps a batch that ends a moment before or after a
+    tick from moving the figure. The first window begins with its first completion, which is then not counted. A window
+    without completions is 0, and its time counts for it alone.
+    """
+    found: list[float] = []
+    begin_s: float | None = None
+    for part in parts:
+        firsts = [i.first_completion_s for i in part if i.first_completion_s is not None]
+        lasts = [i.last_completion_s for i in part if i.last_completion_s is not None]
+        requests = sum(i.answers.requests for i in part)
+        texts = float(sum(i.answers.texts for i in part))
+        if not firsts:
+            found.append(0.0)
+            begin_s = part[-1].end_s if part else begin_s
+            continue
+        if begin_s is None:
+            begin_s, texts = firsts[0], texts * (requests - 1) / requests
+        found.append(texts / (lasts[-1] - begin_s) if lasts[-1] > begin_s else 0.0)
+        begin_s = lasts[-1]
+    return found
 
 
 def mean_margin(values: Sequence[float]) -> float | None:
@@ -143,11 +184,7 @@ def windows(intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S) -> li
 
 def judge_throughput(parts: Sequence[Sequence[Interval]]) -> Judgement:
     """Steady when the last three windows' texts/s lie within max/min 1.10."""
-
-    def texts_per_s(window: Sequence[Interval]) -> float:
-        return sum(i.answers.texts for i in window) / sum(i.duration_s for i in window)
-
-    return _judge(parts, texts_per_s)
+    return _judge(completion_rates(parts))
 
 
 def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
@@ -160,17 +197,17 @@ def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
     def p95_ms(window: Sequence[Interval]) -> float:
         return percentiles([interval.answers for interval in window], certified=False).p95_ms or 0.0
 
-    return _judge(parts, p95_ms)
+    return _judge([p95_ms(window) for window in parts])
 
 
-def _judge(parts: Sequence[Sequence[Interval]], figure: Callable[[Sequence[Interval]], float]) -> Judgement:
-    if len(parts) < WINDOWS_JUDGED:
+def _judge(figures: Sequence[float]) -> Judgement:
+    if len(figures) < WINDOWS_JUDGED:
         return Judgement(
             False,
-            f"too short to judge: {len(parts)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
+            f"too short to judge: {len(figures)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
             f" and {WINDOW_MIN_REQUESTS} requests",
         )
-    values = [figure(window) for window in parts[-WINDOWS_JUDGED:]]
+    values = figures[-WINDOWS_JUDGED:]
     if min(values) <= 0:
         return Judgement(False, "a window without an answer", None, values)
     spread = max(values) / min(values)

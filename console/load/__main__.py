@@ -9,8 +9,9 @@ import os
 import sys
 from contextlib import suppress
 
+from console.load.attempts import make_plan
 from console.load.corpora import MAX_TEXT_BYTES, CorpusError
-from console.load.driver import Driver, make_plan
+from console.load.driver import Driver
 from console.load.protocol import (
     Change,
     Command,
