@@ -4,9 +4,10 @@ import asyncio
 import json
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import IntEnum
 
+from console.experiments.calibration import CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
 from console.experiments.progress import Progress
@@ -79,6 +80,7 @@ async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None
             finally:
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
+            measurement = await _with_ceiling(measurement)
             engine_exit_code = session.engine_exit_code
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
@@ -87,6 +89,33 @@ async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None
     if received:
         return _EXIT_BY_SIGNAL + received[0]
     return exit_code(measurement, engine_exit_code)
+
+
+def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
+    """Measures the driver's own ceiling at this shape of load, keeps it, prints it, and returns the exit code."""
+    try:
+        ceiling = asyncio.run(measure_ceiling(load))
+    except CalibrationFailed as failure:
+        sys.stderr.write(f"embedconsole: {failure}\n")
+        return ExitCode.ENGINE_FAILED
+    Ceilings().keep(load, ceiling)
+    shape = shape_of(load)
+    if as_json:
+        print(json.dumps({"shape": shape, **asdict(ceiling)}))
+    else:
+        print(f"{shape}: {ceiling.requests_per_s:,.0f} requests/s, {ceiling.cpu_us_per_request:,.0f} µs of CPU each")
+    return ExitCode.OK
+
+
+async def _with_ceiling(measurement: Measurement) -> Measurement:
+    """With the driver's own ceiling at this shape of load; where it is not known it is measured, while nothing runs."""
+    if measurement.interrupted or measurement.failure or measurement.rates is None:
+        return measurement
+    try:
+        return replace(measurement, ceiling=await Ceilings().of(measurement.spec.load))
+    except CalibrationFailed as failure:
+        sys.stderr.write(f"embedconsole: {failure}\n")
+        return measurement
 
 
 async def _measure(

@@ -19,7 +19,7 @@ SATURATED_S = 10.0
 LAG_LIMIT_MS = 1.0
 LAG_SHARE = 0.05
 LITTLE_WITHIN = 0.05
-_RATE_SLACK = 0.9
+_RATE_SLACK = 0.8
 """A window must still hold its requests in a second that is so much slower than the mean."""
 _GRID_SLACK_S = 0.5
 _US_PER_MS = 1000.0
@@ -100,6 +100,6 @@ def judge_little(
 
 
 def duration_needed_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:
-    """Whole seconds that hold three windows of at least 1 s and `window_requests`, at nine tenths of this rate."""
+    """Whole seconds that hold three windows of at least 1 s and `window_requests`, at four fifths of this rate."""
     window_s = math.ceil(max(window_requests / (requests_per_s * _RATE_SLACK), 1.0))
     return WINDOWS_JUDGED * window_s

@@ -45,6 +45,8 @@ class Judgement:
     reason: str
     spread: float | None = None
     windows: Sequence[float] = field(default_factory=tuple)
+    short: bool = False
+    """Not stable for want of time alone: a longer run would be judged."""
 
 
 def merge(answers: Iterable[Answers]) -> HdrHistogram:
@@ -168,45 +170,57 @@ def t_quantile(degrees: float, probability: float = _TWO_SIDED_95) -> float:
     return math.fsum(term / degrees**power for power, term in enumerate(terms))
 
 
-def windows(intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S) -> list[list[Interval]]:
-    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and 50 requests; a rest is left out."""
+def windows(
+    intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S, requests: int = WINDOW_MIN_REQUESTS
+) -> list[list[Interval]]:
+    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and `requests`; a rest is left out."""
     joined: list[list[Interval]] = []
     current: list[Interval] = []
     wanted_s = max(length_s, WINDOW_MIN_S) * 0.95  # an interval cut a few ms early is still a second
     for interval in intervals:
         current.append(interval)
         long_enough = sum(part.duration_s for part in current) >= wanted_s
-        if long_enough and sum(part.answers.requests for part in current) >= WINDOW_MIN_REQUESTS:
+        if long_enough and sum(part.answers.requests for part in current) >= requests:
             joined.append(current)
             current = []
     return joined
 
 
 def judge_throughput(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """Steady when the last three windows' texts/s lie within max/min 1.10."""
-    return _judge(completion_rates(parts))
+    """Steady when the last three windows' texts/s lie within max/min 1.10.
+
+    In an open loop it is the schedule that decides how many are answered, and Poisson arrivals alone spread wider than
+    that: there the windows' answers per arrival are compared.
+    """
+    arrivals = [sum(interval.arrivals for interval in part) for part in parts]
+    if not any(arrivals):
+        return _judge(completion_rates(parts), WINDOW_MIN_REQUESTS)
+    answered = [sum(interval.answers.requests for interval in part) for part in parts]
+    per_arrival = [done / max(came, 1) for done, came in zip(answered, arrivals, strict=True)]
+    return _judge(per_arrival, WINDOW_MIN_REQUESTS)
 
 
 def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """As for throughput; with fewer than 130 requests a window nothing can be said."""
+    """As for throughput, on windows of at least 130 requests; with fewer nothing can be said."""
     for window in parts[-WINDOWS_JUDGED:]:
         n = sum(interval.answers.requests for interval in window)
         if n < P95_FLOOR:
-            return Judgement(False, f"too few requests to judge p95: {n} in a window of at least {P95_FLOOR}")
+            reason = f"too few requests to judge p95: {n} in a window that needs {P95_FLOOR}"
+            return Judgement(False, reason, short=True)
 
     def p95_ms(window: Sequence[Interval]) -> float:
         return percentiles([interval.answers for interval in window], certified=False).p95_ms or 0.0
 
-    return _judge([p95_ms(window) for window in parts])
+    return _judge([p95_ms(window) for window in parts], P95_FLOOR)
 
 
-def _judge(figures: Sequence[float]) -> Judgement:
+def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
     if len(figures) < WINDOWS_JUDGED:
-        return Judgement(
-            False,
+        reason = (
             f"too short to judge: {len(figures)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
-            f" and {WINDOW_MIN_REQUESTS} requests",
+            f" and {window_requests} requests"
         )
+        return Judgement(False, reason, short=True)
     values = figures[-WINDOWS_JUDGED:]
     if min(values) <= 0:
         return Judgement(False, "a window without an answer", None, values)

@@ -1,7 +1,7 @@
 """Hands each arrival to the event loop when it is due.
 
-A thread of its own waits, because event loops round their timers to whole milliseconds and a wait on a lock does not:
-in an open loop that rounding would be measured as latency.
+A thread of its own waits, because event loops round their timers to whole milliseconds, up or down, and a wait on a
+lock does not: nothing is sent early, and the rounding is not measured as latency.
 """
 
 import asyncio

@@ -68,7 +68,7 @@ class Recorder:
         self._queue_ms = self._tokenize_ms = self._infer_ms = self._serialize_ms = 0.0
         self._last_error = ""
         self._send_lag: HdrHistogram | None = None
-        self._dropped = 0
+        self._arrivals = self._dropped = 0
         self._request_seconds = 0.0
 
     def begun(self) -> None:
@@ -86,7 +86,9 @@ class Recorder:
         self.in_flight += by
 
     def sent_late(self, lag_s: float) -> None:
-        """One scheduled request was sent so long after its time."""
+        """One scheduled request was sent so long after its time: since then it counts as in flight."""
+        self._request_seconds += max(lag_s, 0.0)
+        self._arrivals += 1
         if self._send_lag is None:
             self._send_lag = new_histogram()
         self._send_lag.record_value(min(max(int(lag_s * 1e6), 1), LONGEST_LATENCY_US))
@@ -94,6 +96,7 @@ class Recorder:
     def dropped(self) -> None:
         """One scheduled request was not sent."""
         self._dropped += 1
+        self._arrivals += 1
 
     def succeeded(self, reply: Reply, size: int, is_pairs: bool, started_s: float, ended_s: float) -> None:
         """One request of `size` texts (or pairs) was answered whole."""
@@ -165,6 +168,7 @@ class Recorder:
             cpu_cores=(cpu_s - self._cpu_s) / duration_s,
             mean_in_flight=self._request_seconds / duration_s,
             send_lag=_text(self._send_lag) if self._send_lag is not None else None,
+            arrivals=self._arrivals,
             dropped=self._dropped,
             first_completion_s=self._first_s,
             last_completion_s=self._last_s,

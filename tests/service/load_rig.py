@@ -40,6 +40,13 @@ class Events:
         return sum(figure(interval) for interval in self.intervals)
 
 
+async def loaded(address: str, spec: LoadSpec, events: Events) -> Driver:
+    """A driver that runs."""
+    driver = Driver(address, await make_plan(spec, MAX_TEXT_BYTES), events.emit)
+    driver.start()
+    return driver
+
+
 class Rig:
     """A fake engine and the address it serves at."""
 
@@ -49,9 +56,7 @@ class Rig:
         self.events = Events()
 
     async def load(self, spec: LoadSpec) -> Driver:
-        driver = Driver(self.address, await make_plan(spec, MAX_TEXT_BYTES), self.events.emit)
-        driver.start()
-        return driver
+        return await loaded(self.address, spec, self.events)
 
     async def answered(self, more: int) -> None:
         """Returns when the engine has been called `more` times from now."""

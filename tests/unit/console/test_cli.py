@@ -64,7 +64,11 @@ def test_without_a_terminal_one_line_names_the_command_to_use_instead() -> None:
         (["run", "--precision", "int3"], "fp32"),
         (["run", "--workload", "pairs", "--stream"], "leave out --stream"),
         (["run", "--instances", "-1"], "neither `auto` nor a whole number"),
-        (["run", "--rate", "10"], "No such option"),
+        (["run", "--rate", "0"], "--rate"),
+        (["run", "--rate", "10", "--arrival", "bursty"], "'poisson', 'constant'"),
+        (["run", "--arrival", "constant"], "give --rate too"),
+        (["run", "--max-in-flight", "10"], "give --rate too"),
+        (["run", "--ramp", "auto"], "'auto' is not a duration: write for example 10s, 500ms or 2m"),
         (["swep"], "No such command"),
     ],
 )

@@ -1,0 +1,64 @@
+"""What command line values may be, each refused with a sentence that shows how to write one."""
+
+from typing import Any
+
+import click
+
+AUTO = 0.0
+"""The duration that is found while measuring."""
+_LONGEST_S = 24 * 3600.0
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType[float]):
+    """`10s`, `1.5m`, `500ms` or plain seconds, as seconds; where `auto` is allowed, that is AUTO."""
+
+    name = "duration"
+
+    def __init__(self, least_s: float, *, auto: bool = False) -> None:
+        self._least_s = least_s
+        self._auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; fails with a sentence that shows how to write one."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        if self._auto and text == "auto":
+            return AUTO
+        unit = next((unit for unit in _UNITS_S if text.endswith(unit)), "")
+        try:
+            seconds = float(text.removesuffix(unit)) * _UNITS_S.get(unit, 1.0)
+        except ValueError:
+            or_auto = ", or auto" if self._auto else ""
+            self.fail(f"{value!r} is not a duration: write for example 10s, 500ms or 2m{or_auto}", param, ctx)
+        if not self._least_s <= seconds <= _LONGEST_S:
+            self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 24h", param, ctx)
+        return seconds
+
+
+class Address(click.ParamType[str]):
+    """`host:port`."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it was written, checked."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
+        return str(value)
+
+
+class AutoOrCount(click.ParamType[int]):
+    """`auto` (0) or a whole number from 1."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """0 for auto."""
+        if str(value) in ("auto", "0"):
+            return 0
+        if not str(value).isdigit():
+            self.fail(f"{value!r} is neither `auto` nor a whole number from 1", param, ctx)
+        return int(value)
