@@ -199,13 +199,9 @@ async def _wait_until_measured(
     while not interrupted.is_set():
         frame = session.frame
         steady = _steady(session.intervals, started_s, spec)
-        measured_s = sum(interval.duration_s for interval in steady)
-        if measured_s >= spec.longest_s - _SLACK_S:
+        if len(steady) > judged and enough(steady, spec):
             return ""
-        if measured_s >= spec.duration_s - _SLACK_S and len(steady) > judged:
-            judged = len(steady)
-            if certified(steady, spec):
-                return ""
+        judged = len(steady)
         if frame.engine.state is EngineState.LOST:
             return frame.engine.message
         if not frame.load.running:
@@ -225,6 +221,14 @@ def _steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> l
         if sum(kept.duration_s for kept in steady) < spec.longest_s - _SLACK_S:
             steady.append(interval)
     return steady
+
+
+def enough(steady: Sequence[Interval], spec: RunSpec) -> bool:
+    """All that was asked for was measured; or, where that is left open, enough for the figures to be certified."""
+    measured_s = sum(interval.duration_s for interval in steady)
+    if measured_s < spec.duration_s - _SLACK_S:
+        return False
+    return measured_s >= spec.longest_s - _SLACK_S or certified(steady, spec)
 
 
 def certified(intervals: Sequence[Interval], spec: RunSpec) -> bool:

@@ -22,6 +22,7 @@ LITTLE_WITHIN = 0.05
 _RATE_SLACK = 0.8
 """A window must still hold its requests in a second that is so much slower than the mean."""
 _GRID_SLACK_S = 0.5
+_TOO_MUCH = "the engine does not keep up with the rate, lower --rate"
 _US_PER_MS = 1000.0
 
 
@@ -77,9 +78,13 @@ def judge_little(
     L is the concurrency in a closed loop, the time average that was counted in an open one. Off by more than 5 % the
     stretch was not in equilibrium or not all of it was measured: callers idled (after errors, or because the driver was
     late), or a backlog grew. A stretch is cut at requests in flight, which alone can move it by L of n requests: that
-    much is allowed for, up to another 5 %. `spread` is λ W / L.
+    much is allowed for, up to another 5 %. Nor is a rate kept up with when over 5 % of the arrivals had to be dropped.
+    `spread` is λ W / L.
     """
     duration_s = sum(interval.duration_s for interval in intervals)
+    arrivals, dropped = sum(i.arrivals for i in intervals), sum(i.dropped for i in intervals)
+    if dropped > LITTLE_WITHIN * arrivals:
+        return Judgement(False, f"{dropped:,} of {arrivals:,} arrivals were dropped: {_TOO_MUCH}")
     if requests_per_s is None or latency.mean_ms is None or not duration_s:
         return Judgement(False, "nothing to hold against Little's law")
     counted = sum(interval.mean_in_flight * interval.duration_s for interval in intervals) / duration_s
@@ -93,7 +98,7 @@ def judge_little(
     if abs(ratio - 1) <= allowed:
         return Judgement(True, f"Little's law holds: {says}", ratio)
     if load.is_open:
-        why = "the engine does not keep up with the rate and a backlog grows: lower --rate"
+        why = f"a backlog grows: {_TOO_MUCH}"
     else:
         why = "callers were idle in between: see the errors, or use a larger batch"
     return Judgement(False, f"Little's law is off by {abs(ratio - 1):.0%}: {says}; {why}", ratio)

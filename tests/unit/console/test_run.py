@@ -14,7 +14,7 @@ import pytest
 from console.experiments.calibration import Ceiling
 from console.experiments.command import exit_code
 from console.experiments.present import as_json, as_text
-from console.experiments.run import Measurement, RunSpec, Verdict, certified
+from console.experiments.run import Measurement, RunSpec, Verdict, certified, enough
 from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement, Rates
 from console.frame import Batching, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
@@ -228,3 +228,17 @@ def test_ctrl_c_prints_what_there_is_and_exits_130() -> None:
     output, _ = child.communicate()
     assert child.returncode == 130
     assert json.loads(output)["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("steady_from", "at_most_s", "lasts_s"),
+    [(0, 20.0, 10), (8, 20.0, 15), (100, 14.0, 14), (100, None, 10)],
+    ids=["steady from the start", "steady later", "never steady", "a fixed duration"],
+)
+def test_auto_measures_until_the_figures_are_certified_and_no_longer_than_it_may(
+    steady_from: int, at_most_s: float | None, lasts_s: int
+) -> None:
+    spec = RunSpec(LoadSpec(), 10.0, at_most_s=at_most_s)
+    speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(30)]
+    seconds = [second(index, speed) for index, speed in enumerate(speeds)]
+    assert next(n for n in range(1, 30) if enough(seconds[:n], spec)) == lasts_s

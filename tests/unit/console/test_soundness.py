@@ -13,7 +13,7 @@ from console.experiments.soundness import (
     lag_saturated,
     send_lag,
 )
-from console.experiments.statistics import blocks, completion_rates, judge_throughput, rates, windows
+from console.experiments.statistics import Judgement, blocks, completion_rates, judge_throughput, rates, windows
 from console.frame import LoadSpec, Percentiles
 from console.load.protocol import Interval
 from console.load.recorder import Recorder
@@ -84,7 +84,17 @@ def test_in_an_open_loop_a_backlog_that_grows_breaks_littles_law() -> None:
     # answered at half the rate: the mean in flight is 250, the answered waited 2.5 s on average
     judged = judge_little(intervals, LoadSpec(rate=100.0), 50.0, Percentiles(n=500, mean_ms=2500.0))
     assert not judged.stable
-    assert "backlog grows: lower --rate" in judged.reason
+    assert "a backlog grows: the engine does not keep up" in judged.reason
+
+
+def test_arrivals_that_were_dropped_are_load_that_was_not_sent() -> None:
+    def dropping(dropped: int) -> Judgement:
+        intervals = [replace(second(i), mean_in_flight=1.0, arrivals=100 + dropped, dropped=dropped) for i in range(5)]
+        return judge_little(intervals, LoadSpec(rate=120.0), 100.0, Percentiles(n=500, mean_ms=10.0))
+
+    assert dropping(5).stable
+    assert not dropping(6).stable
+    assert "30 of 530 arrivals were dropped" in dropping(6).reason
 
 
 def test_poisson_arrivals_do_not_make_an_engine_that_keeps_up_unsteady() -> None:
