@@ -24,6 +24,8 @@ from console.load.protocol import Event, Interval, Start, Stop, Stopped
 from console.session.child import Child, ChildGone
 from console.session.driver_process import DriverProcess
 
+USUAL_DIM = 384
+"""Of the bundled model's vectors."""
 OPEN_LOOP_CONCURRENCY = 32
 """An open loop's ceiling is taken with so many callers in a closed one."""
 _WARM_UP_INTERVALS = 1
@@ -48,11 +50,11 @@ class Ceiling:
         return requests_per_s / self.requests_per_s
 
 
-def shape_of(load: LoadSpec) -> str:
-    """What the ceiling depends on, besides the environment."""
+def shape_of(load: LoadSpec, dim: int) -> str:
+    """What the ceiling depends on, besides the environment. `dim`: of the vectors."""
     callers = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
     how = "stream" if load.stream else "unary"
-    return f"{load.workload} {how} batch {load.batch} concurrency {callers}"
+    return f"{load.workload} {how} batch {load.batch} concurrency {callers} dim {dim}"
 
 
 def ceiling_of(intervals: Sequence[Interval]) -> Ceiling:
@@ -65,7 +67,7 @@ def ceiling_of(intervals: Sequence[Interval]) -> Ceiling:
     return Ceiling(requests / duration_s, cpu_s / requests * 1e6)
 
 
-async def measure_ceiling(load: LoadSpec) -> Ceiling:
+async def measure_ceiling(load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling:
     """About four seconds. Raises CalibrationFailed."""
     callers = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
     spec = replace(load, rate=0.0, ramp_s=0.0, concurrency=callers, corpus="short")
@@ -86,7 +88,7 @@ async def measure_ceiling(load: LoadSpec) -> Ceiling:
     server: Child | None = None
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            command = (sys.executable, "-m", "console.load.null_server", str(load.batch))
+            command = (sys.executable, "-m", "console.load.null_server", str(load.batch), str(dim))
             server = await Child.start(
                 command, on_stdout=on_address, on_stderr=lambda _line: None, on_exit=lambda _code: None
             )
@@ -109,32 +111,24 @@ class Ceilings:
     def __init__(self, folder: Path | None = None) -> None:
         self._path = (folder or _cache_folder()) / "driver-ceilings" / f"{_environment_hash()}.json"
 
-    def known(self, load: LoadSpec) -> Ceiling | None:
+    def known(self, load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling | None:
         """None where it has not been measured here."""
         with suppress(OSError, ValueError, TypeError, KeyError):
-            return Ceiling(**self._read()[shape_of(load)])
+            return Ceiling(**self._read()[shape_of(load, dim)])
         return None
 
-    def keep(self, load: LoadSpec, ceiling: Ceiling) -> None:
+    def keep(self, load: LoadSpec, ceiling: Ceiling, dim: int = USUAL_DIM) -> None:
         """Remembers it, where the cache can be written."""
         found: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             found = self._read()
-        found[shape_of(load)] = asdict(ceiling)
+        found[shape_of(load, dim)] = asdict(ceiling)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".ceilings-")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(found, file, indent=1, sort_keys=True)
             Path(temporary).replace(self._path)
-
-    async def of(self, load: LoadSpec) -> Ceiling:
-        """The known one, else measured now. Raises CalibrationFailed."""
-        if (known := self.known(load)) is not None:
-            return known
-        measured = await measure_ceiling(load)
-        self.keep(load, measured)
-        return measured
 
     def _read(self) -> dict[str, Any]:
         found = json.loads(self._path.read_text("utf-8"))

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, replace
 from enum import IntEnum
 
-from console.experiments.calibration import CalibrationFailed, Ceilings, measure_ceiling, shape_of
+from console.experiments.calibration import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
 from console.experiments.progress import Progress
@@ -80,7 +80,7 @@ async def _run_once(options: SessionOptions, spec: RunSpec, coalesce: str | None
             finally:
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
-            measurement = await _with_ceiling(measurement)
+            measurement = await _with_ceiling(measurement, progress)
             engine_exit_code = session.engine_exit_code
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
@@ -99,7 +99,7 @@ def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
         sys.stderr.write(f"embedconsole: {failure}\n")
         return ExitCode.ENGINE_FAILED
     Ceilings().keep(load, ceiling)
-    shape = shape_of(load)
+    shape = shape_of(load, USUAL_DIM)
     if as_json:
         print(json.dumps({"shape": shape, **asdict(ceiling)}))
     else:
@@ -107,15 +107,24 @@ def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-async def _with_ceiling(measurement: Measurement) -> Measurement:
+async def _with_ceiling(measurement: Measurement, progress: Progress) -> Measurement:
     """With the driver's own ceiling at this shape of load; where it is not known it is measured, while nothing runs."""
     if measurement.interrupted or measurement.failure or measurement.rates is None:
         return measurement
-    try:
-        return replace(measurement, ceiling=await Ceilings().of(measurement.spec.load))
-    except CalibrationFailed as failure:
-        sys.stderr.write(f"embedconsole: {failure}\n")
-        return measurement
+    load, dim = measurement.spec.load, measurement.engine.model.dim or USUAL_DIM
+    ceilings = Ceilings()
+    ceiling = ceilings.known(load, dim)
+    if ceiling is None:
+        progress.say("measuring the load driver's own ceiling, once for this shape of load")
+        try:
+            ceiling = await measure_ceiling(load, dim)
+        except CalibrationFailed as failure:
+            sys.stderr.write(f"embedconsole: {failure}\n")
+            return measurement
+        finally:
+            progress.clear()
+        ceilings.keep(load, ceiling, dim)
+    return replace(measurement, ceiling=ceiling)
 
 
 async def _measure(
