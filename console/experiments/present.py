@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from console.experiments.run import Measurement, Verdict
-from console.experiments.soundness import SATURATED_CORES
+from console.experiments.soundness import SATURATED_CORES, Lag
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, Percentiles
 
 SCHEMA_VERSION = 1
@@ -72,7 +72,7 @@ def _client(measurement: Measurement) -> dict[str, Any]:
     return {
         "cpu": round(measurement.client_cpu_cores, 3),
         "saturated": measurement.saturated,
-        "send_lag_ms": None if lag is None else {"p50": _rounded(lag.p50_ms), "p99": _rounded(lag.p99_ms)},
+        "send_lag_ms": None if lag is None else _send_lag(lag),
         "dropped": measurement.dropped,
         "ceiling": None
         if ceiling is None
@@ -83,6 +83,15 @@ def _client(measurement: Measurement) -> dict[str, Any]:
         },
         "retries": measurement.retries,
         "truncated_texts": measurement.truncated_texts,
+    }
+
+
+def _send_lag(lag: Lag) -> dict[str, Any]:
+    return {
+        "n": lag.n,
+        "p50": _rounded(lag.p50_ms),
+        "p95": _rounded(lag.p95_ms if lag.n >= P95_FLOOR else None),
+        "p99": _rounded(lag.p99_ms if lag.n >= P99_FLOOR else None),
     }
 
 
@@ -215,7 +224,8 @@ def _driver(measurement: Measurement) -> str:
         share = ceiling.share(measurement.rates.requests_per_s)
         parts.append(f"{share:.0%} of its own ceiling of {ceiling.requests_per_s:,.0f} requests/s")
     if measurement.lag is not None:
-        parts.append(f"sent late by p50 {measurement.lag.p50_ms:.2f}, p99 {measurement.lag.p99_ms:.2f} ms")
+        name, late_ms = measurement.lag.judged
+        parts.append(f"sent late by {name} {late_ms:.2f} ms")
     if measurement.dropped:
         limit = measurement.spec.load.max_in_flight
         parts.append(f"{measurement.dropped:,} arrivals dropped with {limit:,} requests unanswered")
@@ -225,8 +235,9 @@ def _driver(measurement: Measurement) -> str:
 def _client_bound(measurement: Measurement) -> str:
     lag, cpu = measurement.lag, f"the load driver used {measurement.client_cpu_cores:.0%} of a core"
     if lag is not None and measurement.client_cpu_cores <= SATURATED_CORES:
+        name, late_ms = lag.judged
         return (
-            f"{cpu} and still sent late by p99 {lag.p99_ms:.1f} ms, so the latencies are partly its own;"
+            f"{cpu} and still sent late by {name} {late_ms:.1f} ms, so the latencies are partly its own;"
             " leave it a core to itself, or lower --rate"
         )
     return f"{cpu}, so the engine may be faster than this; use a larger batch or --stream"

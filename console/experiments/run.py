@@ -105,6 +105,8 @@ class Measurement:
     def unsettled(self) -> dict[str, Judgement]:
         """The figures that were not steady, by name. p95 is watched where an SLO asks for it."""
         watched = {"throughput": self.throughput_judgement, "requests in flight": self.little}
+        if self.spec.load.is_open:  # an engine that does not keep up explains the rest
+            watched = dict(reversed(watched.items()))
         if self.spec.slo_p95_ms is not None:
             watched["p95"] = self.p95_judgement
         return {name: judgement for name, judgement in watched.items() if not judgement.stable}
@@ -113,10 +115,11 @@ class Measurement:
     def duration_needed_s(self) -> int | None:
         """What `--duration` would do, where this one was too short to judge; None where it was not."""
         short = {name: judgement for name, judgement in self.unsettled.items() if judgement.short}
-        if not short or self.rates is None:
+        if not short or not self.latency.n:
             return None
         window_requests = P95_FLOOR if "p95" in short else WINDOW_MIN_REQUESTS
-        return max(duration_needed_s(self.rates.requests_per_s, window_requests), math.ceil(self.duration_s) + 1)
+        answered_per_s = self.latency.n / self.duration_s
+        return max(duration_needed_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
 
     @property
     def bottleneck(self) -> Bottleneck | None:

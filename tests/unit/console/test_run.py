@@ -104,7 +104,7 @@ def test_the_human_form_says_what_fell_back_how_fast_how_sure_and_that_the_loop_
 
 def test_a_run_that_was_too_short_says_which_duration_would_do() -> None:
     short = Judgement(False, "too short to judge: 2 of 3 windows of at least 1 s and 50 requests", short=True)
-    slow = replace(GOOD, throughput_judgement=short, rates=Rates(14.0, 448.0, 0.0))
+    slow = replace(GOOD, throughput_judgement=short, latency=Percentiles(140, 99.0, 98.0))
     assert slow.duration_needed_s == 15
     assert "--duration 15s would do, and --duration auto finds it by itself" in as_text(slow)
     assert as_json(slow)["verdicts"]["duration_needed_s"] == 15
@@ -126,13 +126,15 @@ def test_figures_are_certified_when_throughput_is_steady_and_p95_can_be_stated()
 
 def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
     load = LoadSpec(8, rate=200.0, arrival="constant", ramp_s=5.0)
-    opened = replace(GOOD, spec=RunSpec(load), lag=Lag(0.2, 0.8), dropped=1200, ceiling=Ceiling(4000.0, 250.0))
+    opened = replace(
+        GOOD, spec=RunSpec(load), lag=Lag(1000, 0.2, 0.5, 0.8), dropped=1200, ceiling=Ceiling(4000.0, 250.0)
+    )
     text = as_text(opened)
     for part in (
         "open loop at 200 requests/s (constant), batch 8",
         "a ramp of 5 s",
         "from the scheduled time",
-        "sent late by p50 0.20, p99 0.80 ms",
+        "sent late by p99 0.80 ms",
         "1,200 arrivals dropped with 1,024 requests unanswered",
         "1% of its own ceiling of 4,000 requests/s",
     ):
@@ -142,16 +144,23 @@ def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
         found["workload"] | {"rate": 200.0, "arrival": "constant", "loop": "open", "concurrency": None}
         == (found["workload"])
     )
-    assert found["client"]["send_lag_ms"] == {"p50": 0.2, "p99": 0.8}
+    assert found["client"]["send_lag_ms"] == {"n": 1000, "p50": 0.2, "p95": 0.5, "p99": 0.8}
     assert found["client"]["dropped"] == 1200
     assert found["client"]["ceiling"]["share"] == pytest.approx(0.01)
 
 
 def test_a_driver_that_sent_late_is_told_apart_from_one_that_was_busy() -> None:
-    late = replace(GOOD, saturated=True, lag=Lag(1.0, 9.0))
+    late = replace(GOOD, saturated=True, lag=Lag(1000, 1.0, 5.0, 9.0))
     assert "sent late by p99 9.0 ms" in as_text(late)
     busy = replace(GOOD, saturated=True, client_cpu_cores=0.97)
     assert "used 97% of a core, so the engine may be faster" in as_text(busy)
+
+
+def test_an_open_loop_that_is_not_kept_up_with_says_that_first() -> None:
+    behind = Judgement(False, "923 of 1,200 arrivals were dropped")
+    short = Judgement(False, "too short to judge: 0 of 3 windows", short=True)
+    overloaded = replace(GOOD, spec=RunSpec(LoadSpec(4, rate=200.0)), little=behind, throughput_judgement=short)
+    assert "unstable: 923 of 1,200 arrivals were dropped" in as_text(overloaded)
 
 
 def test_littles_law_broken_is_unstable_with_its_reason() -> None:

@@ -50,7 +50,7 @@ def test_the_driver_is_the_bottleneck_when_any_ten_seconds_are_over_nine_tenths_
 def test_sending_late_is_the_drivers_fault_over_one_ms_and_five_percent_of_the_service(
     lag_ms: float, p50_ms: float, bound: bool
 ) -> None:
-    lag = send_lag([lagging(0, lag_ms), lagging(1, lag_ms)])
+    lag = send_lag([lagging(0, lag_ms, 400), lagging(1, lag_ms, 400)])
     assert lag is not None
     assert lag.p99_ms == pytest.approx(lag_ms, rel=0.01)
     assert lag_saturated(lag, Percentiles(n=200, p50_ms=p50_ms)) is bound
@@ -59,7 +59,16 @@ def test_sending_late_is_the_drivers_fault_over_one_ms_and_five_percent_of_the_s
 def test_a_closed_loop_has_no_send_lag() -> None:
     assert send_lag([second(0)]) is None
     assert not lag_saturated(None, Percentiles(n=100, p50_ms=1.0))
-    assert not lag_saturated(Lag(5.0, 9.0), Percentiles())
+    assert not lag_saturated(Lag(1000, 5.0, 7.0, 9.0), Percentiles())
+
+
+@pytest.mark.parametrize(("n", "bound"), [(60, False), (200, False), (700, True)])
+def test_a_few_requests_sent_late_are_no_p99(n: int, bound: bool) -> None:
+    late = n // 50 + 1
+    lag = send_lag([lagging(0, 50.0, late), lagging(1, 0.2, n - late)])
+    assert lag is not None
+    assert lag.p99_ms > 1
+    assert lag_saturated(lag, Percentiles(n=n, p50_ms=10.0)) is bound
 
 
 @pytest.mark.parametrize(("latency_ms", "holds"), [(40.0, True), (38.5, True), (41.5, True), (37.0, False)])
