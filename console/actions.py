@@ -16,6 +16,7 @@ BOTH = frozenset({LIVE, LOG})
 
 MAX_BATCH = 1024
 MAX_CONCURRENCY = 1024
+MAX_RATE = 100_000
 
 
 def always(_frame: Frame) -> str | None:

@@ -12,9 +12,10 @@ import click
 import cloup
 from cloup import HelpFormatter, option, option_group
 
+from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
-from console.cli_types import Address, AutoOrCount, Duration
+from console.cli_types import AUTO, Address, AutoOrCount, Duration
 
 if TYPE_CHECKING:
     from console.frame import EngineSpec
@@ -24,6 +25,7 @@ EXIT_USAGE = 3
 EXIT_ENGINE_FAILED = 5
 EXIT_INTERRUPTED = 130
 
+AUTO_FROM_S, AUTO_TO_S = 10.0, 60.0
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
 FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
 
@@ -159,35 +161,22 @@ Examples:
   embedconsole run --backend onnx --precision fp32 --batch 32 --concurrency 4 --json
   embedconsole run --connect 127.0.0.1:50051 --batch 1 --concurrency 32 --slo-p95 40
   embedconsole run --workload pairs --corpus my-texts.txt --duration 1m
+  embedconsole run --batch 1 --rate 200 --ramp 5s --duration auto
 \b
 Exit codes:
   0 ok, 1 SLO missed, 2 unstable, 3 usage, 4 the load driver was the bottleneck, 5 the engine failed""",
 )
 @ENGINE_OPTIONS
-@option_group(
-    "Which load (a closed loop: each caller waits for its answer)",
-    option("--batch", type=click.IntRange(1, 100_000), default=32, metavar="N", help="Texts a request.  [default: 32]"),
-    option("--concurrency", type=click.IntRange(1, 4096), default=4, metavar="N", help="In flight.  [default: 4]"),
-    option("--workload", type=click.Choice(["texts", "pairs"]), default="texts", show_default=True),
-    option(
-        "--corpus",
-        default="short",
-        show_default=True,
-        metavar="NAME|FILE",
-        help="short, mixed, long, or a UTF-8 file with one text a line.",
-    ),
-    option("--stream", is_flag=True, help="One stream a caller instead of one call a request."),
-    option("--seed", type=int, default=0, metavar="N", show_default=True, help="Of the generated corpus."),
-)
+@LOAD_OPTIONS
 @option_group(
     "How it is measured",
     option(
         "--duration",
-        type=Duration(1.0),
+        type=Duration(1.0, auto=True),
         default="10s",
-        metavar="TIME",
+        metavar="TIME|auto",
         show_default=True,
-        help="Measured time, after warm-up.",
+        help="Measured time, after warm-up; auto: 10 s to 60 s, until the figures can be trusted.",
     ),
     option(
         "--warmup",
@@ -213,27 +202,32 @@ def run(as_json: bool, **flags: Any) -> None:
 def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
     from console.experiments.command import check_corpus
     from console.experiments.run import RunSpec
-    from console.frame import LoadSpec
     from console.ports import SessionOptions
 
-    load = LoadSpec(
-        batch=flags["batch"],
-        concurrency=flags["concurrency"],
-        workload=flags["workload"],
-        corpus=flags["corpus"],
-        stream=flags["stream"],
-        seed=flags["seed"],
-    )
-    if load.stream and load.workload == "pairs":
-        raise click.UsageError("--workload pairs has no stream: leave out --stream")
+    load = load_spec(flags)
     if refusal := check_corpus(load):
         raise click.BadParameter(refusal, param_hint="'--corpus'")
     options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "", start=True, load=load)
+    if flags["duration"] == AUTO:
+        return options, RunSpec(load, AUTO_FROM_S, flags["warmup"], flags["slo_p95"], at_most_s=AUTO_TO_S)
     return options, RunSpec(load, flags["duration"], flags["warmup"], flags["slo_p95"])
 
 
 cli.add_command(runs)
 cli.add_command(sweep)
+
+
+@cli.command(
+    epilog="""\b
+The driver runs against a server that does nothing; `run` compares what it measured with this ceiling.""",
+)
+@LOAD_OPTIONS
+@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def calibrate(as_json: bool, **flags: Any) -> None:
+    """Measure what the load driver itself can do at most, and remember it for this machine."""
+    from console.experiments.command import calibrate_once
+
+    raise SystemExit(calibrate_once(load_spec(flags), as_json=as_json))
 
 
 @cli.command(hidden=True)

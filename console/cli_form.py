@@ -29,10 +29,21 @@ def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
 
 def _load(load: LoadSpec) -> list[str]:
     return [
-        *("--batch", str(load.batch), "--concurrency", str(load.concurrency)),
+        *("--batch", str(load.batch)),
+        *(_open_loop(load) if load.is_open else ["--concurrency", str(load.concurrency)]),
+        *_flags({"--ramp": f"{load.ramp_s:g}s" if load.ramp_s else ""}),
         *_flags({"--workload": "" if load.workload == "texts" else load.workload}),
         *_flags({"--corpus": "" if load.corpus == "short" else load.corpus}),
         *(["--stream"] if load.stream else []),
+    ]
+
+
+def _open_loop(load: LoadSpec) -> list[str]:
+    default = LoadSpec()
+    return [
+        *("--rate", f"{load.rate:g}"),
+        *_flags({"--arrival": "" if load.arrival == default.arrival else load.arrival}),
+        *_flags({"--max-in-flight": 0 if load.max_in_flight == default.max_in_flight else load.max_in_flight}),
     ]
 
 

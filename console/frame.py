@@ -160,7 +160,11 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """What the load driver sends (closed loop): `concurrency` callers, each with one request of `batch` in flight."""
+    """What the load driver sends, requests of `batch` texts.
+
+    Closed loop: `concurrency` callers, each with one request in flight. Open loop, where `rate` is given: so many
+    requests a second, scheduled ahead, however long the answers take; `concurrency` plays no part.
+    """
 
     batch: int = 32
     concurrency: int = 4
@@ -170,6 +174,19 @@ class LoadSpec:
     """A generated corpus (short, mixed, long) or a file's path."""
     stream: bool = False
     seed: int = 0
+    """Of generated corpora and of arrivals."""
+    rate: float = 0.0
+    """Requests a second of an open loop; 0: a closed loop."""
+    arrival: str = "poisson"
+    """`poisson` or `constant`: the gaps of an open loop."""
+    ramp_s: float = 0.0
+    """How long the rate (or the concurrency) takes to rise linearly from what it was; at the start that is nothing."""
+    max_in_flight: int = 1024
+    """Open loop: an arrival that finds so many requests unanswered is dropped, and counted as such."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.rate > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +253,10 @@ class Load:
     retries: int = 0
     truncated_texts: int = 0
     in_flight: int = 0
+    dropped: int = 0
+    """Open loop: arrivals since the load started that were not sent, because too many requests were unanswered."""
+    lag_p99_ms: float | None = None
+    """Open loop: how late requests were sent over the last seconds."""
     cpu_cores: float = 0.0
     saturated: bool = False
     """The driver itself was the bottleneck."""

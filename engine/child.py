@@ -76,10 +76,10 @@ async def _last_lines(stream: asyncio.StreamReader | None) -> list[str]:
 class Worker:
     """The child's own side: the order it was given, and where its reports go."""
 
-    def __init__(self) -> None:
+    def __init__(self, niceness: int = 10) -> None:
         """Lowers this process' priority, takes stdout for reports alone and reads the order."""
         if hasattr(os, "nice"):
-            os.nice(10)
+            os.nice(niceness)
         self._out = _own_stdout()
         self.order: dict[str, Any] = json.loads(sys.stdin.readline())
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
         self.delay_s = delay_s
         self.fault = fault
         self.switch_step_s = 0.0
+        self.one_at_a_time: asyncio.Lock | None = None
+        """With a lock, requests are served one after another, so that `delay_s` is a service time and a queue grows."""
         self.live = embed_pb2.Deployment(
             backend=backend, precision=precision, device="cpu", model=MODEL, instances=2, threads=1
         )
@@ -83,7 +86,8 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
             if self.fault == "hang":
                 await asyncio.Event().wait()
             if self.delay_s:
-                await asyncio.sleep(self.delay_s)
+                async with self.one_at_a_time or nullcontext():
+                    await asyncio.sleep(self.delay_s)
         finally:
             self.in_flight -= 1
         fault = self._fault()

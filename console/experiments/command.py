@@ -5,10 +5,11 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
 
+from console.experiments.calibration import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.experiments.environment import git_revision
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
@@ -90,6 +91,7 @@ async def _run_once(
             finally:
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
+            measurement = await _with_ceiling(measurement, progress)
             told = recorded(recorder, measurement, session.frame.log) if recorder is not None else ""
             engine_exit_code = session.engine_exit_code
     except CommandRefused as refusal:
@@ -112,6 +114,42 @@ def recorded(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine
     if aside is not None:
         return f"embedconsole: run {run_id} was not recorded: {recorder.trouble}; its report is kept in {aside}\n"
     return f"recorded as {run_id}: embedconsole runs show {run_id}\n"
+
+
+def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
+    """Measures the driver's own ceiling at this shape of load, keeps it, prints it, and returns the exit code."""
+    try:
+        ceiling = asyncio.run(measure_ceiling(load))
+    except CalibrationFailed as failure:
+        sys.stderr.write(f"embedconsole: {failure}\n")
+        return ExitCode.ENGINE_FAILED
+    Ceilings().keep(load, ceiling)
+    shape = shape_of(load, USUAL_DIM)
+    if as_json:
+        print(json.dumps({"shape": shape, **asdict(ceiling)}))
+    else:
+        print(f"{shape}: {ceiling.requests_per_s:,.0f} requests/s, {ceiling.cpu_us_per_request:,.0f} µs of CPU each")
+    return ExitCode.OK
+
+
+async def _with_ceiling(measurement: Measurement, progress: Progress) -> Measurement:
+    """With the driver's own ceiling at this shape of load; where it is not known it is measured, while nothing runs."""
+    if measurement.interrupted or measurement.failure or measurement.rates is None:
+        return measurement
+    load, dim = measurement.spec.load, measurement.engine.model.dim or USUAL_DIM
+    ceilings = Ceilings()
+    ceiling = ceilings.known(load, dim)
+    if ceiling is None:
+        progress.say("measuring the load driver's own ceiling, once for this shape of load")
+        try:
+            ceiling = await measure_ceiling(load, dim)
+        except CalibrationFailed as failure:
+            sys.stderr.write(f"embedconsole: {failure}\n")
+            return measurement
+        finally:
+            progress.clear()
+        ceilings.keep(load, ceiling, dim)
+    return replace(measurement, ceiling=ceiling)
 
 
 async def _measure(

@@ -5,6 +5,7 @@ from typing import Any
 
 from console.experiments.environment import environment
 from console.experiments.run import Measurement, Verdict
+from console.experiments.soundness import SATURATED_CORES, Lag
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Percentiles
 
 SCHEMA_VERSION = 1
@@ -27,6 +28,12 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
             "p95": _judged(measurement, "p95"),
             "slo_p95_ms": measurement.spec.slo_p95_ms,
             "slo_missed": measurement.slo_missed,
+            "requests_in_flight": {
+                "holds": measurement.little.stable,
+                "ratio": _rounded(measurement.little.spread, 4),
+                "reason": measurement.little.reason,
+            },
+            "duration_needed_s": measurement.duration_needed_s,
         },
         "failure": measurement.failure or None,
         "interrupted": measurement.interrupted,
@@ -45,20 +52,45 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
             "mean_batch_tokens": _rounded(batches.mean_tokens),
             "padding_ratio": _rounded(batches.padding_ratio, 4),
             "rss_bytes": measurement.rss_bytes,
+            "cpu": _rounded(measurement.engine_cpu_cores),
             "stages_ms": {
                 name: _rounded(getattr(stages, f"{name}_ms") if stages else None, 4)
                 for name in ("queue", "tokenize", "infer", "serialize")
             },
         },
-        "client": {
-            "cpu": round(measurement.client_cpu_cores, 3),
-            "saturated": measurement.saturated,
-            "retries": measurement.retries,
-            "truncated_texts": measurement.truncated_texts,
-        },
+        "client": _client(measurement),
+        "bottleneck": asdict(measurement.bottleneck) if measurement.bottleneck is not None else None,
         "errors": measurement.errors,
         "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
         "environment": environment(engine),
+    }
+
+
+def _client(measurement: Measurement) -> dict[str, Any]:
+    lag, ceiling, found = measurement.lag, measurement.ceiling, measurement.rates
+    return {
+        "cpu": round(measurement.client_cpu_cores, 3),
+        "saturated": measurement.saturated,
+        "send_lag_ms": None if lag is None else _send_lag(lag),
+        "dropped": measurement.dropped,
+        "ceiling": None
+        if ceiling is None
+        else {
+            "requests_per_s": _rounded(ceiling.requests_per_s),
+            "cpu_us_per_request": _rounded(ceiling.cpu_us_per_request),
+            "share": _rounded(ceiling.share(found.requests_per_s), 4) if found else None,
+        },
+        "retries": measurement.retries,
+        "truncated_texts": measurement.truncated_texts,
+    }
+
+
+def _send_lag(lag: Lag) -> dict[str, Any]:
+    return {
+        "n": lag.n,
+        "p50": _rounded(lag.p50_ms),
+        "p95": _rounded(lag.p95_ms if lag.n >= P95_FLOOR else None),
+        "p99": _rounded(lag.p99_ms if lag.n >= P99_FLOOR else None),
     }
 
 
@@ -66,13 +98,16 @@ def _workload(measurement: Measurement) -> dict[str, Any]:
     load = measurement.spec.load
     return {
         "batch": load.batch,
-        "concurrency": load.concurrency,
-        "rate": None,
+        "concurrency": None if load.is_open else load.concurrency,
+        "rate": load.rate if load.is_open else None,
+        "arrival": load.arrival if load.is_open else None,
+        "max_in_flight": load.max_in_flight if load.is_open else None,
+        "ramp_s": load.ramp_s,
         "workload": load.workload,
         "corpus": load.corpus,
         "stream": load.stream,
         "seed": load.seed,
-        "loop": "closed",
+        "loop": "open" if load.is_open else "closed",
         "coalesce": measurement.engine.batching.coalesce,
     }
 
@@ -124,9 +159,14 @@ def _deployment(deployment: Deployment) -> str:
 def _load(measurement: Measurement) -> str:
     load, spec = measurement.spec.load, measurement.spec
     stream = ", streamed" if load.stream else ""
+    ramp = f" and a ramp of {load.ramp_s:g} s" if load.ramp_s else ""
+    if load.is_open:
+        loop = f"open loop at {load.rate:g} requests/s ({load.arrival}), batch {load.batch}"
+    else:
+        loop = f"closed loop, batch {load.batch}, concurrency {load.concurrency}"
     return (
-        f"closed loop, batch {load.batch}, concurrency {load.concurrency}, {load.workload}, corpus {load.corpus}"
-        f"{stream}; {measurement.duration_s:.1f} s after {spec.warm_up_s:g} s of warm-up"
+        f"{loop}, {load.workload}, corpus {load.corpus}{stream};"
+        f" {measurement.duration_s:.1f} s after {spec.warm_up_s:g} s of warm-up{ramp}"
     )
 
 
@@ -138,7 +178,7 @@ def _figures(measurement: Measurement) -> list[str]:
     pairs = f"  {found.pairs_per_s:,.1f} pairs/s" if measurement.spec.load.workload == "pairs" else ""
     lines = [
         f"throughput  {found.texts_per_s:,.1f} texts/s{interval}{pairs}  {found.requests_per_s:,.1f} requests/s",
-        f"latency     {_percentiles(measurement.latency)}  (closed loop: a slow answer delays the next request)",
+        f"latency     {_percentiles(measurement.latency)}  ({_loop_note(measurement)})",
     ]
     if batches.mean_items is not None:
         padding = f", padding {batches.padding_ratio:.0%}" if batches.padding_ratio is not None else ""
@@ -151,8 +191,53 @@ def _figures(measurement: Measurement) -> list[str]:
             f"stages      queue {stages.queue_ms:.2f}, tokenize {stages.tokenize_ms:.2f}, infer {stages.infer_ms:.2f},"
             f" serialize {stages.serialize_ms:.2f} ms (means of a request)"
         )
-    lines.append(f"driver      {measurement.client_cpu_cores:.0%} of a core")
+    if (bottleneck := measurement.bottleneck) is not None:
+        lines.append(f"bottleneck  {bottleneck.sentence}")
+    lines.append(f"driver      {_driver(measurement)}")
     return lines
+
+
+def _loop_note(measurement: Measurement) -> str:
+    if measurement.spec.load.is_open:
+        return "open loop: from the scheduled time"
+    return "closed loop: a slow answer delays the next request"
+
+
+def _driver(measurement: Measurement) -> str:
+    parts = [f"{measurement.client_cpu_cores:.0%} of a core"]
+    if measurement.ceiling is not None and measurement.rates is not None:
+        ceiling = measurement.ceiling
+        share = ceiling.share(measurement.rates.requests_per_s)
+        parts.append(f"{share:.0%} of its own ceiling of {ceiling.requests_per_s:,.0f} requests/s")
+    if measurement.lag is not None:
+        name, late_ms = measurement.lag.judged
+        parts.append(f"sent late by {name} {late_ms:.2f} ms")
+    if measurement.dropped:
+        limit = measurement.spec.load.max_in_flight
+        parts.append(f"{measurement.dropped:,} arrivals dropped with {limit:,} requests unanswered")
+    return ", ".join(parts)
+
+
+def _client_bound(measurement: Measurement) -> str:
+    lag, cpu = measurement.lag, f"the load driver used {measurement.client_cpu_cores:.0%} of a core"
+    if lag is not None and measurement.client_cpu_cores <= SATURATED_CORES:
+        name, late_ms = lag.judged
+        return (
+            f"{cpu} and still sent late by {name} {late_ms:.1f} ms, so the latencies are partly its own;"
+            " leave it a core to itself, or lower --rate"
+        )
+    return f"{cpu}, so the engine may be faster than this; use a larger batch or --stream"
+
+
+def _unsettled(measurement: Measurement) -> str:
+    """The first figure that was not steady, and what to do about it."""
+    figure, judgement = next(iter(measurement.unsettled.items()))
+    if judgement is measurement.little:
+        return judgement.reason
+    needed_s = measurement.duration_needed_s
+    if needed_s is not None:
+        return f"{figure}: {judgement.reason}; --duration {needed_s}s would do, and --duration auto finds it by itself"
+    return f"{figure}: {judgement.reason}; run longer, or on a quieter machine"
 
 
 def _percentiles(latency: Percentiles) -> str:
@@ -171,15 +256,9 @@ def verdict_in_words(measurement: Measurement) -> str:
         case Verdict.FAILED:
             return f"{early}failed: {measurement.failure}"
         case Verdict.CLIENT_BOUND:
-            return (
-                f"{early}client bound: the load driver used {measurement.client_cpu_cores:.0%} of a core, so the engine"
-                " may be faster than this; use a larger batch or --stream"
-            )
+            return f"{early}client bound: {_client_bound(measurement)}"
         case Verdict.UNSTABLE:
-            steady = measurement.throughput_judgement.stable
-            judgement = measurement.p95_judgement if steady else measurement.throughput_judgement
-            figure = "p95" if steady else "throughput"
-            return f"{early}unstable: {figure}: {judgement.reason}; run longer, or on a quieter machine"
+            return f"{early}unstable: {_unsettled(measurement)}"
     if measurement.slo_missed:
         p95_ms = measurement.latency.p95_ms
         got = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"

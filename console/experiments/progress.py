@@ -15,13 +15,15 @@ class Progress:
 
     def show(self, frame: Frame, left_s: float | None) -> None:
         """`left_s`: seconds of load still to come; None before it started."""
-        if self._moves:
-            text = _starting(frame) if left_s is None else _measuring(frame, left_s)
-            self._stream.write(f"\r\x1b[K{text[:100]}")
-            self._stream.flush()
-            return
         step = _starting(frame) if left_s is None else _load_step(frame)
-        if step != self._last:
+        self.say(step, step if left_s is None else _measuring(frame, left_s))
+
+    def say(self, step: str, moving: str = "") -> None:
+        """One step; `moving`: what a terminal shows of it just now."""
+        if self._moves:
+            self._stream.write(f"\r\x1b[K{(moving or step)[:100]}")
+            self._stream.flush()
+        elif step != self._last:
             self._last = step
             self._stream.write(step + "\n")
             self._stream.flush()

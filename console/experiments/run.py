@@ -1,15 +1,20 @@
 """One measured run: a load on an engine for a while, warm-up cut off, and what may be said of it."""
 
 import asyncio
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from console.experiments.bottleneck import Bottleneck, Observed, name_bottleneck
+from console.experiments.calibration import Ceiling
+from console.experiments.soundness import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
 from console.experiments.statistics import (
+    WINDOW_MIN_REQUESTS,
     Judgement,
     Rates,
     judge_p95,
@@ -18,10 +23,10 @@ from console.experiments.statistics import (
     rates,
     windows,
 )
-from console.frame import Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
+from console.frame import P95_FLOOR, Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
 from console.load.protocol import Interval
 from console.session import Session
-from console.session.figures import SATURATED_CORES, Batches, EngineSample, batches_between, mean_stages
+from console.session.figures import Batches, EngineSample, batches_between, mean_stages
 
 _POLL_S = 0.1
 _SLACK_S = 0.05
@@ -46,6 +51,12 @@ class RunSpec:
     duration_s: float = 10.0
     warm_up_s: float = 3.0
     slo_p95_ms: float | None = None
+    at_most_s: float | None = None
+    """Measure on beyond `duration_s` until the figures are certified, but no longer than this."""
+
+    @property
+    def longest_s(self) -> float:
+        return self.at_most_s or self.duration_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,19 @@ class Measurement:
     rss_bytes: int
     client_cpu_cores: float
     saturated: bool
+    """The driver was the bottleneck: its CPU, or in an open loop its send lag."""
     errors: dict[str, int]
     retries: int
     truncated_texts: int
     interrupted: bool
+    little: Judgement = field(default_factory=lambda: Judgement(True, "not judged"))
+    lag: Lag | None = None
+    """Open loop: how late requests were sent."""
+    dropped: int = 0
+    """Open loop: arrivals that were not sent."""
+    engine_cpu_cores: float | None = None
+    ceiling: Ceiling | None = None
+    """What the load driver could do here at most, where that is known."""
     fidelity: float | None = None
     """Mean cosine to fp32 of the cell that ran, as the engine last measured it."""
     failure: str = ""
@@ -80,8 +100,44 @@ class Measurement:
             return Verdict.FAILED
         if self.saturated:
             return Verdict.CLIENT_BOUND
-        watched = [self.throughput_judgement] + ([self.p95_judgement] if self.spec.slo_p95_ms is not None else [])
-        return Verdict.OK if all(judgement.stable for judgement in watched) else Verdict.UNSTABLE
+        return Verdict.UNSTABLE if self.unsettled else Verdict.OK
+
+    @property
+    def unsettled(self) -> dict[str, Judgement]:
+        """The figures that were not steady, by name. p95 is watched where an SLO asks for it."""
+        watched = {"throughput": self.throughput_judgement, "requests in flight": self.little}
+        if self.spec.load.is_open:  # an engine that does not keep up explains the rest
+            watched = dict(reversed(watched.items()))
+        if self.spec.slo_p95_ms is not None:
+            watched["p95"] = self.p95_judgement
+        return {name: judgement for name, judgement in watched.items() if not judgement.stable}
+
+    @property
+    def duration_needed_s(self) -> int | None:
+        """What `--duration` would do, where this one was too short to judge; None where it was not."""
+        short = {name: judgement for name, judgement in self.unsettled.items() if judgement.short}
+        if not short or not self.latency.n:
+            return None
+        window_requests = P95_FLOOR if "p95" in short else WINDOW_MIN_REQUESTS
+        answered_per_s = self.latency.n / self.duration_s
+        return max(duration_needed_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
+
+    @property
+    def bottleneck(self) -> Bottleneck | None:
+        """What limited it; None where nothing was measured."""
+        if self.stages is None:
+            return None
+        return name_bottleneck(
+            Observed(
+                stages=self.stages,
+                batch=self.spec.load.batch,
+                client_mean_ms=self.latency.mean_ms,
+                engine_cpu_cores=self.engine_cpu_cores,
+                client_cpu_cores=self.client_cpu_cores,
+                cores=self.engine.cores,
+                padding_ratio=self.batches.padding_ratio,
+            )
+        )
 
     @property
     def slo_missed(self) -> bool:
@@ -186,17 +242,20 @@ async def _wait_until_measured(
     interrupted: asyncio.Event,
 ) -> str:
     """Why it ended early; empty when it did not."""
+    steady_since_s = started_s + spec.load.ramp_s + spec.warm_up_s
+    judged = 0
     while not interrupted.is_set():
         frame = session.frame
-        measured_s = sum(interval.duration_s for interval in _steady(session.intervals, started_s, spec))
-        if measured_s >= spec.duration_s - _SLACK_S:
+        steady = _steady(session.intervals, started_s, spec)
+        if len(steady) > judged and enough(steady, spec):
             return ""
+        judged = len(steady)
         if frame.engine.state is EngineState.LOST:
             return frame.engine.message
         if not frame.load.running:
             return frame.load.message or "the load stopped by itself"
-        left_s = max(started_s + spec.warm_up_s + spec.duration_s - frame.now_s, 0.0)
-        progress(replace(frame, load=replace(frame.load, warming_up=left_s > spec.duration_s)), left_s)
+        left_s = max(steady_since_s + spec.longest_s - frame.now_s, 0.0)
+        progress(replace(frame, load=replace(frame.load, warming_up=frame.now_s < steady_since_s)), left_s)
         await asyncio.sleep(_POLL_S)
     return ""
 
@@ -205,11 +264,33 @@ def _steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> l
     """Whole intervals after the warm-up, as many as were asked for."""
     steady: list[Interval] = []
     for interval in intervals:
-        if interval.start_s < started_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
+        if interval.start_s < started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
             continue
-        if sum(kept.duration_s for kept in steady) < spec.duration_s - _SLACK_S:
+        if sum(kept.duration_s for kept in steady) < spec.longest_s - _SLACK_S:
             steady.append(interval)
     return steady
+
+
+def enough(steady: Sequence[Interval], spec: RunSpec) -> bool:
+    """All that was asked for was measured; or, where that is left open, enough for the figures to be certified."""
+    measured_s = sum(interval.duration_s for interval in steady)
+    if measured_s < spec.duration_s - _SLACK_S:
+        return False
+    return measured_s >= spec.longest_s - _SLACK_S or certified(steady, spec)
+
+
+def certified(intervals: Sequence[Interval], spec: RunSpec) -> bool:
+    """Throughput is steady and p95 can be stated; where an SLO watches p95, that is steady as well."""
+    if sum(interval.answers.requests for interval in intervals) < P95_FLOOR:
+        return False
+    throughput, p95 = _judgements(intervals)
+    return throughput.stable and (p95.stable or spec.slo_p95_ms is None)
+
+
+def _judgements(intervals: Sequence[Interval]) -> tuple[Judgement, Judgement]:
+    """Of throughput and of p95, each on windows that hold enough requests for it."""
+    length_s = sum(interval.duration_s for interval in intervals) / WINDOWS_OF_A_RUN * 0.99
+    return judge_throughput(windows(intervals, length_s)), judge_p95(windows(intervals, length_s, P95_FLOOR))
 
 
 def _summarise(
@@ -221,13 +302,15 @@ def _summarise(
     failure: str,
 ) -> Measurement:
     duration_s = sum(interval.duration_s for interval in intervals)
-    parts = windows(intervals, duration_s / WINDOWS_OF_A_RUN * 0.99)
+    throughput_judgement, p95_judgement = _judgements(intervals)
     answers = [interval.answers for interval in intervals]
     errors: Counter[str] = Counter()
     for interval in intervals:
         errors.update(interval.errors)
     cpu_cores = sum(i.cpu_cores * i.duration_s for i in intervals) / duration_s if duration_s else 0.0
     measured = rates(intervals)
+    latency = percentiles(answers, certified=True)
+    lag = send_lag(intervals)
     if not any(part.requests for part in answers) and not failure:
         codes = ", ".join(f"{count:,} x {code}" for code, count in errors.most_common())
         last = next((i.last_error for i in reversed(intervals) if i.last_error), "")
@@ -239,14 +322,18 @@ def _summarise(
         engine=engine,
         duration_s=duration_s,
         rates=measured,
-        latency=percentiles(answers, certified=True),
-        throughput_judgement=judge_throughput(parts),
-        p95_judgement=judge_p95(parts),
+        latency=latency,
+        throughput_judgement=throughput_judgement,
+        p95_judgement=p95_judgement,
         stages=mean_stages(list(intervals)),
         batches=_batches(intervals, samples),
         rss_bytes=engine.rss_bytes,
         client_cpu_cores=cpu_cores,
-        saturated=cpu_cores > SATURATED_CORES,
+        saturated=cpu_saturated(intervals) or lag_saturated(lag, latency),
+        little=judge_little(intervals, spec.load, measured.requests_per_s if measured else None, latency),
+        lag=lag,
+        dropped=sum(interval.dropped for interval in intervals),
+        engine_cpu_cores=_engine_cpu_cores(intervals, samples),
         errors=dict(errors),
         retries=sum(interval.retries for interval in intervals),
         truncated_texts=sum(interval.truncated for interval in intervals),
@@ -256,8 +343,19 @@ def _summarise(
 
 
 def _batches(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> Batches:
-    if not intervals:
-        return Batches()
-    first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
-    inside = [sample for sample in samples if first_s <= sample.time_s <= last_s]
+    inside = _samples_of(intervals, samples)
     return batches_between(inside[0], inside[-1]) if inside else Batches()
+
+
+def _engine_cpu_cores(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> float | None:
+    inside = _samples_of(intervals, samples)
+    if len(inside) < 2 or inside[-1].cpu_s < inside[0].cpu_s:  # restarted in between
+        return None
+    return (inside[-1].cpu_s - inside[0].cpu_s) / (inside[-1].time_s - inside[0].time_s)
+
+
+def _samples_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> list[EngineSample]:
+    if not intervals:
+        return []
+    first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
+    return [sample for sample in samples if first_s <= sample.time_s <= last_s]

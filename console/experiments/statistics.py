@@ -5,7 +5,7 @@ P99_FLOOR requests on: the largest of n samples lies above the p-quantile with p
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist, fmean, stdev
 
@@ -19,6 +19,8 @@ STABLE_RATIO = 1.10
 WINDOWS_JUDGED = 3
 WINDOW_MIN_S = 1.0
 WINDOW_MIN_REQUESTS = 50
+BLOCKS = 5
+"""Of the throughput's interval: as many as the windows of a run."""
 SAME_WITHIN = 0.03
 _US_PER_MS = 1000.0
 _TWO_SIDED_95 = 0.975
@@ -43,6 +45,8 @@ class Judgement:
     reason: str
     spread: float | None = None
     windows: Sequence[float] = field(default_factory=tuple)
+    short: bool = False
+    """Not stable for want of time alone: a longer run would be judged."""
 
 
 def merge(answers: Iterable[Answers]) -> HdrHistogram:
@@ -77,7 +81,9 @@ def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
 def rates(intervals: Sequence[Interval]) -> Rates | None:
     """(completed - 1) / (last completion - first completion); None below two completions.
 
-    The 95 % interval is a t-interval on batch means, the batches being the intervals of at least half a second.
+    The 95 % interval is a t-interval on the means of BLOCKS equal blocks (batch means: Law, Simulation Modeling and
+    Analysis, 2015, §9.5). Seconds that follow one another resemble each other, blocks much less, so that the interval
+    is not too narrow; where there are fewer intervals than blocks, each interval is one.
     """
     requests = sum(interval.answers.requests for interval in intervals)
     firsts = [interval.first_completion_s for interval in intervals if interval.first_completion_s is not None]
@@ -87,9 +93,8 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
     requests_per_s = (requests - 1) / (max(lasts) - min(firsts))
     texts = sum(interval.answers.texts for interval in intervals)
     pairs = sum(interval.pairs for interval in intervals)
-    batches = [i.answers.texts / i.duration_s for i in intervals if i.duration_s >= WINDOW_MIN_S / 2]
     texts_per_s = requests_per_s * texts / requests
-    half_width = mean_margin(batches)
+    half_width = mean_margin(completion_rates(blocks([i for i in intervals if i.duration_s >= WINDOW_MIN_S / 2])))
     return Rates(
         requests_per_s=requests_per_s,
         texts_per_s=texts_per_s,
@@ -97,6 +102,44 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
         low=None if half_width is None else max(texts_per_s - half_width, 0.0),
         high=None if half_width is None else texts_per_s + half_width,
     )
+
+
+def blocks(intervals: Sequence[Interval], count: int = BLOCKS) -> list[list[Interval]]:
+    """Cut into `count` consecutive blocks of nearly the same time, each of whole intervals; fewer where there are."""
+    total_s = sum(interval.duration_s for interval in intervals)
+    parts: list[list[Interval]] = [[]]
+    passed_s = 0.0
+    for interval in intervals:
+        if parts[-1] and passed_s + interval.duration_s / 2 > total_s * len(parts) / count:
+            parts.append([])
+        parts[-1].append(interval)
+        passed_s += interval.duration_s
+    return parts if parts[0] else []
+
+
+def completion_rates(parts: Sequence[Sequence[Interval]]) -> list[float]:
+    """texts/s of consecutive windows, each over the time from the last completion before it to its own last one.
+
+    Counting between completions, not between ticks of the clock, keeps a batch that ends a moment before or after a
+    tick from moving the figure. The first window begins with its first completion, which is then not counted. A window
+    without completions is 0, and its time counts for it alone.
+    """
+    found: list[float] = []
+    begin_s: float | None = None
+    for part in parts:
+        firsts = [i.first_completion_s for i in part if i.first_completion_s is not None]
+        lasts = [i.last_completion_s for i in part if i.last_completion_s is not None]
+        requests = sum(i.answers.requests for i in part)
+        texts = float(sum(i.answers.texts for i in part))
+        if not firsts:
+            found.append(0.0)
+            begin_s = part[-1].end_s if part else begin_s
+            continue
+        if begin_s is None:
+            begin_s, texts = firsts[0], texts * (requests - 1) / requests
+        found.append(texts / (lasts[-1] - begin_s) if lasts[-1] > begin_s else 0.0)
+        begin_s = lasts[-1]
+    return found
 
 
 def mean_margin(values: Sequence[float]) -> float | None:
@@ -127,50 +170,58 @@ def t_quantile(degrees: float, probability: float = _TWO_SIDED_95) -> float:
     return math.fsum(term / degrees**power for power, term in enumerate(terms))
 
 
-def windows(intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S) -> list[list[Interval]]:
-    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and 50 requests; a rest is left out."""
+def windows(
+    intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S, requests: int = WINDOW_MIN_REQUESTS
+) -> list[list[Interval]]:
+    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and `requests`; a rest is left out."""
     joined: list[list[Interval]] = []
     current: list[Interval] = []
     wanted_s = max(length_s, WINDOW_MIN_S) * 0.95  # an interval cut a few ms early is still a second
     for interval in intervals:
         current.append(interval)
         long_enough = sum(part.duration_s for part in current) >= wanted_s
-        if long_enough and sum(part.answers.requests for part in current) >= WINDOW_MIN_REQUESTS:
+        if long_enough and sum(part.answers.requests for part in current) >= requests:
             joined.append(current)
             current = []
     return joined
 
 
 def judge_throughput(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """Steady when the last three windows' texts/s lie within max/min 1.10."""
+    """Steady when the last three windows' texts/s lie within max/min 1.10.
 
-    def texts_per_s(window: Sequence[Interval]) -> float:
-        return sum(i.answers.texts for i in window) / sum(i.duration_s for i in window)
-
-    return _judge(parts, texts_per_s)
+    In an open loop it is the schedule that decides how many are answered, and Poisson arrivals alone spread wider than
+    that: there the windows' answers per arrival are compared.
+    """
+    arrivals = [sum(interval.arrivals for interval in part) for part in parts]
+    if not any(arrivals):
+        return _judge(completion_rates(parts), WINDOW_MIN_REQUESTS)
+    answered = [sum(interval.answers.requests for interval in part) for part in parts]
+    per_arrival = [done / max(came, 1) for done, came in zip(answered, arrivals, strict=True)]
+    return _judge(per_arrival, WINDOW_MIN_REQUESTS)
 
 
 def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """As for throughput; with fewer than 130 requests a window nothing can be said."""
+    """As for throughput, on windows of at least 130 requests; with fewer nothing can be said."""
     for window in parts[-WINDOWS_JUDGED:]:
         n = sum(interval.answers.requests for interval in window)
         if n < P95_FLOOR:
-            return Judgement(False, f"too few requests to judge p95: {n} in a window of at least {P95_FLOOR}")
+            reason = f"too few requests to judge p95: {n} in a window that needs {P95_FLOOR}"
+            return Judgement(False, reason, short=True)
 
     def p95_ms(window: Sequence[Interval]) -> float:
         return percentiles([interval.answers for interval in window], certified=False).p95_ms or 0.0
 
-    return _judge(parts, p95_ms)
+    return _judge([p95_ms(window) for window in parts], P95_FLOOR)
 
 
-def _judge(parts: Sequence[Sequence[Interval]], figure: Callable[[Sequence[Interval]], float]) -> Judgement:
-    if len(parts) < WINDOWS_JUDGED:
-        return Judgement(
-            False,
-            f"too short to judge: {len(parts)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
-            f" and {WINDOW_MIN_REQUESTS} requests",
+def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
+    if len(figures) < WINDOWS_JUDGED:
+        reason = (
+            f"too short to judge: {len(figures)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
+            f" and {window_requests} requests"
         )
-    values = [figure(window) for window in parts[-WINDOWS_JUDGED:]]
+        return Judgement(False, reason, short=True)
+    values = figures[-WINDOWS_JUDGED:]
     if min(values) <= 0:
         return Judgement(False, "a window without an answer", None, values)
     spread = max(values) / min(values)

@@ -9,8 +9,10 @@ import os
 import sys
 from contextlib import suppress
 
+from console.load.attempts import make_plan
 from console.load.corpora import MAX_TEXT_BYTES, CorpusError
-from console.load.driver import Driver, make_plan
+from console.load.driver import Driver
+from console.load.event_loop import new_event_loop
 from console.load.protocol import (
     Change,
     Command,
@@ -102,17 +104,9 @@ async def _carry_out_all(commands: _Commands, waiting: asyncio.Queue[Command]) -
         await commands.carry_out(await waiting.get())
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # not on every platform
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
 def main() -> None:
     """Runs until standard input ends."""
-    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve())
 
 

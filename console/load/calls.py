@@ -137,6 +137,11 @@ class Unary:
         """Nothing is kept between calls."""
 
 
+def transport_for(channel: grpc.aio.Channel, stream: bool, is_pairs: bool) -> Transport:
+    """A new way to the engine for one caller. Pairs have no stream."""
+    return Stream(channel) if stream and not is_pairs else Unary(channel, is_pairs)
+
+
 class Stream:
     """EmbedStream: one stream a caller, opened at the first request and again after it broke.
 

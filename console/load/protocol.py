@@ -40,6 +40,14 @@ class Interval:
     in_flight: int = 0
     cpu_cores: float = 0.0
     """CPU of the driver itself: 1.0 is one core busy."""
+    mean_in_flight: float = 0.0
+    """Requests in flight, averaged over the interval's time; in an open loop from when they were scheduled."""
+    send_lag: str | None = None
+    """Open loop: histogram of sent − scheduled; None when nothing was sent."""
+    arrivals: int = 0
+    """Open loop: requests whose time came, sent or dropped."""
+    dropped: int = 0
+    """Open loop: arrivals that were not sent, because too many requests were unanswered."""
     first_completion_s: float | None = None
     last_completion_s: float | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,11 @@ LONGEST_LATENCY_US = 3_600_000_000
 SIGNIFICANT_DIGITS = 3
 
 
+def new_histogram() -> HdrHistogram:
+    """An empty one, of whole microseconds."""
+    return HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
+
+
 @dataclass(slots=True)
 class _Epoch:
     """Successful requests of one epoch within the interval."""
@@ -25,9 +30,7 @@ class _Epoch:
     requests: int = 0
     texts: int = 0
     latency_sum_us: int = 0
-    latency: HdrHistogram = field(
-        default_factory=lambda: HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS),
-    )
+    latency: HdrHistogram = field(default_factory=lambda: new_histogram())
 
     def answers(self) -> Answers:
         return Answers(self.requests, self.texts, _text(self.latency), self.latency_sum_us)
@@ -51,7 +54,7 @@ class Recorder:
         self.retries = 0
         self.errors: Counter[str] = Counter()
         self._index = 0
-        self._start_s = clock()
+        self._start_s = self._moved_s = clock()
         self._cpu_s = cpu_clock()
         self._empty()
 
@@ -64,6 +67,36 @@ class Recorder:
         self._last_s: float | None = None
         self._queue_ms = self._tokenize_ms = self._infer_ms = self._serialize_ms = 0.0
         self._last_error = ""
+        self._send_lag: HdrHistogram | None = None
+        self._arrivals = self._dropped = 0
+        self._request_seconds = 0.0
+
+    def begun(self) -> None:
+        """One more request is in flight."""
+        self._move(1)
+
+    def ended(self) -> None:
+        """One request less is in flight, answered or not."""
+        self._move(-1)
+
+    def _move(self, by: int) -> None:
+        now_s = self._clock()
+        self._request_seconds += self.in_flight * (now_s - self._moved_s)
+        self._moved_s = now_s
+        self.in_flight += by
+
+    def sent_late(self, lag_s: float) -> None:
+        """One scheduled request was sent so long after its time: since then it counts as in flight."""
+        self._request_seconds += max(lag_s, 0.0)
+        self._arrivals += 1
+        if self._send_lag is None:
+            self._send_lag = new_histogram()
+        self._send_lag.record_value(min(max(int(lag_s * 1e6), 1), LONGEST_LATENCY_US))
+
+    def dropped(self) -> None:
+        """One scheduled request was not sent."""
+        self._dropped += 1
+        self._arrivals += 1
 
     def succeeded(self, reply: Reply, size: int, is_pairs: bool, started_s: float, ended_s: float) -> None:
         """One request of `size` texts (or pairs) was answered whole."""
@@ -111,7 +144,8 @@ class Recorder:
 
     def cut(self) -> Interval:
         """Everything since the last cut, as one interval; the next one begins now."""
-        now_s, cpu_s = self._clock(), self._cpu_clock()
+        self._move(0)
+        now_s, cpu_s = self._moved_s, self._cpu_clock()
         duration_s = max(now_s - self._start_s, 1e-9)
         requests = sum(epoch.requests for epoch in self._epochs.values())
         stages = {
@@ -132,6 +166,10 @@ class Recorder:
             tokens=self._tokens,
             in_flight=self.in_flight,
             cpu_cores=(cpu_s - self._cpu_s) / duration_s,
+            mean_in_flight=self._request_seconds / duration_s,
+            send_lag=_text(self._send_lag) if self._send_lag is not None else None,
+            arrivals=self._arrivals,
+            dropped=self._dropped,
             first_completion_s=self._first_s,
             last_completion_s=self._last_s,
             stages_ms={name: total / requests for name, total in stages.items()} if requests else {},
@@ -150,7 +188,7 @@ class Recorder:
             return Answers()
         if len(epochs) == 1:
             return epochs[0].answers()
-        merged = HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
+        merged = new_histogram()
         for epoch in epochs:
             merged.add(epoch.latency)
         return Answers(

@@ -7,6 +7,7 @@ merged histograms.
 from collections import deque
 from dataclasses import dataclass
 
+from console.experiments.soundness import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
 from console.experiments.statistics import percentiles
 from console.frame import Percentiles, Point, Stages, Window
 from console.load.protocol import Interval, Tick
@@ -15,8 +16,6 @@ from engine.api import embed_pb2
 WINDOW_S = 5.0
 WARM_UP_S = 3.0
 RING_S = 600.0
-SATURATED_CORES = 0.9
-SATURATED_S = 10.0
 _SHORTEST_INTERVAL_S = 0.5
 
 
@@ -96,6 +95,7 @@ class Figures:
         self._best: float | None = None
         self._latency = Percentiles()
         self._stages: Stages | None = None
+        self._lag: Lag | None = None
 
     def load_started(self, time_s: float) -> None:
         """A new load: what is shown from now on is its own."""
@@ -107,6 +107,7 @@ class Figures:
         self._ticks.clear()
         self._latency = Percentiles()
         self._stages = None
+        self._lag = None
 
     def tick(self, tick: Tick) -> None:
         """`tick.time_s` in the session's time."""
@@ -123,6 +124,7 @@ class Figures:
         recent = self.recent(interval.end_s)
         self._latency = percentiles([part.answers for part in recent], certified=False)
         self._stages = mean_stages(recent)
+        self._lag = send_lag(recent)
         if interval.duration_s >= _SHORTEST_INTERVAL_S:
             self._add_point(self._point(interval))
         rate = self._rate(WINDOW_S, 0.0)
@@ -141,13 +143,16 @@ class Figures:
         return [interval for interval in self.intervals if interval.start_s >= begin_s]
 
     def saturated(self) -> bool:
-        """The driver used over 90 % of a core for 10 s."""
+        """The driver used over 90 % of a core for the last 10 s, or an open loop's requests are sent too late."""
         if not self.intervals:
             return False
         recent = self.recent(self.intervals[-1].end_s, SATURATED_S)
-        duration_s = sum(interval.duration_s for interval in recent)
-        busy_s = sum(interval.cpu_cores * interval.duration_s for interval in recent)
-        return duration_s >= SATURATED_S - 0.5 and busy_s / duration_s > SATURATED_CORES
+        long_enough = sum(interval.duration_s for interval in recent) >= SATURATED_S - _SHORTEST_INTERVAL_S
+        return (long_enough and cpu_saturated(recent)) or lag_saturated(self._lag, self._latency)
+
+    def lag_p99_ms(self) -> float | None:
+        """How late an open loop's requests were sent over the last seconds."""
+        return self._lag.p99_ms if self._lag is not None else None
 
     def window(self) -> Window:
         """The figures at this moment."""

@@ -1,11 +1,13 @@
 """The session's hold on the load driver: its process, and the `Load` it amounts to."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from console.frame import Load, LoadSpec
+from console.load.arrivals import ARRIVALS
 from console.load.protocol import Change, Changed, Event, Interval, Refused, Start, Started, Stop, Stopped, Tick
 from console.ports import CommandRefused
 from console.session.child import ChildGone
@@ -16,6 +18,8 @@ ANSWER_PATIENCE_S = 15.0
 STOP_PATIENCE_S = 8.0
 MAX_BATCH = 100_000
 MAX_CONCURRENCY = 4096
+MAX_RATE = 100_000
+MAX_IN_FLIGHT = 65_536
 _SAME_ERROR_S = 10.0
 
 
@@ -38,6 +42,14 @@ def check_load(spec: LoadSpec) -> None:
         raise CommandRefused(f"workload {spec.workload!r}: choose texts or pairs")
     if spec.stream and spec.workload == "pairs":
         raise CommandRefused("pairs have no stream: choose texts, or no stream")
+    if not 0 <= spec.rate <= MAX_RATE:
+        raise CommandRefused(f"rate {spec.rate:g}: choose up to {MAX_RATE:,} requests a second, or 0 for a closed loop")
+    if spec.arrival not in ARRIVALS:
+        raise CommandRefused(f"arrival {spec.arrival!r}: choose {' or '.join(ARRIVALS)}")
+    if not 0 <= spec.ramp_s < math.inf:
+        raise CommandRefused(f"ramp {spec.ramp_s:g} s: choose the seconds that the load takes to rise")
+    if not 1 <= spec.max_in_flight <= MAX_IN_FLIGHT:
+        raise CommandRefused(f"{spec.max_in_flight} requests in flight: choose 1 to {MAX_IN_FLIGHT:,}")
 
 
 class LoadLink:
@@ -146,7 +158,7 @@ class LoadLink:
                 self._on_started(event)
             case Changed():
                 self.load = replace(self.load, spec=self._pending)
-                self.steady_since_s = event.time_s - self._origin_s + WARM_UP_S
+                self.steady_since_s = event.time_s - self._origin_s + self.load.spec.ramp_s + WARM_UP_S
                 self._log_load("changed to", event.texts)
                 self._answered()
             case Refused():
@@ -159,7 +171,7 @@ class LoadLink:
 
     def _on_started(self, event: Started) -> None:
         self._started_s = event.time_s - self._origin_s
-        self.steady_since_s = self._started_s + WARM_UP_S
+        self.steady_since_s = self._started_s + self._pending.ramp_s + WARM_UP_S
         self._errors.clear()
         self._stopped.clear()
         self.load = Load(running=True, spec=self._pending)
@@ -170,11 +182,14 @@ class LoadLink:
     def _log_load(self, verb: str, texts: int) -> None:
         spec = self.load.spec
         how = " streamed" if spec.stream else ""
+        loop = f"open loop{how}, {spec.rate:g} requests/s {spec.arrival}" if spec.is_open else f"closed loop{how}"
+        callers = "" if spec.is_open else f", concurrency {spec.concurrency}"
+        ramp = f", rising for {spec.ramp_s:g} s" if spec.ramp_s else ""
         self._events.log(
             "driver",
             "event",
-            f"load {verb} closed loop{how}, batch {spec.batch}, concurrency {spec.concurrency}, {spec.workload},"
-            f" corpus {spec.corpus} of {texts:,} texts",
+            f"load {verb} {loop}, batch {spec.batch}{callers}, {spec.workload}, corpus {spec.corpus} of {texts:,} texts"
+            f"{ramp}",
         )
 
     def _on_tick(self, tick: Tick) -> None:
@@ -199,6 +214,8 @@ class LoadLink:
             self.load,
             errors=dict(self._errors),
             truncated_texts=self.load.truncated_texts + interval.truncated,
+            dropped=self.load.dropped + interval.dropped,
+            lag_p99_ms=self._figures.lag_p99_ms(),
             cpu_cores=interval.cpu_cores,
             saturated=self._figures.saturated(),
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from console.actions import ACTIONS, BY_ID
-from console.frame import EngineSpec, EngineState, Frame
+from console.frame import EngineSpec, EngineState, Frame, LoadSpec
 from console.tui.performing import PERFORM
 from tests.console import scenes
 
@@ -86,6 +86,16 @@ def test_the_command_form_repeats_what_is_asked_for_and_quotes_paths() -> None:
         "embedconsole run --model org/name --backend onnx --precision int8 --batch 32 --concurrency 4 "
         "--workload pairs --corpus '/data/my texts.txt' --stream --duration 60s --json"
     )
+
+
+def test_the_command_form_of_an_open_loop_has_its_rate_instead_of_a_concurrency() -> None:
+    spec = LoadSpec(1, rate=250.0, arrival="constant", ramp_s=5.0, max_in_flight=64)
+    frame = replace(scenes.busy(), load=replace(scenes.busy().load, spec=spec))
+    form = BY_ID["copy_cli"].cli
+    assert form is not None
+    words = form(frame, EngineSpec())
+    assert "--batch 1 --rate 250 --arrival constant --max-in-flight 64 --ramp 5s" in words
+    assert "--concurrency" not in words
 
 
 def test_the_command_form_of_a_remote_engine_connects() -> None:

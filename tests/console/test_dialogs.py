@@ -66,20 +66,20 @@ async def test_x_cancels_a_running_switch(console: Open) -> None:
 
 async def test_the_load_form_types_turns_and_starts(console: Open) -> None:
     async with console(scenes.idle(), (80, 24)) as it:
-        await it.press("l", "8", "down", "right", "down", "right", "down", "right", "down", "right", "enter")
+        await it.press("l", "8", "down", "right", "down", "down", "right", "down", "right", "down", "right", "enter")
         spec = LoadSpec(batch=8, concurrency=8, workload="pairs", corpus="mixed", stream=True)
         assert it.session.calls == [("start_load", spec)]
 
 
 async def test_the_load_form_takes_a_path_with_every_letter(console: Open) -> None:
     async with console(scenes.idle()) as it:
-        await it.press("l", "down", "down", "down", "left", "down", *"/data/xajklh.txt", "enter")
+        await it.press("l", *["down"] * 4, "left", "down", *"/data/xajklh.txt", "enter")
         assert it.session.calls == [("start_load", LoadSpec(corpus="/data/xajklh.txt"))]
 
 
 async def test_a_file_corpus_without_a_path_is_not_accepted(console: Open) -> None:
     async with console(scenes.idle()) as it:
-        await it.press("l", "down", "down", "down", "left", "up", "enter")
+        await it.press("l", *["down"] * 4, "left", "up", "enter")
         assert isinstance(it.app.screen, LoadDialog)
         assert "needs a path" in it.text("box")
 
@@ -90,6 +90,17 @@ async def test_a_running_load_is_changed_not_restarted_and_x_stops_it(console: O
         assert it.session.calls == [("change_load", LoadSpec(batch=64))]
         await it.press("l", "x")
         assert it.session.calls[-1] == ("stop_load",)
+
+
+async def test_a_rate_opens_the_loop_and_none_closes_it_again(console: Open) -> None:
+    async with console(scenes.idle()) as it:
+        await it.press("l", "down", "down", *"250", "down", "right", "enter")
+        assert it.session.calls == [("start_load", LoadSpec(rate=250.0, arrival="constant"))]
+    opened = replace(scenes.busy(), load=replace(scenes.busy().load, spec=LoadSpec(rate=250.0)))
+    async with console(opened) as it:
+        await it.press("l", "down", "down", "right", "enter")
+        await it.press("l", "down", "down", "0", "enter")
+        assert it.session.calls == [("change_load", LoadSpec(rate=500.0)), ("change_load", LoadSpec())]
 
 
 async def test_numbers_stay_within_their_limits(console: Open) -> None:

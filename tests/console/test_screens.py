@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
-from console.frame import Frame, LogLine, ModelCard, Notice
+from console.frame import Frame, LoadSpec, LogLine, ModelCard, Notice
 from console.tui.ink import clean, clip, line, plain, width_of, wrap
-from console.tui.panels import header, keybar, now, stages
+from console.tui.panels import header, keybar, load, now, stages
 from console.tui.screens.live import layout_for
 from console.tui.screens.log import LogScreen
 from console.tui.view import View
@@ -119,6 +119,18 @@ def test_percentiles_from_few_requests_are_marked() -> None:
     assert "~26.1" in text
     assert "provisional: n under 130" in text
     assert "~" not in "\n".join(plain(row) for row in now.now(scenes.busy(), View(), Size(46, 9)).lines)
+
+
+def test_an_open_loop_shows_its_rate_how_late_it_sends_and_what_it_dropped() -> None:
+    spec = LoadSpec(8, rate=250.0, arrival="constant")
+    frame = replace(scenes.busy(), load=replace(scenes.busy().load, spec=spec, lag_p99_ms=0.42, dropped=1200))
+    text = "\n".join(plain(row) for row in load.load(frame, View(), Size(60, 9)).lines)
+    for part in ("250", "requests/s", "open loop, constant", "late p99 0.4 ms", "1,200 dropped"):
+        assert part in text
+    assert "concurr." not in text
+    assert "b8 250/s open" in plain(header.header(frame, View(), Size(100, 1)).lines[0])
+    figures = "\n".join(plain(row) for row in now.now(frame, View(), Size(46, 9)).lines)
+    assert "open loop: latency from the scheduled time" in figures
 
 
 def test_figures_carry_n_and_window() -> None:

@@ -80,6 +80,20 @@ def test_every_kind_of_load_is_answered_by_an_engine_that_runs_already(
     assert found["workload"]["coalesce"] is (flags != ("--coalesce", "off"))
 
 
+def test_an_open_loop_tells_how_late_it_sent_and_how_near_the_driver_was_to_its_ceiling(engine: EngineProcess) -> None:
+    flags = ("--batch", "1", "--rate", "20", "--duration", "3s", "--warmup", "0s", "--json")
+    done = embedconsole_run("--connect", engine.address, *flags)
+    assert done.returncode in (*MEASURED, 4), done.stderr  # 4: a busy machine makes it send late
+    found = json.loads(done.stdout)
+    assert found["workload"]["loop"] == "open"
+    assert found["workload"]["rate"] == 20.0
+    assert found["errors"] == {}
+    assert found["client"]["send_lag_ms"]["p50"] > 0
+    assert found["client"]["dropped"] == 0
+    assert 0 < found["client"]["ceiling"]["share"] < 1
+    assert "at batch 1" in found["bottleneck"]["sentence"]
+
+
 def test_a_run_sets_a_remote_engine_s_coalescing_back_as_it_was(engine: EngineProcess) -> None:
     short = ("--batch", "1", "--duration", "1s", "--warmup", "0s")
     measured("--connect", engine.address, "--coalesce", "off", *short)

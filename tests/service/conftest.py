@@ -7,6 +7,8 @@ import pytest_asyncio
 
 from engine.api.client import EmbedClient
 from tests.engine_process import EngineProcess
+from tests.fake_engine import FakeEngine, start_server
+from tests.service.load_rig import Rig
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,15 @@ def shared_engine(artifact_cache: object) -> Iterator[EngineProcess]:
         yield engine.wait_ready()
     finally:
         engine.stop()
+
+
+@pytest_asyncio.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A fake engine to load."""
+    engine = FakeEngine()
+    server, address = await start_server(engine)
+    yield Rig(engine, address)
+    await server.stop(0)
 
 
 @pytest_asyncio.fixture

@@ -4,16 +4,14 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from console.frame import LoadSpec
-from console.load.corpora import MAX_TEXT_BYTES, CorpusError
-from console.load.driver import Driver, make_plan
+from console.load.corpora import CorpusError
 from console.load.protocol import (
     Change,
     Event,
@@ -28,65 +26,9 @@ from console.load.protocol import (
     decode_event,
     encode_command,
 )
-from tests.fake_engine import FakeEngine, start_server
+from tests.service.load_rig import Rig
 
 LIFELINE_LIMIT_S = 5.0
-
-
-class Events:
-    """What the driver told, and a way to wait for it."""
-
-    def __init__(self) -> None:
-        self.all: list[Event] = []
-        self._news = asyncio.Event()
-
-    def emit(self, event: Event) -> None:
-        self.all.append(event)
-        self._news.set()
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not true():
-                self._news.clear()
-                await self._news.wait()
-
-    @property
-    def intervals(self) -> list[Interval]:
-        return [event for event in self.all if isinstance(event, Interval)]
-
-    @property
-    def stopped(self) -> Stopped:
-        return next(event for event in self.all if isinstance(event, Stopped))
-
-    def total(self, figure: Callable[[Interval], int]) -> int:
-        return sum(figure(interval) for interval in self.intervals)
-
-
-class Rig:
-    """A fake engine and the address it serves at."""
-
-    def __init__(self, engine: FakeEngine, address: str) -> None:
-        self.engine = engine
-        self.address = address
-        self.events = Events()
-
-    async def load(self, spec: LoadSpec) -> Driver:
-        driver = Driver(self.address, await make_plan(spec, MAX_TEXT_BYTES), self.events.emit)
-        driver.start()
-        return driver
-
-    async def answered(self, more: int) -> None:
-        """Returns when the engine has been called `more` times from now."""
-        wanted = self.engine.calls + more
-        await self.events.until(lambda: self.engine.calls >= wanted)
-
-
-@pytest_asyncio.fixture
-async def rig() -> AsyncIterator[Rig]:
-    engine = FakeEngine()
-    server, address = await start_server(engine)
-    yield Rig(engine, address)
-    await server.stop(0)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def _narrow(frame: Frame, view: View, width: int) -> Line:
     name = model_name(frame.engine)
     tail = liveness(view)
     head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
-    shape = line(Span(f"b{spec.batch} c{spec.concurrency}"), Span(" closed", "muted"))
+    pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
+    shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
     deployed = cell_short(frame.engine.requested, frame.engine.effective)
     parts = [head, deployed, shape, _load(frame)] if frame.load.running else [head, deployed, _load(frame)]
     if width >= MIDDLE:

@@ -2,7 +2,7 @@
 
 from textual.geometry import Size
 
-from console.frame import Frame
+from console.frame import Frame, LoadSpec
 from console.tui import figures
 from console.tui.ink import Line, Picture, Span, clean, clip, line
 from console.tui.panels.engine import field
@@ -16,13 +16,24 @@ def load(frame: Frame, _view: View, size: Size) -> Picture:
     rows = [
         field("state", _state(frame), "L", "load_toggle"),
         field("batch", line(Span(f"{spec.batch:<5}", "strong"), Span(f"{unit}/req", "muted")), "[ ]", "load"),
-        field("concurr.", line(Span(f"{spec.concurrency:<5}", "strong"), Span("in flight", "muted")), "{ }", "load"),
-        field("mode", line(Span("closed loop"), Span("  stream" if spec.stream else "  unary", "muted"))),
+        _how_many(spec),
+        field("mode", line(Span(_mode(spec)), Span("  stream" if spec.stream else "  unary", "muted"))),
         field("corpus", line(Span(clean(spec.corpus)), Span(f"  {spec.workload}", "muted"))),
         field("sent", _sent(frame)),
         field("driver", _driver(frame)),
     ]
     return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
+
+
+def _how_many(spec: LoadSpec) -> Line:
+    """What sets the pace: callers, or a schedule."""
+    if spec.is_open:
+        return field("rate", line(Span(f"{spec.rate:<5g}", "strong"), Span("requests/s", "muted")))
+    return field("concurr.", line(Span(f"{spec.concurrency:<5}", "strong"), Span("in flight", "muted")), "{ }", "load")
+
+
+def _mode(spec: LoadSpec) -> str:
+    return f"open loop, {spec.arrival}" if spec.is_open else "closed loop"
 
 
 def _state(frame: Frame) -> Line:
@@ -36,10 +47,14 @@ def _state(frame: Frame) -> Line:
 
 def _sent(frame: Frame) -> Line:
     state = frame.load
-    return line(Span(f"{state.texts:,}"), Span(" texts in ", "muted"), Span(f"{state.requests:,}"))
+    dropped = Span(f"  {state.dropped:,} dropped" if state.dropped else "", "bad")
+    return line(Span(f"{state.texts:,}"), Span(" texts in ", "muted"), Span(f"{state.requests:,}"), dropped)
 
 
 def _driver(frame: Frame) -> Line:
     state = frame.load
-    cpu = Span(f"{figures.cores(state.cpu_cores)} of a core", "warn" if state.saturated else "muted")
-    return line(Span(f"{state.in_flight} in flight"), Span("  "), cpu)
+    role = "warn" if state.saturated else "muted"
+    in_flight = Span(f"{state.in_flight} in flight")
+    if state.lag_p99_ms is None:
+        return line(in_flight, Span("  "), Span(f"{figures.cores(state.cpu_cores)} of a core", role))
+    return line(in_flight, Span(f"  {figures.cores(state.cpu_cores)}, late p99 {state.lag_p99_ms:.1f} ms", role))

@@ -5,6 +5,7 @@ from textual.geometry import Size
 from console.frame import P95_FLOOR, P99_FLOOR, Frame, Window
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clip, joined, line, spread
+from console.tui.panels.words import loop_note
 from console.tui.view import View
 
 
@@ -66,7 +67,7 @@ def _one_line(frame: Frame, width: int) -> Line:
     if width >= 90:
         parts.append(line(Span("max ", "label"), Span(figures.ms(latency.max_ms)), Span(" ms", "muted")))
     if width >= 110:
-        parts.append(line(Span("closed loop: latency hides arrival wait", "muted")))
+        parts.append(line(Span(loop_note(frame.load.spec), "muted")))
     gap = Span("   " if width >= 78 else "  ")
     return spread(line(" ", *joined(parts, gap)), _provisional(window, width), width)
 
@@ -152,4 +153,4 @@ def _honesty(frame: Frame) -> Line:
     if 0 < n < P99_FLOOR:
         floor = P95_FLOOR if n < P95_FLOOR else P99_FLOOR
         return line(Span(f"~ provisional: n under {floor} for p{95 if n < P95_FLOOR else 99}", "muted"))
-    return line(Span("closed loop: latency hides arrival wait", "muted"))
+    return line(Span(loop_note(frame.load.spec), "muted"))

@@ -1,6 +1,6 @@
 """The words several panels share: states, deployments, whether what runs is what was asked for."""
 
-from console.frame import Deployment, Engine, EngineState, Frame
+from console.frame import Deployment, Engine, EngineState, Frame, LoadSpec
 from console.tui.ink import Line, Span, clean, line
 
 STATE_GLYPH = {
@@ -31,6 +31,13 @@ def fell_back(engine: Engine) -> bool:
     return (asked.backend, asked.precision, asked.recipe) != (runs.backend, runs.precision, runs.recipe) or (
         bool(asked.device) and asked.device != runs.device
     )
+
+
+def loop_note(spec: LoadSpec) -> str:
+    """What the kind of loop means for the latency beside it."""
+    if spec.is_open:
+        return "open loop: latency from the scheduled time"
+    return "closed loop: latency hides arrival wait"
 
 
 def model_name(engine: Engine) -> str:

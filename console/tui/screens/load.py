@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.actions import MAX_BATCH, MAX_CONCURRENCY
+from console.actions import MAX_BATCH, MAX_CONCURRENCY, MAX_RATE
 from console.frame import Frame, LoadSpec
 from console.tui.ink import Line, Lines, Span, clean, clip, line
 from console.tui.screens.dialog import Dialog
@@ -20,15 +20,19 @@ CORPUS_NOTES = {
     "file": "one text a line, UTF-8",
 }
 WORKLOADS = ("texts", "pairs")
-ROWS = ("batch", "concurrency", "workload", "corpus", "file", "stream", "coalesce")
+ROWS = ("batch", "concurrency", "rate", "arrival", "workload", "corpus", "file", "stream", "coalesce")
 NOTES = {
     "batch": "texts in a request",
     "concurrency": "requests in flight: closed loop",
+    "rate": "requests/s on a schedule: open loop; 0: closed",
+    "arrival": "the gaps between them",
     "workload": "pairs: scored by Similarity",
     "stream": "EmbedStream instead of unary calls",
     "coalesce": "requests share batches",
 }
-LIMITS = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY}
+LEAST = {"batch": 1, "concurrency": 1, "rate": 0}
+LIMITS = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY, "rate": MAX_RATE}
+ARRIVALS = ("poisson", "constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class LoadChoice:
 class LoadDialog(Dialog[LoadChoice]):
     """The form works on its own copy; nothing changes until it is applied."""
 
-    HEADING = "load · closed loop"
+    HEADING = "load"
     WIDTH = 74
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
@@ -69,8 +73,9 @@ class LoadDialog(Dialog[LoadChoice]):
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The fields; the path is there when the corpus is a file, streaming when texts are sent."""
+        """The fields; the path is there when the corpus is a file, the gaps when there is a rate."""
         hidden = set() if self.corpus == "file" else {"file"}
+        hidden |= set() if self.spec.is_open else {"arrival"}
         return tuple(row for row in ROWS if row not in hidden)
 
     @property
@@ -106,6 +111,8 @@ class LoadDialog(Dialog[LoadChoice]):
         match name:
             case "file":
                 return line(Span(clean(self.path) + ("▏" if here else ""), "cursor" if here else "value", click))
+            case "arrival":
+                return self._choices(ARRIVALS, self.spec.arrival, here, click)
             case "workload":
                 return self._choices(WORKLOADS, self.spec.workload, here, click)
             case "corpus":
@@ -114,7 +121,7 @@ class LoadDialog(Dialog[LoadChoice]):
                 on = self.spec.stream if name == "stream" else self.coalesce
                 return self._choices(("on", "off"), "on" if on else "off", here, click)
             case _:
-                number = f" {getattr(self.spec, name)} "
+                number = f" {getattr(self.spec, name):g} "
                 return line(Span(number, "cursor" if here else "strong", click))
 
     def _choices(self, names: tuple[str, ...], chosen: str, here: bool, click: str) -> Line:
@@ -141,9 +148,11 @@ class LoadDialog(Dialog[LoadChoice]):
         """The next or the previous value: doubled or halved, or another choice."""
         self._complaint = ""
         match self.field:
-            case "batch" | "concurrency" as name:
-                value = getattr(self.spec, name)
-                self._set_number(name, value * 2 if by > 0 else value // 2)
+            case "batch" | "concurrency" | "rate" as name:
+                value = int(getattr(self.spec, name))
+                self._set_number(name, max(value * 2, 1) if by > 0 else value // 2)
+            case "arrival":
+                self.spec = replace(self.spec, arrival=ARRIVALS[(ARRIVALS.index(self.spec.arrival) + by) % 2])
             case "workload":
                 other = WORKLOADS[(WORKLOADS.index(self.spec.workload) + by) % len(WORKLOADS)]
                 self.spec = replace(self.spec, workload=other)
@@ -156,8 +165,14 @@ class LoadDialog(Dialog[LoadChoice]):
         self.redraw()
 
     def _set_number(self, name: str, value: int) -> None:
-        bounded = max(1, min(LIMITS[name], value))
-        self.spec = replace(self.spec, batch=bounded) if name == "batch" else replace(self.spec, concurrency=bounded)
+        bounded = max(LEAST[name], min(LIMITS[name], value))
+        match name:
+            case "batch":
+                self.spec = replace(self.spec, batch=bounded)
+            case "concurrency":
+                self.spec = replace(self.spec, concurrency=bounded)
+            case _:
+                self.spec = replace(self.spec, rate=float(bounded))
 
     def on_key(self, event: events.Key) -> None:
         """Typing: a path's letters, a number's digits; elsewhere the dialog's own letters."""
@@ -186,9 +201,10 @@ class LoadDialog(Dialog[LoadChoice]):
         self.redraw()
 
     def _type_digit(self, name: str, digit: str | None) -> None:
-        typed = "" if self._fresh else str(getattr(self.spec, name))
+        present = str(int(getattr(self.spec, name)))
+        typed = "" if self._fresh else present
         self._fresh = False
-        self._set_number(name, int((typed + digit) if digit else (str(getattr(self.spec, name))[:-1] or "1")))
+        self._set_number(name, int((typed + digit) if digit else (present[:-1] or LEAST[name])))
         self.redraw()
 
     def _letter(self, event: events.Key) -> None:

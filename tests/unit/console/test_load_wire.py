@@ -3,8 +3,8 @@
 import pytest
 
 from console.frame import LoadSpec
+from console.load.attempts import UNAVAILABLE_ATTEMPTS, retry_pause_s
 from console.load.calls import CallFailed, Requests, embed_reply, similarity_reply, stream_request
-from console.load.driver import UNAVAILABLE_ATTEMPTS, retry_pause_s
 from console.load.protocol import (
     Change,
     Command,

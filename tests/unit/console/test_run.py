@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from console.experiments.calibration import Ceiling
 from console.experiments.command import exit_code
 from console.experiments.present import as_json, as_text
-from console.experiments.run import Measurement, RunSpec, Verdict
+from console.experiments.run import Measurement, RunSpec, Verdict, certified, enough
+from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement, Rates
 from console.frame import Batching, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
 from console.session.figures import Batches
+from tests.unit.console.intervals import second
 
 STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)
 SHAKY = Judgement(False, "the last 3 windows' max/min is 1.40, beyond 1.10", 1.40)
@@ -99,6 +102,80 @@ def test_the_human_form_says_what_fell_back_how_fast_how_sure_and_that_the_loop_
         assert part in text
 
 
+def test_a_run_that_was_too_short_says_which_duration_would_do() -> None:
+    short = Judgement(False, "too short to judge: 2 of 3 windows of at least 1 s and 50 requests", short=True)
+    slow = replace(GOOD, throughput_judgement=short, latency=Percentiles(140, 99.0, 98.0))
+    assert slow.duration_needed_s == 15
+    assert "--duration 15s would do, and --duration auto finds it by itself" in as_text(slow)
+    assert as_json(slow)["verdicts"]["duration_needed_s"] == 15
+    watched = replace(slow, throughput_judgement=STEADY, p95_judgement=short, spec=RunSpec(LoadSpec(), slo_p95_ms=99.0))
+    assert watched.duration_needed_s == 36  # three windows of 130
+    assert GOOD.duration_needed_s is None
+    assert "--duration" not in as_text(replace(GOOD, throughput_judgement=SHAKY))
+
+
+def test_figures_are_certified_when_throughput_is_steady_and_p95_can_be_stated() -> None:
+    spec = RunSpec(LoadSpec(), at_most_s=60.0)
+    assert certified([second(index, 20) for index in range(10)], spec)
+    assert not certified([second(index, 12) for index in range(10)], spec)  # 120 requests: no p95
+    assert not certified([second(index, 20 + 4 * index) for index in range(10)], spec)
+    watched = replace(spec, slo_p95_ms=50.0)
+    assert not certified([second(index, 30) for index in range(10)], watched)  # two windows of 130
+    assert certified([second(index, 60) for index in range(10)], watched)
+
+
+def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
+    load = LoadSpec(8, rate=200.0, arrival="constant", ramp_s=5.0)
+    opened = replace(
+        GOOD, spec=RunSpec(load), lag=Lag(1000, 0.2, 0.5, 0.8), dropped=1200, ceiling=Ceiling(4000.0, 250.0)
+    )
+    text = as_text(opened)
+    for part in (
+        "open loop at 200 requests/s (constant), batch 8",
+        "a ramp of 5 s",
+        "from the scheduled time",
+        "sent late by p99 0.80 ms",
+        "1,200 arrivals dropped with 1,024 requests unanswered",
+        "1% of its own ceiling of 4,000 requests/s",
+    ):
+        assert part in text
+    found = as_json(opened)
+    assert (
+        found["workload"] | {"rate": 200.0, "arrival": "constant", "loop": "open", "concurrency": None}
+        == (found["workload"])
+    )
+    assert found["client"]["send_lag_ms"] == {"n": 1000, "p50": 0.2, "p95": 0.5, "p99": 0.8}
+    assert found["client"]["dropped"] == 1200
+    assert found["client"]["ceiling"]["share"] == pytest.approx(0.01)
+
+
+def test_a_driver_that_sent_late_is_told_apart_from_one_that_was_busy() -> None:
+    late = replace(GOOD, saturated=True, lag=Lag(1000, 1.0, 5.0, 9.0))
+    assert "sent late by p99 9.0 ms" in as_text(late)
+    busy = replace(GOOD, saturated=True, client_cpu_cores=0.97)
+    assert "used 97% of a core, so the engine may be faster" in as_text(busy)
+
+
+def test_an_open_loop_that_is_not_kept_up_with_says_that_first() -> None:
+    behind = Judgement(False, "923 of 1,200 arrivals were dropped")
+    short = Judgement(False, "too short to judge: 0 of 3 windows", short=True)
+    overloaded = replace(GOOD, spec=RunSpec(LoadSpec(4, rate=200.0)), little=behind, throughput_judgement=short)
+    assert "unstable: 923 of 1,200 arrivals were dropped" in as_text(overloaded)
+
+
+def test_littles_law_broken_is_unstable_with_its_reason() -> None:
+    broken = replace(GOOD, little=Judgement(False, "Little's law is off by 50%: a backlog grows", 0.5))
+    assert broken.verdict is Verdict.UNSTABLE
+    assert "a backlog grows" in as_text(broken)
+    assert as_json(broken)["verdicts"]["requests_in_flight"]["holds"] is False
+
+
+def test_the_bottleneck_is_one_sentence_in_both_forms() -> None:
+    sentence = as_json(GOOD)["bottleneck"]["sentence"]
+    assert "outside the server" in sentence  # 10 of 99 ms are the server's
+    assert sentence in as_text(GOOD)
+
+
 SCRIPT = """
 import sys
 from console.experiments.command import run_once
@@ -160,3 +237,17 @@ def test_ctrl_c_prints_what_there_is_and_exits_130() -> None:
     output, _ = child.communicate()
     assert child.returncode == 130
     assert json.loads(output)["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("steady_from", "at_most_s", "lasts_s"),
+    [(0, 20.0, 10), (8, 20.0, 15), (100, 14.0, 14), (100, None, 10)],
+    ids=["steady from the start", "steady later", "never steady", "a fixed duration"],
+)
+def test_auto_measures_until_the_figures_are_certified_and_no_longer_than_it_may(
+    steady_from: int, at_most_s: float | None, lasts_s: int
+) -> None:
+    spec = RunSpec(LoadSpec(), 10.0, at_most_s=at_most_s)
+    speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(30)]
+    seconds = [second(index, speed) for index, speed in enumerate(speeds)]
+    assert next(n for n in range(1, 30) if enough(seconds[:n], spec)) == lasts_s

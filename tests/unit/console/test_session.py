@@ -1,6 +1,7 @@
 """The session on a fake engine: start, load, switch, loss, detach, and nothing left behind."""
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from console.frame import Deployment, EngineState, Frame, LoadSpec
 from console.session import CommandRefused, Session, SessionOptions
+from console.session.load_link import check_load
 from tests.fake_engine import FakeEngine, start_server
 
 LEFT_BEHIND_LIMIT_S = 5.0
@@ -82,6 +84,35 @@ async def test_commands_that_cannot_be_carried_out_say_why_and_what_to_do() -> N
         ):
             with pytest.raises(CommandRefused, match=expected):
                 await command
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (LoadSpec(rate=-1.0), "choose up to 100,000 requests a second, or 0 for a closed loop"),
+        (LoadSpec(rate=math.nan), "choose up to"),
+        (LoadSpec(rate=10.0, arrival="bursty"), "choose poisson or constant"),
+        (LoadSpec(ramp_s=-1.0), "the seconds that the load takes to rise"),
+        (LoadSpec(rate=10.0, max_in_flight=0), "choose 1 to 65,536"),
+    ],
+)
+def test_a_load_that_cannot_be_sent_is_refused_with_what_to_choose(spec: LoadSpec, expected: str) -> None:
+    with pytest.raises(CommandRefused, match=expected):
+        check_load(spec)
+
+
+async def test_the_rate_changes_live_and_the_loop_closes_and_opens_while_it_runs() -> None:
+    async with Session(options("--delay-ms", "1")) as session:
+        await serving(session)
+        await session.start_load(LoadSpec(1, rate=50.0))
+        for spec in (LoadSpec(1, rate=200.0, ramp_s=0.1), LoadSpec(1, 2), LoadSpec(1, rate=100.0, arrival="constant")):
+            await session.change_load(spec)
+            assert session.frame.load.spec == spec
+        await until(session, lambda frame: frame.load.lag_p99_ms is not None)
+        await session.stop_load()
+        assert session.frame.load.errors == {}
+        assert session.frame.load.dropped == 0
+        assert any("open loop, 200 requests/s poisson" in line.text for line in session.frame.log)
 
 
 async def test_a_load_moves_the_figures_and_stops_clean() -> None:

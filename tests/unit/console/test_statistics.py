@@ -2,10 +2,13 @@
 
 import math
 import random
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
 from console.experiments.statistics import (
+    Rates,
     judge_p95,
     judge_throughput,
     mean_margin,
@@ -18,6 +21,7 @@ from console.experiments.statistics import (
     windows,
 )
 from console.frame import P95_FLOOR, P99_FLOOR, Change
+from console.load.protocol import Answers, Interval
 from tests.unit.console.intervals import answers, second
 
 
@@ -72,6 +76,32 @@ def test_the_interval_of_a_mean_covers_it_95_times_in_100() -> None:
         assert margin is not None
         covered += abs(math.fsum(values) / 8 - 100) <= margin
     assert 930 <= covered <= 970
+
+
+def test_intervals_of_ten_runs_in_a_row_mostly_overlap_and_are_narrow() -> None:
+    """Speed wanders by 4 % from second to second and by 1.5 % from run to run."""
+    rng = random.Random(4)  # noqa: S311 - noise, not a secret
+
+    def counted(index: int, requests: int) -> Interval:
+        counts = Answers(requests, requests)
+        return Interval(
+            index, float(index), 1.0, counts, first_completion_s=index + 0.001, last_completion_s=index + 1.0
+        )
+
+    def measured() -> Rates:
+        speed = rng.gauss(1000, 15)
+        counts = [int(speed * rng.gauss(1, 0.04)) for _ in range(10)]
+        found = rates([counted(index, requests) for index, requests in enumerate(counts)])
+        assert found is not None
+        return found
+
+    kept = 0
+    for _ in range(50):
+        runs = [measured() for _ in range(10)]
+        overlaps = sum((a.low or 0) <= (b.high or 0) and (b.low or 0) <= (a.high or 0) for a, b in pairwise(runs))
+        widths = [((run.high or 0) - (run.low or 0)) / 2 / run.texts_per_s for run in runs]
+        kept += overlaps >= 8 and median(widths) < 0.06
+    assert kept >= 42
 
 
 def test_a_window_has_at_least_a_second_and_fifty_requests() -> None:

@@ -1,0 +1,82 @@
+"""The driver's own ceiling: measured with the real driver against a server that does nothing, and remembered."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from console.experiments.calibration import Ceiling, Ceilings, ceiling_of, measure_ceiling, shape_of
+from console.frame import LoadSpec
+from console.load.null_server import start_server
+from tests.service.load_rig import Events, loaded
+from tests.unit.console.intervals import second
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [LoadSpec(8, 4), LoadSpec(8, 4, stream=True), LoadSpec(8, 4, workload="pairs")],
+    ids=["unary", "stream", "pairs"],
+)
+async def test_the_null_server_s_replies_pass_for_an_engine_s(spec: LoadSpec) -> None:
+    server, address = await start_server(spec.batch, 16)
+    events = Events()
+    driver = await loaded(address, spec, events)
+    await events.until(lambda: bool(events.intervals))
+    await driver.stop()
+    await server.stop(0)
+    assert events.stopped.errors == {}
+    assert events.stopped.requests > 10
+
+
+async def test_the_ceiling_is_measured_once_and_then_known(tmp_path: Path) -> None:
+    load = LoadSpec(8, 4)
+    ceilings = Ceilings(tmp_path)
+    assert ceilings.known(load) is None
+    measured = await measure_ceiling(load)
+    ceilings.keep(load, measured)
+    assert measured.requests_per_s > 50
+    assert measured.cpu_us_per_request > 10
+    assert Ceilings(tmp_path).known(load) == measured
+    assert Ceilings(tmp_path).known(replace(load, batch=9)) is None
+    assert Ceilings(tmp_path).known(load, dim=768) is None
+
+
+def test_a_cache_that_cannot_be_read_is_as_if_it_were_empty(tmp_path: Path) -> None:
+    ceilings = Ceilings(tmp_path)
+    ceilings.keep(LoadSpec(8, 4), Ceiling(1000.0, 300.0))
+    (kept,) = tmp_path.rglob("*.json")
+    for content in ("", "[]", "{", '{"texts unary batch 8 concurrency 4 dim 384": {"nope": 1}}'):
+        kept.write_text(content)
+        assert ceilings.known(LoadSpec(8, 4)) is None
+
+
+def test_the_ceiling_is_of_a_shape_of_load_whatever_its_texts_and_its_rate() -> None:
+    assert shape_of(LoadSpec(8, 4, corpus="mixed", seed=3), 384) == shape_of(LoadSpec(8, 4), 384)
+    assert shape_of(LoadSpec(8, 4, rate=10.0), 384) == shape_of(LoadSpec(8, 9, rate=500.0), 384)
+    assert len({shape_of(s, 384) for s in (LoadSpec(8, 4), LoadSpec(8, 4, stream=True), LoadSpec(9, 4))}) == 3
+    assert shape_of(LoadSpec(8, 4), 768) != shape_of(LoadSpec(8, 4), 384)
+
+
+def test_requests_and_cpu_make_the_ceiling_and_the_share_of_it() -> None:
+    ceiling = ceiling_of([second(0, 1000, cpu_cores=0.5), second(1, 3000, cpu_cores=0.5)])
+    assert ceiling == Ceiling(2000.0, 250.0)
+    assert ceiling.share(500.0) == 0.25
+
+
+def test_the_null_server_ends_with_its_lifeline() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "console.load.null_server", "4", "16"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert b"ready" in child.stdout.readline()
+    child.communicate(timeout=5)
+    assert child.returncode == 0
+
+
+async def test_a_calibration_leaves_no_process_behind(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    await measure_ceiling(LoadSpec(1, 1))
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

@@ -1,0 +1,106 @@
+"""The open loop against a fake engine: true to its schedule, honest about a backlog, nothing skipped in silence."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from console.experiments.soundness import judge_little, send_lag
+from console.experiments.statistics import percentiles, rates
+from console.frame import LoadSpec
+from console.load.protocol import Interval
+from tests.service.load_rig import Rig
+
+SERVICE_S = 0.02
+CAPACITY = 1 / SERVICE_S
+
+
+def p50_ms(interval: Interval) -> float:
+    return percentiles([interval.answers], certified=False).p50_ms or 0.0
+
+
+async def seconds_of_load(rig: Rig, spec: LoadSpec, count: int) -> list[Interval]:
+    driver = await rig.load(spec)
+    await rig.events.until(lambda: len(rig.events.intervals) == count)
+    whole = list(rig.events.intervals)
+    await driver.stop(patience_s=0.5)
+    return whole
+
+
+async def test_under_overload_open_loop_latency_grows_with_the_backlog(rig: Rig) -> None:
+    rig.engine.delay_s, rig.engine.one_at_a_time = SERVICE_S, asyncio.Lock()
+    spec = LoadSpec(batch=1, rate=2 * CAPACITY, arrival="constant")
+    intervals = await seconds_of_load(rig, spec, 4)
+    medians = [p50_ms(interval) for interval in intervals]
+    assert all(later > earlier + 200 for earlier, later in pairwise(medians))  # half a second more each second
+    assert intervals[-1].in_flight > 3 * CAPACITY / 2
+    found = rates(intervals)
+    assert found is not None
+    latency = percentiles([interval.answers for interval in intervals], certified=False)
+    judged = judge_little(intervals, spec, found.requests_per_s, latency)
+    assert not judged.stable
+    assert "does not keep up" in judged.reason
+
+
+async def test_under_the_same_overload_closed_loop_latency_does_not_grow(rig: Rig) -> None:
+    rig.engine.delay_s, rig.engine.one_at_a_time = SERVICE_S, asyncio.Lock()
+    intervals = await seconds_of_load(rig, LoadSpec(batch=1, concurrency=8), 4)
+    medians = [p50_ms(interval) for interval in intervals[1:]]
+    assert max(medians) < 1.5 * min(medians)
+    assert all(interval.send_lag is None and interval.dropped == 0 for interval in intervals)
+
+
+async def test_an_engine_that_keeps_up_gets_what_was_scheduled_and_nothing_is_late(rig: Rig) -> None:
+    spec = LoadSpec(batch=2, rate=200.0)
+    intervals = await seconds_of_load(rig, spec, 3)
+    answered = sum(interval.answers.requests for interval in intervals)
+    assert answered == pytest.approx(600, rel=0.15)
+    lag = send_lag(intervals)
+    assert lag is not None
+    assert lag.p50_ms < 5
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+async def test_an_arrival_that_finds_too_many_unanswered_is_dropped_and_counted(rig: Rig, stream: bool) -> None:
+    rig.engine.delay_s = 0.2
+    intervals = await seconds_of_load(
+        rig, LoadSpec(batch=1, rate=200.0, arrival="constant", max_in_flight=10, stream=stream), 2
+    )
+    assert rig.engine.most_in_flight <= 10
+    sent = rig.engine.calls
+    dropped = sum(interval.dropped for interval in intervals)
+    assert dropped > 200
+    assert sent + dropped == pytest.approx(400, rel=0.15)
+    assert rig.events.stopped.errors == {}
+
+
+async def test_the_rate_can_change_while_it_runs_and_the_loop_can_close_and_open_again(rig: Rig) -> None:
+    driver = await rig.load(LoadSpec(batch=1, rate=100.0, arrival="constant"))
+    await rig.answered(20)
+    for spec in (
+        LoadSpec(batch=2, rate=400.0, arrival="constant"),
+        LoadSpec(batch=2, rate=400.0, stream=True),
+        LoadSpec(batch=2, concurrency=3),
+        LoadSpec(batch=1, rate=300.0, workload="pairs"),
+        LoadSpec(batch=1, rate=300.0, ramp_s=0.5),
+    ):
+        await driver.change(spec)
+        await rig.answered(30)
+    await driver.stop()
+    assert rig.events.stopped.errors == {}
+    assert rig.events.stopped.requests == rig.engine.counters.requests
+    assert rig.events.stopped.texts == rig.engine.counters.texts
+    assert rig.events.stopped.abandoned == 0
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [LoadSpec(batch=1, rate=200.0, arrival="constant", ramp_s=2.0), LoadSpec(batch=1, concurrency=20, ramp_s=2.0)],
+    ids=["rate", "concurrency"],
+)
+async def test_a_ramp_rises_to_what_was_asked_for(rig: Rig, spec: LoadSpec) -> None:
+    rig.engine.delay_s = 0.05
+    first, second, third = await seconds_of_load(rig, spec, 3)
+    assert first.answers.requests < 0.6 * second.answers.requests
+    assert second.answers.requests < 0.95 * third.answers.requests
+    assert rig.events.stopped.errors == {}

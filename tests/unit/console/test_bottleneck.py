@@ -1,0 +1,48 @@
+"""One sentence on what limits a load."""
+
+import pytest
+
+from console.experiments.bottleneck import Observed, name_bottleneck
+from console.frame import Stages
+
+
+def named(stages: Stages, **more: float) -> tuple[str, float, str]:
+    found = name_bottleneck(Observed(stages, **{"batch": 1, **more}))  # type: ignore[arg-type]  # numbers by name
+    assert found is not None
+    return found.stage, found.share, found.sentence
+
+
+def test_the_stage_that_takes_most_is_named_with_its_share_and_the_batch() -> None:
+    stage, share, sentence = named(Stages(0.1, 0.41, 0.39, 0.1))
+    assert stage == "tokenize"
+    assert share == pytest.approx(0.41)
+    assert sentence == "tokenize is 41% of server time at batch 1"
+
+
+def test_a_queue_is_told_with_what_it_waits_for() -> None:
+    stage, _, sentence = named(Stages(60.0, 4.0, 35.0, 1.0), batch=32, engine_cpu_cores=1.96, cores=2)
+    assert stage == "queue"
+    assert sentence == (
+        "queue is 60% of server time at batch 32: requests wait for infer, 88% of the work;"
+        " the engine uses 2.0 of 2 cores"
+    )
+
+
+def test_time_outside_the_server_is_named_where_it_is_the_larger_part() -> None:
+    stage, share, sentence = named(Stages(0.1, 0.1, 0.7, 0.1), client_mean_ms=3.0)
+    assert stage == "transport"
+    assert share == pytest.approx(2 / 3)
+    assert "67% of the client's time at batch 1 is outside the server" in sentence
+
+
+def test_padding_is_told_where_it_is_worth_it_and_cores_that_engine_and_driver_fight_for() -> None:
+    _, _, sentence = named(
+        Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.31, engine_cpu_cores=1.3, client_cpu_cores=0.6, cores=2
+    )
+    assert "31% of the tokens it runs are padding" in sentence
+    assert "the load driver 0.6: they compete" in sentence
+    assert "padding" not in named(Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.08)[2]
+
+
+def test_nothing_is_named_where_nothing_ran() -> None:
+    assert name_bottleneck(Observed(Stages(), 1)) is None
