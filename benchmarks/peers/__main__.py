@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.cells import prepare
 from benchmarks.peers import report
 from benchmarks.peers.contenders import BASE, Contender, choose, contenders
-from benchmarks.peers.environments import ENVIRONMENTS, HOME, ROOT, build, python_of, versions
-from benchmarks.peers.model_folder import model_folder
+from benchmarks.peers.environments import HOME, ROOT, build, python_of, versions
+from benchmarks.peers.model_folder import EXPORTER, model_folder
 from benchmarks.peers.processes import Child, Failed
 from benchmarks.peers.rounds import Judge, Results, estimate_s, run_round
 from benchmarks.peers.servers import Bench, Plan, plan_of
@@ -27,6 +27,8 @@ from engine.machine import this_platform
 
 JUDGED_TEXTS = 32
 """Of each corpus."""
+_ALWAYS = {"encode", "tools"}
+"""Who judges the vectors, and what loads and draws."""
 
 
 def say(sentence: str) -> None:
@@ -58,11 +60,21 @@ def main() -> int:
     except (RuntimeError, Failed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 5
+    return _run(asked, chosen, workloads, bench, judge)
+
+
+def _run(
+    asked: argparse.Namespace, chosen: Sequence[Contender], workloads: Sequence[Workload], bench: Bench, judge: Judge
+) -> int:
     results = Results()
     about = _about(chosen, workloads, bench, asked)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     for number in range(asked.rounds):
-        run_round(number, chosen, workloads, asked.seconds, bench, judge, results, say)
+        try:
+            run_round(number, chosen, workloads, asked.seconds, bench, judge, results, say)
+        except KeyboardInterrupt:
+            say("stopped: everything started has been ended")
+            return 130
         asked.out.write_text(json.dumps({**about, **asdict(results)}, indent=1), "utf-8")
         say(f"round {number + 1} of {asked.rounds} is in {asked.out}")
     return _show({**about, **asdict(results)}, asked.base, asked.out.with_suffix(".svg"))
@@ -92,9 +104,11 @@ def _positive(kind: type[int] | type[float]) -> Any:
 
 def _prepare(chosen: Sequence[Contender]) -> tuple[Bench, Judge]:
     """Environments, artifacts, plans, texts, and the vectors to judge by. Raises RuntimeError or Failed."""
-    needs_infinity = any(one.kind == "infinity" for one in chosen)
-    build([name for name in ENVIRONMENTS if name != "infinity" or needs_infinity], say)
-    folder = model_folder(say) if needs_infinity else HOME
+    peers = sorted({one.environment for one in chosen if one.environment} | _ALWAYS)
+    if any(one.kind == "infinity" for one in chosen):
+        peers = sorted({*peers, EXPORTER})
+    build(peers, say)
+    folder = model_folder(say) if EXPORTER in peers else HOME
     plans: dict[str, Plan] = {}
     for one in chosen:
         if one.cell is not None and one.what not in plans:
@@ -119,7 +133,6 @@ def _about(
 ) -> dict[str, Any]:
     """What the figures depend on besides chance."""
     facts = this_platform()
-    used = {"infinity": "infinity", "encode": "encode"}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT)
     return {
         "schema_version": 1,
@@ -129,7 +142,7 @@ def _about(
         "load_average": os.getloadavg(),
         "packages": {
             "ours": dict(facts.packages),
-            **{used[kind]: versions(used[kind]) for kind in sorted({one.kind for one in chosen} & set(used))},
+            **{name: versions(name) for name in sorted({one.environment for one in chosen} - {""})},
         },
         "settings": {"rounds": asked.rounds, "window_s": asked.seconds},
         "plans": {what: asdict(plan) for what, plan in bench.plans.items()},

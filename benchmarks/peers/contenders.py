@@ -33,6 +33,11 @@ class Contender:
         """Contenders with the same one share a process."""
         return f"{self.kind} {self.what}".strip()
 
+    @property
+    def environment(self) -> str:
+        """The virtual environment that a peer lives in; empty for ours. Infinity's engines want different libraries."""
+        return self.server.replace(" ", "-") if self.kind in ("encode", "infinity") else ""
+
 
 PEERS = (Contender("encode"), Contender("infinity", "torch"), Contender("infinity", "onnx"))
 

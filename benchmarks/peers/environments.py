@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("BENCH_HOME") or ROOT / ".bench")
 """Outside what git tracks; BENCH_HOME moves it."""
 REQUIREMENTS = Path(__file__).parent / "requirements"
-ENVIRONMENTS = ("encode", "infinity", "tools")
 _STAMP = ".built-from"
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from benchmarks.peers.environments import HOME, python_of
 from engine.model import resolve_model
 
+EXPORTER = "infinity-onnx"
+"""The environment whose libraries export."""
+
 
 def model_folder(say: Callable[[str], None]) -> Path:
     """Makes it where it is missing or of other weights. Raises RuntimeError with the exporter's last words.
@@ -23,7 +26,7 @@ def model_folder(say: Callable[[str], None]) -> Path:
     shutil.rmtree(building, ignore_errors=True)
     shutil.copytree(files.path, building / "model")
     command = [
-        str(python_of("infinity").with_name("optimum-cli")), "export", "onnx", "--model", str(building / "model"),
+        str(python_of(EXPORTER).with_name("optimum-cli")), "export", "onnx", "--model", str(building / "model"),
         "--task", "feature-extraction", "--library", "transformers", str(building / "exported"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -49,7 +49,9 @@ def paired_ratio(ours: Sequence[float | None], base: Sequence[float | None]) -> 
         return None
     mean = float(logs.mean())
     low, high = _interval(logs, mean)
-    return Ratio(math.exp(mean), *(None if one is None else math.exp(one) for one in (low, high)), len(logs))
+    return Ratio(
+        math.exp(mean), None if low is None else math.exp(low), None if high is None else math.exp(high), len(logs)
+    )
 
 
 def _interval(logs: "np.ndarray[tuple[int], np.dtype[np.float64]]", mean: float) -> tuple[float | None, float | None]:

@@ -100,9 +100,9 @@ def run_round(
     chance = random.Random()  # noqa: S311 - an order, no secret
     with _running(number, contenders, bench, results, say) as runners:
         for runner in list(runners):
-            if runner.contender.name not in results.cosines:
-                with _excused(runner, runners, results, say):
-                    results.cosines[runner.contender.name] = judge.lowest_cosine(runner.client)
+            with _excused(runner, runners, results, say):  # also what warms it up
+                name, cosine = runner.contender.name, judge.lowest_cosine(runner.client)
+                results.cosines[name] = min(cosine, results.cosines.get(name, 1.0))
         turns = chance.sample(list(workloads), len(workloads))
         for turn, workload in enumerate(turns, start=1):
             say(f"round {number + 1}, workload {turn} of {len(turns)}: {workload.name}")

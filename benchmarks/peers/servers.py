@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cells import flags
 from benchmarks.peers.contenders import Contender
@@ -55,7 +56,7 @@ def start_server(one: Contender, bench: Bench) -> Server:
     if one.kind == "infinity":
         return _start_infinity(one, bench)
     if one.kind == "encode":
-        child = Child(python_of("encode"), "inside_encode", str(bench.corpora))
+        child = Child(python_of(one.environment), "inside_encode", str(bench.corpora))
     else:
         plan = bench.plans[one.what]
         cell = json.dumps(asdict(one.cell)) if one.cell else ""
@@ -84,10 +85,10 @@ def plan_of(cell: Choice) -> Plan:
 def start_engine(cell: Choice) -> Server:
     """`engine serve` on a free port of loopback. Raises Failed."""
     process, ready = _engine(cell)
-    return Server(process, ready["address"], time.monotonic() - process.started_s)
+    return Server(process, str(ready["address"]), time.monotonic() - process.started_s)
 
 
-def _engine(cell: Choice) -> tuple[Process, dict[str, dict[str, int]]]:
+def _engine(cell: Choice) -> tuple[Process, dict[str, Any]]:
     process = Process([str(OURS), "-m", "engine.cli", "serve", "--port", "0", "--strict", *flags(cell)])
     try:
         return process, process.read_line(START_WITHIN_S)
@@ -103,7 +104,7 @@ def _start_infinity(one: Contender, bench: Bench) -> Server:
     """
     port = _free_port()
     command = [
-        str(python_of("infinity")), "-m", "benchmarks.peers.infinity_server", "v2",
+        str(python_of(one.environment)), "-m", "benchmarks.peers.infinity_server", "v2",
         "--model-id", ".", "--served-model-name", INFINITY_MODEL, "--device", "cpu",
         "--engine", {"torch": "torch", "onnx": "optimum"}[one.what], "--no-vector-disk-cache",
         "--pooling-method", "mean",

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from itertools import islice
 
-MOST_ITEMS = 32
-"""The engine's own cap of a batch."""
+from engine.scheduling.work import BatchPolicy
+
+_POLICY = BatchPolicy()
+"""The engine's own bounds of a batch."""
 
 
 def batches(texts: Sequence[Sequence[int]], in_flight: int, instances: int) -> list[list[Sequence[int]]]:
@@ -14,7 +16,7 @@ def batches(texts: Sequence[Sequence[int]], in_flight: int, instances: int) -> l
     A text is in one batch only; a last, shorter window is left out unless it is the only one.
     """
     remaining = iter(texts)
-    windows = []
+    windows: list[list[Sequence[int]]] = []
     while window := list(islice(remaining, in_flight)):
         if len(window) == in_flight or not windows:
             windows.append(sorted(window, key=len))
@@ -27,6 +29,6 @@ def busy_instances(in_flight: int, instances: int) -> int:
 
 
 def _shares(window: list[Sequence[int]], instances: int) -> list[list[Sequence[int]]]:
-    passes = max(math.ceil(len(window) / MOST_ITEMS), busy_instances(len(window), instances))
-    size = math.ceil(len(window) / passes)
+    passes = max(math.ceil(len(window) / _POLICY.max_batch_items), busy_instances(len(window), instances))
+    size = max(1, min(math.ceil(len(window) / passes), _POLICY.max_batch_tokens // len(window[-1])))
     return [window[start : start + size] for start in range(0, len(window), size)]
