@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,16 @@ class Process:
         """For a process whose stdout says nothing that we need."""
         threading.Thread(target=self._process.stdout.read, daemon=True).start()  # type: ignore[union-attr]
 
+    def let_go(self) -> None:
+        """Lets it end, without waiting for that."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe
+        with suppress(OSError):  # it was not reading any more
+            self._process.stdin.close()
+
     def stop(self) -> None:
         """Ends it, whatever state it is in."""
         if self._process.poll() is None:
-            assert self._process.stdin is not None  # noqa: S101 - a pipe
-            self._process.stdin.close()
+            self.let_go()
             try:
                 self._process.wait(END_WITHIN_S)
             except subprocess.TimeoutExpired:

@@ -164,10 +164,11 @@ def _running(
         time.sleep(1.0)  # whoever was last to start may still be settling
         yield list(runners)
     finally:
-        for runner in runners:
-            runner.client.stop()
-        for server in servers.values():
-            server.process.stop()
+        processes = [*(runner.client for runner in runners), *(server.process for server in servers.values())]
+        for process in processes:
+            process.let_go()
+        for process in processes:
+            process.stop()
 
 
 def _note(failure: str, results: Results, say: Callable[[str], None]) -> None:
