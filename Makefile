@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
 
-.PHONY: help setup console test lint proto clean
+.PHONY: help setup console test lint bench proto clean
 help:
 	@echo "make console   set everything up, then open the console (without a terminal: one quick headless run)"
 	@echo "make test      set up, lint, type-check, check the architecture, run the tests"
 	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make bench     ours against peers in one run: builds the peers in .bench/, takes hours, says how long beforehand"
 	@echo "make proto     regenerate engine/api from proto/"
-	@echo "make clean     remove .venv and caches (artifacts in the user's cache stay: engine export --prune)"
+	@echo "make clean     remove .venv, .bench and caches (artifacts in the user's cache stay: engine export --prune)"
 
 setup: $(STAMP)
 
@@ -35,8 +36,12 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/pytest
 
+# A part of it: python -m benchmarks.peers --help
+bench: $(STAMP)
+	@exec $(BIN)/python -m benchmarks.peers
+
 proto: $(STAMP)
 	$(BIN)/python proto/generate.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache

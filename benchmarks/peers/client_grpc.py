@@ -1,0 +1,62 @@
+"""The load on ours: `python -m benchmarks.peers.client_grpc ADDRESS CORPORA [--stream]`.
+
+The console's own transports and pre-serialised requests, in a process of its own; a stream a caller where streamed.
+"""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+import grpc
+import uvloop
+
+from benchmarks.peers.line import Measured, Order, corpora_of, packed, serve
+from benchmarks.peers.loop import Call, many_callers
+from console.load.calls import CHANNEL_OPTIONS, Requests, Stream, Unary
+from engine.api.client import EmbedClient
+
+TIMEOUT_S = 120.0
+
+
+async def load(address: str, texts: list[str], order: Order, *, stream: bool) -> Measured:
+    """One channel, `order.concurrency` callers."""
+    requests = Requests(texts, "texts")
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        transports = [Stream(channel) if stream else Unary(channel, False) for _ in range(order.concurrency)]
+
+        def caller(transport: Stream | Unary) -> Call:
+            async def call(size: int) -> None:
+                await transport.call(requests.take(size), size, TIMEOUT_S)
+
+            return call
+
+        try:
+            return await many_callers([caller(transport) for transport in transports], order)
+        finally:
+            for transport in transports:
+                transport.close()
+
+
+async def vectors(address: str, texts: list[str]) -> str:
+    """All in one request, through the public client."""
+    async with EmbedClient(address) as client:
+        return packed((await client.embed(texts, timeout_s=TIMEOUT_S)).tolist())
+
+
+def main() -> None:
+    """Answers its parent until end of file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("corpora", type=Path)
+    parser.add_argument("--stream", action="store_true")
+    asked = parser.parse_args()
+    corpora = corpora_of(asked.corpora)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # grpc.aio keeps to one event loop a process
+        serve(
+            lambda texts: runner.run(vectors(asked.address, texts)),
+            lambda order: runner.run(load(asked.address, corpora[order.corpus], order, stream=asked.stream)),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Who takes part, by name: `encode`, `infinity onnx`, `raw onnx int8`, `ours onnx int8`, `ours onnx int8 streamed`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.capabilities import Choice, matrix
+from engine.machine import PlatformFacts
+from engine.rules import CellState
+
+BASE = "infinity onnx"
+_MEMORY_NOT_SPEED = "int4"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """`kind` is encode, infinity, raw or ours; `what` is infinity's engine or the cell in words."""
+
+    kind: str
+    what: str = ""
+    cell: Choice | None = None
+    streamed: bool = False
+    fp32: bool = True
+    usual: bool = True
+    """Takes part without being named in full."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the table."""
+        return " ".join(word for word in (self.kind, self.what, "streamed" if self.streamed else "") if word)
+
+    @property
+    def server(self) -> str:
+        """Contenders with the same one share a process."""
+        return f"{self.kind} {self.what}".strip()
+
+    @property
+    def environment(self) -> str:
+        """The virtual environment that a peer lives in; empty for ours. Infinity's engines want different libraries."""
+        return self.server.replace(" ", "-") if self.kind in ("encode", "infinity") else ""
+
+
+PEERS = (Contender("encode"), Contender("infinity", "torch"), Contender("infinity", "onnx"))
+
+
+def contenders(facts: PlatformFacts) -> tuple[Contender, ...]:
+    """The peers, then every cell that runs here as asked on the CPU: bare, unary and streamed.
+
+    Unusual are the recipes that are not their cell's default, the cells that are slow here, and int4, which saves
+    memory rather than time.
+    """
+    found = list(PEERS)
+    seen: set[tuple[str, str]] = set()
+    for report in matrix(facts):
+        cell = report.asked
+        if cell.device != "cpu" or not report.runs_as_asked:
+            continue
+        default = (cell.backend, cell.precision) not in seen  # the default recipe comes first
+        seen.add((cell.backend, cell.precision))
+        what = f"{cell.backend} {cell.precision}" + ("" if default else f" {cell.recipe}")
+        usual = default and report.state is not CellState.SLOW and cell.precision != _MEMORY_NOT_SPEED
+        fp32 = cell.precision == "fp32"
+        found += [
+            Contender("raw", what, cell, fp32=fp32, usual=usual),
+            Contender("ours", what, cell, fp32=fp32, usual=usual),
+            Contender("ours", what, cell, streamed=True, fp32=fp32, usual=usual),
+        ]
+    return tuple(found)
+
+
+def choose(every: Sequence[Contender], only: str, base: str) -> tuple[Contender, ...]:
+    """Those whose name contains one of the phrases, with commas between; nothing is all the usual ones.
+
+    An unusual one is chosen only by a phrase that names its cell in full. The base always takes part.
+    Raises ValueError for a phrase that nobody's name contains, or a base that nobody is called.
+    """
+    names = ", ".join(one.name for one in every)
+    if base not in {one.name for one in every}:
+        raise ValueError(f"nobody here is called {base!r}: {names}")
+    phrases = [" ".join(phrase.split()) for phrase in only.split(",") if phrase.strip()]
+
+    def is_meant(one: Contender, phrase: str) -> bool:
+        return phrase in one.name and (one.usual or one.what in phrase)
+
+    for phrase in phrases:
+        if not any(is_meant(one, phrase) for one in every):
+            raise ValueError(f"nobody's name here contains {phrase!r}: {names}")
+    return tuple(
+        one
+        for one in every
+        if one.name == base or any(is_meant(one, phrase) for phrase in phrases) or (not phrases and one.usual)
+    )

@@ -1,0 +1,38 @@
+"""The model as infinity wants it: a folder with `model.onnx` at its root, exported by infinity's own libraries."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.peers.environments import HOME, python_of
+from engine.model import resolve_model
+
+EXPORTER = "infinity-onnx"
+"""The environment whose libraries export."""
+
+
+def model_folder(say: Callable[[str], None]) -> Path:
+    """Makes it where it is missing or of other weights. Raises RuntimeError with the exporter's last words.
+
+    The graph is fp32 with the plain transformer's `last_hidden_state`; infinity pools and normalises itself.
+    """
+    files = resolve_model(None)
+    folder = HOME / f"model-{files.fingerprint[:12]}"
+    if (folder / "model.onnx").exists():
+        return folder
+    say("exporting the model to ONNX with infinity's own libraries: half a minute, once")
+    building = HOME / "model-building"
+    shutil.rmtree(building, ignore_errors=True)
+    shutil.copytree(files.path, building / "model")
+    command = [
+        str(python_of(EXPORTER).with_name("optimum-cli")), "export", "onnx", "--model", str(building / "model"),
+        "--task", "feature-extraction", "--library", "transformers", str(building / "exported"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the model cannot be exported for infinity: {done.stderr[-1500:]}")
+    (building / "exported" / "model.onnx").rename(building / "model" / "model.onnx")
+    (building / "model").rename(folder)
+    shutil.rmtree(building)
+    return folder
