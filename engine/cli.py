@@ -1,4 +1,4 @@
-"""`engine`: serve, capabilities, export. Nothing heavy is imported before a command needs it."""
+"""`engine`: serve, capabilities, fidelity, export, tune. Nothing heavy is imported before a command needs it."""
 
 import os
 import sys
@@ -144,19 +144,25 @@ def cli() -> None:
     ),
     option(
         "--max-batch-tokens",
-        type=click.IntRange(1),
-        metavar="N",
-        default=4096,
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
         show_default=True,
-        help="Padding included.",
+        help="Of one forward pass, padding included.",
     ),
     option(
         "--max-batch-items",
-        type=click.IntRange(1),
-        metavar="N",
-        default=32,
+        type=AutoOrCount(),
+        metavar="auto|N",
+        default="auto",
         show_default=True,
         help="Texts in a forward pass.",
+    ),
+    option(
+        "--tune/--no-tune",
+        default=True,
+        show_default=True,
+        help="Measure what auto is to stand for, where that was never done (seconds, once).",
     ),
     option(
         "--max-wait-ms",
@@ -227,9 +233,9 @@ def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -
 def fidelity(**flags: Any) -> None:
     """How close a cell's vectors are to fp32: measured on real prose, or on your own texts."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from engine.deployment import Target
     from engine.fidelity import GradeLimits, Limit
     from engine.judging import Question, judge
+    from engine.targets import Target
 
     target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
     limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
@@ -258,6 +264,20 @@ def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> N
         click.echo(prune_artifacts())
     elif backend is not None:
         raise SystemExit(prepare_artifact(backend=backend, **flags))
+
+
+@cli.command()
+@option("--backend", type=BACKEND, help="Which cell to measure.  [default: every one that is native here]")
+@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto is fp32.")
+@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
+@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.")
+@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--json", "as_json", is_flag=True, help="One JSON object.")
+def tune(backend: str | None, as_json: bool, **flags: Any) -> None:
+    """Measure how a cell uses this machine best: instances × threads, and how large a batch pays. Remembered."""
+    from engine.plan_command import tune_cells
+
+    raise SystemExit(tune_cells(backend=backend, as_json=as_json, **flags))
 
 
 def main() -> None:

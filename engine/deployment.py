@@ -10,8 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 
 from engine.backends import LoadedModel, backend
 from engine.backends.artifacts import ArtifactStore
@@ -19,12 +18,15 @@ from engine.backends.base import Cell
 from engine.backends.calibration import Calibration
 from engine.backends.prepare import Artifact, Progress, prepare
 from engine.backends.reference import mean_cosine
-from engine.capabilities import Choice, Notice, resolve
-from engine.errors import CannotSwitch, EngineError, InvalidRequest, SwitchInProgress
+from engine.capabilities import Notice
+from engine.errors import CannotSwitch, EngineError, SwitchInProgress
 from engine.machine import PlatformFacts
 from engine.model import ModelFiles, resolve_model
+from engine.plans import Knobs
 from engine.scheduling import BatchObserver, BatchPolicy, Scheduler
+from engine.targets import Deployment, Plan, Planner, SwitchState, SwitchStep, Target
 from engine.tokenize import Tokenizer
+from engine.tuning import tune_in_child
 
 _log = logging.getLogger(__name__)
 
@@ -32,87 +34,7 @@ MINIMUM_COSINE = {
     "fp32": 0.9999, "tf32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.95, "fp8": 0.95, "int4": 0.85,
 }  # fmt: skip
 """Mean cosine to the fp32 reference vectors below which a deployment is never served, by effective precision."""
-
-MAX_INSTANCES = 64
-MAX_THREADS = 256
-
-
-class SwitchState(IntEnum):
-    """The states of a switch, in order; the numbers are the wire's."""
-
-    REQUESTED = 1
-    PREPARING = 2
-    LOADING = 3
-    VERIFYING = 4
-    CUT_OVER = 5
-    DRAINING = 6
-    RELEASED = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """backend + precision + recipe + device + instances + threads + model."""
-
-    backend: str
-    precision: str
-    recipe: str
-    device: str
-    model: str
-    instances: int
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What somebody asks for. Empty, 0 or `auto`: the engine chooses."""
-
-    backend: str = ""
-    precision: str = ""
-    recipe: str = ""
-    device: str = ""
-    model: str = ""
-    instances: int = 0
-    threads: int = 0
-
-    def over(self, live: "Target", *, fresh: bool = False) -> "Target":
-        """This target, with its empty fields kept from what was asked for before.
-
-        A recipe belongs to its backend and precision: it is kept only while both are. `fresh`: recipe, instances and
-        threads are not kept.
-        """
-        same_cell = not fresh and self.backend in ("", live.backend) and self.precision in ("", live.precision)
-        return Target(
-            backend=self.backend or live.backend,
-            precision=self.precision or live.precision,
-            recipe=self.recipe or (live.recipe if same_cell else ""),
-            device=self.device or live.device,
-            model=self.model or live.model,
-            instances=self.instances or (0 if fresh else live.instances),
-            threads=self.threads or (0 if fresh else live.threads),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A target after `auto` and fallbacks have been decided."""
-
-    asked: Target
-    requested: Deployment
-    effective: Deployment
-    notices: tuple[Notice, ...]
-    strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchStep:
-    """One event of a switch."""
-
-    state: SwitchState
-    message: str
-    progress: float
-    plan: Plan
-    epoch: int
-    elapsed_s: float
+_AS_PLANNED = Knobs()
 
 
 class Live:
@@ -166,14 +88,15 @@ class Deployments:
     """Owner of what is live. Everything runs on the event loop; loading and closing happen in worker threads."""
 
     def __init__(
-        self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver, policy: BatchPolicy,
+        self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver, knobs: Knobs = _AS_PLANNED,
         clock: Callable[[], float] = time.monotonic, calibration: Calibration | None = None,
     ) -> None:  # fmt: skip
         self._facts = facts
         self._store = store
         self._calibration = calibration
         self._observer = observer
-        self._policy = policy
+        self._planner = Planner(facts)
+        self._knobs = knobs
         self._clock = clock
         self._epoch = 0
         self._live: Live | None = None
@@ -198,46 +121,49 @@ class Deployments:
         return self._store
 
     @property
+    def knobs(self) -> Knobs:
+        """The batching knobs as they were turned."""
+        return self._knobs
+
+    @property
     def policy(self) -> BatchPolicy:
-        """The batching knobs in force."""
-        return self._policy
+        """What the knobs and the live deployment's plan come to."""
+        return self._knobs.over(self.live.plan.serving)
 
-    def configure(self, policy: BatchPolicy) -> None:
-        """Changes the batching knobs, at once and for the deployments to come."""
-        self._policy = policy
-        if self._live is not None:
-            self._live.scheduler.configure(policy)
+    def configure(self, knobs: Knobs) -> BatchPolicy:
+        """Changes the batching knobs, at once and for the deployments to come. Raises CannotSwitch before `start`."""
+        self._knobs = knobs
+        self.live.scheduler.configure(self.policy)
+        return self.policy
 
-    def plan(self, asked: Target, *, strict: bool) -> Plan:
-        """Decides `auto`, fallbacks and the number of instances. Raises InvalidRequest or CannotSwitch."""
-        if asked.instances > MAX_INSTANCES or asked.threads > MAX_THREADS:
-            raise InvalidRequest(f"at most {MAX_INSTANCES} instances of at most {MAX_THREADS} threads: ask for fewer")
-        choice = Choice(asked.backend, asked.precision, asked.device, asked.recipe)
-        requested, effective, notices = resolve(choice, self._facts, strict=strict)
-        instances, threads = self._instances_and_threads(asked, effective.device)
+    async def start(
+        self, asked: Target, *, strict: bool, on_step: Callable[[SwitchStep], None], tune: bool = False
+    ) -> Live:
+        """Makes the first deployment. Raises what a switch raises.
 
-        def deployment(choice: Choice) -> Deployment:
-            return Deployment(
-                choice.backend, choice.precision, choice.recipe, choice.device, asked.model,
-                instances=instances, threads=threads,
-            )  # fmt: skip
-
-        return Plan(asked, deployment(requested), deployment(effective), notices, strict)
-
-    def _instances_and_threads(self, asked: Target, device: str) -> tuple[int, int]:
-        """As many one-thread instances as cores: on short texts they beat one wide instance by 1.3-2x on CPUs.
-
-        On another device one instance keeps it busy, and it needs no more than the thread that launches its work.
+        With `tune` a cell that was never measured here is first tried at several plans: a switch never does so, because
+        what serves meanwhile would disturb the measurement, and be disturbed by it.
         """
-        if device != "cpu":
-            return asked.instances or 1, asked.threads or 1
-        threads = asked.threads or (max(1, self._facts.cores // asked.instances) if asked.instances else 1)
-        return asked.instances or max(1, self._facts.cores // threads), threads
+        plan = self._planner.plan(asked, strict=strict)
+        steps = _Steps(plan, self._clock, lambda: self._epoch, on_step)
+        if tune and not plan.serving.measured and not (asked.instances or asked.threads):
+            await self._tune(plan, steps)
+            plan = self._planner.plan(asked, strict=strict)
+        return await self._replace(plan, steps)
 
-    async def start(self, asked: Target, *, strict: bool, on_step: Callable[[SwitchStep], None]) -> Live:
-        """Makes the first deployment. Raises what a switch raises."""
-        plan = self.plan(asked, strict=strict)
-        return await self._replace(plan, _Steps(plan, self._clock, lambda: self._epoch, on_step))
+    async def _tune(self, plan: Plan, steps: "_Steps") -> None:
+        """Measures and remembers how to run the cell. What goes wrong costs speed, so it is told and no more."""
+        target = plan.effective
+        files, cell, artifact = await self._prepared(plan, steps)
+
+        def report(done: int, total: int) -> None:
+            steps.emit(SwitchState.PREPARING, f"measuring instances × threads {done}/{total}", done / total)
+
+        try:
+            measured = await tune_in_child(files, artifact, cell, self._facts.cores, report)
+            self._planner.remember(target, plan.asked.model, measured)
+        except (CannotSwitch, OSError) as error:
+            _log.warning("%s runs by a rule of thumb: %s", _cell(target), error)
 
     async def switch(self, asked: Target, *, strict: bool, fresh: bool = False) -> AsyncGenerator[SwitchStep]:
         """Replaces what is live, step by step; ends with RELEASED.
@@ -249,7 +175,7 @@ class Deployments:
             raise SwitchInProgress(
                 f"a switch is in progress ({self.running_switch.state.name}): wait for it to end, or cancel it"
             )
-        plan = self.plan(asked.over(self.live.plan.asked, fresh=fresh), strict=strict)
+        plan = self._planner.plan(asked.over(self.live.plan.asked, fresh=fresh), strict=strict)
         arrived: asyncio.Queue[SwitchStep | None] = asyncio.Queue()
 
         def record(step: SwitchStep) -> None:
@@ -298,10 +224,7 @@ class Deployments:
 
     async def _build(self, plan: Plan, steps: "_Steps") -> Live:
         target = plan.effective
-        steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
-        files = await asyncio.to_thread(resolve_model, target.model or None)
-        cell = Cell(target.backend, target.precision, target.recipe, target.device)
-        artifact = await prepare(files, cell, self._store, steps.prepared, self._calibration)
+        files, cell, artifact = await self._prepared(plan, steps)
         steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
         model = await asyncio.to_thread(backend(target.backend).load, artifact.path, files.path, cell, target.threads)
         try:
@@ -321,7 +244,8 @@ class Deployments:
                 lambda: [model.executor(target.threads) for _ in range(target.instances)]
             )
             name = f"{target.backend}-{target.precision}"
-            scheduler = Scheduler(executors, self._policy, self._observer, name=name, clock=self._clock)
+            policy = self._knobs.over(plan.serving)
+            scheduler = Scheduler(executors, policy, self._observer, name=name, clock=self._clock)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(model.close))
             raise
@@ -331,6 +255,14 @@ class Deployments:
             effective=replace(target, precision=model.precision, model=files.card.id),
         )
         return Live(proven, target, files, tokenizer, model, artifact, scheduler, cosine)
+
+    async def _prepared(self, plan: Plan, steps: "_Steps") -> tuple[ModelFiles, Cell, Artifact]:
+        """What the plan's deployment is loaded from."""
+        target = plan.effective
+        steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
+        files = await asyncio.to_thread(resolve_model, target.model or None)
+        cell = Cell(target.backend, target.precision, target.recipe, target.device)
+        return files, cell, await prepare(files, cell, self._store, steps.prepared, self._calibration)
 
     async def close(self) -> None:
         """Answers what is in hand and frees everything."""

@@ -12,14 +12,14 @@ from engine.backends.artifacts import ArtifactStore
 from engine.backends.calibration import calibration_from
 from engine.capabilities import Choice
 from engine.corpus import Corpus, built_in_corpus, corpus_from
-from engine.deployment import Deployments, Live, SwitchStep, Target
+from engine.deployment import Deployments, Live
 from engine.errors import EngineError, InvalidRequest
 from engine.fidelity import Fidelity, GradeLimits, compare, run_through
 from engine.machine import PlatformFacts, this_platform
 from engine.measured import MeasuredStore
 from engine.probes import environment_hash
 from engine.reporting import Reporter
-from engine.scheduling import BatchPolicy
+from engine.targets import SwitchStep, Target
 from engine.telemetry import Telemetry
 from engine.yardstick import reference_of
 
@@ -92,7 +92,7 @@ async def _judge(question: Question, reporter: Reporter) -> dict[str, Any]:
     calibration = calibration_from(question.calibration) if question.calibration else None
     calibrated_on = calibration.texts if calibration else ()
     corpus = corpus_from(question.corpus, calibrated_on) if question.corpus else built_in_corpus(calibrated_on)
-    deployments = Deployments(facts, store, Telemetry(), BatchPolicy(), calibration=calibration)
+    deployments = Deployments(facts, store, Telemetry(), calibration=calibration)
 
     def step(step: SwitchStep) -> None:
         reporter.phase(step.state.name.lower(), step.message, round(step.progress * 100), 100 if step.progress else 0)

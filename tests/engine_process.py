@@ -14,13 +14,17 @@ READY_WITHIN_S = 120.0
 """Generous: on a cold cache the first start exports the model."""
 
 
+_HASTE = ("--no-tune",)
+"""Tests start many cells for the first time; the one about tuning asks for it."""
+
+
 class EngineProcess:
     """`engine serve --port 0 …` with its stdin held as the lifeline."""
 
     def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *flags],
+            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *_HASTE, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.corpus import built_in_corpus, corpus_of
-from engine.deployment import Target
 from engine.errors import InvalidRequest
 from engine.findings import findings
 from engine.judging import measure, measured_store, save
@@ -25,6 +24,7 @@ from engine.service.messages import (
 )
 from engine.service.status import Context, translates_errors, translates_stream_errors
 from engine.serving import Serving
+from engine.targets import Target
 
 MIN_WATCH_INTERVAL_MS = 50
 DEFAULT_WATCH_INTERVAL_MS = 1000
@@ -79,19 +79,18 @@ class Control(embed_pb2_grpc.ControlServicer):
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Context) -> embed_pb2.BatchingConfig:
         """Changes batching knobs at once."""
         deployments = self._serving.deployments
-        policy = deployments.policy
+        knobs = deployments.knobs
         if request.HasField("max_batch_tokens"):
-            policy = replace(policy, max_batch_tokens=request.max_batch_tokens)
+            knobs = replace(knobs, max_batch_tokens=request.max_batch_tokens or None)
         if request.HasField("max_batch_items"):
-            policy = replace(policy, max_batch_items=request.max_batch_items)
+            knobs = replace(knobs, max_batch_items=request.max_batch_items or None)
         if request.HasField("max_wait_ms"):
-            policy = replace(policy, max_wait_s=request.max_wait_ms / 1e3)
+            knobs = replace(knobs, max_wait_s=request.max_wait_ms / 1e3)
         if request.HasField("coalesce"):
-            policy = replace(policy, coalesce=request.coalesce)
-        if policy.max_batch_tokens < 1 or policy.max_batch_items < 1 or not 0 <= policy.max_wait_s <= 1:
-            raise InvalidRequest("batch bounds must be at least 1, and max_wait_ms between 0 and 1000")
-        deployments.configure(policy)
-        return batching_message(policy)
+            knobs = replace(knobs, coalesce=request.coalesce)
+        if not 0 <= knobs.max_wait_s <= 1:
+            raise InvalidRequest("max_wait_ms lies between 0 and 1000")
+        return batching_message(deployments.configure(knobs))
 
     @translates_stream_errors
     async def Watch(self, request: embed_pb2.WatchRequest, context: Context) -> AsyncIterator[embed_pb2.Frame]:

@@ -15,16 +15,18 @@ from grpc_reflection.v1alpha import reflection
 from engine.api import embed_pb2_grpc
 from engine.backends.artifacts import ArtifactStore
 from engine.backends.calibration import Calibration
-from engine.deployment import Deployments, Live, SwitchStep, Target
+from engine.deployment import Deployments, Live
 from engine.errors import EngineError
 from engine.machine import this_platform
 from engine.peak import remember_loading, remember_peaks
+from engine.plans import Knobs
 from engine.reporting import Reporter
-from engine.scheduling import Admission, AdmissionLimits, BatchPolicy
+from engine.scheduling import Admission, AdmissionLimits
 from engine.service.control import Control
 from engine.service.embedder import Embedder
 from engine.service.lifeline import Lifeline
 from engine.serving import RequestLimits, Serving
+from engine.targets import SwitchStep, Target
 from engine.telemetry import Telemetry
 
 EXIT_GRACE_S = 30.0
@@ -53,7 +55,9 @@ class ServeOptions:
     port: int = 50051
     target: Target = field(default_factory=Target)
     strict: bool = False
-    policy: BatchPolicy = field(default_factory=BatchPolicy)
+    knobs: Knobs = field(default_factory=Knobs)
+    tune: bool = False
+    """Measure how to run the cell, if that was never done here."""
     calibration: Calibration | None = None
     """The user's own texts for recipes that calibrate."""
 
@@ -70,7 +74,7 @@ class EngineServer:
         self._telemetry = Telemetry()
         admission_limits = AdmissionLimits()
         self._deployments = Deployments(
-            this_platform(), ArtifactStore.default(), self._telemetry, options.policy, calibration=options.calibration
+            this_platform(), ArtifactStore.default(), self._telemetry, options.knobs, calibration=options.calibration
         )
         self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
         self._health = health.aio.HealthServicer()
@@ -130,7 +134,9 @@ class EngineServer:
 
     async def _start(self, address: str) -> None:
         options = self._options
-        live = await self._deployments.start(options.target, strict=options.strict, on_step=self._report_step)
+        live = await self._deployments.start(
+            options.target, strict=options.strict, on_step=self._report_step, tune=options.tune
+        )
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.backends.calibration import calibration_from
-from engine.deployment import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
+from engine.plans import Knobs
 from engine.reporting import Reporter
-from engine.scheduling import BatchPolicy
 from engine.service.lifecycle import CannotStart, EngineServer, ServeOptions
+from engine.targets import Target
 
 EXIT_USAGE = 3
 EXIT_FAILED = 5
@@ -70,10 +70,11 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
             flags["instances"], flags["threads"],
         ),
         strict=flags["strict"],
+        tune=flags["tune"],
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
-        policy=BatchPolicy(
-            max_batch_tokens=flags["max_batch_tokens"],
-            max_batch_items=flags["max_batch_items"],
+        knobs=Knobs(
+            max_batch_tokens=flags["max_batch_tokens"] or None,
+            max_batch_items=flags["max_batch_items"] or None,
             max_wait_s=flags["max_wait_ms"] / 1e3,
             coalesce=flags["coalesce"] == "on",
         ),

@@ -6,12 +6,14 @@ import socket
 from engine import __version__
 from engine.api import embed_pb2
 from engine.capabilities import Notice
-from engine.deployment import Deployment, Live, SwitchStep
+from engine.deployment import Live
 from engine.fidelity import Cosines, Fidelity
 from engine.findings import Finding
 from engine.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
+from engine.plans import ServingPlan
 from engine.scheduling import AdmissionLimits, BatchPolicy
 from engine.serving import RequestLimits, Serving
+from engine.targets import Deployment, SwitchStep
 
 
 def deployment_message(deployment: Deployment) -> embed_pb2.Deployment:
@@ -154,6 +156,19 @@ def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> em
         cpu_model=deployments.facts.cpu_model,
         cores=deployments.facts.cores,
         machine=machine_message(deployments.facts),
+        plan=plan_message(live.plan.serving),
+    )
+
+
+def plan_message(plan: ServingPlan) -> embed_pb2.ServingPlan:
+    """What `auto` stands for."""
+    return embed_pb2.ServingPlan(
+        instances=plan.instances,
+        threads=plan.threads,
+        max_batch_tokens=plan.max_batch_tokens,
+        max_batch_items=plan.max_batch_items,
+        pass_cost_tokens=plan.pass_cost_tokens,
+        texts_per_s=plan.texts_per_s,
     )
 
 

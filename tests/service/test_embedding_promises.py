@@ -188,7 +188,11 @@ async def test_coalescing_can_be_turned_off_and_on_while_serving(client: EmbedCl
     finally:
         config = await client.control.Configure(embed_pb2.ConfigureRequest(coalesce=True))
     assert config.coalesce
-    error = await refused(client.control.Configure(embed_pb2.ConfigureRequest(max_batch_items=0)))
+    fixed = await client.control.Configure(embed_pb2.ConfigureRequest(max_batch_items=3))
+    planned = await client.control.Configure(embed_pb2.ConfigureRequest(max_batch_items=0))
+    status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+    assert (fixed.max_batch_items, planned.max_batch_items) == (3, status.plan.max_batch_items)
+    error = await refused(client.control.Configure(embed_pb2.ConfigureRequest(max_wait_ms=-1)))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.backends.artifacts import ArtifactStore
-from engine.deployment import Deployments, Target, _as_it_runs
+from engine.deployment import _as_it_runs
 from engine.errors import CannotSwitch
 from engine.machine import PlatformFacts
-from engine.scheduling import BatchPolicy, Executor
-from engine.telemetry import Telemetry
+from engine.scheduling import Executor
+from engine.targets import Planner, Target
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
 
@@ -31,37 +30,32 @@ class RanIn:
         """Nothing to free."""
 
 
-def deployments(folder: Path) -> Deployments:
-    return Deployments(FACTS, ArtifactStore(folder), Telemetry(), BatchPolicy())
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured of this machine decides nothing here."""
+    monkeypatch.setenv("EMBEDCONSOLE_CACHE", str(tmp_path))
 
 
-def test_requested_and_effective_carry_the_recipe_s_own_name(tmp_path: Path) -> None:
-    plan = deployments(tmp_path).plan(Target(backend="onnx"), strict=True)
+def test_requested_and_effective_carry_the_recipe_s_own_name() -> None:
+    plan = Planner(FACTS).plan(Target(backend="onnx"), strict=True)
     assert (plan.requested.recipe, plan.effective.recipe) == ("plain", "plain")
     assert not plan.notices
 
 
-def test_a_fallback_changes_precision_and_recipe_together(tmp_path: Path) -> None:
-    plan = deployments(tmp_path).plan(Target(backend="onnx", precision="bf16"), strict=False)
+def test_a_fallback_changes_precision_and_recipe_together() -> None:
+    plan = Planner(FACTS).plan(Target(backend="onnx", precision="bf16"), strict=False)
     assert (plan.requested.precision, plan.requested.recipe) == ("bf16", "")
     assert (plan.effective.precision, plan.effective.recipe) == ("fp32", "plain")
 
 
-def test_a_runtime_that_compiled_something_else_is_told_or_with_strict_refused(tmp_path: Path) -> None:
-    plan = deployments(tmp_path).plan(Target(backend="onnx"), strict=False)
+def test_a_runtime_that_compiled_something_else_is_told_or_with_strict_refused() -> None:
+    plan = Planner(FACTS).plan(Target(backend="onnx"), strict=False)
     assert _as_it_runs(plan, RanIn("fp32")) == plan
     told = _as_it_runs(plan, RanIn("bf16"))
     assert [notice.code for notice in told.notices] == ["ran_otherwise"]
     assert "9 of 9 kernels bf16" in told.notices[0].message
     with pytest.raises(CannotSwitch, match="nothing was changed"):
         _as_it_runs(replace(plan, strict=True), RanIn("bf16"))
-
-
-def test_a_cpu_gets_an_instance_for_each_core_and_another_device_one(tmp_path: Path) -> None:
-    cpu = deployments(tmp_path).plan(Target(backend="torch"), strict=True).effective
-    assert (cpu.instances, cpu.threads) == (4, 1)
-    assert deployments(tmp_path)._instances_and_threads(Target(), "cuda:0") == (1, 1)
-    assert deployments(tmp_path)._instances_and_threads(Target(instances=2), "cuda:0") == (2, 1)
 
 
 def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() -> None:

@@ -672,6 +672,7 @@ class Status(_message.Message):
     CPU_MODEL_FIELD_NUMBER: _builtins.int
     CORES_FIELD_NUMBER: _builtins.int
     MACHINE_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     evidence: _builtins.str
     """how the effective precision is known"""
@@ -697,6 +698,8 @@ class Status(_message.Message):
     def model(self) -> Global___ModelCard: ...
     @_builtins.property
     def machine(self) -> Global___Machine: ...
+    @_builtins.property
+    def plan(self) -> Global___ServingPlan: ...
     def __init__(
         self,
         *,
@@ -716,14 +719,53 @@ class Status(_message.Message):
         cpu_model: _builtins.str = ...,
         cores: _builtins.int = ...,
         machine: Global___Machine | None = ...,
+        plan: Global___ServingPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "effective", b"effective", "limits", b"limits", "machine", b"machine", "model", b"model", "requested", b"requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "effective", b"effective", "limits", b"limits", "machine", b"machine", "model", b"model", "plan", b"plan", "requested", b"requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cores", b"cores", "cpu_model", b"cpu_model", "effective", b"effective", "epoch", b"epoch", "evidence", b"evidence", "host_name", b"host_name", "limits", b"limits", "machine", b"machine", "model", b"model", "pid", b"pid", "requested", b"requested", "state", b"state", "uptime_s", b"uptime_s", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "cores", b"cores", "cpu_model", b"cpu_model", "effective", b"effective", "epoch", b"epoch", "evidence", b"evidence", "host_name", b"host_name", "limits", b"limits", "machine", b"machine", "model", b"model", "pid", b"pid", "plan", b"plan", "requested", b"requested", "state", b"state", "uptime_s", b"uptime_s", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Status: _TypeAlias = Status  # noqa: Y015
+
+@_typing.final
+class ServingPlan(_message.Message):
+    """What `auto` stands for: how the live cell uses the machine, unless a knob says otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
+    PASS_COST_TOKENS_FIELD_NUMBER: _builtins.int
+    TEXTS_PER_S_FIELD_NUMBER: _builtins.int
+    instances: _builtins.int
+    threads: _builtins.int
+    max_batch_tokens: _builtins.int
+    max_batch_items: _builtins.int
+    pass_cost_tokens: _builtins.int
+    """what a forward pass costs besides its tokens"""
+    texts_per_s: _builtins.float
+    """measured when tuned, without a server; 0 = a rule of thumb"""
+    def __init__(
+        self,
+        *,
+        instances: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        max_batch_tokens: _builtins.int = ...,
+        max_batch_items: _builtins.int = ...,
+        pass_cost_tokens: _builtins.int = ...,
+        texts_per_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "max_batch_items", b"max_batch_items", "max_batch_tokens", b"max_batch_tokens", "pass_cost_tokens", b"pass_cost_tokens", "texts_per_s", b"texts_per_s", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServingPlan: _TypeAlias = ServingPlan  # noqa: Y015
 
 @_typing.final
 class Machine(_message.Message):
@@ -960,7 +1002,9 @@ class ConfigureRequest(_message.Message):
     MAX_WAIT_MS_FIELD_NUMBER: _builtins.int
     COALESCE_FIELD_NUMBER: _builtins.int
     max_batch_tokens: _builtins.int
+    """0 = as the plan says"""
     max_batch_items: _builtins.int
+    """0 = as the plan says"""
     max_wait_ms: _builtins.float
     coalesce: _builtins.bool
     def __init__(

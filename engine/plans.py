@@ -1,0 +1,109 @@
+"""How a cell uses the machine: instances × threads and the bounds of a batch, as measured here, or by rule of thumb."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from engine.cache import cache_root
+from engine.capabilities import Choice
+from engine.machine import PlatformFacts
+from engine.measured import read_json, replace_json
+from engine.probes import environment_hash
+from engine.scheduling import BatchPolicy
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPlan:
+    """What `auto` stands for."""
+
+    instances: int
+    threads: int
+    max_batch_tokens: int
+    """Padded tokens in one forward pass, beyond which a pass only takes longer."""
+    max_batch_items: int
+    pass_cost_tokens: int
+    """What a forward pass costs besides its tokens, in tokens."""
+    texts_per_s: float = 0.0
+    """Short texts, no server; 0 for a rule of thumb."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether this machine was asked."""
+        return self.texts_per_s > 0
+
+    def __str__(self) -> str:
+        how = "measured here" if self.measured else "a rule of thumb: `engine tune` measures"
+        return (
+            f"{self.instances} × {self.threads}, batches up to {self.max_batch_tokens:,} tokens and "
+            f"{self.max_batch_items:,} texts ({how})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """The batching knobs as the user turned them; None: as the plan says."""
+
+    max_batch_tokens: int | None = None
+    max_batch_items: int | None = None
+    max_wait_s: float = 0.0
+    coalesce: bool = True
+
+    def over(self, plan: ServingPlan) -> BatchPolicy:
+        """The policy of a deployment."""
+        return BatchPolicy(
+            max_batch_tokens=self.max_batch_tokens or plan.max_batch_tokens,
+            max_batch_items=self.max_batch_items or plan.max_batch_items,
+            max_wait_s=self.max_wait_s,
+            coalesce=self.coalesce,
+            pass_cost_tokens=plan.pass_cost_tokens,
+        )
+
+
+def rule_of_thumb(device: str, cores: int) -> ServingPlan:
+    """What suits most machines.
+
+    On a CPU as many one-thread instances as cores: on short texts they beat one wide instance by 1.3-2x. Another device
+    is kept busy by one instance whose batches are large, because launching a pass is what costs there.
+    """
+    if device == "cpu":
+        return ServingPlan(cores, 1, max_batch_tokens=4096, max_batch_items=32, pass_cost_tokens=16)
+    return ServingPlan(1, 1, max_batch_tokens=32_768, max_batch_items=512, pass_cost_tokens=1024)
+
+
+class PlanCache:
+    """The measured plans of a machine, by cell and model. Losing the file costs a measurement."""
+
+    def __init__(self, facts: PlatformFacts) -> None:
+        self._facts = facts
+        self._path = cache_root() / "plans" / f"{environment_hash(facts)[:32]}-{facts.cores}.json"
+
+    def plan(self, cell: Choice, model: str) -> ServingPlan:
+        """The measured one, or the rule of thumb."""
+        return self.find(cell, model) or rule_of_thumb(cell.device, self._facts.cores)
+
+    def find(self, cell: Choice, model: str) -> ServingPlan | None:
+        """The measured one. `model` is as it was asked for; empty: the bundled one."""
+        row = self._rows().get(_key(cell, model))
+        return ServingPlan(**row) if row else None
+
+    def write(self, cell: Choice, model: str, plan: ServingPlan) -> None:
+        """Remembers a plan. Raises OSError when the cache cannot be written."""
+        replace_json(self._path, {"format": _FORMAT, "plans": {**self._rows(), _key(cell, model): asdict(plan)}})
+
+    def _rows(self) -> Mapping[str, Any]:
+        found = read_json(self._path)
+        return dict(found["plans"]) if found.get("format") == _FORMAT else {}
+
+
+def _key(cell: Choice, model: str) -> str:
+    return "/".join((cell.backend, cell.precision, cell.device, cell.recipe, model))
+
+
+def asked_for(plan: ServingPlan, instances: int, threads: int, cores: int) -> ServingPlan:
+    """The plan with the counts that the user fixed; with one of them fixed, the other fills the cores. 0: not fixed."""
+    if not instances and not threads:
+        return plan
+    threads = threads or max(1, cores // instances)
+    return replace(plan, instances=instances or max(1, cores // threads), threads=threads)

@@ -1,0 +1,192 @@
+"""The sweep that finds a plan: which instances × threads are fastest, what a pass costs, and where batches stop to pay.
+
+Run as a module it is the child that does so, in a process of its own: what was tried leaves no memory behind, and no
+deployment that serves is disturbed by more than its share of the cores.
+"""
+
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from engine.backends.base import Cell, LoadedModel
+from engine.backends.prepare import Artifact
+from engine.child import ChildLost, Worker, reports
+from engine.errors import CannotSwitch
+from engine.model import ModelFiles
+from engine.plans import ServingPlan
+from engine.scheduling import Executor, TokenIds
+
+TOKENS = 16
+"""Length of the texts that are timed: short queries, where plans differ most."""
+BATCH = 32
+WINDOW_S = 0.2
+ROUNDS = 3
+ENOUGH = 0.97
+"""A batch that reaches so much of the best rate is large enough: a larger one only takes longer."""
+SAME = 0.03
+"""Closer than this two splits are equal, and the wider instance answers a single text sooner."""
+SMALLEST_BUDGET_TOKENS = 512
+"""A single pass of 32 short texts: less would cut the commonest request in two."""
+LARGEST_BATCH = {"cpu": 128}
+_LARGEST_ELSEWHERE = 2048
+_FEWEST_TOKENS_A_TEXT = 8
+_SILENT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class PassTime:
+    """How long a forward pass of so many tokens takes while all instances are at work."""
+
+    tokens: int
+    seconds: float
+
+
+def splits(cores: int) -> list[tuple[int, int]]:
+    """The (instances, threads) that use all cores, from many narrow instances to one wide."""
+    return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
+
+
+def best_split(rates: Mapping[tuple[int, int], Sequence[float]]) -> tuple[int, int]:
+    """That with the highest median; of those that are the same, the one with the widest instances."""
+    medians = {split: median(found) for split, found in rates.items()}
+    enough = max(medians.values()) * (1 - SAME)
+    return max((split for split, rate in medians.items() if rate >= enough), key=lambda split: split[1])
+
+
+def pass_cost_tokens(times: Sequence[PassTime]) -> int:
+    """What a pass costs before its first token, in tokens: intercept over slope of time against tokens.
+
+    Relative errors are made least, so that the small passes, which show the intercept, count as much as the large.
+    """
+    tokens, seconds = (np.array([getattr(one, name) for one in times]) for name in ("tokens", "seconds"))
+    columns = np.stack([1 / seconds, tokens / seconds], axis=1)
+    (fixed_s, per_token_s), *_ = np.linalg.lstsq(columns, np.ones(len(times)), rcond=None)
+    if per_token_s <= 0:  # nothing but launching was seen
+        return int(tokens.max())
+    return int(min(max(1, round(fixed_s / per_token_s)), int(tokens.max())))
+
+
+def knee_tokens(times: Sequence[PassTime]) -> int:
+    """The fewest tokens of a pass that reach nearly the best rate of all."""
+    rates = {one.tokens: one.tokens / one.seconds for one in times}
+    return min(tokens for tokens, rate in rates.items() if rate >= ENOUGH * max(rates.values()))
+
+
+def tune(
+    model: LoadedModel, ids: TokenIds, device: str, cores: int, on_step: Callable[[int, int], None]
+) -> ServingPlan:
+    """Sweeps the loaded model with texts cut from `ids`; `on_step` is told how many of how many steps are done.
+
+    Another device than the CPU is given one instance of one thread: more would only compete for it.
+    """
+    candidates = splits(cores) if device == "cpu" else [(1, 1)]
+    sizes = _sizes(device)
+    total = ROUNDS * len(candidates) + len(sizes)
+    done = 0
+    teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
+    rates: dict[tuple[int, int], list[float]] = {split: [] for split in candidates}
+    order = random.Random(0)  # noqa: S311 - an order, not a secret
+    for _ in range(ROUNDS):
+        for split in order.sample(candidates, len(candidates)):
+            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], _texts(ids, BATCH)))
+            on_step(done := done + 1, total)
+    instances, threads = best_split(rates)
+    times = []
+    for size in sizes:
+        times.append(PassTime(size * TOKENS, _pass_s(teams[instances, threads], _texts(ids, size))))
+        on_step(done := done + 1, total)
+    budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
+    return ServingPlan(
+        instances, threads, budget, budget // _FEWEST_TOKENS_A_TEXT, pass_cost_tokens(times),
+        texts_per_s=round(median(rates[instances, threads]), 1),
+    )  # fmt: skip
+
+
+def _sizes(device: str) -> list[int]:
+    """Texts of a pass: 1, 2, 4, … up to what could pay there."""
+    largest = LARGEST_BATCH.get(device, _LARGEST_ELSEWHERE)
+    return [1 << power for power in range(largest.bit_length())]
+
+
+def _texts(ids: TokenIds, count: int) -> list[TokenIds]:
+    """Texts of equal length with real tokens, each another part of `ids`."""
+    return [[ids[(start * 7 + place) % len(ids)] for place in range(TOKENS)] for start in range(count)]
+
+
+def _pass_s(team: Sequence[Executor], texts: list[TokenIds]) -> float:
+    """The mean seconds of a pass while every executor of the team runs in a thread of its own, for WINDOW_S."""
+    ready = threading.Barrier(len(team))
+    found: list[float] = []
+    failed: list[BaseException] = []
+
+    def work(executor: Executor) -> None:
+        try:
+            executor(texts)  # the first pass of a shape allocates
+            ready.wait()
+            started_s = time.perf_counter()
+            passes = 0
+            while (spent_s := time.perf_counter() - started_s) < WINDOW_S or not passes:
+                executor(texts)
+                passes += 1
+            found.append(spent_s / passes)
+        except BaseException as error:  # carried to the caller's thread
+            failed.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=work, args=(executor,)) for executor in team]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in failed:
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return sum(found) / len(found)
+
+
+async def tune_in_child(
+    files: ModelFiles, artifact: Artifact, cell: Cell, cores: int, on_step: Callable[[int, int], None]
+) -> ServingPlan:
+    """The plan of a prepared cell, from a child that takes seconds. Raises CannotSwitch when it was lost."""
+    order = {
+        "model": str(files.path), "artifact": str(artifact.path), "cell": asdict(cell), "cores": cores,
+        "ids": [token for text in artifact.reference.token_ids for token in text],
+    }  # fmt: skip
+    try:
+        async with aclosing(reports("engine.tuning", order, silent_s=_SILENT_S)) as lines:
+            async for line in lines:
+                if "plan" in line:
+                    return ServingPlan(**line["plan"])
+                on_step(line["done"], line["total"])
+    except ChildLost as error:
+        raise CannotSwitch(f"how to run {cell.backend} {cell.precision} could not be measured: {error}") from error
+    raise CannotSwitch(f"how to run {cell.backend} {cell.precision} could not be measured: the child said nothing")
+
+
+def main() -> int:
+    """The child."""
+    from engine.backends import backend
+
+    worker = Worker(niceness=0)  # a niced child would measure what others leave over
+    order = worker.order
+    cell = Cell(**order["cell"])
+    model = backend(cell.backend).load(Path(order["artifact"]), Path(order["model"]), cell, 1)
+    plan = tune(
+        model, order["ids"], cell.device, order["cores"], lambda done, total: worker.report(done=done, total=total)
+    )
+    worker.report(plan=asdict(plan))
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""How a cell uses the machine: what `auto` stands for is measured, remembered, and gives way to what was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.capabilities import Choice
+from engine.machine import PlatformFacts
+from engine.plans import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
+from engine.scheduling import TokenIds, Vectors
+from engine.targets import Planner, Target
+from engine.tuning import PassTime, best_split, knee_tokens, pass_cost_tokens, splits, tune
+
+FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
+ONNX = Choice("onnx", "fp32", "cpu", "plain")
+MEASURED = ServingPlan(2, 2, 768, 96, 9, texts_per_s=900.0)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBEDCONSOLE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_until_it_was_measured_a_cpu_gets_an_instance_for_each_core_and_another_device_one() -> None:
+    plan = Planner(FACTS).plan(Target(backend="torch"), strict=True)
+    assert (plan.effective.instances, plan.effective.threads) == (4, 1)
+    assert not plan.serving.measured
+    assert (rule_of_thumb("cuda:0", 16).instances, rule_of_thumb("cuda:0", 16).threads) == (1, 1)
+
+
+def test_a_measured_plan_is_what_auto_stands_for_on_this_machine_and_for_this_model_alone() -> None:
+    PlanCache(FACTS).write(ONNX, "", MEASURED)
+    plan = Planner(FACTS).plan(Target(backend="onnx"), strict=True)
+    assert (plan.effective.instances, plan.effective.threads, plan.serving) == (2, 2, MEASURED)
+    for other in (Target("onnx", model="another/model"), Target("torch")):
+        assert not Planner(FACTS).plan(other, strict=True).serving.measured
+    for machine in (replace(FACTS, cores=8), replace(FACTS, cpu_model="another")):
+        assert not Planner(machine).plan(Target("onnx"), strict=True).serving.measured
+
+
+def test_what_was_asked_for_wins_over_the_plan() -> None:
+    assert asked_for(MEASURED, 0, 0, cores=4) == MEASURED
+    for instances, threads, expected in ((1, 0, (1, 4)), (0, 1, (4, 1)), (3, 3, (3, 3))):
+        found = asked_for(MEASURED, instances, threads, cores=4)
+        assert (found.instances, found.threads) == expected
+    policy = Knobs(max_batch_items=5, coalesce=False).over(MEASURED)
+    assert (policy.max_batch_tokens, policy.max_batch_items, policy.pass_cost_tokens) == (768, 5, 9)
+    assert not policy.coalesce
+
+
+def test_a_damaged_cache_is_as_good_as_none(cache: Path) -> None:
+    PlanCache(FACTS).write(ONNX, "", MEASURED)
+    for path in (cache / "plans").glob("*.json"):
+        path.write_text("{damaged")
+    assert PlanCache(FACTS).find(ONNX, "") is None
+
+
+def test_all_cores_are_used_whatever_the_split() -> None:
+    assert splits(1) == [(1, 1)]
+    assert splits(6) == [(6, 1), (3, 2), (2, 3), (1, 6)]
+
+
+def test_the_fastest_split_wins_and_among_equals_the_one_that_answers_a_single_text_soonest() -> None:
+    assert best_split({(2, 1): [100, 101, 99], (1, 2): [80, 81, 82]}) == (2, 1)
+    assert best_split({(2, 1): [100, 101, 99], (1, 2): [98, 99, 98]}) == (1, 2)
+    assert best_split({(2, 1): [100, 10, 101], (1, 2): [90, 91, 92]}) == (2, 1), "one slow window does not decide"
+
+
+def times(fixed_tokens: float) -> list[PassTime]:
+    return [PassTime(tokens, 1e-4 * (fixed_tokens + tokens)) for tokens in (16, 32, 64, 128, 256, 512, 1024, 2048)]
+
+
+def test_a_pass_costs_what_time_at_no_tokens_comes_to() -> None:
+    assert pass_cost_tokens(times(9)) == 9
+    assert pass_cost_tokens(times(400)) == 400
+    flat = [PassTime(tokens, 0.003) for tokens in (16, 32, 64)]
+    assert pass_cost_tokens(flat) == 64, "where launching is all that costs, no padding is too much"
+
+
+def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
+    assert knee_tokens(times(9)) == 256
+    assert knee_tokens(times(0)) == 16
+    assert knee_tokens(times(400)) == 2048
+
+
+class Model:
+    """Answers at once, and remembers for how many threads it was asked."""
+
+    dim, precision, evidence = 3, "fp32", ""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def executor(self, threads: int) -> "Model":
+        self.asked.append(threads)
+        return self
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+        assert len({len(text) for text in texts}) == 1, "no padding is measured"
+        return Vectors(np.zeros((len(texts), 3), np.float32), np.zeros(len(texts), np.float32))
+
+
+def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.001)
+    steps: list[tuple[int, int]] = []
+    model = Model()
+    plan = tune(model, range(1, 50), "cpu", 2, lambda done, total: steps.append((done, total)))
+    assert sorted(model.asked) == [1, 1, 2]
+    assert plan.measured
+    assert (plan.instances, plan.threads) in splits(2)
+    assert plan.max_batch_tokens >= 512
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+
+
+def test_a_text_that_breaks_a_pass_ends_the_sweep_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Model, texts: Sequence[TokenIds]) -> Vectors:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Model, "__call__", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        tune(Model(), range(1, 50), "cpu", 2, lambda done, total: None)
