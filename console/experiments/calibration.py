@@ -118,7 +118,10 @@ class Ceilings:
         return None
 
     def keep(self, load: LoadSpec, ceiling: Ceiling, dim: int = USUAL_DIM) -> None:
-        """Remembers it, where the cache can be written."""
+        """Remembers it, where the cache can be written. A ceiling is the most that was seen: a lower one is dropped."""
+        before = self.known(load, dim)
+        if before is not None and before.requests_per_s >= ceiling.requests_per_s:
+            return
         found: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             found = self._read()

@@ -139,7 +139,7 @@ async def _with_ceiling(measurement: Measurement, progress: Progress) -> Measure
     load, dim = measurement.spec.load, measurement.engine.model.dim or USUAL_DIM
     ceilings = Ceilings()
     ceiling = ceilings.known(load, dim)
-    if ceiling is None:
+    if ceiling is None or ceiling.share(measurement.rates.requests_per_s) > 1:  # it was taken on a busier machine
         progress.say("measuring the load driver's own ceiling, once for this shape of load")
         try:
             ceiling = await measure_ceiling(load, dim)

@@ -44,6 +44,13 @@ async def test_the_ceiling_is_measured_once_and_then_known(tmp_path: Path) -> No
     assert Ceilings(tmp_path).known(load, dim=768) is None
 
 
+def test_the_highest_ceiling_is_kept_because_a_busy_machine_measures_a_lower_one(tmp_path: Path) -> None:
+    ceilings, load = Ceilings(tmp_path), LoadSpec(8, 4)
+    for requests_per_s in (1000.0, 2000.0, 500.0):
+        ceilings.keep(load, Ceiling(requests_per_s, 300.0))
+    assert ceilings.known(load) == Ceiling(2000.0, 300.0)
+
+
 def test_a_cache_that_cannot_be_read_is_as_if_it_were_empty(tmp_path: Path) -> None:
     ceilings = Ceilings(tmp_path)
     ceilings.keep(LoadSpec(8, 4), Ceiling(1000.0, 300.0))
