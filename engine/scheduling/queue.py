@@ -1,10 +1,12 @@
 """The queue: which texts the next forward pass runs. A pure data structure: no threads, no clock of its own.
 
-Fairness between requests is self-clocked fair queueing (Golestani 1994) with one text as the unit of work: a request
-that arrives at virtual time V gives its texts the tags V+1, V+2, …, and V is the tag of the oldest text last served.
-"Oldest" means lowest tag, ties by arrival. So one text behind a request of a thousand is the next oldest, and the
-thousand still get one turn in every round: tags that started at V itself would let a flood of single texts, all
-tagged V, hold V still and starve the rest.
+Fairness between requests is self-clocked fair queueing (Golestani 1994) with TURN_TEXTS texts as the unit of work: a
+request that arrives at virtual time V gives its first 8 texts the tag V+1, the next 8 V+2, …, and V is the tag of the
+oldest text last served. "Oldest" means lowest tag; of equal tags a request's first turn goes before later turns of
+others, and then arrival decides. So one text behind a request of a thousand is the next oldest, and the thousand still
+get one turn in every round: tags that started at V itself would let a flood of single texts, all tagged V, hold V still
+and starve the rest. Requests of up to 8 texts are served as they came: in turns of single texts, an overload would
+leave all of them unfinished instead of the last.
 
 Inside a bounded window of the lowest tags, texts are sorted by length, and a batch is a contiguous run of the window
 which contains the oldest text.
@@ -25,11 +27,16 @@ WINDOW_BATCHES = 4
 """How many batches of texts are sorted together: more means less padding, and more to look through per batch."""
 
 Turn = int
-"""A text's place in the order of service: its tag, and below it its request's arrival number. One integer, because
-it is compared several times a text: in the heap, in the window's sort and in the search for the oldest."""
+"""A text's place in the order of service: its tag, whether that is a later turn of its request, the request's arrival
+number, and its place in the turn. One integer, because it is compared several times a text: in the heap, in the
+window's sort and in the search for the oldest."""
 
-ARRIVAL_BITS = 40
-"""Room for 10,000 requests a second over three years."""
+TURN_TEXTS = 8
+"""Texts of one request that are served before another request's turn comes."""
+
+ARRIVAL_BITS = 44
+"""Room for 10,000 requests a second over three years, for the place within a turn, and for the bit below."""
+_NOT_THE_FIRST = 1 << ARRIVAL_BITS - 1
 
 Entry = tuple[int, Turn, int, "Ticket"]
 """One text: its length in tokens, its turn, its place in the request, the request. Sorts by length, then turn."""
@@ -74,7 +81,9 @@ class Ticket:
     @property
     def turn(self) -> Turn:
         """The turn of the next text to enter the window."""
-        return (self.first_tag + self.entered) << ARRIVAL_BITS | self.number
+        turns, place = divmod(self.entered, TURN_TEXTS)
+        tag = (self.first_tag + turns) << ARRIVAL_BITS
+        return tag | (_NOT_THE_FIRST if turns else 0) | self.number * TURN_TEXTS + place
 
     def next_entry(self) -> Entry:
         """The next text to enter the window."""

@@ -69,6 +69,19 @@ def test_a_flood_of_single_texts_does_not_starve_a_large_request() -> None:
     pytest.fail(f"{large.waiting} of 50 texts still wait after 250 batches")
 
 
+def test_overload_delays_the_last_small_requests_and_not_all_of_them() -> None:
+    queue = BatchQueue()
+    requests: list[Ticket] = []
+    for _ in range(100):  # twice as many texts come as are served
+        for _ in range(4):
+            requests.append(request(20, 20, 20, 20))
+            queue.add(requests[-1])
+        take(queue)
+    answered = [not ticket.waiting for ticket in requests]
+    assert sum(answered) == 200, "every text that was served belongs to a request that is answered"
+    assert answered == sorted(answered, reverse=True), "and those that came first are"
+
+
 def test_two_large_requests_share_evenly() -> None:
     queue = BatchQueue()
     first, second = request(*[20] * 400), request(*[20] * 400)
