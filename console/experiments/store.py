@@ -6,6 +6,7 @@ write alone. What is in it: `store_schema.py`; what writes: `store_write.py`; wh
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from console.experiments.store_schema import LATEST, migrate, version
 
 STORE_VARIABLE = "EMBEDCONSOLE_STORE"
 BUSY_TIMEOUT_S = 5.0
+_RETRY_S = 0.02
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _REFUSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -58,7 +60,7 @@ class Store:
             connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
         try:
             with _told(path):
-                _prepare(connection, path)
+                _prepare(connection, path, busy_timeout_s)
         except BaseException:
             connection.close()
             raise
@@ -93,7 +95,7 @@ class Store:
             yield self._connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, patience_s: float) -> None:
     found = version(connection)
     if found > LATEST:
         raise StoreError(
@@ -101,11 +103,25 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             " update this one (pip install --upgrade embedconsole), or name another file with --store"
         )
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection, patience_s)
     connection.execute("PRAGMA synchronous = NORMAL")  # with WAL a kill loses nothing, a power cut the last seconds
     connection.execute("PRAGMA foreign_keys = ON")
     if found < LATEST:
         migrate(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
+    """SQLite does not wait for its turn here when two programs make the same new file: so this does."""
+    give_up_s = time.monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > give_up_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 @contextmanager

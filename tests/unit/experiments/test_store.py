@@ -261,6 +261,25 @@ def test_kill_9_in_the_middle_of_writing_corrupts_nothing(tmp_path: Path) -> Non
         assert sum(row.verdict == "unfinished" for row in rows) <= 5
 
 
+OPENER = """
+import sys
+from pathlib import Path
+from console.experiments.store import Store
+sys.stdin.readline()
+Store.open(Path(sys.argv[1])).close()
+"""
+
+
+def test_programs_that_make_the_same_new_store_at_once_all_get_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENER, str(tmp_path / "runs.sqlite")]
+    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write(b"go\n")
+        child.stdin.flush()
+    assert [child.communicate()[1] for child in children] == [b""] * 4
+
+
 def test_the_store_lies_where_it_was_asked_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EMBEDCONSOLE_STORE", str(tmp_path / "by-variable"))
     assert store_path("~/x.sqlite") == Path.home() / "x.sqlite"

@@ -40,9 +40,10 @@ async def swept(
     store: Store | None,
     meanwhile: Callable[[Sweep, Session, SweepState], None] = lambda sweep, session, state: None,
     connect: str = "",
+    flags: tuple[str, ...] = (),
 ) -> SweepState:
     """`meanwhile` sees every snapshot."""
-    options = SessionOptions(engine=plan.cells[0].engine_spec, engine_command=COMMAND, connect=connect)
+    options = SessionOptions(engine=plan.cells[0].engine_spec, engine_command=(*COMMAND, *flags), connect=connect)
     async with Session(options) as session:
         sweep = Sweep(session, plan, store, lambda state: meanwhile(sweep, session, state))
         return await sweep.run()
@@ -94,6 +95,21 @@ async def test_a_deployment_that_the_engine_refuses_fails_its_cells_and_the_othe
     assert fallback.figures is not None
     assert fallback.figures.effective.precision == "fp32"
     assert len(list_runs(store, RunFilter(verdict="failed"))) == 2
+
+
+async def test_an_engine_that_does_not_start_fails_each_deployment_once_with_its_own_words(store: Store) -> None:
+    plan = planned("backends = ['onnx', 'torch']\nprecisions = 'fp32'\nbatch = [1, 2]\n", store)
+    starts: list[str] = []
+
+    def count(sweep: Sweep, session: Session, state: SweepState) -> None:
+        if state.doing.startswith("starting the engine"):
+            starts.append(state.doing)
+
+    state = await swept(plan, store, count, flags=("--fail-start", "5"))
+    assert statuses(state) == [CellStatus.FAILED] * 4
+    assert {one.message for one in state.cells} == {"no backend 'nope': choose torch or onnx"}
+    assert sorted(set(starts)) == ["starting the engine: onnx·fp32", "starting the engine: torch·fp32"]
+    assert [row.requested.cell for row in list_runs(store, RunFilter(verdict="failed"))].count("onnx·fp32") == 2
 
 
 async def test_a_lost_engine_fails_its_cell_is_restarted_and_the_sweep_goes_on(store: Store) -> None:
