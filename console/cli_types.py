@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
+from console.durations import LONGEST_S, seconds_of
+
 AUTO = 0.0
 """The duration that is found while measuring."""
-_LONGEST_S = 24 * 3600.0
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Duration(click.ParamType[float]):
@@ -23,17 +23,14 @@ class Duration(click.ParamType[float]):
         """Seconds; fails with a sentence that shows how to write one."""
         if isinstance(value, float):
             return value
-        text = str(value).strip().lower()
-        if self._auto and text == "auto":
+        if self._auto and str(value).strip().lower() == "auto":
             return AUTO
-        unit = next((unit for unit in _UNITS_S if text.endswith(unit)), "")
         try:
-            seconds = float(text.removesuffix(unit)) * _UNITS_S.get(unit, 1.0)
-        except ValueError:
-            or_auto = ", or auto" if self._auto else ""
-            self.fail(f"{value!r} is not a duration: write for example 10s, 500ms or 2m{or_auto}", param, ctx)
-        if not self._least_s <= seconds <= _LONGEST_S:
-            self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 24h", param, ctx)
+            seconds = seconds_of(str(value))
+        except ValueError as error:
+            self.fail(f"{error}{', or auto' if self._auto else ''}", param, ctx)
+        if not self._least_s <= seconds <= LONGEST_S:
+            self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 2h", param, ctx)
         return seconds
 
 

@@ -70,7 +70,7 @@ class Recorder:
         self._run_id = ""
         self._start: RunStart | None = None
         self._started_s = 0.0
-        self._steady_s = spec.warm_up_s + getattr(spec.load, "ramp_s", 0.0)
+        self._steady_s = spec.warm_up_s + spec.load.ramp_s
         self._heard_until_s = 0.0
         self._pending: list[Row] = []
         self._late_capabilities: Sequence[CapabilityCell] = ()

@@ -81,7 +81,7 @@ def name_of(one: CellState) -> str:
 def load_of(cell: SweepCell) -> str:
     """`32 × 4`, and every knob that the cell turns."""
     load = cell.run.load
-    rate = getattr(load, "rate", 0.0)
+    rate = load.rate
     shape = f"{cell.target.instances or 'auto'} × {cell.target.threads or 'auto'} threads"
     parts = (
         f"{load.batch} at {rate:g}/s" if rate else f"{load.batch} × {load.concurrency}",

@@ -6,13 +6,13 @@ import itertools
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from console.durations import seconds_of
+from console.durations import LONGEST_S, seconds_of
 from console.experiments.run import RunSpec
 from console.experiments.sweep_cell import SweepCell, repeated
 from console.frame import Deployment, LoadSpec
@@ -24,7 +24,6 @@ PRESETS = ("quick", "seed", "latency", "throughput")
 MOST_CELLS = 10_000
 _BACKENDS = ("torch", "onnx", "openvino")
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
-_LONGEST_S = 24 * 3600.0
 
 
 class SpecError(Exception):
@@ -132,8 +131,8 @@ def _seconds(least_s: float) -> Callable[[Any], float]:
             seconds = seconds_of(str(value))
         except ValueError:
             seconds = -1.0
-        if not least_s <= seconds <= _LONGEST_S:
-            raise ValueError(f'write a time from {least_s:g}s to 24h, as in "10s" or "2m"')
+        if not least_s <= seconds <= LONGEST_S:
+            raise ValueError(f'write a time from {least_s:g}s to 2h, as in "10s" or "2m"')
         return seconds
 
     return check
@@ -293,7 +292,8 @@ def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:
         corpus=point["corpus"],
         stream=point["stream"],
         seed=settings["seed"],
-        **_open_loop(point),
+        rate=point["rate"],
+        arrival=point["arrival"],
     )
     check_load(load)
     return SweepCell(
@@ -305,15 +305,6 @@ def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:
         max_wait_ms=point["max_wait_ms"],
         corpus_sha256=_file_hash(load.corpus),
     )
-
-
-def _open_loop(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Beside a rate concurrency plays no part: cells that differ in it alone are one."""
-    if not point["rate"]:
-        return {}
-    if not {"rate", "arrival"} <= {field.name for field in fields(LoadSpec)}:
-        raise CommandRefused("rate: this load driver has no open loop: leave the key out")
-    return {"rate": point["rate"], "arrival": point["arrival"]}
 
 
 def _file_hash(corpus: str) -> str:

@@ -7,6 +7,7 @@ merged histograms.
 from collections import deque
 from dataclasses import dataclass
 
+from console.durations import LONGEST_S
 from console.experiments.soundness import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
 from console.experiments.statistics import percentiles
 from console.frame import Percentiles, Point, Stages, Window
@@ -16,6 +17,9 @@ from engine.api import embed_pb2
 WINDOW_S = 5.0
 WARM_UP_S = 3.0
 RING_S = 600.0
+"""What charts look back on."""
+_ASIDE = 600
+"""Intervals beside the longest measurement: ramp and warm-up."""
 _SHORTEST_INTERVAL_S = 0.5
 
 
@@ -86,8 +90,8 @@ class Figures:
     """Owns the history of one session's measurements. Times are the session's."""
 
     def __init__(self) -> None:
-        self.intervals: deque[Interval] = deque(maxlen=int(RING_S))
-        self.samples: deque[EngineSample] = deque(maxlen=int(RING_S))
+        self.intervals: deque[Interval] = deque(maxlen=int(LONGEST_S) + _ASIDE)
+        self.samples: deque[EngineSample] = deque(maxlen=int(LONGEST_S) + _ASIDE)
         self.points: tuple[Point, ...] = ()
         self.points_version = 0
         self._ticks: deque[Tick] = deque()

@@ -51,7 +51,7 @@ def test_without_a_terminal_one_line_names_the_command_to_use_instead() -> None:
     ("arguments", "expected"),
     [
         (["run", "--duration", "soon"], "'soon' is not a duration: write for example 10s"),
-        (["run", "--duration", "0.2s"], "out of range: from 1s to 24h"),
+        (["run", "--duration", "0.2s"], "out of range: from 1s to 2h"),
         (["run", "--duration", "nan"], "out of range"),
         (["run", "--connect", "localhost"], "not host:port"),
         (["run", "--connect", "localhost:99999"], "port from 1 to 65535"),

@@ -53,7 +53,7 @@ def test_several_grids_are_joined_and_what_they_share_is_measured_once() -> None
         ("[grid]\n\nbatch = [1,\n true]\n", "line 3, grid.batch: True: write a whole number"),
         ('[grid]\nprecisions = ["int3"]\n', "line 2, grid.precisions: 'int3': choose among fp32, "),
         ('[grid]\nprecision = ["int8"]\n', "line 2, grid.precision: no such axis: did you mean precisions?"),
-        ('duration = "soon"\n[grid]\n', "line 1, duration: 'soon': write a time from 1s to 24h"),
+        ('duration = "soon"\n[grid]\n', "line 1, duration: 'soon': write a time from 1s to 2h"),
         ("duraton = 3\n[grid]\n", "line 1, duraton: no such setting: did you mean duration?"),
         ("\nbatch = 3\n[grid]\n", "line 2, batch: no such setting; axes belong below [grid]"),
         ("[[grid]]\nbatch = 1\n[[grid]]\nbatch = []\n", "line 4, grid.batch: an empty list"),
