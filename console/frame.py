@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
+
 PLAIN = "plain"
 """The recipe that changes nothing."""
 
@@ -63,47 +65,6 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """The engine's live batching knobs."""
-
-    max_batch_tokens: int = 0
-    max_batch_items: int = 0
-    max_wait_ms: float = 0.0
-    coalesce: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where the engine runs, as it says itself. Empty or 0: not known."""
-
-    host_name: str = ""
-    platform: str = ""
-    system: str = ""
-    isa: tuple[str, ...] = ()
-    memory_bytes: int = 0
-    governor: str = ""
-    gpu_model: str = ""
-    gpu_driver: str = ""
-    python: str = ""
-    packages: tuple[tuple[str, str], ...] = ()
-    """(name, version), in the order of the alphabet."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What the model's own files say."""
-
-    id: str = ""
-    dim: int = 0
-    max_tokens: int = 0
-    pooling: str = ""
-    normalize: bool = False
-    weights_sha256: str = ""
-    fingerprint: str = ""
-    """Of every file that decides the vectors, the tokenizer's included."""
-
-
-@dataclass(frozen=True, slots=True)
 class Engine:
     """The engine as last heard of."""
 
@@ -124,6 +85,7 @@ class Engine:
     epoch: int = 0
     model: ModelCard = field(default_factory=ModelCard)
     batching: Batching = field(default_factory=Batching)
+    plan: ServingPlan = field(default_factory=ServingPlan)
     cores: int = 0
     cpu_model: str = ""
     machine: Machine = field(default_factory=Machine)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from console.engine_facts import Batching
 from console.experiments.present import as_json as report_of
 from console.experiments.run import Measurement, RunSpec, recovered
 from console.experiments.store_read import UNFINISHED, RunRow, StoredRun
-from console.frame import P95_FLOOR, P99_FLOOR, Batching, Deployment, Engine, LoadSpec
+from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, LoadSpec
 
 MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
 """One glyph a verdict; the word stands beside it wherever there is room."""

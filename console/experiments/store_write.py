@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from console.engine_facts import Batching
 from console.experiments.store import Store, StoreError
 from console.experiments.store_rows import Row, capability_rows, deployment_columns, environment_row
-from console.frame import Batching, CapabilityCell, Deployment, LogLine
+from console.frame import CapabilityCell, Deployment, LogLine
 
 MOST_TAG_LETTERS = 40
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from console.engine_facts import Batching
 from console.experiments.sweep_cell import SweepCell
-from console.frame import Batching, Deployment, EngineState
+from console.frame import Deployment, EngineState
 from console.ports import CommandRefused
 from console.session import Session
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import grpc
 
-from console.frame import Batching, CapabilityCell, Deployment
+from console.engine_facts import Batching
+from console.frame import CapabilityCell, Deployment
 from console.session import translate
 from engine.api import embed_pb2, embed_pb2_grpc
 

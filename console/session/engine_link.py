@@ -301,6 +301,7 @@ class EngineLink:
             epoch=status.epoch,
             model=translate.model_card(status.model),
             batching=translate.batching(status.batching),
+            plan=translate.serving_plan(status.plan),
             cores=status.cores,
             cpu_model=status.cpu_model,
             machine=translate.machine(status),

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from console.frame import Batching, CapabilityCell, CellState, Deployment, Machine, ModelCard, Notice, Phase
+from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
+from console.frame import CapabilityCell, CellState, Deployment, Notice, Phase
 from engine.api import embed_pb2
 
 SWITCH_STEPS = ("requested", "preparing", "loading", "verifying", "cut_over", "draining", "released")
@@ -44,6 +45,17 @@ def notices(messages: "embed_pb2.Status | embed_pb2.SwitchEvent") -> tuple[Notic
 
 def batching(message: embed_pb2.BatchingConfig) -> Batching:
     return Batching(message.max_batch_tokens, message.max_batch_items, message.max_wait_ms, message.coalesce)
+
+
+def serving_plan(message: embed_pb2.ServingPlan) -> ServingPlan:
+    return ServingPlan(
+        instances=message.instances,
+        threads=message.threads,
+        max_batch_tokens=message.max_batch_tokens,
+        max_batch_items=message.max_batch_items,
+        pass_cost_tokens=message.pass_cost_tokens,
+        texts_per_s=message.texts_per_s,
+    )
 
 
 def model_card(message: embed_pb2.ModelCard) -> ModelCard:

@@ -3,8 +3,8 @@
 import math
 from dataclasses import replace
 
+from console.engine_facts import Batching, ModelCard
 from console.frame import (
-    Batching,
     CapabilityCell,
     CellState,
     Change,
@@ -16,7 +16,6 @@ from console.frame import (
     LoadSpec,
     LogLine,
     Marker,
-    ModelCard,
     Notice,
     Percentiles,
     Phase,

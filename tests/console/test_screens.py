@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
-from console.frame import Frame, LoadSpec, LogLine, ModelCard, Notice
+from console.engine_facts import ModelCard
+from console.frame import Frame, LoadSpec, LogLine, Notice
 from console.tui.ink import clean, clip, line, plain, width_of, wrap
 from console.tui.panels import header, keybar, load, now, stages
 from console.tui.screens.live import layout_for

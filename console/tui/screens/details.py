@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
+from console.engine_facts import ServingPlan
 from console.tui.ink import Line, Lines, Span, clean, line, wrap
 from console.tui.panels.words import fell_back
 from console.tui.screens.dialog import SCROLL_KEYS, Dialog
@@ -33,6 +34,8 @@ class DetailsDialog(Dialog[None]):
         ]
         if engine.evidence:
             rows += [line(), line(Span("how it is known", "label")), *wrap(engine.evidence, width)]
+        if engine.plan.instances:
+            rows += [line(), line(Span("how it uses the machine", "label")), *wrap(_plan(engine.plan), width)]
         if not engine.warnings:
             rows += [line(), line(Span("no warnings", "muted"))]
         for notice in engine.warnings:
@@ -41,3 +44,17 @@ class DetailsDialog(Dialog[None]):
             if notice.fix:
                 rows += wrap(f"→ {notice.fix}", width)
         return tuple(rows)
+
+
+def _plan(plan: ServingPlan) -> str:
+    """What `auto` stands for, and how that is known."""
+    how = (
+        f"measured on this machine, {plan.texts_per_s:,.0f} texts/s without a server"
+        if plan.texts_per_s
+        else "a rule of thumb: `engine tune` measures it"
+    )
+    return (
+        f"auto is {plan.instances} × {plan.threads} thread{'s' if plan.threads != 1 else ''}, batches up to "
+        f"{plan.max_batch_tokens:,} tokens and {plan.max_batch_items:,} texts, a pass costs what "
+        f"{plan.pass_cost_tokens:,} tokens cost ({how})"
+    )

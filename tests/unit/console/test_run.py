@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from console.engine_facts import Batching
 from console.experiments.calibration import Ceiling
 from console.experiments.command import exit_code
 from console.experiments.present import as_json, as_text
 from console.experiments.run import Measurement, RunSpec, Verdict, certified, enough
 from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement, Rates
-from console.frame import Batching, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
+from console.frame import Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
 from console.session.figures import Batches
 from tests.unit.console.intervals import second
 

@@ -4,8 +4,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from console.engine_facts import Machine, ModelCard
 from console.experiments.environment import environment, git_revision
-from console.frame import Engine, Machine, ModelCard
+from console.frame import Engine
 
 ENGINE = Engine(
     cpu_model="Fake CPU",
