@@ -221,6 +221,16 @@ ACTIONS: tuple[Action, ...] = (
         cli=run_command,
     ),
     Action(
+        "knobs",
+        ("k",),
+        "Knobs",
+        "Instances, threads, token budget, texts a batch, wait: live; auto is what was measured",
+        "Engine",
+        modes=LIVE_ONLY,
+        unavailable=_switch,
+        cli=run_command,
+    ),
+    Action(
         "load",
         ("l",),
         "Load settings",

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from console.frame import Deployment, EngineSpec, Frame, LoadSpec
 
@@ -78,6 +78,10 @@ class SessionPort(Protocol):
     async def stop_load(self) -> None: ...
 
     async def set_coalescing(self, on: bool) -> None: ...
+
+    async def configure(self, **knobs: Any) -> None:
+        """Sets the named fields of Batching at once, and for the next start; 0 gives a bound back to the plan."""
+        ...
 
     async def detach(self) -> Detached:
         """Leaves the engine running after the console has gone. The load stops."""

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.cli_form import run_command
-from console.frame import EngineState, Frame, LoadSpec
+from console.frame import Deployment, EngineState, Frame, LoadSpec
 from console.tui.themes import following
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
 if TYPE_CHECKING:
     from console.ports import SessionPort
     from console.tui.app import ConsoleApp
+    from console.tui.screens.knobs import KnobChoice
     from console.tui.screens.load import LoadChoice
     from console.tui.screens.switch import SwitchChoice
 
@@ -67,6 +68,24 @@ async def _cancel_switch(app: "ConsoleApp") -> None:
 
 async def _coalesce(app: "ConsoleApp") -> None:
     await _session(app).set_coalescing(not app.frame.engine.batching.coalesce)
+
+
+async def _knobs(app: "ConsoleApp") -> None:
+    from console.tui.screens.knobs import KnobsDialog
+
+    def chosen(choice: "KnobChoice | None") -> None:
+        if choice is not None:
+            app.command(_apply_knobs(app, choice))
+
+    app.open_dialog(KnobsDialog(app.frame, app.view), chosen)
+
+
+async def _apply_knobs(app: "ConsoleApp", choice: "KnobChoice") -> None:
+    session = _session(app)
+    if choice.batching:
+        await session.configure(**choice.batching)
+    if choice.instances or choice.threads:
+        await session.switch(Deployment(instances=choice.instances, threads=choice.threads))
 
 
 async def _load(app: "ConsoleApp") -> None:
@@ -196,6 +215,7 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "precision": _precision,
     "cancel_switch": _cancel_switch,
     "coalesce": _coalesce,
+    "knobs": _knobs,
     "load": _load,
     "load_toggle": _load_toggle,
     "batch_down": _change(lambda spec: replace(spec, batch=max(1, spec.batch // 2))),

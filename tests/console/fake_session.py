@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec
 from console.ports import CommandRefused, Detached
@@ -65,6 +66,9 @@ class FakeSession:
         self._called("set_coalescing", on)
         batching = replace(self.frame.engine.batching, coalesce=on)
         self.frame = replace(self.frame, engine=replace(self.frame.engine, batching=batching))
+
+    async def configure(self, **knobs: Any) -> None:
+        self._called("configure", knobs)
 
     async def detach(self) -> Detached:
         self._called("detach")

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from console.frame import EngineState, LoadSpec
+from console.engine_facts import Batching, ServingPlan
+from console.frame import EngineState, Frame, LoadSpec
 from console.tui.screens.live import LiveScreen
 from console.tui.screens.load import LoadDialog
 from console.tui.screens.switch import SwitchDialog
@@ -62,6 +63,34 @@ async def test_x_cancels_a_running_switch(console: Open) -> None:
         assert "cancel" in it.text("progress")
         await it.press("x")
         assert it.session.calls == [("cancel_switch",)]
+
+
+def planned() -> Frame:
+    frame = scenes.busy()
+    plan = ServingPlan(2, 1, 512, 64, 12, texts_per_s=322)
+    knobs = Batching(max_batch_tokens=512, max_batch_items=64)
+    engine = replace(frame.engine, plan=plan, batching=knobs)
+    return replace(frame, engine=replace(engine, effective=replace(engine.effective, instances=2, threads=1)))
+
+
+async def test_a_knob_shows_what_auto_stands_for_and_tells_only_what_was_turned(console: Open) -> None:
+    async with console(planned(), (80, 24)) as it:
+        await it.press("k", "down", "down")
+        assert "auto 512" in it.text("box")
+        assert "measured here, 322 texts/s" in it.text("box")
+        await it.press("right", "down", "4", "0", "enter")
+        assert it.session.calls == [("configure", {"max_batch_tokens": 1024, "max_batch_items": 40})]
+
+
+async def test_a_turned_bound_goes_back_to_auto_and_counts_change_by_a_switch(console: Open) -> None:
+    fixed = planned()
+    turned = replace(fixed, engine=replace(fixed.engine, batching=Batching(max_batch_tokens=2048, max_batch_items=64)))
+    async with console(turned) as it:
+        await it.press("k", "1", "down", "2", "down", "a", "enter")
+        assert it.session.calls == [("configure", {"max_batch_tokens": 0}), ("switch", "", "", False)]
+    async with console(turned) as it:
+        await it.press("k", "9", "escape")
+        assert it.session.calls == []
 
 
 async def test_the_load_form_types_turns_and_starts(console: Open) -> None:

@@ -1,11 +1,13 @@
 """Pictures of the console, compared pixel for pixel: every state that matters, every size, every theme."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
+from console.engine_facts import Batching, ServingPlan
 from console.frame import Frame
 from console.tui.app import ConsoleApp
 from tests.console import scenes
@@ -94,3 +96,10 @@ def test_below_80x24(snap_compare: SnapCompare) -> None:
 def test_dialogs_and_views(snap_compare: SnapCompare, name: str, keys: tuple[str, ...]) -> None:
     assert name
     assert picture(snap_compare, scenes.fallback(), SMALL if name != "help" else MIDDLE, *keys)
+
+
+def test_knobs(snap_compare: SnapCompare) -> None:
+    frame = scenes.fallback()
+    knobs = Batching(max_batch_tokens=2048, max_batch_items=64)
+    engine = replace(frame.engine, plan=ServingPlan(2, 1, 512, 64, 12, texts_per_s=322), batching=knobs)
+    assert picture(snap_compare, replace(frame, engine=engine), SMALL, "k", "down", "down", "down")
