@@ -33,6 +33,7 @@ KNOBS = (
     Knob("coalesce", "requests share batches: 1 on, 0 off", 0, 1),
 )
 _BOUNDS = ("tokens", "texts")
+_VALUE_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class KnobsDialog(Dialog[KnobChoice]):
             Span(f"{knob.name:<12}", "strong" if here else "label"),
             Span(shown, "cursor" if here else "strong"),
             changed,
-            Span(f"  {knob.note}", "muted"),
+            Span(" " * (_VALUE_WIDTH - len(shown)) + knob.note, "muted"),
         )
 
     def action_move(self, rows: int) -> None:
