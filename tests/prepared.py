@@ -4,13 +4,17 @@ import pytest
 
 from engine.backends.artifacts import Artifact, ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
+from engine.backends.calibration import Calibration
 from engine.backends.preparer import build
 from engine.model import ModelFiles
 
 
-def prepare_here(files: ModelFiles, cell: Cell) -> Artifact:
+def prepare_here(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> Artifact:
     """The artifact of a cell, found in the suite's cache or made now."""
-    store, key = ArtifactStore.default(), artifact_key(files, cell)
+    store, key = ArtifactStore.default(), artifact_key(files, cell, calibration)
     return store.find(key, pytest.fail) or store.publish(
-        key, lambda folder: build(files, cell, folder, lambda _: None, store), about(files, cell), pytest.fail
+        key,
+        lambda folder: build(files, cell, folder, lambda _: None, store, calibration),
+        about(files, cell, calibration),
+        pytest.fail,
     )
