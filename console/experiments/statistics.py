@@ -79,7 +79,9 @@ def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
 
 
 def rates(intervals: Sequence[Interval]) -> Rates | None:
-    """(completed - 1) / (last completion - first completion); None below two completions.
+    """(completed - 1) / (last completion - first completion); None where that shows nothing.
+
+    That is below two completions, or when all of them lie within less than half of the time: a burst, not a rate.
 
     The 95 % interval is a t-interval on the means of BLOCKS equal blocks (batch means: Law, Simulation Modeling and
     Analysis, 2015, §9.5). Seconds that follow one another resemble each other, blocks much less, so that the interval
@@ -88,9 +90,10 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
     requests = sum(interval.answers.requests for interval in intervals)
     firsts = [interval.first_completion_s for interval in intervals if interval.first_completion_s is not None]
     lasts = [interval.last_completion_s for interval in intervals if interval.last_completion_s is not None]
-    if requests < 2 or not firsts or max(lasts) <= min(firsts):
+    span_s = max(lasts) - min(firsts) if firsts else 0.0
+    if requests < 2 or span_s <= 0 or span_s < sum(interval.duration_s for interval in intervals) / 2:
         return None
-    requests_per_s = (requests - 1) / (max(lasts) - min(firsts))
+    requests_per_s = (requests - 1) / span_s
     texts = sum(interval.answers.texts for interval in intervals)
     pairs = sum(interval.pairs for interval in intervals)
     texts_per_s = requests_per_s * texts / requests

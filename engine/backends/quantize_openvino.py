@@ -57,6 +57,7 @@ def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> open
         ids = np.array([text], np.int64)
         return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
+    saturates = int8_products_saturate()
     return nncf.quantize(
         model,
         nncf.Dataset(calibration, inputs),
@@ -66,6 +67,28 @@ def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> open
         fast_bias_correction=True,
         advanced_parameters=AdvancedQuantizationParameters(
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=_SMOOTH_ALPHA),
-            overflow_fix=OverflowFix.ENABLE if int8_products_saturate() else OverflowFix.DISABLE,
+            overflow_fix=OverflowFix.ENABLE if saturates else OverflowFix.DISABLE,
         ),
+        ignored_scope=nncf.IgnoredScope(names=_costly_in_seven_bits(model) if saturates else []),
     )
+
+
+def _costly_in_seven_bits(model: openvino.Model) -> list[str]:
+    """The products that stay in fp32 where weights have seven bits only: attention's, and those that narrow.
+
+    What narrows (a feed-forward block's second layer) reads what an activation function left, which quantises worst.
+    Measured on all-MiniLM-L6-v2 without VNNI: cosines of 0.9985 (p1 0.9973) instead of 0.9971 (0.9948), and 0.89 of
+    fp32's speed instead of 0.73, since int8 gains nothing there.
+    """
+    return [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() == "MatMul" and not _widens(op)]
+
+
+def _widens(product: Any) -> bool:
+    """Whether it multiplies by weights that have at least as many outputs as inputs."""
+    weights = product.input(1).get_partial_shape()
+    if weights.is_dynamic or len(weights) != 2:  # an activation, not weights
+        return False
+    inputs, outputs = weights.to_shape()
+    if product.get_attributes()["transpose_b"]:
+        inputs, outputs = outputs, inputs
+    return bool(outputs >= inputs)

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
@@ -30,6 +31,14 @@ def test_throughput_is_completions_less_one_over_the_time_between_first_and_last
     assert found is not None
     assert found.requests_per_s == pytest.approx(199 / 1.99)
     assert found.texts_per_s == pytest.approx(4 * 199 / 1.99)
+
+
+def test_one_burst_in_a_long_silence_is_no_rate() -> None:
+    """Four callers of a very slow cell are answered in the same moment: 4 answers in 10 ms are not 400 a second."""
+    burst = replace(second(3, 4), first_completion_s=3.50, last_completion_s=3.51)
+    assert (
+        rates([second(index, 0) for index in range(3)] + [burst] + [second(index, 0) for index in range(4, 20)]) is None
+    )
 
 
 def test_failed_requests_are_never_throughput() -> None:
