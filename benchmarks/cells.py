@@ -127,16 +127,23 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The table for the README."""
     fp32 = max((row["texts_per_s"] for row in rows if row["effective"] == "fp32"), default=0.0)
     lines = [
-        "| cell and recipe | texts/s | × best fp32 | RSS, MB | load, s | cosine mean / p1 | overlap@10 | grade |",
-        "|---|---:|---:|---:|---:|---|---:|---|",
+        "| cell and recipe | texts/s | × best fp32 | RSS MB | ready after, s | cosine mean / p1 | overlap@10 | grade "
+        "| proof of what ran |",
+        "|---|---:|---:|---:|---:|---|---:|---|---|",
     ]
     lines += [
-        f"| {row['cell']} | {row['texts_per_s']:,.0f} | {row['texts_per_s'] / fp32 if fp32 else 0:.2f} | "
-        f"{row['rss_mb']:.0f} | {row['load_s']:.1f} | {row['cosine_mean']:.5f} / {row['cosine_p1']:.5f} | "
-        f"{row['overlap_at_10']:.3f} | {row['grade']} |"
+        f"| {row['cell']} | {_speed(row, fp32)} | {row['rss_mb']:.0f} | {row['load_s']:.1f} | "
+        f"{row['cosine_mean']:.5f} / {row['cosine_p1']:.5f} | {row['overlap_at_10']:.3f} | {row['grade']} | "
+        f"{row['evidence']} |"
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _speed(row: dict[str, Any], fp32: float) -> str:
+    """texts/s and the ratio; dashes where a run saw too few answers to state a rate."""
+    rate = row["texts_per_s"]
+    return f"{rate:,.0f} | {rate / fp32:.2f}" if rate and fp32 else "– | –"
 
 
 async def switches(cells: Sequence[Choice], model: str, count: int) -> dict[str, Any]:
