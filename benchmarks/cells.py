@@ -128,8 +128,8 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     fp32 = max((row["texts_per_s"] for row in rows if row["effective"] == "fp32"), default=0.0)
     lines = [
         (
-            "| cell and recipe | texts/s | × best fp32 | RSS MB | ready after, s | cosine mean / p1 | overlap@10 | grade "
-            "| proof of what ran |"
+            "| cell and recipe | texts/s | × best fp32 | RSS MB | ready after, s | cosine mean / p1 | overlap@10 "
+            "| grade | proof of what ran |"
         ),
         "|---|---:|---:|---:|---:|---|---:|---|---|",
     ]
