@@ -13,6 +13,7 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from console.cli_compare import compare
+from console.cli_gate import gate
 from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
@@ -217,6 +218,7 @@ def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
 cli.add_command(runs)
 cli.add_command(sweep)
 cli.add_command(compare)
+cli.add_command(gate)
 
 
 @cli.command(
