@@ -15,6 +15,7 @@ from cloup import HelpFormatter, option, option_group
 from console.cli_compare import compare
 from console.cli_gate import gate
 from console.cli_load import LOAD_OPTIONS, load_spec
+from console.cli_report import report
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
 from console.cli_types import AUTO, Address, AutoOrCount, Duration
@@ -219,6 +220,7 @@ cli.add_command(runs)
 cli.add_command(sweep)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(report)
 
 
 @cli.command(
