@@ -85,13 +85,17 @@ def document(model: ReportModel) -> Document:
     """Every section that the data can fill; what was not measured is said, with the command that would."""
     when = f"{model.first_run_at[:16].replace('T', ' ')} to {model.last_run_at[:16].replace('T', ' ')} UTC"
     runs = sum(len(cell.runs) for cell in model.cells)
-    lead = f"{len(model.cells)} cells from {runs} runs, {when}; from {', '.join(model.sources)}."
+    lead = f"{_counted(len(model.cells), 'cell')} from {_counted(runs, 'run')}, {when}; {', '.join(model.sources)}."
     sections = (
         _summary(model), _findings(model), _throughput(model), _latency(model), _coalescing(model), _trade(model),
         _limits(model), _recommendations(model), _bottlenecks(model), _environment(model), _method(model),
         _all_cells(model),
     )  # fmt: skip
     return Document(f"Embedding engine results: {model.title}", lead, tuple(one for one in sections if one.blocks))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
 def _summary(model: ReportModel) -> Section:
