@@ -187,7 +187,7 @@ def _trade(model: ReportModel) -> Section:
         (
             trade.cell.name, figure(trade.cell.texts_per_s, ",.0f"), figure(trade.cell.fidelity, ".5f"),
             figure(trade.cell.overlap_at_10, ".3f"), _GRADES[trade.cell.grade],
-            "✓ on the front" if trade.on_front else "beaten on both", status(trade.cell),
+            "✓ on the front" if trade.on_front else "beaten", status(trade.cell),
         )
         for trade in model.trades
     )  # fmt: skip

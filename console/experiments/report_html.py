@@ -50,7 +50,7 @@ overflow-wrap:anywhere}
 def as_html(document: Document) -> str:
     """The whole file."""
     numbers = count(1)
-    links = "".join(f'<a href="#{_anchor(one.title)}">{escape(_short(one.title))}</a>' for one in document.sections)
+    links = " ".join(f'<a href="#{_anchor(one.title)}">{escape(_short(one.title))}</a>' for one in document.sections)
     body = "".join(_section(section, numbers) for section in document.sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -109,4 +109,4 @@ def _anchor(title: str) -> str:
 
 def _short(title: str) -> str:
     """For the list of links: without what comes after the topic."""
-    return re.split(r" at | against |:|,", title)[0]
+    return re.split(r" at |: |, and| against torch| against onnx", title)[0]

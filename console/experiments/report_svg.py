@@ -10,7 +10,7 @@ from html import escape
 from console.experiments.report_charts import Bars, Chart, Dots, Lines, Spans, Stack
 
 WIDTH = 760
-_LABELS = 190
+_LABELS = 216
 _RIGHT = 96
 _ROW = 26
 _TOP = 12
