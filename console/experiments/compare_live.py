@@ -20,6 +20,7 @@ from console.experiments.compare_present import SCHEMA_VERSION, finding_object, 
 from console.experiments.history import table
 from console.experiments.ratios import paired_ratio
 from console.experiments.run import RunSpec
+from console.experiments.statistics import SAME_WITHIN
 from console.experiments.store import Store
 from console.experiments.sweep import Sweep, plan_sweep
 from console.experiments.sweep_cell import SweepCell, expected_s
@@ -219,11 +220,19 @@ def _sentence(result: LiveResult, place: int) -> str:
         return f"{ours} against {base}: no round has both"
     if found.ratio.low is None or found.ratio.high is None:
         return f"{ours} against {base}: undecided, one round has no interval"
-    low, high = found.ratio.low - 1, found.ratio.high - 1
-    more = "; more rounds would narrow it (--rounds)" if found.says == "undecided" else ""
-    return (
-        f"{ours} is {found.says} {'as' if found.says == 'same' else 'against'} {base}: {low:+.1%} to {high:+.1%}{more}"
-    )
+    change = f"{found.ratio.low - 1:+.1%} to {found.ratio.high - 1:+.1%}"
+    match found.says:
+        case "undecided":
+            return f"undecided: {ours} against {base} is {change}; more rounds would narrow it (--rounds)"
+        case "same":
+            return f"{ours} is as fast as {base}: {change}, within {SAME_WITHIN:.0%}"
+    return f"{ours} is {found.says} than {base}: {change}"
+
+
+def in_rounds(state: SweepState, sides: int) -> SweepState:
+    """As people count it: a cell's repeat is its round, not its place."""
+    cells = tuple(replace(one, cell=replace(one.cell, repeat=one.cell.repeat // sides)) for one in state.cells)
+    return replace(state, cells=cells)
 
 
 def compare_once(options: SessionOptions, plan: LivePlan, *, store: Store | None, as_json: bool) -> int:
@@ -239,7 +248,7 @@ async def _compare(
     progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.cells, None))}")
     received: list[signal.Signals] = []
     async with Session(options) as session:
-        sweep = Sweep(session, sweep_plan, store, progress.show)
+        sweep = Sweep(session, sweep_plan, store, lambda state: progress.show(in_rounds(state, len(plan.sides))))
 
         def interrupt(number: signal.Signals) -> None:
             received.append(number)

@@ -86,7 +86,7 @@ def test_rounds_are_paired_so_that_a_machine_that_drifts_changes_nothing() -> No
     assert found.ratio.low == pytest.approx(1.3)
     assert found.says == "faster"
     assert result.finding(1, "p95_ms").says == "lower"
-    assert "onnx int8 is faster against onnx fp32: +30.0% to +30.0%" in as_text(result)
+    assert "onnx int8 is faster than onnx fp32: +30.0% to +30.0%" in as_text(result)
 
 
 def test_an_a_a_comparison_says_same_or_undecided_in_nine_of_ten_seeds() -> None:
