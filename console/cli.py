@@ -17,6 +17,7 @@ from console.cli_engine import ENGINE_OPTIONS, engine_spec
 from console.cli_gate import gate
 from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_max_load import max_load
+from console.cli_profile import profile
 from console.cli_report import report
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
@@ -141,6 +142,7 @@ cli.add_command(compare)
 cli.add_command(gate)
 cli.add_command(report)
 cli.add_command(max_load)
+cli.add_command(profile)
 
 
 @cli.command(
