@@ -6,19 +6,22 @@ load driver was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok.
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import cloup
 from cloup import HelpFormatter, option, option_group
 
+from console.cli_compare import compare
+from console.cli_engine import ENGINE_OPTIONS, engine_spec
+from console.cli_gate import gate
 from console.cli_load import LOAD_OPTIONS, load_spec
+from console.cli_max_load import max_load
+from console.cli_profile import profile
+from console.cli_report import report
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
-from console.cli_types import AUTO, Address, AutoOrCount, Duration
-
-if TYPE_CHECKING:
-    from console.frame import EngineSpec
+from console.cli_types import AUTO, Duration
 
 EXIT_NO_TERMINAL = 2
 EXIT_USAGE = 3
@@ -28,86 +31,6 @@ EXIT_INTERRUPTED = 130
 AUTO_FROM_S, AUTO_TO_S = 10.0, 60.0
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
 FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
-
-
-ENGINE_OPTIONS = option_group(
-    "Which engine",
-    option("--connect", type=Address(), default=None, metavar="ADDR", help="One that runs already, at host:port."),
-    option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
-    option("--backend", type=click.Choice(["auto", "torch", "onnx", "openvino"]), default="auto", show_default=True),
-    option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
-        default="auto",
-        show_default=True,
-        help="auto never goes below fp32.",
-    ),
-    option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
-    option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
-    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps"),
-    option(
-        "--instances",
-        type=AutoOrCount(),
-        metavar="auto|N",
-        default="auto",
-        show_default=True,
-        help="Forward passes at a time.",
-    ),
-    option(
-        "--threads",
-        type=AutoOrCount(),
-        metavar="auto|N",
-        default="auto",
-        show_default=True,
-        help="Threads of one forward pass.",
-    ),
-    option(
-        "--coalesce",
-        type=click.Choice(["on", "off"]),
-        default=None,
-        help="Several requests in one batch, or one request, one batch.  [default: on]",
-    ),
-    option("--max-batch-tokens", type=click.IntRange(1), metavar="N", help="Padded tokens in a forward pass."),
-    option("--max-batch-items", type=click.IntRange(1), metavar="N", help="Texts in a forward pass."),
-    option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        default=0,
-        metavar="N",
-        help="Where it listens.  [default: 0, any free]",
-    ),
-)
-
-
-def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
-    """The engine to start, from the flags of `ENGINE_OPTIONS`. Raises UsageError with --connect."""
-    from console.frame import EngineSpec
-
-    if flags["connect"]:
-        context = click.get_current_context()
-        names = ("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port")
-        for name in (*names, "max_batch_tokens", "max_batch_items"):
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                flag = "--" + name.replace("_", "-")
-                raise click.UsageError(f"{flag} starts an engine, --connect uses one that runs: give one of them")
-
-    def named(name: str) -> str:
-        return "" if flags[name] == "auto" else str(flags[name])
-
-    return EngineSpec(
-        model=flags["model"],
-        backend=named("backend"),
-        precision=named("precision"),
-        recipe=flags["recipe"],
-        device=named("device"),
-        instances=flags["instances"],
-        threads=flags["threads"],
-        strict=flags["strict"],
-        coalesce=flags["coalesce"] != "off",
-        port=flags["port"],
-        max_batch_tokens=flags["max_batch_tokens"] or 0,
-        max_batch_items=flags["max_batch_items"] or 0,
-    )
 
 
 def _has_terminal() -> bool:
@@ -215,6 +138,11 @@ def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
 
 cli.add_command(runs)
 cli.add_command(sweep)
+cli.add_command(compare)
+cli.add_command(gate)
+cli.add_command(report)
+cli.add_command(max_load)
+cli.add_command(profile)
 
 
 @cli.command(

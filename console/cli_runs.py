@@ -92,6 +92,7 @@ Examples:
   embedconsole runs --precision int8 --since 7d
   embedconsole runs show last
   embedconsole runs tag last main
+  embedconsole runs pin main last
   embedconsole runs delete r-20261123-101500-3fa2 --yes
 \b
 A run is named by its id, the beginning or the end of it, or `last`.""",
@@ -110,7 +111,7 @@ A run is named by its id, the beginning or the end of it, or `last`.""",
 @option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
 @click.pass_context
 def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) -> None:
-    """List what has been measured, newest first; show, tag, note or delete it."""
+    """List what has been measured, newest first; show, tag, pin, note or delete it."""
     context.obj = _Store(store)
     if context.invoked_subcommand is not None:
         return
@@ -153,6 +154,21 @@ def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
 
     with store.open() as opened:
         (remove_tags if remove else add_tags)(opened, resolve_run(opened, run_id), names)
+
+
+@runs.command()
+@click.argument("name")
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@click.pass_obj
+def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
+    """Make NAME stand for these runs alone: a baseline for compare, gate and report. An ID may be a sweep's."""
+    from console.experiments.run_sets import resolve_set
+    from console.experiments.store_write import pin_tag
+
+    with store.open() as opened:
+        rows = [row for run_id in run_ids for row in resolve_set(opened, run_id).rows]
+        pin_tag(opened, [row.run_id for row in rows], name)
+    click.echo(f"{name} is now {len(rows)} run{'s' if len(rows) != 1 else ''}", err=True)
 
 
 @runs.command()

@@ -157,17 +157,20 @@ def as_text(run: StoredRun) -> str:
     return "\n".join(lines)
 
 
+def spec_of(run: StoredRun) -> RunSpec:
+    """What was to be measured; keys that this program does not know are left out."""
+    known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
+    load = {name: value for name, value in run.spec["load"].items() if name in of_load}
+    spec = {name: value for name, value in run.spec.items() if name in known}
+    return RunSpec(**{**spec, "load": LoadSpec(**load)})
+
+
 def recovered_measurement(run: StoredRun) -> Measurement:
     """Of a run that never ended: what its intervals say."""
-    known = {field.name for field in fields(RunSpec)}
-    spec = {name: value for name, value in run.spec.items() if name in known}
-    load = {
-        name: value for name, value in run.spec["load"].items() if name in {field.name for field in fields(LoadSpec)}
-    }
     row = run.row
     batching = Batching(max_batch_tokens=row.max_batch_tokens, max_wait_ms=row.max_wait_ms, coalesce=bool(row.coalesce))
     engine = Engine(requested=row.requested, effective=row.effective, batching=batching)
-    measurement = recovered(RunSpec(**{**spec, "load": LoadSpec(**load)}), engine, run.intervals, run.samples)
+    measurement = recovered(spec_of(run), engine, run.intervals, run.samples)
     return replace(measurement, run_id=row.run_id, fidelity=row.fidelity)
 
 

@@ -203,7 +203,7 @@ async def run(
         await session.stop_load()
     if observer is not None:
         observer.heard(session)
-    intervals = _steady(session.intervals, started_s, spec)
+    intervals = steady(session.intervals, started_s, spec)
     measured = _summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
     return replace(measured, fidelity=_fidelity(frame), run_id=run_id)
 
@@ -212,7 +212,7 @@ def recovered(
     spec: RunSpec, engine: Engine, intervals: Sequence[Interval], samples: Sequence[EngineSample]
 ) -> Measurement:
     """What intervals that were kept still say of a run that never ended. Their time begins with the load."""
-    return _summarise(spec, engine, _steady(intervals, 0.0, spec), samples, True, "")
+    return _summarise(spec, engine, steady(intervals, 0.0, spec), samples, True, "")
 
 
 def unmeasured(spec: RunSpec, engine: Engine, failure: str) -> Measurement:
@@ -246,10 +246,10 @@ async def _wait_until_measured(
     judged = 0
     while not interrupted.is_set():
         frame = session.frame
-        steady = _steady(session.intervals, started_s, spec)
-        if len(steady) > judged and enough(steady, spec):
+        measured = steady(session.intervals, started_s, spec)
+        if len(measured) > judged and enough(measured, spec):
             return ""
-        judged = len(steady)
+        judged = len(measured)
         if frame.engine.state is EngineState.LOST:
             return frame.engine.message
         if not frame.load.running:
@@ -260,15 +260,15 @@ async def _wait_until_measured(
     return ""
 
 
-def _steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
+def steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
     """Whole intervals after the warm-up, as many as were asked for."""
-    steady: list[Interval] = []
+    kept: list[Interval] = []
     for interval in intervals:
         if interval.start_s < started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
             continue
-        if sum(kept.duration_s for kept in steady) < spec.longest_s - _SLACK_S:
-            steady.append(interval)
-    return steady
+        if sum(one.duration_s for one in kept) < spec.longest_s - _SLACK_S:
+            kept.append(interval)
+    return kept
 
 
 def enough(steady: Sequence[Interval], spec: RunSpec) -> bool:

@@ -234,24 +234,35 @@ def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
     return Judgement(stable, reason, spread, values)
 
 
+def welch_logs(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
+    """Difference of the mean logarithms and the half-width of its 95 % interval (Welch's, of unequal variances).
+
+    None where a side has fewer than three positive values.
+    """
+    logs_before = [math.log(value) for value in before if value > 0]
+    logs_after = [math.log(value) for value in after if value > 0]
+    if min(len(logs_before), len(logs_after)) < 3:
+        return None
+    difference = fmean(logs_after) - fmean(logs_before)
+    variance_before = stdev(logs_before) ** 2 / len(logs_before)
+    variance_after = stdev(logs_after) ** 2 / len(logs_after)
+    total = variance_before + variance_after
+    if total == 0:
+        return difference, 0.0
+    degrees = total**2 / (variance_before**2 / (len(logs_before) - 1) + variance_after**2 / (len(logs_after) - 1))
+    return difference, t_quantile(degrees) * math.sqrt(total)
+
+
 def throughput_change(before: Sequence[float], after: Sequence[float]) -> Change:
     """Relative change of per-second rates with its 95 % margin: Welch's interval on their logarithms.
 
     `margin` is None where a side has fewer than three positive values.
     """
     mean_before, mean_after = fmean(before), fmean(after)
-    logs_before = [math.log(value) for value in before if value > 0]
-    logs_after = [math.log(value) for value in after if value > 0]
-    if min(len(logs_before), len(logs_after)) < 3:
+    found = welch_logs(before, after)
+    if found is None:
         return Change(mean_before, mean_after, mean_after / mean_before - 1 if mean_before else None)
-    difference = fmean(logs_after) - fmean(logs_before)
-    variance_before = stdev(logs_before) ** 2 / len(logs_before)
-    variance_after = stdev(logs_after) ** 2 / len(logs_after)
-    total = variance_before + variance_after
-    if total == 0:
-        return Change(mean_before, mean_after, math.expm1(difference), 0.0)
-    degrees = total**2 / (variance_before**2 / (len(logs_before) - 1) + variance_after**2 / (len(logs_after) - 1))
-    width = t_quantile(degrees) * math.sqrt(total)
+    difference, width = found
     margin = (math.exp(difference + width) - math.exp(difference - width)) / 2
     return Change(mean_before, mean_after, math.expm1(difference), margin)
 

@@ -128,17 +128,27 @@ def _figures(report: Mapping[str, Any]) -> Row:
     }
 
 
+def check_tag(name: str) -> None:
+    """Raises StoreError for a name that is no tag."""
+    if not name or len(name) > MOST_TAG_LETTERS or not all(letter.isalnum() or letter in "-_.:/" for letter in name):
+        raise StoreError(f"{name!r} is no tag: use letters, digits and - _ . : /, at most {MOST_TAG_LETTERS}")
+
+
 def add_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
     """Raises StoreError for a name that is no tag."""
     for name in names:
-        if (
-            not name
-            or len(name) > MOST_TAG_LETTERS
-            or not all(letter.isalnum() or letter in "-_.:/" for letter in name)
-        ):
-            raise StoreError(f"{name!r} is no tag: use letters, digits and - _ . : /, at most {MOST_TAG_LETTERS}")
+        check_tag(name)
     with store.writing() as connection:
         for name in names:
+            _insert(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
+
+
+def pin_tag(store: Store, run_ids: Sequence[str], name: str) -> None:
+    """From now on `name` stands for these runs and no others. Raises StoreError for a name that is no tag."""
+    check_tag(name)
+    with store.writing() as connection:
+        connection.execute("DELETE FROM tag WHERE name = ?", (name,))
+        for run_id in run_ids:
             _insert(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
 
 

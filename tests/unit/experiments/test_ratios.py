@@ -3,9 +3,11 @@
 import math
 import random
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from benchmarks.peers.ratios import BOOTSTRAP_FROM, Ratio, paired_ratio
+from console.experiments.ratios import BOOTSTRAP_FROM, Ratio, bca, paired_ratio
 
 
 def test_ratios_are_paired_by_round_so_that_a_machine_that_changes_speed_changes_nothing() -> None:
@@ -71,3 +73,14 @@ def test_one_round_has_a_ratio_but_no_interval_and_decides_nothing() -> None:
 )
 def test_same_only_when_the_whole_interval_lies_within_three_percent(low: float, high: float, verdict: str) -> None:
     assert Ratio(1.0, low, high, 6).verdict == verdict
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bootstrap_agrees_with_scipys(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - figures, no secret
+    values = [chance.gammavariate(1.5, 0.1) for _ in range(14)]
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(1))
+    low, high = bca(values)
+    width = theirs.confidence_interval.high - theirs.confidence_interval.low
+    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.05 * width)
+    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.05 * width)

@@ -1,0 +1,119 @@
+"""`embedconsole compare`: stored runs against each other, or deployments live. Nothing heavy is imported beforehand."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+from cloup import option, option_group
+
+from console.cli_load import LOAD_OPTIONS, load_spec
+from console.cli_runs import STORE_OPTIONS, store_of
+from console.cli_types import Address, Duration
+
+if TYPE_CHECKING:
+    from console.experiments.store import Store
+
+LEAST, MOST = 2, 4
+
+
+@cloup.command(
+    epilog="""\b
+Examples:
+  embedconsole compare main last
+  embedconsole compare s-20261123-101500-3fa2 last-sweep --json
+  embedconsole compare --live 'onnx fp32' 'onnx int8' --rounds 6 --batch 32 --concurrency 4
+  embedconsole compare --live 'onnx int8 instances=2 threads=1' 'onnx int8 instances=1 threads=2'
+\b
+Of stored runs each name is a run, a sweep or a tag (also `last`, `last-sweep`); the first one is the base. With --live
+each is a deployment: backend, precision, and key=value of recipe, instances, threads, device, model, coalesce,
+max-batch-tokens. "same" means that the whole 95 % interval of the ratio lies within 3 %.
+\b
+Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load driver was the bottleneck""",
+)
+@click.argument("names", nargs=-1, metavar="A B [C D]")
+@option_group(
+    "Live",
+    option("--live", is_flag=True, help="Measure them now, on one engine that is switched between them."),
+    option(
+        "--rounds",
+        type=click.IntRange(2, 100),
+        default=6,
+        metavar="N",
+        help="Each measured once a round.  [default: 6]",
+    ),
+    option("--connect", type=Address(), default=None, metavar="ADDR", help="An engine that runs already."),
+    option("--strict", is_flag=True, help="Fail instead of falling back."),
+    option("--duration", type=Duration(1.0), default="5s", metavar="TIME", help="Of one measurement.  [default: 5s]"),
+    option("--warmup", type=Duration(0.0), default="2s", metavar="TIME", help="Before each.  [default: 2s]"),
+    option("--order-seed", type=click.IntRange(0), default=0, metavar="N", help="Of the random order.  [default: 0]"),
+)
+@LOAD_OPTIONS
+@STORE_OPTIONS
+@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def compare(names: Sequence[str], live: bool, as_json: bool, **flags: Any) -> None:
+    """Say which is faster, by how much, and how sure that is."""
+    if not LEAST <= len(names) <= MOST:
+        what = "deployments, as in 'onnx fp32' 'onnx int8'" if live else "runs, sweeps or tags, as in `main last`"
+        raise click.UsageError(f"compare needs two to four {what}; {len(names)} given")
+    if live:
+        raise SystemExit(_live(names, as_json, flags))
+    _refuse_live_flags()
+    if flags["no_store"]:
+        raise click.UsageError("--no-store leaves nothing to compare: leave it out, or use --live")
+    store = store_of(flags)
+    if store is None:
+        raise click.ClickException("no store to compare from: name one with --store")
+    with store:
+        click.echo(_stored(store, names, as_json))
+
+
+def _refuse_live_flags() -> None:
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("names", "as_json", "store", "no_store"):
+            raise click.UsageError(f"{parameter.opts[0]} says how to measure: add --live, or leave it out")
+
+
+def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
+    from console.experiments import compare_present
+    from console.experiments.compare import CannotCompare
+    from console.experiments.compare import compare as compared
+    from console.experiments.run_sets import load_set, resolve_set
+    from console.experiments.store import StoreError
+
+    try:
+        sets = [resolve_set(store, name) for name in names]
+        loaded = [load_set(store, runs) for runs in sets]
+        found = [compared(sets[0], loaded[0], other, runs) for other, runs in zip(sets[1:], loaded[1:], strict=True)]
+    except (StoreError, CannotCompare) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        return json.dumps(compare_present.as_json(found), ensure_ascii=False)
+    return compare_present.as_text(found)
+
+
+def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:
+    from console.experiments.command import check_corpus
+    from console.experiments.compare_live import LivePlan, SideError, compare_once, parse_side
+    from console.experiments.run import RunSpec
+    from console.experiments.store import StoreError
+    from console.ports import SessionOptions
+
+    load = load_spec(flags)
+    if refusal := check_corpus(load):
+        raise click.BadParameter(refusal, param_hint="'--corpus'")
+    run = RunSpec(load, flags["duration"], flags["warmup"])
+    try:
+        sides = tuple(parse_side(name, run, strict=flags["strict"]) for name in names)
+    except SideError as error:
+        raise click.UsageError(str(error)) from error
+    plan = LivePlan(sides, flags["rounds"], flags["order_seed"])
+    options = SessionOptions(engine=sides[0].cell.engine_spec, connect=flags["connect"] or "")
+    try:
+        return compare_once(options, plan, store=store_of(flags), as_json=as_json)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error

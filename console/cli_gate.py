@@ -1,0 +1,50 @@
+"""`embedconsole gate`: a stored run held against conditions, for CI. Nothing heavy is imported before it is needed."""
+
+import json
+from collections.abc import Sequence
+
+import click
+import cloup
+from cloup import option
+
+_SIGNS = "<>"
+
+
+@cloup.command(
+    epilog="""\b
+Examples:
+  embedconsole gate 'p95<120ms' 'errors<=0'
+  embedconsole runs pin main r-20261123-101500-3fa2
+  embedconsole gate last 'texts_per_s>-5%@main' 'p95<+10%@main' 'fidelity>=0.995'
+\b
+A condition is FIGURE, one of < <= > >=, and a value with its unit; or a change in percent against a baseline,
+which is a tag or a run.
+Figures: texts_per_s, pairs_per_s, requests_per_s, mean, p50, p90, p95, p99, max, fidelity, errors, rss.
+\b
+Exit codes, the first that applies:
+  3 usage, 5 the run failed, 4 the load driver was the bottleneck, 2 unstable, 1 regressed or SLO missed, 0 ok""",
+)
+@click.argument("arguments", nargs=-1, metavar="[RUN] CONDITION...")
+@option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
+@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:
+    """Hold a run (the last one, unless named) against conditions, and exit accordingly."""
+    from console.experiments import gate as gates
+    from console.experiments.gate_conditions import ConditionError, parse_condition
+    from console.experiments.store import Store, StoreError, store_path
+    from console.experiments.store_read import load_run, resolve_run
+
+    named = bool(arguments) and not any(sign in arguments[0] for sign in _SIGNS)
+    run_id, wanted = (arguments[0], arguments[1:]) if named else ("last", arguments)
+    if not wanted:
+        raise click.UsageError("give at least one condition, as in 'p95<120ms' or 'texts_per_s>-5%@main'")
+    try:
+        conditions = [parse_condition(text) for text in wanted]
+        with Store.open(store_path(store)) as opened:
+            found = gates.gate(opened, load_run(opened, resolve_run(opened, run_id)), conditions)
+    except ConditionError as error:
+        raise click.UsageError(str(error)) from error
+    except (StoreError, gates.WrongBaseline) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(gates.as_json(found), ensure_ascii=False) if as_json else gates.as_text(found))
+    raise SystemExit(found.exit_code)

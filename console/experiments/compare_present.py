@@ -1,0 +1,130 @@
+"""A comparison for programs and for people."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from console.experiments.compare import SIDES, Comparison, Difference, Finding, Pair
+from console.experiments.history import table
+from console.experiments.ratios import Ratio
+from console.experiments.run_sets import RunSet
+
+SCHEMA_VERSION = 1
+_LONGEST_VALUE = 60
+
+
+def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """One object; every ratio is the other side over the base."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "base": _set(comparisons[0].base),
+        "comparisons": [_comparison(one) for one in comparisons],
+    }
+
+
+def _set(runs: RunSet) -> dict[str, Any]:
+    return {"name": runs.name, "kind": runs.kind, "runs": [row.run_id for row in runs.rows]}
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    return {
+        "other": _set(one.other),
+        "pairs": [_pair(pair) for pair in one.pairs],
+        "overall": finding_object(one.overall) if one.overall is not None else None,
+        "unpaired": list(one.unpaired),
+        "settings": [asdict(difference) for difference in one.settings],
+        "environment": [asdict(difference) for difference in one.environment],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "load": pair.load,
+        "base": {"cell": pair.base_cell, "runs": list(pair.base_runs)},
+        "other": {"cell": pair.other_cell, "runs": list(pair.other_runs)},
+        "texts_per_s": finding_object(pair.texts_per_s),
+        "p95_ms": finding_object(pair.p95_ms),
+        "unsteady": list(pair.unsteady),
+    }
+
+
+def finding_object(finding: Finding) -> dict[str, Any]:
+    """Its ratio flat, rounded to what anybody can read."""
+    ratio = finding.ratio
+    return {
+        "base": _rounded(finding.base, 3),
+        "other": _rounded(finding.other, 3),
+        "ratio": _rounded(ratio.value if ratio else None, 4),
+        "ci_low": _rounded(ratio.low if ratio else None, 4),
+        "ci_high": _rounded(ratio.high if ratio else None, 4),
+        "says": finding.says,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def as_text(comparisons: Sequence[Comparison]) -> str:
+    """Who is who, a line a load, what differs."""
+    lines = [f"A  {comparisons[0].base.title}: the base"]
+    for letter, one in zip(SIDES[1:], comparisons, strict=False):
+        lines += ["", f"{letter}  {one.other.title}", "", _pairs(one, letter)]
+        if one.overall is not None:
+            lines.append(f"over {len(one.pairs)} loads: texts/s {ratio_text(one.overall.ratio)}, {one.overall.says}")
+        lines += _notes(one)
+    return "\n".join(lines)
+
+
+def _pairs(one: Comparison, letter: str) -> str:
+    head = ("load", "cell", "texts/s A", f"texts/s {letter}", f"{letter}/A (95 %)", "", "p95 ms A", f"p95 ms {letter}",
+            f" {letter}/A (95 %)", " ")  # fmt: skip
+    return table(head, [_line(pair) for pair in one.pairs], {*head[2:4], *head[6:8]})
+
+
+def _line(pair: Pair) -> tuple[str, ...]:
+    speeds, delays = pair.texts_per_s, pair.p95_ms
+    cells = pair.base_cell if pair.base_cell == pair.other_cell else f"{pair.base_cell} | {pair.other_cell}"
+    mark = " ~" if pair.unsteady else ""
+    said = delays.says if delays.ratio is not None else ""
+    return (
+        pair.load, cells,
+        _figure(speeds.base, ",.0f"), _figure(speeds.other, ",.0f"), ratio_text(speeds.ratio), speeds.says + mark,
+        _figure(delays.base, ",.1f"), _figure(delays.other, ",.1f"), ratio_text(delays.ratio), said,
+    )  # fmt: skip
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def ratio_text(ratio: Ratio | None) -> str:
+    """`1.42 (1.38 to 1.46)`; a ratio that proves nothing shows no interval."""
+    if ratio is None:
+        return "–"
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f} (no interval)"
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _notes(one: Comparison) -> list[str]:
+    lines = [f"only on one side: {name}" for name in one.unpaired]
+    if unsteady := [run_id for pair in one.pairs for run_id in pair.unsteady]:
+        lines.append(
+            f"~ not every run was sound: {', '.join(dict.fromkeys(unsteady))}; `embedconsole runs show` says why"
+        )
+    lines += [f"differs     {difference_text(found)}" for found in one.settings]
+    if one.environment:
+        lines.append("! the environment is not the same, so that not all of a difference need be the deployment's:")
+        lines += [f"            {difference_text(found)}" for found in one.environment]
+    return ["", *lines] if lines else []
+
+
+def difference_text(found: Difference) -> str:
+    """`load.batch 1 → 32`"""
+    return f"{found.name} {_value(found.base)} → {_value(found.other)}"
+
+
+def _value(value: Any) -> str:
+    text = "–" if value is None or value == "" else str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

@@ -1,0 +1,197 @@
+"""A run held against conditions: each holds, fails, or cannot be judged, and one exit code says it all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.experiments.command import ExitCode
+from console.experiments.compare import block_rates, load_key, settings_of
+from console.experiments.gate_conditions import Condition
+from console.experiments.history import load_name
+from console.experiments.ratios import Ratio, unpaired_ratio
+from console.experiments.run_sets import resolve_set
+from console.experiments.store import Store
+from console.experiments.store_read import UNFINISHED, StoredRun, load_run
+from console.frame import P95_FLOOR, P99_FLOOR
+
+_FLOORS = {"p95": P95_FLOOR, "p99": P99_FLOOR}
+_MIB = 2**20
+
+
+class WrongBaseline(Exception):
+    """The baseline was measured under another load; the message says what to pin instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One condition of one run. `holds` None: it cannot be judged, and `note` says why."""
+
+    condition: Condition
+    value: float | None
+    """In the figure's unit; against a baseline the relative change."""
+    holds: bool | None
+    note: str = ""
+    baseline_run: str = ""
+    ratio: Ratio | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A run and what came of its conditions."""
+
+    run: StoredRun
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The first of the contract's codes that applies; what cannot be judged counts as unstable."""
+        match self.run.row.verdict:
+            case "failed" | "unfinished":
+                return ExitCode.ENGINE_FAILED
+            case "client_bound":
+                return ExitCode.CLIENT_BOUND
+            case "unstable":
+                return ExitCode.UNSTABLE
+        if any(one.holds is None for one in self.outcomes):
+            return ExitCode.UNSTABLE
+        regressed = any(one.holds is False for one in self.outcomes) or bool(self.run.row.slo_missed)
+        return ExitCode.SLO_MISSED if regressed else ExitCode.OK
+
+
+def gate(store: Store, run: StoredRun, conditions: Sequence[Condition]) -> Gate:
+    """Raises StoreError for a baseline that is not there, WrongBaseline for one of another load."""
+    return Gate(run, tuple(_outcome(store, run, condition) for condition in conditions))
+
+
+def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
+    value = figure_of(run, condition.figure)
+    if not condition.baseline:
+        if value is None:
+            return Outcome(condition, None, None, _missing(run, condition.figure))
+        return Outcome(condition, value, condition.holds(value), _shaky(run, condition.figure))
+    base = _baseline(store, run, condition.baseline)
+    before = figure_of(base, condition.figure)
+    if value is None or before is None:
+        note = _missing(run if value is None else base, condition.figure)
+        return Outcome(condition, None, None, note, base.row.run_id)
+    if not before:
+        return Outcome(condition, None, None, f"{condition.baseline} has 0 {condition.figure}", base.row.run_id)
+    ratio = None
+    if condition.figure == "texts_per_s":
+        ratio = unpaired_ratio(block_rates(run), block_rates(base))
+    change = value / before - 1
+    notes = [
+        _shaky(run, condition.figure),
+        _shaky(base, condition.figure, f"{condition.baseline}: "),
+        _within(ratio, condition),
+    ]
+    return Outcome(condition, change, condition.holds(change), "; ".join(filter(None, notes)), base.row.run_id, ratio)
+
+
+def _within(ratio: Ratio | None, condition: Condition) -> str:
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return ""
+    if ratio.low - 1 <= condition.limit <= ratio.high - 1:
+        interval = f"{ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}"
+        return f"the limit lies within the interval, {interval}: measure longer to be sure"
+    return ""
+
+
+def _baseline(store: Store, run: StoredRun, name: str) -> StoredRun:
+    """Of several runs of that name the newest with the same load."""
+    runs = resolve_set(store, name)
+    wanted = load_key(run.row)
+    same = [row for row in runs.rows if load_key(row) == wanted]
+    if not same:
+        raise WrongBaseline(
+            f"{name} was measured under another load ({load_name(runs.rows[-1])}) than {run.row.run_id}"
+            f" ({load_name(run.row)}): pin a run of that load (embedconsole runs pin {name} ID)"
+        )
+    return load_run(store, same[-1].run_id)
+
+
+def figure_of(run: StoredRun, figure: str) -> float | None:
+    """In the unit of FIGURES; None where it cannot be stated."""
+    row, report = run.row, run.report or {}
+    match figure:
+        case "texts_per_s" | "fidelity":
+            value: Any = getattr(row, figure)
+        case "pairs_per_s" | "requests_per_s":
+            value = (report.get("throughput") or {}).get(figure)
+        case "errors":
+            value = row.errors if row.verdict != UNFINISHED else None
+        case "rss":
+            value = row.rss_bytes / _MIB if row.rss_bytes else None
+        case _:
+            value = (report.get("latency_ms") or {}).get(figure)
+    return None if value is None else float(value)
+
+
+def _missing(run: StoredRun, figure: str) -> str:
+    if floor := _FLOORS.get(figure):
+        return f"{figure} needs {floor} requests, {run.row.run_id} has {run.row.latency_n}: measure longer"
+    hint = ": measure it with `embedconsole sweep` and fidelity = true" if figure == "fidelity" else ""
+    return f"{run.row.run_id} has no {figure}{hint}"
+
+
+def _shaky(run: StoredRun, figure: str, whose: str = "") -> str:
+    """What was not steady, where the figure has a judgement of its own."""
+    name = {"texts_per_s": "throughput", "p95": "p95"}.get(figure, "")
+    judged = ((run.report or {}).get("verdicts") or {}).get(name) or {}
+    return f"{whose}not steady: {judged.get('reason')}" if judged.get("stable") is False else ""
+
+
+def as_json(found: Gate) -> dict[str, Any]:
+    """One object."""
+    return {
+        "schema_version": 1,
+        "run_id": found.run.row.run_id,
+        "verdict": found.run.row.verdict,
+        "exit_code": int(found.exit_code),
+        "slo_missed": bool(found.run.row.slo_missed),
+        "conditions": [
+            {
+                "condition": one.condition.text,
+                "figure": one.condition.figure,
+                "unit": "ratio" if one.condition.baseline else one.condition.unit,
+                "value": None if one.value is None else round(one.value, 5),
+                "limit": one.condition.limit,
+                "holds": one.holds,
+                "baseline_run": one.baseline_run or None,
+                "ci_low": None if one.ratio is None or one.ratio.low is None else round(one.ratio.low - 1, 5),
+                "ci_high": None if one.ratio is None or one.ratio.high is None else round(one.ratio.high - 1, 5),
+                "note": one.note or None,
+            }
+            for one in found.outcomes
+        ],
+    }
+
+
+def as_text(found: Gate) -> str:
+    """A line a condition, then what the exit code means."""
+    lines = [f"run {found.run.row.run_id}  {load_name(found.run.row)}"]
+    for one in found.outcomes:
+        mark = {True: "✓", False: "✕", None: "~"}[one.holds]
+        lines.append(f"{mark} {one.condition.text:<24} {_value(one)}" + (f"  ({one.note})" if one.note else ""))
+    words = {
+        ExitCode.OK: "ok",
+        ExitCode.SLO_MISSED: "regressed: not every condition holds",
+        ExitCode.UNSTABLE: "unstable: it cannot be judged",
+        ExitCode.CLIENT_BOUND: "the load driver was the bottleneck: it cannot be judged",
+        ExitCode.ENGINE_FAILED: f"the run failed: {found.run.row.failure or found.run.row.verdict}",
+    }
+    if found.run.row.slo_missed:
+        lines.append(f"✕ the run missed its own SLO of p95 {settings_of(found.run).get('slo_p95_ms')} ms")
+    return "\n".join([*lines, f"gate {words[found.exit_code]}"])
+
+
+def _value(one: Outcome) -> str:
+    if one.value is None:
+        return "not known"
+    if one.condition.baseline:
+        return f"{one.value:+.1%} against {one.baseline_run}"
+    return (
+        f"{one.value:,.4g} {one.condition.unit}".rstrip()
+        if abs(one.value) < 1000
+        else f"{one.value:,.0f} {one.condition.unit}".rstrip()
+    )

@@ -1,0 +1,350 @@
+"""A report as sections of text, tables and charts: what every readable format renders, each in its own way. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from console.experiments.bottleneck import PADDING_WORTH_TELLING
+from console.experiments.history import MARKS
+from console.experiments.report_cells import STAGES, Cell
+from console.experiments.report_charts import (
+    Chart,
+    coalescing_chart,
+    latency_chart,
+    scaling_chart,
+    stages_chart,
+    throughput_chart,
+    trade_chart,
+)
+from console.experiments.report_findings import times
+from console.experiments.report_model import ReportModel
+from console.frame import P95_FLOOR, P99_FLOOR
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """Sentences."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`right` columns hold figures. A cell that begins with a mark (✓ ~ ✕) is a status."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Command lines, each with what it does."""
+
+    lines: tuple[tuple[str, str], ...]
+
+
+Block = Text | Bullets | Table | Commands | Chart
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Blocks below a heading."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+
+
+NEXT_STEPS: Mapping[str, str] = {
+    "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
+    "tokenize": "tokenizing limits: send fewer characters, or spread the load over several engine processes",
+    "infer": "the forward pass limits: a lower precision, more cores or a GPU is what helps",
+    "serialize": "vectors into bytes limits: ask for float16 or fewer dimensions",
+    "transport": "time goes into gRPC and the client: larger batches, or --stream for single texts",
+}
+_MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
+_STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}
+
+
+def document(model: ReportModel) -> Document:
+    """Every section that the data can fill; what was not measured is said, with the command that would."""
+    when = f"{model.first_run_at[:16].replace('T', ' ')} to {model.last_run_at[:16].replace('T', ' ')} UTC"
+    runs = sum(len(cell.runs) for cell in model.cells)
+    lead = f"{_counted(len(model.cells), 'cell')} from {_counted(runs, 'run')}, {when}; {', '.join(model.sources)}."
+    sections = (
+        _summary(model), _findings(model), _throughput(model), _latency(model), _coalescing(model), _trade(model),
+        _limits(model), _recommendations(model), _bottlenecks(model), _environment(model), _method(model),
+        _all_cells(model),
+    )  # fmt: skip
+    return Document(f"Embedding engine results: {model.title}", lead, tuple(one for one in sections if one.blocks))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"one {what}" if count == 1 else f"{count} {what}s"
+
+
+def _summary(model: ReportModel) -> Section:
+    rows = tuple((row.question, row.answer, f"{row.mark} {row.words}") for row in model.summary)
+    return Section("Executive summary", (Table(("Question", "Answer", "Status"), rows),))
+
+
+def _findings(model: ReportModel) -> Section:
+    return Section("Key findings", (Bullets(model.findings),) if model.findings else ())
+
+
+def _throughput(model: ReportModel) -> Section:
+    rows = tuple(
+        (
+            one.cell.name, figure(one.cell.texts_per_s, ",.0f"), _interval(one.cell),
+            "the baseline" if one.is_baseline else times(one.ratio) if one.ratio else "–", status(one.cell),
+        )
+        for one in model.throughput
+    )  # fmt: skip
+    base = f" against {model.baseline.name}" if model.baseline else ""
+    head = ("Deployment", "texts/s", "95 % interval", "over the baseline", "Verdict")
+    note = (
+        "Deployments were measured one after the other, so a machine that changed speed in between is not in these"
+        " intervals; `embedconsole compare --live` interleaves them."
+    )
+    blocks: list[Block] = [throughput_chart(model), Table(head, rows, frozenset({"texts/s"})), Text(note)]
+    if (scaling := scaling_chart(model)) is not None:
+        blocks.append(scaling)
+    return Section(f"Throughput at {model.chosen}{base}", tuple(blocks))
+
+
+def _latency(model: ReportModel) -> Section:
+    cells = [cell for cell in model.cells if cell.latency.n]
+    rows = tuple(
+        (
+            cell.name, cell.load.name, f"{cell.latency.n:,}", figure(cell.latency.p50_ms, ",.1f"),
+            figure(cell.latency.p95_ms, ",.1f") + (" ~" if cell.p95_stable is False and cell.latency.p95_ms else ""),
+            figure(cell.latency.p99_ms, ",.1f"), figure(cell.latency.max_ms, ",.1f"), status(cell),
+        )
+        for cell in sorted(cells, key=_by_name_and_load)
+    )  # fmt: skip
+    head = ("Deployment", "batch × concurrency", "n", "p50 ms", "p95 ms", "p99 ms", "max ms", "Verdict")
+    loops = {bool(cell.load.rate) for cell in cells}
+    loop = (
+        "; in a closed loop a slow answer delays the next request, so tails look better than users would see"
+        if False in loops
+        else ""
+    )
+    note = (
+        f"Seen by the client, from merged histograms. A dash stands below the floor of requests"
+        f" ({P95_FLOOR} for p95, {P99_FLOOR} for p99), where n and max are what can be said; ~ was not steady{loop}."
+    )
+    blocks: list[Block] = [Table(head, rows, frozenset(head[2:7])), Text(note)]
+    if (chart := latency_chart(model)) is not None:
+        blocks.insert(0, chart)
+    return Section("Latency", tuple(blocks) if rows else ())
+
+
+def _coalescing(model: ReportModel) -> Section:
+    if not model.coalescing:
+        here = next((cell for cell in model.cells if cell.sound), model.cells[0])
+        words = f"{here.requested.backend} {here.requested.precision}"
+        command = f"embedconsole compare --live '{words} coalesce=off' '{words}' --batch 1 --concurrency 32"
+        return Section("Batching effect", (Text("Not measured here."), Commands((("measures it", command),))))
+    rows = tuple(
+        (
+            pair.on.name, str(pair.on.load.batch), str(pair.on.load.concurrency or f"{pair.on.load.rate:g}/s"),
+            figure(pair.off.texts_per_s, ",.0f"), figure(pair.on.texts_per_s, ",.0f"), times(pair.ratio),
+            figure(pair.on.mean_batch_items, ".1f"), _both(pair.off, pair.on),
+        )
+        for pair in model.coalescing
+    )  # fmt: skip
+    head = ("Deployment", "Batch", "Callers", "texts/s off", "texts/s on", "on / off", "texts a batch", "Verdict")
+    blocks: list[Block] = [Table(head, rows, frozenset({*head[1:5], head[6]}))]
+    if (chart := coalescing_chart(model)) is not None:
+        blocks.insert(0, chart)
+    return Section("Batching effect: coalescing off against on", tuple(blocks))
+
+
+def _both(one: Cell, two: Cell) -> str:
+    return status(one) if not one.sound else status(two)
+
+
+def _trade(model: ReportModel) -> Section:
+    if not model.trades:
+        command = "embedconsole sweep --preset throughput"
+        return Section("Speed against fidelity", (Text("No fidelity is known."), Commands((("measures it", command),))))
+    rows = tuple(
+        (
+            trade.cell.name, figure(trade.cell.texts_per_s, ",.0f"), figure(trade.cell.fidelity, ".5f"),
+            figure(trade.cell.overlap_at_10, ".3f"), _GRADES[trade.cell.grade],
+            "✓ on the front" if trade.on_front else "beaten", status(trade.cell),
+        )
+        for trade in model.trades
+    )  # fmt: skip
+    head = ("Deployment", "texts/s", "mean cosine to fp32", "overlap@10", "Grade", "Pareto", "Verdict")
+    note = "A deployment is on the front when no other one is both faster and closer to fp32."
+    return Section(
+        f"Speed against fidelity at {model.chosen}",
+        (trade_chart(model), Table(head, rows, frozenset(head[1:4])), Text(note)),
+    )
+
+
+_GRADES = {"green": "✓ green", "amber": "~ amber", "red": "✕ red", "": "–"}
+
+
+def _limits(model: ReportModel) -> Section:
+    if not model.capabilities:
+        return Section("Platform limits", ())
+    rows = tuple(
+        (
+            cell.backend, cell.precision + (f" ({cell.recipe})" if cell.recipe else ""), cell.device,
+            _STATES.get(str(cell.state), str(cell.state)),
+            cell.effective.cell if str(cell.state) == "falls_back" else "", cell.reason, cell.fix,
+        )
+        for cell in model.capabilities
+    )  # fmt: skip
+    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "What helps")
+    note = "The engine's own matrix as it was stored with the newest of these runs."
+    return Section("Platform limits and capability matrix", (Text(note), Table(head, rows)))
+
+
+def _recommendations(model: ReportModel) -> Section:
+    rows = tuple(
+        (one.purpose, one.choice, one.evidence, "✓ shown" if one.sure else "~ not proved")
+        for one in model.recommendations
+    )
+    if not rows:
+        return Section("Recommendations", ())
+    lines = tuple(
+        line
+        for one in model.recommendations
+        for line in ((f"{one.purpose}: check it", one.reproduce), (f"{one.purpose}: serve it", one.serve))
+    )
+    head = ("For", "Use", "Evidence", "Status")
+    return Section("Recommendations", (Table(head, rows), Commands(tuple(dict.fromkeys(lines)))))
+
+
+def _bottlenecks(model: ReportModel) -> Section:
+    here = [one.cell for one in model.throughput if one.cell.stages_ms]
+    if not here:
+        return Section("Bottlenecks and next steps", ())
+    rows = tuple(
+        (
+            cell.name, *(figure(cell.stages_ms.get(stage), ",.2f") for stage in STAGES),
+            figure(cell.padding_ratio, ".0%"), figure(cell.engine_cpu, ".2f"),
+            cell.bottleneck.sentence if cell.bottleneck else "–",
+        )
+        for cell in here
+    )  # fmt: skip
+    head = ("Deployment", *(f"{stage} ms" for stage in STAGES), "padding", "engine cores", "What limits it")
+    blocks: list[Block] = [Table(head, rows, frozenset(head[1:7])), Bullets(_next_steps(here))]
+    if (chart := stages_chart(model)) is not None:
+        blocks.insert(0, chart)
+    return Section(f"Bottlenecks at {model.chosen}, and next steps", tuple(blocks))
+
+
+def _next_steps(cells: Sequence[Cell]) -> tuple[str, ...]:
+    by_stage: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.bottleneck is not None:
+            by_stage.setdefault(cell.bottleneck.stage, []).append(cell.name)
+
+    def which(names: Sequence[str]) -> str:
+        return "All of them" if len(names) == len(cells) > 1 else ", ".join(names)
+
+    steps = [f"{which(names)}: {NEXT_STEPS.get(stage, stage)}." for stage, names in by_stage.items()]
+    padded = [cell.name for cell in cells if (cell.padding_ratio or 0.0) >= PADDING_WORTH_TELLING]
+    if padded:
+        steps.append(f"{which(padded)}: a good part of the tokens is padding; more texts in flight sort better.")
+    return tuple(steps)
+
+
+def _environment(model: ReportModel) -> Section:
+    shown = {name: value for name, value in model.environment.items() if value not in (None, "", [], {})}
+    rows = tuple(
+        (name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in shown.items()
+    )
+    blocks: list[Block] = []
+    if model.mixed:
+        blocks.append(
+            Text(
+                f"~ Not the same for all runs: {', '.join(model.mixed)}. Below is the last run's; figures of different"
+                " environments should not be compared."
+            )
+        )
+    return Section("Environment", (*blocks, Table(("Fact", "Value"), rows)) if rows else tuple(blocks))
+
+
+def _method(model: ReportModel) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "Throughput counts successes from completion to completion after the warm-up, with a 95 % t-interval over"
+            " blocks of seconds (or over repeats). A cell is steady when its last three windows lie within max/min 1.10"
+            " and Little's law holds. Ratios carry Welch's 95 % interval on logarithms; “same” needs all of it within"
+            " 3 %."
+        )
+    ]
+    if model.unsound:
+        rows = tuple(
+            (cell.name, cell.load.name, status(cell), cell.reason or "–", cell.runs[-1]) for cell in model.unsound
+        )
+        blocks += [
+            Text(f"{len(model.unsound)} of {len(model.cells)} cells are not sound. Their figures are kept and marked:"),
+            Table(("Deployment", "Load", "Verdict", "Why", "Run"), rows),
+        ]
+    return Section("Method, and what is not steady", tuple(blocks))
+
+
+def _all_cells(model: ReportModel) -> Section:
+    rows = tuple(
+        (
+            cell.name, cell.load.name, figure(cell.texts_per_s, ",.0f"), _interval(cell),
+            figure(cell.latency.p50_ms, ",.1f"), figure(cell.latency.p95_ms, ",.1f"), figure(cell.fidelity, ".4f"),
+            figure(cell.rss_bytes and cell.rss_bytes / 2**20, ",.0f"), str(cell.errors), status(cell), cell.runs[-1],
+        )
+        for cell in sorted(model.cells, key=_by_name_and_load)
+    )  # fmt: skip
+    head = (
+        "Deployment",
+        "Load",
+        "texts/s",
+        "95 %",
+        "p50 ms",
+        "p95 ms",
+        "cosine",
+        "RSS MiB",
+        "errors",
+        "Verdict",
+        "Run",
+    )
+    return Section("All cells", (Table(head, rows, frozenset({*head[2:3], *head[4:9]})),))
+
+
+def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float]:
+    return (cell.name, cell.load.batch, cell.load.concurrency, cell.load.rate or 0.0)
+
+
+def status(cell: Cell) -> str:
+    """The verdict with its mark."""
+    missed = ", SLO missed" if cell.slo_missed and cell.sound else ""
+    return _MARK_OF.get(cell.verdict, f"{MARKS.get(cell.verdict, '~')} {cell.verdict}") + missed
+
+
+def figure(value: float | None, form: str) -> str:
+    """A dash for what cannot be stated."""
+    return "–" if value is None else f"{value:{form}}"
+
+
+def _interval(cell: Cell) -> str:
+    return f"{cell.low:,.0f} to {cell.high:,.0f}" if cell.low is not None and cell.high is not None else "–"

@@ -1,0 +1,330 @@
+"""What the cells of a report amount to: the summary, the findings, and recommendations with their evidence. Pure.
+
+Sentences are computed; a figure in one is always that of a cell that is named beside it.
+"""
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from console.experiments.ratios import Ratio
+from console.experiments.report_cells import Cell, Coalescing, deployment_flags
+from console.frame import P95_FLOOR
+
+OK, UNSURE, BAD = "✓", "~", "✕"
+_MOST_NAMED = 3
+_MOST_PRECISIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One question and its answer. `mark` is ✓, ~ or ✕, `words` say what it means."""
+
+    question: str
+    answer: str
+    mark: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to use for a purpose, why, and how to check and to do it."""
+
+    purpose: str
+    choice: str
+    evidence: str
+    sure: bool
+    """False where the runner-up may be as good, or the figures were not steady."""
+    reproduce: str
+    serve: str
+
+
+def speed_text(cell: Cell) -> str:
+    """`1,280 texts/s (1,250 to 1,310)`"""
+    if cell.texts_per_s is None:
+        return "no throughput"
+    interval = f" ({cell.low:,.0f} to {cell.high:,.0f})" if cell.low is not None and cell.high is not None else ""
+    return f"{cell.texts_per_s:,.0f} texts/s{interval}"
+
+
+def latency_text(cell: Cell) -> str:
+    """p95 where it can be stated, else p50 with n and max."""
+    found = cell.latency
+    if found.p95_ms is not None:
+        return f"p95 {found.p95_ms:,.1f} ms (n={found.n:,})"
+    p50 = f"p50 {found.p50_ms:,.1f} ms, " if found.p50_ms is not None else ""
+    most = f", max {found.max_ms:,.1f} ms" if found.max_ms is not None else ""
+    return f"{p50}no p95 (n={found.n:,}, it needs {P95_FLOOR}){most}"
+
+
+def times(ratio: Ratio | None) -> str:
+    """`1.42 × (1.38 to 1.46)`; without an interval that is said."""
+    if ratio is None:
+        return "an unknown ratio"
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f} × (no interval)"
+    return f"{ratio.value:.2f} × ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _best(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
+    """Sound and trusted ones first."""
+    measured = [cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"]
+    return max([cell for cell in measured if cell.sound] or measured, key=value, default=None)
+
+
+def _mark(cell: Cell) -> tuple[str, str]:
+    """Of one cell's figures."""
+    return (OK, "steady") if cell.sound else (UNSURE, cell.verdict.replace("_", " "))
+
+
+def _speed(cell: Cell) -> float:
+    return cell.texts_per_s or 0.0
+
+
+def _quickness(cell: Cell) -> float:
+    """p50 where not all have a p95: an order among cells must compare like with like."""
+    return -(cell.latency.p50_ms or float("inf"))
+
+
+def summarise(
+    cells: Sequence[Cell],
+    here: Sequence[Cell],
+    base: Cell | None,
+    coalescing: Sequence[Coalescing],
+    slo_p95_ms: float | None,
+) -> tuple[SummaryRow, ...]:
+    """`here`: the cells at the chosen load."""
+    rows = [_soundness(cells)]
+    if (fastest := _best(here, _speed)) is not None:
+        mark, words = _mark(fastest)
+        against = fastest.over(base) if base is not None and base is not fastest else None
+        more = f", {times(against)} of {base.name}" if against is not None and base is not None else ""
+        rows.append(
+            SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
+        )
+    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
+    if (quickest := _best(single, _quickness)) is not None:
+        rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))
+    if coalescing:
+        rows.append(_coalescing_row(coalescing))
+    rows += _fidelity_rows(cells)
+    fell = list(dict.fromkeys(cell.name for cell in cells if cell.fell_back))
+    if fell:
+        rows.append(SummaryRow("Ran as asked", f"not {_listed(fell)}", UNSURE, "fell back"))
+    if slo_p95_ms is not None:
+        rows.append(_slo(cells, slo_p95_ms))
+    errors = sum(cell.errors for cell in cells)
+    failed = f"{errors:,} failed requests" if errors else "no failed request"
+    rows.append(SummaryRow("Errors", failed, BAD if errors else OK, "errors" if errors else "none"))
+    return tuple(rows)
+
+
+def _soundness(cells: Sequence[Cell]) -> SummaryRow:
+    sound = sum(cell.sound for cell in cells)
+    failed = sum(cell.verdict == "failed" for cell in cells)
+    bound = sum(cell.verdict == "client_bound" for cell in cells)
+    parts = [f"{sound} of {len(cells)} cells are steady"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{bound} limited by the load driver"] if bound else []
+    mark = OK if sound == len(cells) else UNSURE if sound else BAD
+    words = {
+        OK: "all sound",
+        UNSURE: "read the marked ones with care",
+        BAD: "nothing is steady: treat all as provisional",
+    }
+    return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])
+
+
+def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
+    best = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
+    answer = f"{times(best.ratio)} at {best.on.load.name} with {best.on.name}"
+    helps = best.ratio is not None and best.ratio.verdict == "more"
+    return SummaryRow("What coalescing gives", answer, OK if helps else UNSURE, "helps" if helps else "undecided")
+
+
+def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
+    known = {cell.name: cell for cell in cells if cell.fidelity is not None}
+    if not known:
+        return []
+    red = [name for name, cell in known.items() if cell.grade == "red"]
+    closest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
+    answer = f"lowest mean cosine to fp32: {closest.fidelity:.4f} ({closest.name})"
+    words = f"red: {_listed(red)}" if red else "none is red"
+    return [SummaryRow("Fidelity", answer, BAD if red else OK, words)]
+
+
+def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
+    judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.sound]
+    met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
+    best = _best(met, _speed)
+    answer = f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of {len(judged)} cells that can be judged"
+    more = f"; fastest of them: {best.name} at {best.load.name}, {speed_text(best)}" if best else ""
+    return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
+
+
+# ---- findings
+
+
+def find(
+    cells: Sequence[Cell], here: Sequence[Cell], base: Cell | None, coalescing: Sequence[Coalescing]
+) -> tuple[str, ...]:
+    """Sentences, the weightiest first."""
+    return (*_precisions(here), *_coalesced(coalescing), *_scaling(cells), *_fallbacks(cells), *_costly(here))
+
+
+def _precisions(here: Sequence[Cell]) -> list[str]:
+    """What each precision does against fp32 of the same backend."""
+    said = []
+    for fp32 in here:
+        if fp32.effective.precision != "fp32" or fp32.fell_back:
+            continue
+        for cell in here:
+            ran = cell.effective
+            if cell is fp32 or ran.backend != fp32.effective.backend or ran.precision == "fp32":
+                continue
+            ratio = cell.over(fp32)
+            word = {"more": "faster than", "less": "slower than", "same": "as fast as"}.get(
+                ratio.verdict if ratio else "", "not proved faster or slower than"
+            )
+            sentence = f"{cell.name} is {word} {fp32.name} at {cell.load.name}: {times(ratio)}"
+            size = abs(math.log(ratio.value)) if ratio is not None else 0.0
+            said.append((size, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
+    return [sentence for _, sentence in sorted(said, reverse=True)[:_MOST_PRECISIONS]]
+
+
+def _at_cost(cell: Cell) -> str:
+    return f", at a mean cosine of {cell.fidelity:.4f} ({cell.grade})" if cell.fidelity is not None else ""
+
+
+def _care(*cells: Cell) -> str:
+    """The mark of what stands on figures that were not steady."""
+    shaky = not all(cell.sound for cell in cells)
+    return " ~" if shaky else ""
+
+
+def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
+    said = []
+    for name in dict.fromkeys(pair.on.name for pair in pairs):
+        mine = [pair for pair in pairs if pair.on.name == name and pair.ratio is not None]
+        if not mine:
+            continue
+        most = max(mine, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
+        least = min(mine, key=lambda pair: pair.on.load.concurrency)
+        items = most.on.mean_batch_items
+        batches = f", in batches of {items:.1f} texts on average" if items else ""
+        alone = f"; at {least.on.load.name} {times(least.ratio)}" if least is not most else ""
+        said.append(
+            f"Coalescing gives {name} {times(most.ratio)} at {most.on.load.name}{batches}{alone}"
+            f"{_care(most.on, most.off)}"
+        )
+    return said
+
+
+def _scaling(cells: Sequence[Cell]) -> list[str]:
+    """How each deployment's throughput grows from one text at a time to its best load."""
+    said = []
+    for name in dict.fromkeys(cell.name for cell in cells):
+        mine = [
+            cell
+            for cell in cells
+            if cell.name == name and cell.texts_per_s and not cell.load.rate and cell.load.coalesce
+        ]
+        one = next((cell for cell in mine if (cell.load.batch, cell.load.concurrency) == (1, 1)), None)
+        most = max(mine, key=_speed, default=None)
+        if one is None or most is None or most is one:
+            continue
+        said.append(
+            f"{name} goes from {one.texts_per_s:,.0f} texts/s at 1 × 1 to {most.texts_per_s:,.0f} at {most.load.name}"
+            f"{_care(one, most)}"
+        )
+    return said
+
+
+def _fallbacks(cells: Sequence[Cell]) -> list[str]:
+    found: dict[str, str] = {}
+    for cell in cells:
+        if cell.fell_back:
+            why = cell.warnings[0] if cell.warnings else "the engine gave no reason"
+            found.setdefault(cell.name, f"{cell.requested.cell} was asked for, {cell.effective.cell} ran: {why}")
+    return list(found.values())
+
+
+def _costly(here: Sequence[Cell]) -> list[str]:
+    red = sorted((cell for cell in here if cell.grade == "red"), key=lambda cell: cell.fidelity or 0.0)
+    if not red:
+        return []
+    each = ", ".join(
+        f"{cell.name} ({cell.fidelity:.4f}" + (f", overlap@10 {cell.overlap_at_10:.2f})" if cell.overlap_at_10 else ")")
+        for cell in red
+    )
+    return [f"Too far from fp32 to be recommended, by mean cosine: {each}"]
+
+
+# ---- recommendations
+
+
+def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> tuple[Recommendation, ...]:
+    """One for each purpose that something was measured for."""
+    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
+    crowd = [cell for cell in cells if cell.load.batch == 1 and cell.load.concurrency >= 8 and cell.load.coalesce]
+    wanted: list[tuple[str, Sequence[Cell], Callable[[Cell], float]]] = [
+        ("Most texts a second", [cell for cell in cells if cell.load.coalesce], _speed),
+        ("Soonest answer to one text", single, _quickness),
+        ("Many callers with one text each", crowd, _speed),
+        ("Least memory", [cell for cell in here if cell.rss_bytes], lambda cell: -(cell.rss_bytes or 0)),
+    ]
+    if slo_p95_ms is not None:
+        met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
+        wanted.insert(0, (f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, _speed))
+    found = []
+    for purpose, among, value in wanted:
+        if (best := _best(among, value)) is not None:
+            found.append(_recommendation(purpose, best, among, value))
+    return tuple(found)
+
+
+def _recommendation(purpose: str, best: Cell, among: Sequence[Cell], value: Callable[[Cell], float]) -> Recommendation:
+    others = [cell for cell in among if cell.name != best.name and cell.trusted and cell.texts_per_s]
+    same_load = [cell for cell in others if cell.load == best.load]
+    second = max(same_load, key=value, default=None)
+    facts = [speed_text(best), latency_text(best)]
+    if best.fidelity is not None:
+        facts.append(f"mean cosine {best.fidelity:.4f} ({best.grade})")
+    if best.rss_bytes:
+        facts.append(f"RSS {best.rss_bytes / 2**20:,.0f} MiB")
+    evidence = f"{', '.join(facts)} at {best.load.name} (run {best.runs[-1]})"
+    sure = best.sound
+    check = best.command
+    if second is not None:
+        ratio = best.over(second)
+        if value is _speed:
+            sure = sure and ratio is not None and ratio.verdict == "more"
+            verb = "ahead of" if sure else "not proved ahead of"
+            evidence += f"; {verb} {second.name}: {times(ratio)}"
+        else:
+            evidence += f"; next is {second.name}: {_runner_up(second, value)}"
+        check = shlex.join([
+            "embedconsole", "compare", "--live", _words(second), _words(best),
+            "--batch", str(best.load.batch), "--concurrency", str(best.load.concurrency), "--rounds", "10",
+        ])  # fmt: skip
+    if not best.sound:
+        evidence += f"; not steady: {best.reason}"
+    serve = shlex.join(["engine", "serve", *deployment_flags(best.requested)])
+    return Recommendation(purpose, best.name, evidence, sure, check, serve)
+
+
+def _runner_up(second: Cell, value: Callable[[Cell], float]) -> str:
+    return latency_text(second) if value is _quickness else f"RSS {(second.rss_bytes or 0) / 2**20:,.0f} MiB"
+
+
+def _words(cell: Cell) -> str:
+    """As `compare --live` reads a deployment."""
+    asked = cell.requested
+    recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != "plain" else ""
+    return f"{asked.backend} {asked.precision}{recipe}"

@@ -1,0 +1,43 @@
+"""A report as Markdown. Charts are left out: each stands beside a table with the same figures."""
+
+from console.experiments.report_document import Block, Bullets, Commands, Document, Table, Text
+
+
+def as_markdown(document: Document) -> str:
+    """The whole file."""
+    parts = [f"# {document.title}", document.lead]
+    for section in document.sections:
+        parts.append(f"## {section.title}")
+        parts += [shown for block in section.blocks if (shown := _block(block))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(text):
+            return _escaped(text)
+        case Bullets(items):
+            return "\n".join(f"- {_escaped(item)}" for item in items)
+        case Table():
+            return _table(block)
+        case Commands(lines):
+            return "\n\n".join(f"{_escaped(what)}:\n\n    {line}" for what, line in lines)
+        case _:
+            return ""
+
+
+def _table(table: Table) -> str:
+    rules = ["---:" if name in table.right else "---" for name in table.head]
+    rows = [table.head, tuple(rules), *(tuple(map(_cell, row)) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    return _escaped(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _escaped(text: str) -> str:
+    """What Markdown would take for its own: names of recipes and reasons may hold these."""
+    for mark in ("\\", "*", "_", "<"):
+        text = text.replace(mark, f"\\{mark}")
+    return "\\" + text if text.startswith("~") else text

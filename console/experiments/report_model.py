@@ -1,0 +1,202 @@
+"""What a report says, computed from stored runs alone; renderers add nothing to it but form. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.experiments.compare import flat
+from console.experiments.ratios import Ratio
+from console.experiments.report_cells import Cell, Coalescing, cells_of
+from console.experiments.report_findings import (
+    Recommendation,
+    SummaryRow,
+    find,
+    recommend,
+    summarise,
+)
+from console.experiments.store_read import StoredRun
+from console.frame import CapabilityCell
+
+_BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
+_MOST_SOURCES = 3
+_PER_CELL = ("hash", "evidence")
+
+
+class NothingToReport(Exception):
+    """The runs hold no ended measurement, or not the load that was asked for; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A cell at the chosen load, and its throughput over the baseline's."""
+
+    cell: Cell
+    ratio: Ratio | None
+    is_baseline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A deployment's best sound speed at the chosen load beside its fidelity."""
+
+    cell: Cell
+    on_front: bool
+    """No other cell is both faster and closer to fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportModel:
+    """Sections of a report. Empty ones were not measured."""
+
+    title: str
+    sources: tuple[str, ...]
+    first_run_at: str
+    last_run_at: str
+    slo_p95_ms: float | None
+    cells: tuple[Cell, ...]
+    chosen: str
+    """The load at which deployments are compared."""
+    baseline: Cell | None
+    summary: tuple[SummaryRow, ...]
+    findings: tuple[str, ...]
+    throughput: tuple[Against, ...]
+    """Fastest first."""
+    coalescing: tuple[Coalescing, ...]
+    trades: tuple[Trade, ...]
+    capabilities: tuple[CapabilityCell, ...]
+    recommendations: tuple[Recommendation, ...]
+    environment: Mapping[str, Any]
+    """Dotted names; of the last run."""
+    mixed: tuple[str, ...]
+    """Facts of the environment that are not the same for all runs: `git.revision (3 values)`."""
+    unsound: tuple[Cell, ...]
+
+
+def build_report(
+    runs: Sequence[StoredRun],
+    sources: Sequence[str],
+    *,
+    at: tuple[int, int] | None = None,
+    baseline: str = "",
+    slo_p95_ms: float | None = None,
+) -> ReportModel:
+    """`at`: batch and concurrency of the chosen load; `baseline`: a deployment as the report names it. Raises
+    NothingToReport.
+    """
+    cells = cells_of(runs)
+    if not any(cell.texts_per_s for cell in cells):
+        raise NothingToReport("no run here has measured anything: make one with `embedconsole run`, or name others")
+    chosen = _chosen(cells, at)
+    here = [cell for cell in cells if cell.load.name == chosen and cell.texts_per_s]
+    base = _baseline(here, baseline)
+    slo_ms = slo_p95_ms if slo_p95_ms is not None else next((c.slo_p95_ms for c in cells if c.slo_p95_ms), None)
+    coalescing = _coalescing(cells)
+    last = max(runs, key=lambda run: run.row.started_at)
+    facts = _facts(last)
+    machine = facts.get("cpu_model") or "an unknown machine"
+    if gpu := (facts.get("gpu") or {}).get("model"):
+        machine = f"{gpu}, {machine}"
+    matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())
+    return ReportModel(
+        title=f"{last.row.model or 'Embedding engine'} on {machine}",
+        sources=_sources(sources),
+        first_run_at=min(run.row.started_at for run in runs),
+        last_run_at=last.row.started_at,
+        slo_p95_ms=slo_ms,
+        cells=cells,
+        chosen=chosen,
+        baseline=base,
+        summary=summarise(cells, here, base, coalescing, slo_ms),
+        findings=find(cells, here, base, coalescing),
+        throughput=_against(here, base),
+        coalescing=coalescing,
+        trades=_trades(here),
+        capabilities=tuple(matrix),
+        recommendations=recommend(cells, here, slo_ms),
+        environment=flat(facts),
+        mixed=_mixed(runs),
+        unsound=tuple(cell for cell in cells if not cell.sound),
+    )
+
+
+def _facts(run: StoredRun) -> dict[str, Any]:
+    return {name: value for name, value in run.environment.items() if name not in _PER_CELL}
+
+
+def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:
+    values: dict[str, set[str]] = {}
+    for facts in (flat(_facts(run)) for run in runs if run.environment):
+        for name, value in facts.items():
+            values.setdefault(name, set()).add(str(value))
+    return tuple(f"{name} ({len(found)} values)" for name, found in values.items() if len(found) > 1)
+
+
+def _sources(names: Sequence[str]) -> tuple[str, ...]:
+    return (
+        tuple(names) if len(names) <= _MOST_SOURCES else (*names[:_MOST_SOURCES], f"{len(names) - _MOST_SOURCES} more")
+    )
+
+
+def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
+    """The load that most deployments were measured at, the larger one of two; or the one that was asked for."""
+    measured = [cell for cell in cells if cell.texts_per_s]
+    if at is not None:
+        asked = [cell for cell in measured if (cell.load.batch, cell.load.concurrency) == at and not cell.load.rate]
+        if not asked:
+            known = ", ".join(
+                dict.fromkeys(f"{c.load.batch}x{c.load.concurrency}" for c in measured if not c.load.rate)
+            )
+            raise NothingToReport(f"nothing was measured at {at[0]}x{at[1]}: --at takes one of {known}")
+        measured = asked
+    names = Counter(cell.load.name for cell in measured)
+    size = {cell.load.name: cell.load.batch * cell.load.concurrency for cell in measured}
+    plain = {cell.load.name: cell.load.coalesce for cell in measured}
+    return max(names, key=lambda name: (names[name], plain[name], size[name]))
+
+
+def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
+    if asked:
+        found = [cell for cell in here if asked in (cell.name, cell.effective.cell, cell.name.replace("·", " "))]
+        if not found:
+            names = ", ".join(cell.name for cell in here)
+            raise NothingToReport(f"no deployment {asked!r} at the chosen load: --baseline takes one of {names}")
+        return found[0]
+    for backend, precision in _BASELINES:
+        for cell in here:
+            if (cell.effective.backend, cell.effective.precision) == (backend, precision) and not cell.fell_back:
+                return cell
+    return here[0] if here else None
+
+
+def _against(here: Sequence[Cell], base: Cell | None) -> tuple[Against, ...]:
+    ordered = sorted(here, key=lambda cell: -(cell.texts_per_s or 0.0))
+    return tuple(
+        Against(cell, cell.over(base) if base and cell is not base else None, cell is base) for cell in ordered
+    )
+
+
+def _coalescing(cells: Sequence[Cell]) -> tuple[Coalescing, ...]:
+    def key(cell: Cell) -> tuple[Any, ...]:
+        load = cell.load
+        return (cell.name, load.batch, load.concurrency, load.rate, load.workload, load.corpus, load.stream)
+
+    on = {key(cell): cell for cell in cells if cell.load.coalesce and cell.texts_per_s}
+    pairs = [(cell, on[key(cell)]) for cell in cells if not cell.load.coalesce and cell.texts_per_s and key(cell) in on]
+    pairs.sort(key=lambda pair: (pair[0].name, pair[0].load.batch, pair[0].load.concurrency))
+    return tuple(Coalescing(off, with_it, with_it.over(off)) for off, with_it in pairs)
+
+
+def _trades(here: Sequence[Cell]) -> tuple[Trade, ...]:
+    known = [cell for cell in here if cell.fidelity is not None]
+
+    def beaten(cell: Cell) -> bool:
+        speed, close = cell.texts_per_s or 0.0, cell.fidelity or 0.0
+        return any(
+            other is not cell and (other.texts_per_s or 0.0) >= speed and (other.fidelity or 0.0) >= close
+            and ((other.texts_per_s or 0.0) > speed or (other.fidelity or 0.0) > close)
+            for other in known
+        )  # fmt: skip
+
+    ordered = sorted(known, key=lambda cell: -(cell.texts_per_s or 0.0))
+    return tuple(Trade(cell, not beaten(cell)) for cell in ordered)

@@ -1,0 +1,274 @@
+"""Charts as inline SVG: no scripts, colours from the page's own variables, a title and a description for everybody.
+
+Every figure that is drawn is an element of class `mark`; what was not steady is hollow.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+
+from console.experiments.report_charts import Bars, Chart, Dots, Lines, Spans, Stack
+
+WIDTH = 760
+_LABELS = 216
+_RIGHT = 96
+_ROW = 26
+_TOP = 12
+_AXIS = 40
+_PLOT_HEIGHT = 250
+_LEFT = 64
+_LEGEND = 22
+_LETTER = 6.6
+"""Width of a letter of the charts' text, about."""
+_TICKS = 5
+
+
+def draw(chart: Chart, number: int) -> str:
+    """One `<svg>`; `number` keeps its ids apart from those of the page's other charts."""
+    match chart:
+        case Bars():
+            height, body = _bars(chart)
+        case Spans():
+            height, body = _spans(chart)
+        case Lines():
+            height, body = _lines(chart)
+        case Dots():
+            height, body = _dots(chart)
+        case Stack():
+            height, body = _stack(chart)
+    title, told = f"chart-{number}-title", f"chart-{number}-text"
+    return (
+        f'<svg class="chart" role="img" aria-labelledby="{title} {told}" viewBox="0 0 {WIDTH} {height:g}">'
+        f'<title id="{title}">{escape(chart.title)}</title><desc id="{told}">{escape(described(chart))}</desc>'
+        f"{body}</svg>"
+    )
+
+
+def described(chart: Chart) -> str:
+    """The figures in words, for those who cannot see them."""
+    match chart:
+        case Bars():
+            return "; ".join(f"{bar.label} {bar.value:,.0f} {chart.unit}" for bar in chart.bars)
+        case Spans():
+            return "; ".join(
+                f"{one.label} p50 {one.low:,.1f}"
+                + (f", p95 {one.high:,.1f}" if one.high is not None else "")
+                + f" {chart.unit}"
+                for one in chart.spans
+            )
+        case Lines():
+            return "; ".join(
+                f"{one.name}: " + ", ".join(f"{point.x} → {point.y:,.0f}" for point in one.points)
+                for one in chart.series
+            )
+        case Dots():
+            return "; ".join(f"{dot.label}: {dot.x:.4f}, {dot.y:,.0f} {chart.y_label}" for dot in chart.dots)
+        case Stack():
+            return "; ".join(
+                f"{label}: " + ", ".join(f"{part} {value:.2f}" for part, value in zip(chart.parts, values, strict=True))
+                for label, values in chart.rows
+            )
+
+
+def ticks(most: float, least: float = 0.0, count: int = _TICKS) -> list[float]:
+    """Round values from at or below `least` to at or above `most`."""
+    span = max(most - least, 1e-12)
+    rough = span / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(least / step + 1e-9), math.ceil(most / step - 1e-9)
+    return [step * place for place in range(first, max(last, first + 1) + 1)]
+
+
+def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    style = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{escape(words)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def _rect(x: float, y: float, width: float, kind: str, told: str) -> str:
+    """A bar of one row's height."""
+    size = f'width="{max(width, 0.5):.1f}" height="{_ROW - 10}"'
+    return f'<rect x="{x:.1f}" y="{y:g}" {size} class="mark {kind}"><title>{escape(told)}</title></rect>'
+
+
+def _circle(x: float, y: float, kind: str, steady: bool, told: str) -> str:
+    hollow = "" if steady else " hollow"
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="mark {kind}{hollow}"><title>{escape(told)}</title></circle>'
+    )
+
+
+def _shortened(words: str, width: float) -> str:
+    most = int(width / _LETTER)
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def _tick_text(value: float, marks: Sequence[float]) -> str:
+    step = abs(marks[1] - marks[0]) if len(marks) > 1 else 1.0
+    digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    if step < 1 and not math.isclose(round(step, digits), step):
+        digits += 1
+    return f"{value:,.{digits}f}"
+
+
+# ---- rows: labels on the left, a scale below
+
+
+_Place = Callable[[float], float]
+
+
+def _rows(labels: Sequence[str], most: float, unit: str, top: float = _TOP) -> tuple[float, _Place, list[str]]:
+    """The chart's height, where a value lies, and the scale with the labels."""
+    marks = ticks(most)
+    bottom = top + _ROW * len(labels)
+    right = WIDTH - _RIGHT
+
+    def place(value: float) -> float:
+        return _LABELS + (right - _LABELS) * value / marks[-1]
+
+    drawn = [_line(place(mark), top, place(mark), bottom, "grid") for mark in marks]
+    drawn += [_text(place(mark), bottom + 16, _tick_text(mark, marks), "tick", "middle") for mark in marks]
+    drawn.append(_text(right, bottom + 33, unit, "tick", "end"))
+    for row, label in enumerate(labels):
+        drawn.append(_text(_LABELS - 8, top + _ROW * (row + 0.5) + 4, _shortened(label, _LABELS - 8), "", "end"))
+    return bottom + _AXIS, place, drawn
+
+
+def _bars(chart: Bars) -> tuple[float, str]:
+    most = max(max(bar.value, bar.high or 0.0) for bar in chart.bars)
+    height, place, drawn = _rows([bar.label for bar in chart.bars], most, chart.unit)
+    for row, bar in enumerate(chart.bars):
+        y = _TOP + _ROW * row
+        kind = "c1" if bar.highlighted else "c0"
+        told = f"{bar.label}: {bar.value:,.0f} {chart.unit}" + ("" if bar.steady else ", not steady")
+        drawn.append(_rect(_LABELS, y + 5, place(bar.value) - _LABELS, kind if bar.steady else f"{kind} hollow", told))
+        end = place(bar.value)
+        if bar.low is not None and bar.high is not None:
+            middle = y + _ROW / 2
+            drawn.append(_line(place(bar.low), middle, place(bar.high), middle, "whisker"))
+            drawn += [_line(place(x), middle - 4, place(x), middle + 4, "whisker") for x in (bar.low, bar.high)]
+            end = max(end, place(bar.high))
+        drawn.append(_text(end + 6, y + _ROW / 2 + 4, f"{bar.value:,.0f}" + ("" if bar.steady else " ~"), "value"))
+    return height, "".join(drawn)
+
+
+def _spans(chart: Spans) -> tuple[float, str]:
+    most = max(span.high if span.high is not None else span.low for span in chart.spans)
+    height, place, drawn = _rows([span.label for span in chart.spans], most, chart.unit)
+    for row, span in enumerate(chart.spans):
+        y = _TOP + _ROW * (row + 0.5)
+        end = span.high if span.high is not None else span.low
+        drawn.append(_line(place(span.low), y, place(end), y, "span"))
+        drawn.append(_circle(place(span.low), y, "c0", span.steady, f"{span.label}: p50 {span.low:,.2f} ms"))
+        if span.high is not None:
+            drawn.append(_circle(place(span.high), y, "c1", span.steady, f"{span.label}: p95 {span.high:,.2f} ms"))
+        says = f"{span.low:,.1f} – {span.high:,.1f}" if span.high is not None else f"{span.low:,.1f} (no p95)"
+        drawn.append(_text(place(end) + 9, y + 4, says, "value"))
+    return height, "".join(drawn)
+
+
+def _stack(chart: Stack) -> tuple[float, str]:
+    most = max(sum(values) for _, values in chart.rows)
+    top = _TOP + _LEGEND
+    height, place, drawn = _rows([label for label, _ in chart.rows], most, chart.unit, top)
+    drawn += _legend(chart.parts)
+    for row, (label, values) in enumerate(chart.rows):
+        begin = 0.0
+        for part, (name, value) in enumerate(zip(chart.parts, values, strict=True)):
+            if value <= 0:
+                continue
+            x, end = place(begin), place(begin + value)
+            told = f"{label}: {name} {value:.2f} {chart.unit}"
+            drawn.append(_rect(x, top + _ROW * row + 5, end - x, f"c{part}", told))
+            begin += value
+        drawn.append(_text(place(begin) + 6, top + _ROW * (row + 0.5) + 4, f"{begin:,.1f}", "value"))
+    return height, "".join(drawn)
+
+
+def _legend(names: Sequence[str], left: float = _LABELS) -> list[str]:
+    drawn, x = [], left
+    for number, name in enumerate(names):
+        shown = _shortened(name, 170)
+        drawn.append(f'<rect x="{x:.1f}" y="{_TOP - 6}" width="10" height="10" rx="2" class="c{number}"/>')
+        drawn.append(_text(x + 15, _TOP + 3, shown, "tick"))
+        x += 15 + _LETTER * len(shown) + 18
+    return drawn
+
+
+# ---- planes: a scale on the left and one below
+
+
+def _plane(
+    y_marks: Sequence[float], x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]], top: float
+) -> tuple[float, _Place, list[str]]:
+    """The chart's height, where a y lies, and the axes. `x_ticks`: places in pixels and their words."""
+    bottom = top + _PLOT_HEIGHT
+
+    def place(value: float) -> float:
+        return bottom - _PLOT_HEIGHT * (value - y_marks[0]) / (y_marks[-1] - y_marks[0])
+
+    drawn = [_line(_LEFT, place(mark), WIDTH - 16, place(mark), "grid") for mark in y_marks]
+    drawn += [_text(_LEFT - 8, place(mark) + 4, _tick_text(mark, y_marks), "tick", "end") for mark in y_marks]
+    drawn += [_text(x, bottom + 18, words, "tick", "middle") for x, words in x_ticks]
+    drawn += [_text(WIDTH - 16, bottom + 36, x_label, "tick", "end"), _text(4, top - 8, y_label, "tick")]
+    return bottom + _AXIS + 4, place, drawn
+
+
+def _lines(chart: Lines) -> tuple[float, str]:
+    top = _TOP + _LEGEND + 16
+    marks = ticks(max(point.y for series in chart.series for point in series.points))
+    width = WIDTH - 16 - _LEFT
+
+    def across(step: str) -> float:
+        return _LEFT + width * (chart.steps.index(step) + 0.5) / len(chart.steps)
+
+    height, up, drawn = _plane(marks, chart.x_label, chart.y_label, [(across(s), s) for s in chart.steps], top)
+    drawn += _legend([series.name for series in chart.series], _LEFT)
+    for number, series in enumerate(chart.series):
+        places = [(across(str(point.x)), up(point.y), point) for point in series.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+        drawn.append(f'<polyline points="{path}" class="line c{number}"/>')
+        for x, y, point in places:
+            told = f"{series.name}, {chart.x_label} {point.x}: {point.y:,.0f} {chart.y_label}"
+            drawn.append(_circle(x, y, f"c{number}", point.steady, told + ("" if point.steady else ", not steady")))
+    return height, "".join(drawn)
+
+
+def _dots(chart: Dots) -> tuple[float, str]:
+    top = _TOP + 16
+    y_marks = ticks(max(dot.y for dot in chart.dots))
+    lowest = min(dot.x for dot in chart.dots)
+    x_marks = ticks(1.0, min(lowest, 0.999))
+    left, right = _LEFT + 24, WIDTH - 110
+
+    def across(value: float) -> float:
+        return left + (right - left) * (value - x_marks[0]) / (x_marks[-1] - x_marks[0])
+
+    x_ticks = [(across(mark), _tick_text(mark, x_marks)) for mark in x_marks]
+    height, up, drawn = _plane(y_marks, chart.x_label, chart.y_label, x_ticks, top)
+    front = sorted((dot for dot in chart.dots if dot.highlighted), key=lambda dot: dot.x)
+    if len(front) > 1:
+        path = " ".join(f"{across(dot.x):.1f},{up(dot.y):.1f}" for dot in front)
+        drawn.append(f'<polyline points="{path}" class="front"/>')
+    taken: list[tuple[float, float, float]] = []
+    for dot in sorted(chart.dots, key=lambda dot: -dot.y):
+        x, y = across(dot.x), up(dot.y)
+        told = f"{dot.label}: {dot.y:,.0f} {chart.y_label}, {dot.x:.4f}" + ("" if dot.steady else ", not steady")
+        drawn.append(_circle(x, y, "c1" if dot.highlighted else "c0", dot.steady, told))
+        drawn.append(_label(x, y, dot.label, taken))
+    return height, "".join(drawn)
+
+
+def _label(x: float, y: float, words: str, taken: list[tuple[float, float, float]]) -> str:
+    """Beside its dot, moved down until it covers no other; on the left where the right has no room."""
+    width = _LETTER * len(words)
+    begin = x - 9 - width if x + 9 + width > WIDTH - 4 else x + 9
+    level = y + 4
+    while any(abs(level - other) < 12 and begin < end and start < begin + width for start, end, other in taken):
+        level += 12
+    taken.append((begin, begin + width, level))
+    return _text(begin, level, words, "value")

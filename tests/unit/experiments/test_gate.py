@@ -1,0 +1,162 @@
+"""A gate reads conditions, judges a stored run by them, and exits with the contract's codes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from console.cli import cli, main
+from console.experiments.gate_conditions import Condition, ConditionError, parse_condition
+from console.experiments.run import Measurement
+from console.experiments.statistics import Rates
+from console.experiments.store import Store
+from console.experiments.store_read import RunFilter, list_runs
+from console.frame import LoadSpec, Percentiles
+from tests.unit.experiments.made import GOOD, STEADY, record, store_in
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_in(tmp_path) as opened:
+        yield opened
+
+
+def measured(run_id: str, texts_per_s: float = 1280.0, **changes: Any) -> Measurement:
+    rates = Rates(texts_per_s / 32, texts_per_s, 0.0, 0.98 * texts_per_s, 1.02 * texts_per_s)
+    return replace(GOOD, run_id=run_id, rates=rates, p95_judgement=STEADY, errors={}, **changes)
+
+
+def gate(store: Store, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["gate", *arguments, "--store", str(store.path)])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("p95<120ms", ("p95", "<", 120.0, "")),
+        ("p95_ms <= 0.12 s", ("p95", "<=", 120.0, "")),
+        ("texts_per_s>1_000", ("texts_per_s", ">", 1000.0, "")),
+        ("texts_per_s>-5%@main", ("texts_per_s", ">", -0.05, "main")),
+        ("p99 < +10 % @ r-1", ("p99", "<", 0.1, "r-1")),
+        ("rss<1.5GiB", ("rss", "<", 1536.0, "")),
+        ("fidelity>=.995", ("fidelity", ">=", 0.995, "")),
+    ],
+)
+def test_conditions_are_read_with_their_units(text: str, expected: tuple[str, str, float, str]) -> None:
+    figure, comparison, limit, baseline = expected
+    found = parse_condition(text)
+    assert found == Condition(text, figure, comparison, found.limit, baseline)
+    assert found.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        ("fidelty<1", 0, "did you mean fidelity?"),
+        ("<120", 0, "a figure comes first"),
+        ("p95=120", 3, "one of <= >= < >"),
+        ("p95<fast", 4, "a number belongs here"),
+        ("p95<120km", 7, "one of ms, s, us"),
+        ("texts_per_s>100ms", 15, "has no unit"),
+        ("texts_per_s>-5%", 15, "@NAME belongs here"),
+        ("texts_per_s>-5%@", 16, "the baseline's name"),
+        ("texts_per_s>-5@main", 14, "% belongs before @"),
+    ],
+)
+def test_what_cannot_be_read_is_pointed_at(text: str, place: int, says: str) -> None:
+    with pytest.raises(ConditionError) as refused:
+        parse_condition(text)
+    message, shown, caret = str(refused.value).split("\n")
+    assert says in message
+    assert shown == f"  {text}"
+    assert caret.index("^") == place + 2
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code"),
+    [
+        (["p95<120.5ms", "errors<=0"], 0),
+        (["p95<100ms"], 1),
+        (["p99<1s"], 2),
+        (["fidelity>0.9", "p95<1ms", "p99<1s"], 2),
+    ],
+)
+def test_the_exit_code_is_the_first_that_applies(store: Store, conditions: list[str], code: int) -> None:
+    record(store, measured("r-1"))
+    assert gate(store, *conditions).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"failure": "the engine was lost"}, 5),
+        ({"saturated": True}, 4),
+        ({"throughput_judgement": GOOD.p95_judgement}, 2),
+    ],
+)
+def test_a_run_that_proves_nothing_does_not_pass(store: Store, changes: dict[str, Any], code: int) -> None:
+    record(store, measured("r-1", **changes))
+    assert gate(store, "texts_per_s>1").exit_code == code
+
+
+def test_a_run_that_missed_its_own_slo_does_not_pass(store: Store) -> None:
+    record(store, measured("r-1", spec=replace(GOOD.spec, slo_p95_ms=100.0)))
+    found = gate(store, "texts_per_s>1")
+    assert found.exit_code == 1
+    assert "missed its own SLO" in found.stdout
+
+
+def test_a_percentage_is_a_change_against_the_pinned_baseline(store: Store) -> None:
+    record(store, measured("r-1", 1000.0))
+    record(store, measured("r-2", 940.0), started_at="2026-11-24T10:00:00Z")
+    pinned = CliRunner().invoke(cli, ["runs", "--store", str(store.path), "pin", "main", "r-1"])
+    assert pinned.exit_code == 0
+    assert gate(store, "texts_per_s>-10%@main").exit_code == 0
+    found = gate(store, "last", "texts_per_s>-5%@main", "--json")
+    assert found.exit_code == 1
+    (one,) = json.loads(found.stdout)["conditions"]
+    assert (one["value"], one["baseline_run"], one["holds"]) == (-0.06, "r-1", False)
+
+
+def test_pinning_moves_the_name(store: Store) -> None:
+    for number in (1, 2):
+        record(store, measured(f"r-{number}"))
+        CliRunner().invoke(cli, ["runs", "--store", str(store.path), "pin", "main", f"r-{number}"])
+    assert [row.run_id for row in list_runs(store, RunFilter(tag="main"))] == ["r-2"]
+
+
+def test_of_a_baseline_of_many_runs_the_one_of_the_same_load_counts(store: Store) -> None:
+    record(store, measured("r-1", 1000.0))
+    record(store, measured("r-2", 100.0, spec=replace(GOOD.spec, load=LoadSpec(1, 1))))
+    record(store, measured("r-3", 1000.0))
+    CliRunner().invoke(cli, ["runs", "--store", str(store.path), "pin", "main", "r-1", "r-2"])
+    (one,) = json.loads(gate(store, "r-3", "texts_per_s>-5%@main", "--json").stdout)["conditions"]
+    assert one["baseline_run"] == "r-1"
+
+
+def refused(store: Store, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", *arguments, "--store", str(store.path)])
+    assert ended.value.code == 3
+    return capsys.readouterr().err
+
+
+def test_bad_input_is_usage_with_the_next_step(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    record(store, measured("r-1"))
+    record(store, measured("r-2", spec=replace(GOOD.spec, load=LoadSpec(1, 1))))
+    assert "at least one condition" in refused(store, capsys, "last")
+    assert "did you mean errors" in refused(store, capsys, "r-1", "error<1")
+    assert "is called 'nobody'" in refused(store, capsys, "r-1", "p95<1%@nobody")
+    assert "pin a run of that load" in refused(store, capsys, "r-1", "p95<1%@r-2")
+    assert "no run 'r-9'" in refused(store, capsys, "r-9", "p95<1")
+
+
+def test_a_p95_below_its_floor_cannot_be_judged(store: Store) -> None:
+    record(store, measured("r-1", latency=Percentiles(60, 9.0, 9.0, 9.0, None, None, 11.0)))
+    found = gate(store, "p95<100ms")
+    assert found.exit_code == 2
+    assert "p95 needs 130 requests, r-1 has 60" in found.stdout
