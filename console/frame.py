@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from console.standing import Experiments
+
 PLAIN = "plain"
 """The recipe that changes nothing."""
 
@@ -389,3 +391,4 @@ class Frame:
     """Share of one core used by the console's own process over the last seconds."""
     dropped_frames: int = 0
     """Engine frames that came later than twice their interval, or intervals lost."""
+    experiments: Experiments = field(default_factory=Experiments)
