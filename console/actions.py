@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 from console.action import COMPARE, LIVE, LOG, RUNS, SWEEP, Action
-from console.actions_experiments import RUNS_ACTIONS, not_while_sweeping
+from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
 from console.cli_form import (
     capabilities_command,
+    compare_command,
     connect_command,
     run_command,
     runs_command,
     serve_command,
+    sweep_command,
 )
 from console.frame import EngineState, Frame
 
@@ -107,7 +109,11 @@ STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 _MODES = (
     Action("mode_live", ("1",), "Live", "Figures, charts, the engine and its load", "Modes"),
+    Action(
+        "mode_sweep", ("2",), "Sweep", "Many cells measured in turn, the matrix filling in", "Modes", cli=sweep_command
+    ),
     Action("mode_runs", ("3",), "Runs", "All that was measured: filter, tag, note, open", "Modes", cli=runs_command),
+    Action("mode_compare", ("4",), "Compare", "Two to four runs side by side", "Modes", cli=compare_command),
     Action("mode_log", ("5",), "Log", "What the engine, the load driver and the console said", "Modes"),
 )
 _ENGINE_AND_LOAD = (
@@ -326,6 +332,16 @@ _LOG = (
 )
 _CONSOLE = (
     Action(
+        "export",
+        ("e",),
+        "Export what is shown",
+        "As JSON, as CSV, or the screen as SVG, into a file",
+        "Console",
+        short="Export",
+        bar_rank=11,
+        modes=STORED,
+    ),
+    Action(
         "copy_cli",
         ("y",),
         "Copy as a command",
@@ -354,7 +370,9 @@ _CONSOLE = (
 ACTIONS: tuple[Action, ...] = (
     *_MODES,
     *(replace(action, unavailable=not_while_sweeping(action.unavailable)) for action in _ENGINE_AND_LOAD),
+    *SWEEP_ACTIONS,
     *RUNS_ACTIONS,
+    *COMPARE_ACTIONS,
     *_VIEW,
     *_LOG,
     *_CONSOLE,

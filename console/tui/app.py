@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,15 +22,18 @@ from console.action import Action
 from console.actions import ACTIONS, BY_ID
 from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
+from console.ports import CommandRefused
 from console.standing import Experiments, SweepStage, stage_of
+from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.performing import DOWN, perform
 from console.tui.screens.dialog import Dialog
-from console.tui.screens.live import LiveScreen
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from console.ports import ExperimentsPort, SessionPort
 
 CLOCK_S = 0.1
@@ -37,18 +41,6 @@ CLOSE_LIMIT_S = 15.0
 OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
 EXIT_OK = 0
 EXIT_ENGINE_FAILED = 5
-
-
-def _log_screen() -> Screen[None]:
-    from console.tui.screens.log import LogScreen
-
-    return LogScreen()
-
-
-def _runs_screen() -> Screen[None]:
-    from console.tui.screens.runs import RunsScreen
-
-    return RunsScreen()
 
 
 def bindings() -> list[BindingType]:
@@ -60,11 +52,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     """Owns the view (zoom, freeze) and the session's life; everything drawn comes from frames."""
 
     CSS_PATH = "widgets/tile.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "live": LiveScreen,
-        "runs": _runs_screen,
-        "log": _log_screen,
-    }
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = SCREENS
     DEFAULT_MODE = "live"
     COMMANDS = {ActionProvider}  # noqa: RUF012 Textual's declaration
     BINDINGS: ClassVar[list[BindingType]] = bindings()
@@ -98,6 +86,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._make_session = make_session
         self._make_experiments = make_experiments
         self._experiments_port: ExperimentsPort | None = None
+        self._sweeping: Worker[None] | None = None
         self._start = start
         self._on_terminal = on_terminal
         self._clock_s = clock_s
@@ -123,8 +112,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
     @property
     def experiments_port(self) -> "ExperimentsPort":
         """The store and the sweeps. Raises CommandRefused while there are none."""
-        from console.ports import CommandRefused
-
         if self._experiments_port is None:
             if self.session is None or self._make_experiments is None:
                 raise CommandRefused("The session is still being opened: try again in a moment")
@@ -253,9 +240,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Sends a command to the session without waiting for it; a refusal becomes a message."""
         self.run_worker(self._guarded(coroutine), exit_on_error=False)
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        from console.ports import CommandRefused
+    def begin_sweep(self, source: str, *, resume: bool) -> None:
+        """Sweeps in a worker of the app's own, so that it goes on whatever is shown; leaving the console ends it."""
+        self.stand(sweep_source=source)
+        sweep = self._guarded(self.experiments_port.sweeps.sweep(source, resume=resume))
+        self._sweeping = self.run_worker(sweep, exit_on_error=False)
 
+    async def _end_sweep(self) -> None:
+        """At once; what the running cell has measured is kept."""
+        if self._sweeping is not None and not self._sweeping.is_finished:
+            with suppress(CommandRefused):
+                self.experiments_port.sweeps.stop_now()
+            await self._sweeping.wait()
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
         except (CommandRefused, LookupError) as refusal:
@@ -288,7 +286,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.exit(self._code())
             return
         engine, load = self._newest().engine, self._newest().load
-        if engine.state in DOWN or (engine.remote and not load.running):
+        idle = engine.state in DOWN or (engine.remote and not load.running)
+        if idle and not self.experiments.sweep.active:
             self._leave("")
         elif not isinstance(self.screen, QuitDialog):
             self.open_dialog(QuitDialog(self._newest(), self.view), self._answered)
@@ -323,6 +322,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def _close(self) -> None:
         code = self._code()
         try:
+            await asyncio.wait_for(self._end_sweep(), CLOSE_LIMIT_S)
             if self.session is not None:
                 await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
         except Exception as error:  # leaving is what was asked for: the fault is told on the way out

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.cli_form import compare_command, run_command, runs_command, sweep_command
 from console.frame import EngineState, Frame, LoadSpec
-from console.tui import performing_experiments
+from console.tui import performing_experiments, performing_export
 from console.tui.themes import following
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
@@ -194,7 +194,9 @@ def summary(frame: Frame) -> str:
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     **performing_experiments.PERFORM,
     "mode_live": _mode("live"),
+    "mode_sweep": _mode("sweep"),
     "mode_runs": _mode("runs"),
+    "mode_compare": _mode("compare"),
     "mode_log": _mode("log"),
     "engine": _engine,
     "restart": _restart,
@@ -217,6 +219,7 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "log_filter": _log("filter"),
     "log_follow": _log("follow"),
     "log_warning": _log("warning"),
+    "export": performing_export.export,
     "copy_cli": _copy_cli,
     "theme": _theme,
     "screenshot": _screenshot,

@@ -86,3 +86,59 @@ class ConfirmDialog(Dialog[bool]):
     def action_answer(self, yes: bool) -> None:
         """Closes with the answer."""
         self.dismiss(yes)
+
+
+class ChoiceDialog(Dialog[str]):
+    """One of a few answers, by its letter, by arrows and Enter, or by a click."""
+
+    WIDTH = 72
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+    ]
+
+    def __init__(
+        self, frame: Frame, view: View, heading: str, question: str, choices: tuple[tuple[str, str, str], ...]
+    ) -> None:
+        """`choices`: letter, name, and what it means; the letter is the answer."""
+        super().__init__(frame, view)
+        self.HEADING = heading
+        self.question = question
+        self.choices = choices
+        self.row = 0
+
+    def keys(self) -> str:
+        return "↑↓ choose · enter · esc cancel"
+
+    def lines(self, width: int) -> Lines:
+        rows: list[Line] = [*wrap(self.question, width), line()]
+        for at, (letter, name, meaning) in enumerate(self.choices):
+            here, click = at == self.row, f"screen.choose_by('{letter}')"
+            rows.append(
+                line(
+                    Span("▸ " if here else "  ", "accent"),
+                    Span(f" {letter} ", "key", click),
+                    Span(f" {name:<18}", "cursor" if here else "strong", click),
+                    Span(f"  {meaning}", "muted", click),
+                )
+            )
+        return tuple(rows)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.character and any(event.character == letter for letter, _, _ in self.choices):
+            event.stop()
+            self.dismiss(event.character)
+
+    def action_move(self, rows: int) -> None:
+        """To another choice."""
+        self.row = (self.row + rows) % len(self.choices)
+        self.redraw()
+
+    def action_choose(self) -> None:
+        """The one under the cursor."""
+        self.dismiss(self.choices[self.row][0])
+
+    def action_choose_by(self, letter: str) -> None:
+        """By a click."""
+        self.dismiss(letter)

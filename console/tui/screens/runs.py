@@ -1,6 +1,6 @@
 """The Runs screen: all that the store holds, with filter, marks, tags, notes and details. Keyboard first."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -9,6 +9,7 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widgets import Input
 
+from console.experiments.export import of_runs
 from console.ports import CommandRefused, ListedRun, OpenedRun
 from console.tui.ink import Line, Lines, Picture, Span, line, wrap
 from console.tui.panels import run_facts, run_list
@@ -208,6 +209,10 @@ class RunsScreen(ModeScreen):
         """The wheel."""
         event.stop()
         self.action_move(3)
+
+    def exported(self) -> list[dict[str, Any]]:
+        """The runs that pass the filter."""
+        return of_runs([run.row for run in self.listed])
 
     # ---- the filter
 
