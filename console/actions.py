@@ -1,27 +1,23 @@
 """One registry: an action gives its keys, its palette row, its help row and its CLI form. Nothing here draws."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from console.cli_form import capabilities_command, connect_command, run_command, serve_command
-from console.frame import EngineSpec, EngineState, Frame
-
-Availability = Callable[[Frame], str | None]
-"""None when the action can be performed now, else the reason and the next step in one sentence."""
-CliForm = Callable[[Frame, EngineSpec], str]
-
-LIVE = "live"
-LOG = "log"
-BOTH = frozenset({LIVE, LOG})
+from console.action import COMPARE, LIVE, LOG, RUNS, SWEEP, Action
+from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
+from console.cli_form import (
+    capabilities_command,
+    compare_command,
+    connect_command,
+    run_command,
+    runs_command,
+    serve_command,
+    sweep_command,
+)
+from console.frame import EngineState, Frame
 
 MAX_BATCH = 1024
 MAX_CONCURRENCY = 1024
 MAX_RATE = 100_000
-
-
-def always(_frame: Frame) -> str | None:
-    """Can be performed at any time."""
-    return None
 
 
 def _engine_own(frame: Frame) -> str | None:
@@ -98,43 +94,6 @@ def _any_warning(frame: Frame) -> str | None:
     return "There is no warning in the log"
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Something a person can do. `bar_rank` orders the key bar (lower stays longer); 0 keeps it out."""
-
-    id: str
-    keys: tuple[str, ...]
-    title: str
-    help: str
-    group: str
-    short: str = ""
-    bar_rank: int = 0
-    bar_with: str = ""
-    """The action whose key bar entry this one shares: `[ ] Batch`."""
-    modes: frozenset[str] = BOTH
-    unavailable: Availability = always
-    cli: CliForm | None = None
-    label: Callable[[Frame], str] | None = None
-    """The title that fits the moment, e.g. `Start engine` or `Stop engine`."""
-
-    def name(self, frame: Frame) -> str:
-        """The title now."""
-        return self.label(frame) if self.label else self.title
-
-    @property
-    def key_label(self) -> str:
-        """The keys as a person reads them."""
-        return " ".join(KEY_LABELS.get(key, key) for key in self.keys)
-
-    @property
-    def first_key_label(self) -> str:
-        """The first key as a person reads it."""
-        return KEY_LABELS.get(self.keys[0], self.keys[0])
-
-
-KEY_LABELS = {"space": "space", "ctrl+p": "^p", "ctrl+c": "^c", "f12": "F12"}
-
-
 def _start_stop(frame: Frame) -> str:
     return "Start engine" if frame.engine.state in {EngineState.STOPPED, EngineState.LOST} else "Stop engine"
 
@@ -145,10 +104,19 @@ def _load_start_stop(frame: Frame) -> str:
 
 LIVE_ONLY = frozenset({LIVE})
 LOG_ONLY = frozenset({LOG})
+WITH_CHARTS = frozenset({LIVE, SWEEP})
+STORED = frozenset({SWEEP, RUNS, COMPARE})
 
-ACTIONS: tuple[Action, ...] = (
+_MODES = (
     Action("mode_live", ("1",), "Live", "Figures, charts, the engine and its load", "Modes"),
+    Action(
+        "mode_sweep", ("2",), "Sweep", "Many cells measured in turn, the matrix filling in", "Modes", cli=sweep_command
+    ),
+    Action("mode_runs", ("3",), "Runs", "All that was measured: filter, tag, note, open", "Modes", cli=runs_command),
+    Action("mode_compare", ("4",), "Compare", "Two to four runs side by side", "Modes", cli=compare_command),
     Action("mode_log", ("5",), "Log", "What the engine, the load driver and the console said", "Modes"),
+)
+_ENGINE_AND_LOAD = (
     Action(
         "engine",
         ("s",),
@@ -300,6 +268,8 @@ ACTIONS: tuple[Action, ...] = (
         unavailable=_concurrency_up,
         cli=run_command,
     ),
+)
+_VIEW = (
     Action(
         "freeze",
         ("space",),
@@ -308,6 +278,7 @@ ACTIONS: tuple[Action, ...] = (
         "View",
         short="Freeze",
         bar_rank=8,
+        modes=frozenset({LIVE, LOG}),
     ),
     Action(
         "zoom_in",
@@ -316,7 +287,7 @@ ACTIONS: tuple[Action, ...] = (
         "A shorter time on the charts: 30 s, 60 s, 2 min, 5 min, all",
         "View",
         bar_with="zoom_out",
-        modes=LIVE_ONLY,
+        modes=WITH_CHARTS,
     ),
     Action(
         "zoom_out",
@@ -326,9 +297,9 @@ ACTIONS: tuple[Action, ...] = (
         "View",
         short="Zoom",
         bar_rank=9,
-        modes=LIVE_ONLY,
+        modes=WITH_CHARTS,
     ),
-    Action("zoom_reset", ("0",), "Zoom to 60 s", "Back to the usual minute", "View", modes=LIVE_ONLY),
+    Action("zoom_reset", ("0",), "Zoom to 60 s", "Back to the usual minute", "View", modes=WITH_CHARTS),
     Action(
         "log_y",
         ("v",),
@@ -351,6 +322,8 @@ ACTIONS: tuple[Action, ...] = (
         unavailable=_details,
         cli=capabilities_command,
     ),
+)
+_LOG = (
     Action(
         "log_filter", ("/",), "Filter the log", "Only lines that contain the words", "Log", "Filter", 3, "", LOG_ONLY
     ),
@@ -366,11 +339,23 @@ ACTIONS: tuple[Action, ...] = (
         modes=LOG_ONLY,
         unavailable=_any_warning,
     ),
+)
+_CONSOLE = (
+    Action(
+        "export",
+        ("e",),
+        "Export what is shown",
+        "As JSON, as CSV, or the screen as SVG, into a file",
+        "Console",
+        short="Export",
+        bar_rank=11,
+        modes=STORED,
+    ),
     Action(
         "copy_cli",
         ("y",),
         "Copy as a command",
-        "What is on the screen as an `embedconsole run` command",
+        "What is on the screen as an `embedconsole` command",
         "Console",
         short="Copy CLI",
         bar_rank=10,
@@ -390,6 +375,17 @@ ACTIONS: tuple[Action, ...] = (
         bar_rank=1,
         cli=connect_command,
     ),
+)
+
+ACTIONS: tuple[Action, ...] = (
+    *_MODES,
+    *(replace(action, unavailable=not_while_sweeping(action.unavailable)) for action in _ENGINE_AND_LOAD),
+    *SWEEP_ACTIONS,
+    *RUNS_ACTIONS,
+    *COMPARE_ACTIONS,
+    *_VIEW,
+    *_LOG,
+    *_CONSOLE,
 )
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -48,7 +48,13 @@ def _open_console(flags: dict[str, Any], start: bool) -> int:
 
         return Session.opened(options)
 
-    return run_console(make_session, start=start and not options.connect)
+    def make_experiments(session: Any) -> Any:
+        from console.experiments.store import store_path
+        from console.experiments.sweep_runner import Experiments
+
+        return Experiments(session, store_path())
+
+    return run_console(make_session, start=start and not options.connect, make_experiments=make_experiments)
 
 
 @cloup.group(

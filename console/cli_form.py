@@ -68,3 +68,26 @@ def connect_command(frame: Frame, _spec: EngineSpec) -> str:
 def capabilities_command(_frame: Frame, _spec: EngineSpec) -> str:
     """The matrix, headless."""
     return "engine capabilities --json"
+
+
+def runs_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The run under the cursor, headless; else the list."""
+    here = frame.experiments.run_id
+    return shlex.join(["embedconsole", "runs", *(["show", here] if here else [])])
+
+
+def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The sweep on the screen; else the shortest preset."""
+    source = frame.experiments.sweep_source or "quick"
+    placement = ["--connect", frame.engine.address] if frame.engine.remote else []
+    return shlex.join(["embedconsole", "sweep", *([source] if is_file(source) else ["--preset", source]), *placement])
+
+
+def is_file(source: str) -> bool:
+    """Whether a sweep's source is a specification's path rather than a preset's name."""
+    return "/" in source or source.endswith(".toml")
+
+
+def compare_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The runs side by side, headless."""
+    return shlex.join(["embedconsole", "compare", *frame.experiments.compared])

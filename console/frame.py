@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
+from console.standing import Experiments
 
 PLAIN = "plain"
 """The recipe that changes nothing."""
@@ -351,3 +352,4 @@ class Frame:
     """Share of one core used by the console's own process over the last seconds."""
     dropped_frames: int = 0
     """Engine frames that came later than twice their interval, or intervals lost."""
+    experiments: Experiments = field(default_factory=Experiments)

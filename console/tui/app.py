@@ -8,38 +8,39 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from textual.actions import SkipAction
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import NoColor
 from textual.screen import Screen
 
-from console.actions import ACTIONS, BY_ID, Action
+from console.action import Action
+from console.actions import ACTIONS, BY_ID
 from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
+from console.ports import CommandRefused
+from console.standing import Experiments, SweepStage, stage_of
+from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.performing import DOWN, perform
 from console.tui.screens.dialog import Dialog
-from console.tui.screens.live import LiveScreen
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
 
 if TYPE_CHECKING:
-    from console.ports import SessionPort
+    from textual.worker import Worker
+
+    from console.ports import ExperimentsPort, SessionPort
 
 CLOCK_S = 0.1
 CLOSE_LIMIT_S = 15.0
 OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
 EXIT_OK = 0
 EXIT_ENGINE_FAILED = 5
-
-
-def _log_screen() -> Screen[None]:
-    from console.tui.screens.log import LogScreen
-
-    return LogScreen()
 
 
 def bindings() -> list[BindingType]:
@@ -51,7 +52,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     """Owns the view (zoom, freeze) and the session's life; everything drawn comes from frames."""
 
     CSS_PATH = "widgets/tile.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"live": LiveScreen, "log": _log_screen}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = SCREENS
     DEFAULT_MODE = "live"
     COMMANDS = {ActionProvider}  # noqa: RUF012 Textual's declaration
     BINDINGS: ClassVar[list[BindingType]] = bindings()
@@ -64,10 +65,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         start: bool,
         on_terminal: bool = False,
         clock_s: float = CLOCK_S,
+        make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
-        `clock_s`: between two beats; 0 leaves the beating to the caller.
+        `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
+        beside that session; without it the modes that need them say so.
         """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
@@ -77,9 +80,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.theme = DARK.name
         self.session: SessionPort | None = None
         self.view = View()
+        self.experiments = Experiments()
         self.farewell = ""
         self.failure = ""
         self._make_session = make_session
+        self._make_experiments = make_experiments
+        self._experiments_port: ExperimentsPort | None = None
+        self._sweeping: Worker[None] | None = None
         self._start = start
         self._on_terminal = on_terminal
         self._clock_s = clock_s
@@ -101,6 +108,21 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def engine_spec(self) -> EngineSpec:
         """How the engine was, or will be, started."""
         return self.session.engine_spec if self.session else EngineSpec()
+
+    @property
+    def experiments_port(self) -> "ExperimentsPort":
+        """The store and the sweeps. Raises CommandRefused while there are none."""
+        if self._experiments_port is None:
+            if self.session is None or self._make_experiments is None:
+                raise CommandRefused("The session is still being opened: try again in a moment")
+            self._experiments_port = self._make_experiments(self.session)
+        return self._experiments_port
+
+    def stand(self, **changes: Any) -> None:
+        """Takes where the experiment modes are now, and draws at once."""
+        self.experiments = replace(self.experiments, **changes)
+        self._frame = replace(self._frame, experiments=self.experiments)
+        self.draw()
 
     def cli_form(self, action: Action) -> str:
         """The command that does the same without a screen; empty where there is none."""
@@ -144,6 +166,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
                 self._frame = self._aged(newest)
+        self._stands()
         self.draw()
 
     def _aged(self, frame: Frame) -> Frame:
@@ -158,6 +181,17 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if elapsed_s == phase.elapsed_s:
             return frame
         return replace(frame, engine=replace(frame.engine, phase=replace(phase, elapsed_s=elapsed_s)))
+
+    def _stands(self) -> None:
+        """The experiment modes' own part of the frame. A frame that has it already stays the same object."""
+        state = self._experiments_port.sweeps.state if self._experiments_port else None
+        stage = SweepStage.NONE
+        if state is not None:
+            stage = stage_of(ended=state.ended, ending=state.ending, paused=state.paused)
+        if stage is not self.experiments.sweep:
+            self.experiments = replace(self.experiments, sweep=stage)
+        if self._frame.experiments != self.experiments:
+            self._frame = replace(self._frame, experiments=self.experiments)
 
     def draw(self) -> None:
         """Draws the frame on the active screen."""
@@ -192,7 +226,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Performs an action, or says why it cannot be performed now."""
         action = BY_ID[action_id]
         if self.current_mode not in action.modes:
-            return
+            raise SkipAction  # the key may mean something else in this mode
         if reason := action.unavailable(self._frame):
             self.say(reason, severity="warning")
             return
@@ -206,9 +240,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Sends a command to the session without waiting for it; a refusal becomes a message."""
         self.run_worker(self._guarded(coroutine), exit_on_error=False)
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        from console.ports import CommandRefused
+    def begin_sweep(self, source: str, *, resume: bool) -> None:
+        """Sweeps in a worker of the app's own, so that it goes on whatever is shown; leaving the console ends it."""
+        self.stand(sweep_source=source)
+        sweep = self._guarded(self.experiments_port.sweeps.sweep(source, resume=resume))
+        self._sweeping = self.run_worker(sweep, exit_on_error=False)
 
+    async def _end_sweep(self) -> None:
+        """At once; what the running cell has measured is kept."""
+        if self._sweeping is not None and not self._sweeping.is_finished:
+            with suppress(CommandRefused):
+                self.experiments_port.sweeps.stop_now()
+            await self._sweeping.wait()
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
         except (CommandRefused, LookupError) as refusal:
@@ -241,7 +286,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.exit(self._code())
             return
         engine, load = self._newest().engine, self._newest().load
-        if engine.state in DOWN or (engine.remote and not load.running):
+        idle = engine.state in DOWN or (engine.remote and not load.running)
+        if idle and not self.experiments.sweep.active:
             self._leave("")
         elif not isinstance(self.screen, QuitDialog):
             self.open_dialog(QuitDialog(self._newest(), self.view), self._answered)
@@ -276,6 +322,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def _close(self) -> None:
         code = self._code()
         try:
+            await asyncio.wait_for(self._end_sweep(), CLOSE_LIMIT_S)
             if self.session is not None:
                 await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
         except Exception as error:  # leaving is what was asked for: the fault is told on the way out
@@ -306,12 +353,17 @@ def _terminal_gone() -> bool:
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
-def run_console(make_session: "Callable[[], SessionPort]", *, start: bool) -> int:
+def run_console(
+    make_session: "Callable[[], SessionPort]",
+    *,
+    start: bool,
+    make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True)
+    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments)
     code = app.run()
     if app.farewell:
         try:

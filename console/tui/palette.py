@@ -4,7 +4,8 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from console.actions import ACTIONS, Action
+from console.action import Action
+from console.actions import ACTIONS
 from console.frame import Frame
 
 

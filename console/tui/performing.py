@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.cli_form import run_command
+from console.cli_form import compare_command, run_command, runs_command, sweep_command
 from console.frame import Deployment, EngineState, Frame, LoadSpec
+from console.tui import performing_experiments, performing_export
 from console.tui.themes import following
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from console.tui.screens.load import LoadChoice
     from console.tui.screens.switch import SwitchChoice
 
+COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command}
+"""What `y` copies; elsewhere the present load as a run."""
 DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
 
 
@@ -156,7 +159,8 @@ async def _help(app: "ConsoleApp") -> None:
 
 
 async def _copy_cli(app: "ConsoleApp") -> None:
-    command = run_command(app.frame, app.engine_spec)
+    form = COMMAND_OF_MODE.get(app.current_mode, run_command)
+    command = form(app.frame, app.engine_spec)
     app.copy_to_clipboard(command)
     app.say(command, title="Copied as a command", timeout=10)
 
@@ -207,7 +211,11 @@ def summary(frame: Frame) -> str:
 
 
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
+    **performing_experiments.PERFORM,
     "mode_live": _mode("live"),
+    "mode_sweep": _mode("sweep"),
+    "mode_runs": _mode("runs"),
+    "mode_compare": _mode("compare"),
     "mode_log": _mode("log"),
     "engine": _engine,
     "restart": _restart,
@@ -231,6 +239,7 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "log_filter": _log("filter"),
     "log_follow": _log("follow"),
     "log_warning": _log("warning"),
+    "export": performing_export.export,
     "copy_cli": _copy_cli,
     "theme": _theme,
     "screenshot": _screenshot,

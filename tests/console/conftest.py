@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from console.frame import Frame
 from console.tui.app import ConsoleApp
+from tests.console.fake_experiments import FakeExperiments
 from tests.console.fake_session import FakeSession
 
 
@@ -61,9 +62,11 @@ def console() -> Open:
     """Opens a console on a scene: `async with console(scenes.busy(), (80, 24)) as it`."""
 
     @asynccontextmanager
-    async def opened(frame: Frame, size: tuple[int, int] = (200, 50)) -> AsyncIterator[Console]:
-        session = FakeSession(frame)
-        app = ConsoleApp(lambda: session, start=False, clock_s=0)
+    async def opened(
+        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None
+    ) -> AsyncIterator[Console]:
+        session, port = FakeSession(frame), experiments or FakeExperiments()
+        app = ConsoleApp(lambda: session, start=False, clock_s=0, make_experiments=lambda _session: port)
         app.animation_level = "none"
         async with app.run_test(size=size) as pilot:
             it = Console(pilot, app, session)

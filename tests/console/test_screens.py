@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
+from console.action import MODES
 from console.engine_facts import ModelCard
 from console.frame import Frame, LoadSpec, LogLine, Notice
 from console.tui.ink import clean, clip, line, plain, width_of, wrap
@@ -43,7 +44,7 @@ async def test_every_state_is_drawn_at_every_size_and_resizing_never_ends_it(con
 @pytest.mark.parametrize("width", range(20, 260, 7))
 def test_no_key_in_the_bar_is_ever_cut_off_and_help_and_quit_are_always_there(width: int) -> None:
     for height in (1, 2):
-        for mode in ("live", "log"):
+        for mode in MODES:
             picture = keybar.keybar(scenes.busy(), View(mode=mode), Size(width, height))
             assert len(picture.lines) <= height
             assert all(width_of(spans) <= width for spans in picture.lines)

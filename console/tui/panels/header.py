@@ -2,6 +2,7 @@
 
 from textual.geometry import Size
 
+from console.action import MODES
 from console.frame import EngineState, Frame
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
@@ -29,8 +30,8 @@ def liveness(view: View, *, long: bool = False) -> Line:
 
 
 def modes(view: View) -> Line:
-    """`1 Live  5 Log` with the present one marked."""
-    return joined((_mode("1", "Live", "live", view), _mode("5", "Log", "log", view)), Span("  "))
+    """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the present one marked."""
+    return joined((_mode(str(at), name.capitalize(), name, view) for at, name in enumerate(MODES, start=1)), Span(" "))
 
 
 def _mode(key: str, name: str, mode: str, view: View) -> Line:

@@ -2,7 +2,8 @@
 
 from textual.geometry import Size
 
-from console.actions import ACTIONS, Action
+from console.action import Action
+from console.actions import ACTIONS
 from console.frame import Frame
 from console.tui.ink import BLANK, Line, Picture, Span, joined, line, width_of
 from console.tui.view import View

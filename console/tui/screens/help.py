@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from console.actions import ACTIONS, Action
+from console.action import Action
+from console.actions import ACTIONS
 from console.frame import EngineSpec, Frame
 from console.tui.ink import Line, Lines, Span, clip, line
 from console.tui.panels.matrix import legend

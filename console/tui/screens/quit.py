@@ -50,6 +50,8 @@ class QuitDialog(Dialog[str]):
 
     def lines(self, width: int) -> Lines:
         running = "the load is running" if self.frame.load.running else f"engine {self.frame.engine.state.value}"
+        if self.frame.experiments.sweep.active:
+            running = "a sweep is running: what it has measured is kept, and it can be resumed"
         rows: list[Line] = [line(Span(f"What shall become of what runs? ({running})", "value")), line()]
         for index, (letter, answer, name, meaning) in enumerate(self.choices):
             here = index == self.row

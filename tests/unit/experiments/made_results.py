@@ -2,23 +2,14 @@
 
 from dataclasses import replace
 
+from console.engine_facts import Batching
 from console.experiments.present import as_json
 from console.experiments.run import Measurement, RunSpec
 from console.experiments.statistics import Judgement, Rates
 from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
 from console.experiments.store_write import add_intervals, begin_run, begin_sweep, finish_run
-from console.frame import (
-    Batching,
-    CapabilityCell,
-    CellState,
-    Deployment,
-    Engine,
-    LoadSpec,
-    Notice,
-    Percentiles,
-    Stages,
-)
+from console.frame import CapabilityCell, CellState, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
 from console.session.figures import Batches
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import SHAKY, STEADY, start_of

@@ -1,0 +1,76 @@
+"""What a screen shows as objects, and objects as JSON or CSV text: the same figures, units in the names."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.experiments.history import as_objects
+from console.experiments.side_by_side import SideBySide
+from console.experiments.store_read import RunRow
+from console.experiments.sweep_present import as_json as sweep_object
+from console.experiments.sweep_state import SweepState
+
+Objects = list[dict[str, Any]]
+
+
+def of_runs(rows: Sequence[RunRow]) -> Objects:
+    """One object a run, as `runs --json` has it."""
+    return as_objects(rows)
+
+
+def of_sweep(state: SweepState) -> Objects:
+    """One object a cell, as `sweep --json` has it."""
+    cells: Objects = sweep_object(state, [one.cell for one in state.cells], interrupted=False)["cells"]
+    return [{"sweep_id": state.sweep_id, **cell} for cell in cells]
+
+
+def of_comparison(found: SideBySide) -> Objects:
+    """One object a run: its figures, their ratios to the first run, its configuration."""
+    objects: Objects = []
+    for at, opened in enumerate(found.runs):
+        versus = {row.name: row.versus[at] for row in found.figures}
+        objects.append(
+            {
+                "run_id": opened.run.row.run_id,
+                "baseline": at == 0,
+                "verdict": opened.run.row.verdict,
+                "figures": {row.name: row.values[at] for row in found.figures},
+                "ratios": {
+                    name: {"ratio": one.ratio, "margin": one.margin, "verdict": one.verdict or None}
+                    for name, one in versus.items()
+                    if one is not None
+                },
+                "configuration": {row.name: row.values[at] for row in found.config},
+                "environment_differs": {row.name: row.values[at] for row in found.environment},
+            }
+        )
+    return objects
+
+
+def as_json(objects: Objects) -> str:
+    """An indented array."""
+    return json.dumps(objects, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(objects: Objects) -> str:
+    """A line an object, nested names joined with dots; every name that any of them has is a column."""
+    flat = [dict(_flat(one)) for one in objects]
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            pairs += _flat(inner, f"{prefix}{name}.")
+        else:
+            written = " ".join(map(str, inner)) if isinstance(inner, list | tuple) else inner
+            pairs.append((f"{prefix}{name}", written))
+    return pairs

@@ -1,0 +1,101 @@
+"""The store as the console's screens use it: asked in threads, so that a slow disk or 10,000 rows hold up no key."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from console.experiments.history import cell_name, load_name, recovered_measurement
+from console.experiments.present import as_json as report_of
+from console.experiments.recording import utc_now
+from console.experiments.statistics import percentiles
+from console.experiments.store import Store, StoreError
+from console.experiments.store_read import RunRow, StoredRun, list_runs, load_run
+from console.experiments.store_write import add_note, add_tags, delete_runs, remove_tags
+from console.frame import Point
+from console.load.protocol import Interval
+from console.ports import CommandRefused, ListedRun, OpenedRun
+
+Answer = TypeVar("Answer")
+
+
+class RunLibrary:
+    """Implements RunsPort. Each question opens the file anew: a store belongs to the thread that opened it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def place(self) -> str:
+        return str(self._path)
+
+    async def runs(self) -> Sequence[ListedRun]:
+        return await self._ask(lambda store: [ListedRun(row, words_of(row)) for row in list_runs(store)])
+
+    async def run(self, run_id: str) -> OpenedRun:
+        return await self._ask(lambda store: opened(load_run(store, run_id)))
+
+    async def tag(self, run_id: str, add: Sequence[str], remove: Sequence[str]) -> None:
+        def write(store: Store) -> None:
+            if add:
+                add_tags(store, run_id, add)
+            if remove:
+                remove_tags(store, run_id, remove)
+
+        await self._ask(write)
+
+    async def note(self, run_id: str, text: str) -> None:
+        await self._ask(lambda store: add_note(store, run_id, text, utc_now()))
+
+    async def delete(self, run_ids: Sequence[str]) -> None:
+        await self._ask(lambda store: delete_runs(store, run_ids))
+
+    async def _ask(self, question: Callable[[Store], Answer]) -> Answer:
+        def asked() -> Answer:
+            with Store.open(self._path) as store:
+                return question(store)
+
+        try:
+            return await asyncio.to_thread(asked)
+        except StoreError as error:
+            raise CommandRefused(str(error)) from error
+
+
+def opened(run: StoredRun) -> OpenedRun:
+    """With its chart, and with a report also where it never ended."""
+    report = run.report
+    if report is None and run.intervals:
+        report = report_of(recovered_measurement(run))
+    return OpenedRun(run, report or {}, points_of(run.intervals))
+
+
+def words_of(row: RunRow) -> str:
+    """What a filter looks through."""
+    cell = cell_name(row.requested, row.effective)
+    more = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")
+    tags = " ".join(f"#{tag}" for tag in row.tags)
+    return (
+        f"{row.run_id} {row.started_at} {cell} {row.effective_device} {row.model} {load_name(row)} b{row.batch} "
+        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {more}{row.sweep_id} {tags}"
+    ).lower()
+
+
+def points_of(intervals: Sequence[Interval]) -> tuple[Point, ...]:
+    """The run's seconds as a chart draws them; a second without an answer is a gap."""
+    return tuple(_point(interval) for interval in intervals)
+
+
+def _point(interval: Interval) -> Point:
+    answers = interval.answers
+    if not answers.requests:
+        return Point(interval.end_s)
+    latency = percentiles([answers], certified=False)
+    return Point(
+        time_s=interval.end_s,
+        texts_per_s=answers.texts / interval.duration_s,
+        requests_per_s=answers.requests / interval.duration_s,
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        p99_ms=latency.p99_ms,
+        n=answers.requests,
+    )

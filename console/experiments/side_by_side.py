@@ -1,0 +1,193 @@
+"""Two to four stored runs side by side: figures with their ratio to the first one, what differs, and a warning where
+the machines do. Pure: runs in, rows out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.experiments.history import cell_name, load_name
+from console.experiments.run import WINDOWS_OF_A_RUN
+from console.experiments.statistics import blocks, completion_rates, percentile_change, throughput_change, verdict
+from console.frame import P95_FLOOR, P99_FLOOR, Change
+from console.load.protocol import Interval
+from console.ports import OpenedRun
+
+_SLACK_S = 0.05
+_P50_FLOOR = 30
+_NOT_COMPARED = ("hash", "evidence", "host_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """One figure against the baseline's. `margin`: half of the ratio's 95 % interval; None where there is none."""
+
+    ratio: float | None
+    margin: float | None = None
+    verdict: str = ""
+    """`better`, `worse`, `same`, `undecided`; empty where no interval allows one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FigureRow:
+    """One figure of every run. `versus` has None for the baseline and where a figure is missing."""
+
+    name: str
+    values: tuple[float | None, ...]
+    stable: tuple[bool | None, ...]
+    versus: tuple[Versus | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRow:
+    """One setting or circumstance of every run."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.values)) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """The first run is the baseline."""
+
+    runs: tuple[OpenedRun, ...]
+    figures: tuple[FigureRow, ...]
+    config: tuple[ConfigRow, ...]
+    environment: tuple[ConfigRow, ...]
+    """Only what differs: then the figures do not tell of the configuration alone."""
+    warnings: tuple[str, ...]
+
+
+def side_by_side(runs: Sequence[OpenedRun]) -> SideBySide:
+    """Compares each run with the first one. At least one."""
+    environment = tuple(row for row in _environment(runs) if row.differs)
+    return SideBySide(tuple(runs), _figures(runs), _config(runs), environment, _warnings(runs, environment))
+
+
+def steady(opened: OpenedRun) -> list[Interval]:
+    """Whole seconds after ramp and warm-up that answered something."""
+    spec = opened.run.spec
+    since_s = float(spec.get("warm_up_s") or 0.0) + float((spec.get("load") or {}).get("ramp_s") or 0.0)
+    return [
+        interval
+        for interval in opened.run.intervals
+        if interval.start_s >= since_s - _SLACK_S and interval.duration_s >= 0.5 and interval.answers.requests
+    ]
+
+
+def _figures(runs: Sequence[OpenedRun]) -> tuple[FigureRow, ...]:
+    intervals = [steady(opened) for opened in runs]
+
+    def speed(at: int) -> Change | None:
+        sides = [completion_rates(blocks(part, WINDOWS_OF_A_RUN)) for part in (intervals[0], intervals[at])]
+        return throughput_change(*sides) if all(sides) else None
+
+    def percentile(wanted: float, floor: int) -> Callable[[int], Change | None]:
+        def change(at: int) -> Change | None:
+            first, other = ([interval.answers for interval in part] for part in (intervals[0], intervals[at]))
+            return percentile_change(first, other, wanted, floor) if first and other else None
+
+        return change
+
+    return (
+        _row("texts/s", runs, ("throughput", "texts_per_s"), True, speed, "throughput"),
+        _row("p50 ms", runs, ("latency_ms", "p50"), False, percentile(50, _P50_FLOOR)),
+        _row("p95 ms", runs, ("latency_ms", "p95"), False, percentile(95, P95_FLOOR), "p95"),
+        _row("p99 ms", runs, ("latency_ms", "p99"), False, percentile(99, P99_FLOOR)),
+        _row("fidelity", runs, ("fidelity", "cosine_mean"), True, as_ratio=False),
+        _row("RSS", runs, ("server", "rss_bytes"), False),
+        _row("texts a batch", runs, ("server", "mean_batch_items"), True, as_ratio=False),
+        _row("n", runs, ("latency_ms", "n"), True, as_ratio=False),
+    )
+
+
+def _row(
+    name: str,
+    runs: Sequence[OpenedRun],
+    path: tuple[str, str],
+    more_is_better: bool,
+    change: Callable[[int], Change | None] = lambda at: None,
+    judged: str = "",
+    *,
+    as_ratio: bool = True,
+) -> FigureRow:
+    values = tuple(_number(opened.report, path) for opened in runs)
+    verdicts = [(opened.report.get("verdicts") or {}).get(judged) or {} for opened in runs]
+    stable = tuple(found.get("stable") for found in verdicts)
+    first = values[0]
+    versus: list[Versus | None] = [None]
+    for at, value in enumerate(values[1:], start=1):
+        if value is None or not first or not as_ratio:
+            versus.append(None)
+        else:
+            versus.append(_versus(value / first, change(at), more_is_better))
+    return FigureRow(name, values, stable, tuple(versus))
+
+
+def _versus(ratio: float, change: Change | None, more_is_better: bool) -> Versus:
+    if change is None or change.relative is None or change.margin is None:
+        return Versus(ratio)
+    said = verdict(change)
+    if said in {"faster", "slower"}:
+        said = "better" if (said == "faster") == more_is_better else "worse"
+    return Versus(1 + change.relative, change.margin, said)
+
+
+def _number(report: Mapping[str, Any], path: tuple[str, str]) -> float | None:
+    value = (report.get(path[0]) or {}).get(path[1])
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _config(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
+    rows = [opened.run.row for opened in runs]
+    live = [row.effective for row in rows]
+    return (
+        ConfigRow("cell", tuple(cell_name(row.requested, row.effective) for row in rows)),
+        ConfigRow("load", tuple(load_name(row) for row in rows)),
+        ConfigRow("device", tuple(one.device for one in live)),
+        ConfigRow("instances", tuple(f"{one.instances} × {one.threads} threads" for one in live)),
+        ConfigRow("model", tuple(one.model for one in live)),
+        ConfigRow("coalescing", tuple("on" if row.coalesce else "off" for row in rows)),
+        ConfigRow("max tokens", tuple(f"{row.max_batch_tokens:,}" for row in rows)),
+        ConfigRow("max wait ms", tuple(f"{row.max_wait_ms:g}" for row in rows)),
+        ConfigRow("corpus", tuple(row.corpus for row in rows)),
+        ConfigRow("measured s", tuple(f"{row.duration_s:.0f}" if row.duration_s else "–" for row in rows)),
+        ConfigRow("warm-up s", tuple(f"{opened.run.spec.get('warm_up_s') or 0:g}" for opened in runs)),
+    )
+
+
+def _environment(runs: Sequence[OpenedRun]) -> list[ConfigRow]:
+    flat = [_flat(opened.run.environment) for opened in runs]
+    names = sorted({name for one in flat for name in one})
+    return [ConfigRow(name, tuple(one.get(name, "–") for one in flat)) for name in names]
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in facts.items():
+        if not prefix and name in _NOT_COMPARED:
+            continue
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{name} " if name != "libraries" else "")
+        else:
+            words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            found[f"{prefix}{name}"] = words[:12] if name == "revision" else words
+    return found
+
+
+def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tuple[str, ...]:
+    """What makes the comparison say less than it seems to."""
+    said = []
+    if environment:
+        names = ", ".join(row.name for row in environment[:4]) + (", …" if len(environment) > 4 else "")
+        said.append(f"not the same environment ({names}): differences are not the configuration's alone")
+    if len({load_name(opened.run.row) for opened in runs}) > 1:
+        said.append("not the same load: ratios of throughput and latency mix both")
+    for number, opened in enumerate(runs, start=1):
+        row = opened.run.row
+        if row.verdict != "ok":
+            said.append(f"run {number} is {row.verdict.replace('_', ' ')}: do not rest a decision on it")
+    return tuple(said)

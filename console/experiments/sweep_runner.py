@@ -1,0 +1,116 @@
+"""Sweeps on a session that a console has open already: looked at first, then run to their end, one at a time."""
+
+import asyncio
+from pathlib import Path
+
+from console.cli_form import is_file
+from console.experiments.run_library import RunLibrary
+from console.experiments.store import Store, StoreError
+from console.experiments.store_read import cells_done, newest_sweep
+from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
+from console.experiments.sweep_cell import expected_s, in_order
+from console.experiments.sweep_spec import PRESETS, SpecError, SweepSpec, preset, read_spec
+from console.experiments.sweep_state import SweepState
+from console.ports import CommandRefused, SweepOffer
+from console.session import Session
+
+
+class SweepRunner:
+    """Implements SweepsPort. All of it belongs to the event loop's thread."""
+
+    def __init__(self, session: Session, path: Path) -> None:
+        self._session = session
+        self._path = path
+        self._sweep: Sweep | None = None
+        self._state: SweepState | None = None
+
+    @property
+    def state(self) -> SweepState | None:
+        return self._state
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        return PRESETS
+
+    async def offer(self, source: str) -> SweepOffer:
+        return await asyncio.to_thread(self._offer, source)
+
+    def _offer(self, source: str) -> SweepOffer:
+        spec = _read(source)
+        try:
+            with Store.open(self._path) as store:
+                sweep_id = newest_sweep(store, spec.name)
+                done = set(cells_done(store, sweep_id)) if sweep_id else set()
+        except StoreError as error:
+            raise CommandRefused(str(error)) from error
+        cells = in_order(spec.cells, spec.seed)
+        left = [cell for cell in cells if cell.hash not in done]
+        switch_s = SweepPlan("", spec.name, cells, {}, spec.fidelity).switch_s
+        about = next((line[1:].strip() for line in spec.text.splitlines() if line.startswith("#")), "")
+        return SweepOffer(
+            source=source,
+            name=spec.name,
+            cells=len(cells),
+            deployments=len({cell.target for cell in cells}),
+            measured=len(cells) - len(left),
+            expected_s=expected_s(cells, None, switch_s=switch_s),
+            rest_s=expected_s(left, None, switch_s=switch_s),
+            fidelity=spec.fidelity,
+            about=about,
+        )
+
+    async def sweep(self, source: str, *, resume: bool) -> None:
+        if self._sweep is not None:
+            raise CommandRefused("A sweep is running already: X ends it")
+        spec = await asyncio.to_thread(_read, source)
+        if self._session.frame.load.running:
+            await self._session.stop_load()
+        try:
+            with Store.open(self._path) as store:
+                self._sweep = Sweep(self._session, plan_sweep(spec, store, resume=resume), store, self._changed)
+                self._changed(self._sweep.state)
+                await self._sweep.run()
+        except StoreError as error:
+            raise CommandRefused(str(error)) from error
+        finally:
+            self._sweep = None
+
+    def _changed(self, state: SweepState) -> None:
+        self._state = state
+
+    @property
+    def _running(self) -> Sweep:
+        if self._sweep is None:
+            raise CommandRefused("No sweep is running: n begins one")
+        return self._sweep
+
+    def pause(self) -> None:
+        self._running.pause()
+
+    def go_on(self) -> None:
+        self._running.go_on()
+
+    def skip(self, place: int) -> None:
+        self._running.skip(place)
+
+    def finish_cell(self) -> None:
+        self._running.finish_cell()
+
+    def stop_now(self) -> None:
+        self._running.stop_now()
+
+
+class Experiments:
+    """Implements ExperimentsPort on one store and one session."""
+
+    def __init__(self, session: Session, path: Path) -> None:
+        self.runs = RunLibrary(path)
+        self.sweeps = SweepRunner(session, path)
+
+
+def _read(source: str) -> SweepSpec:
+    """Raises CommandRefused with the line and the key."""
+    try:
+        return read_spec(Path(source).expanduser()) if is_file(source) else preset(source)
+    except SpecError as error:
+        raise CommandRefused(str(error)) from error

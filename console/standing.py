@@ -1,0 +1,50 @@
+"""Where the experiment modes stand: what keys, palette and command forms need to know of Sweep, Runs and Compare."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MOST_COMPARED = 4
+
+
+class SweepStage(StrEnum):
+    """Of the sweep that this console runs."""
+
+    NONE = "none"
+    RUNNING = "running"
+    PAUSED = "paused"
+    """After the running cell."""
+    ENDING = "ending"
+    ENDED = "ended"
+
+    @property
+    def active(self) -> bool:
+        """Whether it has the engine."""
+        return self in {SweepStage.RUNNING, SweepStage.PAUSED, SweepStage.ENDING}
+
+
+def stage_of(*, ended: bool, ending: bool, paused: bool) -> SweepStage:
+    """By what its snapshot says; the first that applies."""
+    if ended:
+        return SweepStage.ENDED
+    if ending:
+        return SweepStage.ENDING
+    return SweepStage.PAUSED if paused else SweepStage.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """One immutable value, owned by the app; the screens tell it where their cursors are."""
+
+    sweep: SweepStage = SweepStage.NONE
+    sweep_source: str = ""
+    """The preset's name, or the file's path."""
+    cell_waits: bool = False
+    """The cell under the cursor can be skipped."""
+    cell_run: str = ""
+    """The run of the cell under the cursor; empty where it has none."""
+    run_id: str = ""
+    """The run under the cursor in Runs."""
+    compared: tuple[str, ...] = ()
+    """Runs to compare, the baseline first."""
+    compared_at: str = ""
+    """The run under the cursor in Compare."""

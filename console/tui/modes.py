@@ -1,0 +1,41 @@
+"""The modes and the screen of each; all but the first one are imported when they are first shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+from textual.screen import Screen
+
+from console.tui.screens.live import LiveScreen
+
+
+def _sweep() -> Screen[None]:
+    from console.tui.screens.sweep import SweepScreen
+
+    return SweepScreen()
+
+
+def _runs() -> Screen[None]:
+    from console.tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def _compare() -> Screen[None]:
+    from console.tui.screens.compare import CompareScreen
+
+    return CompareScreen()
+
+
+def _log() -> Screen[None]:
+    from console.tui.screens.log import LogScreen
+
+    return LogScreen()
+
+
+SCREENS: dict[str, str | Callable[[], Screen[Any]]] = {
+    "live": LiveScreen,
+    "sweep": _sweep,
+    "runs": _runs,
+    "compare": _compare,
+    "log": _log,
+}

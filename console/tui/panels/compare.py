@@ -1,0 +1,121 @@
+"""Runs side by side as a table: a column a run, ratios to the first one with marks, and only what differs below."""
+
+from console.experiments.side_by_side import ConfigRow, FigureRow, SideBySide, Versus
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, line, width_of, wrap
+from console.tui.panels import marks
+
+LABEL = 14
+MARKS = {"better": ("▲", "good"), "worse": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
+LEGEND = "ratio to run 1: ▲ better  ▼ worse  = same within 3 %  ? undecided: the interval holds 1"
+WIDEST = 44
+BESIDE_FROM, FIGURE = 24, 9
+IN_WORDS = {"better": "faster", "worse": "slower", "same": "as fast", "undecided": "undecided"}
+
+
+def compared(found: SideBySide, width: int, cursor: int, *, equal_rows: bool) -> Lines:
+    """Heads, figures, verdict marks, configuration, environment."""
+    column = min(WIDEST, max(12, (width - LABEL) // max(1, len(found.runs))))
+    rows: list[Line] = [*_heads(found, column, cursor)]
+    for text in found.warnings:
+        rows += [line(Span("⚠ ", "warn"), *each) for each in wrap(text, width - 2, "warn")]
+    rows.append(BLANK)
+    for row in found.figures:
+        rows += _figure(row, column)
+    rows += [line(Span(LEGEND, "muted")), BLANK]
+    shown = [row for row in found.config if row.differs or equal_rows]
+    rows.append(line(Span("configuration", "accent"), Span("" if shown else "  the same", "muted")))
+    rows += [_setting(row, column) for row in shown]
+    if found.environment:
+        rows.append(line(Span("environment", "accent"), Span("  ⚠ differs", "warn")))
+        rows += [_setting(row, column) for row in found.environment]
+    return tuple(clip(row, width) for row in rows)
+
+
+def _figure(row: FigureRow, column: int) -> list[Line]:
+    """The ratio stands beside its figure where there is room, else below it."""
+    values = [_value(row, at) for at in range(len(row.values))]
+    ratios = [_ratio(one) for one in row.versus]
+    if not any(ratios):
+        return [_cells(row.name, values, column)]
+    if column < BESIDE_FROM:
+        return [_cells(row.name, values, column), _cells("", ratios, column)]
+    both = [
+        (*value, Span(" " * max(1, FIGURE - width_of(value))), *ratio)
+        for value, ratio in zip(values, ratios, strict=True)
+    ]
+    return [_cells(row.name, both, column)]
+
+
+def _heads(found: SideBySide, column: int, cursor: int) -> list[Line]:
+    numbers, names, cells, loads = [], [], [], []
+    for at, opened in enumerate(found.runs):
+        row = opened.run.row
+        role = "cursor" if at == cursor else "strong"
+        numbers.append(line(Span(f" {at + 1} ", role), Span(" "), *_said(found, at)))
+        names.append(line(Span(clean(row.run_id), "label")))
+        cells.append(marks.cell(row.requested, row.effective))
+        tags = " ".join(f"#{tag}" for tag in row.tags)
+        loads.append(line(Span(row.started_at[5:16].replace("T", " "), "muted"), Span(f" {clean(tags)}", "accent")))
+    verdicts = [_verdict(found, at) for at in range(len(found.runs))]
+    return [
+        _cells("run", numbers, column),
+        *(_cells("", part, column) for part in (names, cells, loads)),
+        _cells("verdict", verdicts, column),
+    ]
+
+
+def _said(found: SideBySide, at: int) -> Line:
+    """`baseline`, or what may be said of its speed."""
+    if at == 0:
+        return line(Span("baseline", "muted"))
+    versus = found.figures[0].versus[at]
+    if versus is None or not versus.verdict:
+        return line(Span("not comparable", "muted"))
+    mark, role = MARKS[versus.verdict]
+    return line(Span(f"{mark} {IN_WORDS[versus.verdict]}", role))
+
+
+def _cells(name: str, parts: list[Line], column: int) -> Line:
+    spans = [Span(clip(line(Span(name)), LABEL - 1)[0].text.ljust(LABEL) if name else " " * LABEL, "label")]
+    for part in parts:
+        drawn = clip(part, column - 1)
+        spans += [*drawn, Span(" " * (column - width_of(drawn)))]
+    return tuple(spans)
+
+
+def _value(row: FigureRow, at: int) -> Line:
+    value = row.values[at]
+    if row.name == "fidelity":
+        return marks.cosine(value)
+    if value is None:
+        return line(Span(figures.NONE, "muted"))
+    written = {"RSS": figures.megabytes, "texts/s": figures.count, "n": figures.count}.get(row.name, figures.ms)
+    shaky = row.stable[at] is False
+    return line(Span(written(value), "value" if shaky else "strong"), Span(" ~" if shaky else "", "warn"))
+
+
+def _ratio(versus: Versus | None) -> Line:
+    if versus is None or versus.ratio is None:
+        return BLANK
+    mark, role = MARKS.get(versus.verdict, ("", "muted"))
+    margin = f" ±{versus.margin:.2f}" if versus.margin is not None else ""
+    return line(Span(f"{mark} " if mark else "  ", role), Span(f"{versus.ratio:.2f}×", role), Span(margin, "muted"))
+
+
+def _verdict(found: SideBySide, at: int) -> Line:
+    row = found.runs[at].run.row
+    return marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
+
+
+def _setting(row: ConfigRow, column: int) -> Line:
+    first = row.values[0]
+    parts = [
+        line(Span("≠ " if value != first else "  ", "warn"), Span(clean(value) or figures.NONE, _role(value, first)))
+        for value in row.values
+    ]
+    return _cells(row.name, parts, column)
+
+
+def _role(value: str, first: str) -> str:
+    return "strong" if value != first else "value"

@@ -1,0 +1,181 @@
+"""One run whole: what ran under which load, its figures with their marks, why it was judged so, and where it ran."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from console.experiments.history import load_name
+from console.frame import P95_FLOOR, P99_FLOOR
+from console.ports import OpenedRun
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
+from console.tui.panels import marks
+
+LABEL = 12
+NEWEST_EVENTS = 6
+
+
+def facts(opened: OpenedRun, width: int) -> Lines:
+    """In the order in which they matter: a short window loses the last ones."""
+    run, report = opened.run, opened.report
+    row = run.row
+    rows: list[Line] = [
+        _field("engine", marks.cell(row.requested, row.effective), line(Span(_shape(opened), "muted"))),
+        _field("load", line(Span(clean(load_name(row)), "strong")), line(Span(_how_long(opened), "muted"))),
+        _field(
+            "verdict",
+            marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed)),
+        ),
+    ]
+    rows += _because(opened, width)
+    rows += [BLANK, *_figures(opened), *_server(report)]
+    if report.get("bottleneck"):
+        rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
+    rows += _notes(opened, width)
+    rows += [BLANK, *_where(opened, width)]
+    events = run.events[-NEWEST_EVENTS:]
+    if events:
+        rows.append(BLANK)
+    rows += [
+        line(Span(f"{at} ", "muted"), Span(clean(text), _EVENT.get(level, "value"))) for at, _, level, text in events
+    ]
+    return tuple(clip(each, width) for each in rows)
+
+
+_EVENT = {"warning": "warn", "error": "bad"}
+
+
+def title(opened: OpenedRun) -> str:
+    """For the border."""
+    row = opened.run.row
+    return f"run {clean(row.run_id)} · {row.started_at[:19].replace('T', ' ')} UTC"
+
+
+def _field(name: str, *parts: Line) -> Line:
+    return (Span(name.ljust(LABEL), "label"), *joined([part for part in parts if part], Span("  ")))
+
+
+def _wrapped(name: str, text: str, width: int, role: str = "value") -> list[Line]:
+    body = wrap(text, max(10, width - LABEL), role)
+    return [(Span((name if index == 0 else "").ljust(LABEL), "label"), *each) for index, each in enumerate(body)]
+
+
+def _shape(opened: OpenedRun) -> str:
+    live = opened.run.row.effective
+    shape = f"{live.instances} × {live.threads} threads" if live.instances else ""
+    return ", ".join(part for part in (clean(live.device), shape, clean(live.model.rsplit("/", 1)[-1])) if part)
+
+
+def _how_long(opened: OpenedRun) -> str:
+    row, spec = opened.run.row, opened.run.spec
+    measured = f"{row.duration_s:.0f} s" if row.duration_s is not None else f"{len(opened.points)} s kept"
+    warm_up = spec.get("warm_up_s")
+    return f"{measured} after {warm_up:g} s of warm-up" if warm_up else measured
+
+
+def _because(opened: OpenedRun, width: int) -> list[Line]:
+    """Why it is not ok, or what it fell back to."""
+    row, report = opened.run.row, opened.report
+    rows: list[Line] = []
+    if row.failure:
+        rows += _wrapped("", row.failure, width, "bad")
+    if opened.run.report is None:
+        rows += _wrapped("", "it never ended: what its intervals say so far", width, "muted")
+    for notice in report.get("warnings") or ():
+        rows += _wrapped("", f"⚠ {notice.get('message', '')}", width, "warn")
+    for name, judged in (report.get("verdicts") or {}).items():
+        if isinstance(judged, Mapping) and not judged.get("stable", judged.get("holds", True)):
+            rows += _wrapped("", f"~ {name.replace('_', ' ')}: {judged.get('reason')}", width, "warn")
+    return rows
+
+
+def _figures(opened: OpenedRun) -> list[Line]:
+    row, report = opened.run.row, opened.report
+    throughput, latency = report.get("throughput") or {}, report.get("latency_ms") or {}
+    low, high = throughput.get("ci_low"), throughput.get("ci_high")
+    between = f"95 %: {figures.count(low)}–{figures.count(high)}" if low is not None and high is not None else ""
+    stable = (report.get("verdicts") or {}).get("throughput", {}).get("stable", row.throughput_stable)
+    rows = [
+        _field(
+            "texts/s",
+            marks.steadied(figures.count(throughput.get("texts_per_s")), stable, 8),
+            line(Span(between, "muted")),
+        ),
+        _field("requests/s", line(Span(figures.count(throughput.get("requests_per_s")).rjust(7)))),
+    ]
+    if throughput.get("pairs_per_s") is not None:
+        rows.append(_field("pairs/s", line(Span(figures.count(throughput["pairs_per_s"]).rjust(7)))))
+    n = int(latency.get("n") or 0)
+    parts = [
+        _percentile("p50", latency.get("p50"), n, 1),
+        _percentile("p95", latency.get("p95"), n, P95_FLOOR),
+        _percentile("p99", latency.get("p99"), n, P99_FLOOR),
+        line(Span("max ", "label"), Span(figures.ms(latency.get("max")))),
+        line(Span(f"n={n:,}", "muted")),
+    ]
+    rows.append(_field("latency ms", joined(parts, Span("  "))))
+    found = report.get("fidelity") or {}
+    if (mean := found.get("cosine_mean", row.fidelity)) is not None:
+        overlap = found.get("overlap_at_10")
+        more = f"overlap@10 {overlap:.3f}" if overlap is not None else "mean cosine to fp32"
+        rows.append(_field("fidelity", marks.cosine(mean), line(Span(more, "muted"))))
+    errors = ", ".join(f"{count:,} × {clean(code)}" for code, count in (report.get("errors") or {}).items())
+    rows.append(_field("errors", line(Span(f"✖ {errors}", "bad") if errors else Span("none"))))
+    return rows
+
+
+def _percentile(name: str, value: float | None, n: int, floor: int) -> Line:
+    if value is None:
+        return line(
+            Span(f"{name} ", "label"), Span(f"{figures.NONE} (n<{floor})" if n < floor else figures.NONE, "muted")
+        )
+    return line(Span(f"{name} ", "label"), Span(figures.ms(value), "strong"))
+
+
+def _server(report: Mapping[str, Any]) -> list[Line]:
+    server, client = report.get("server") or {}, report.get("client") or {}
+    rows: list[Line] = []
+    if (items := server.get("mean_batch_items")) is not None:
+        padding = f", padding {server['padding_ratio']:.0%}" if server.get("padding_ratio") is not None else ""
+        rows.append(_field("batches", line(Span(f"{items:.1f} texts{padding}"))))
+    stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
+    if stages:
+        named = [line(Span(f"{name} ", "label"), Span(figures.ms(value))) for name, value in stages.items()]
+        rows.append(_field("stages ms", joined(named, Span("  "))))
+    cost = []
+    if server.get("rss_bytes"):
+        cost.append(line(Span("RSS "), Span(figures.megabytes(server["rss_bytes"]))))
+    if server.get("cpu") is not None:
+        cost.append(line(Span("engine "), Span(figures.cores(server["cpu"]))))
+    if client.get("cpu") is not None:
+        saturated = "⚠ the bottleneck" if client.get("saturated") else ""
+        cost.append(line(Span("driver "), Span(figures.cores(client["cpu"])), Span(f" {saturated}", "warn")))
+    if cost:
+        rows.append(_field("cost", joined(cost, Span("  "))))
+    return rows
+
+
+def _notes(opened: OpenedRun, width: int) -> list[Line]:
+    run, rows = opened.run, []
+    if run.row.tags:
+        rows.append(_field("tags", line(Span(clean(" ".join(f"#{tag}" for tag in run.row.tags)), "accent"))))
+    for written_at, text in run.notes:
+        rows += _wrapped("note", f"{written_at[:16].replace('T', ' ')}  {text}", width, "strong")
+    return [BLANK, *rows] if rows else []
+
+
+def _where(opened: OpenedRun, width: int) -> list[Line]:
+    run = opened.run
+    place = run.environment
+    libraries = place.get("libraries") or {}
+    package = {"onnx": "onnxruntime"}.get(run.row.effective.backend, run.row.effective.backend)
+    version = f", {package} {libraries[package]}" if package in libraries else ""
+    rows: list[Line] = []
+    if place:
+        rows += _wrapped("machine", f"{place.get('cpu_model')}, {place.get('cores')} cores{version}", width)
+    git = place.get("git") or {}
+    if git.get("revision"):
+        rows.append(_field("git", line(Span(f"{git['revision'][:12]}{' (changed)' if git.get('dirty') else ''}"))))
+    if run.row.sweep_id:
+        rows.append(_field("sweep", line(Span(clean(run.row.sweep_id)))))
+    rows.append(_field("kept", line(Span(f"{len(run.intervals)} intervals, {len(run.events)} events", "muted"))))
+    return rows

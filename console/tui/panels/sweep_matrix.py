@@ -1,0 +1,193 @@
+"""A sweep as a matrix: loads by deployments, fidelity under each deployment, every figure with its verdict's mark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from console.experiments.sweep_cell import SweepCell
+from console.experiments.sweep_present import load_of
+from console.experiments.sweep_state import CellState, CellStatus, SweepState
+from console.frame import Deployment, Frame
+from console.tui import figures
+from console.tui.ink import BLANK, Line, Span, clean, clip, line, width_of
+from console.tui.panels import marks
+
+_BACKENDS = ("torch", "onnx", "openvino", "")
+_PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "")
+LEAST, MOST, BOTH_FROM = 9, 24, 17
+LABEL_MOST = 26
+
+
+class Values(StrEnum):
+    """What the matrix shows of a cell."""
+
+    BOTH = "texts/s and p95 ms"
+    TEXTS = "texts/s"
+    P95 = "p95 ms"
+
+
+def column_words(cell: SweepCell) -> tuple[str, str, str]:
+    """Backend, precision with its recipe, and the knobs it turns."""
+    target = cell.target
+    knobs = (
+        {None: "", True: "coal. on", False: "coal. off"}[cell.coalesce],
+        f"{cell.max_batch_tokens} tokens" if cell.max_batch_tokens is not None else "",
+        f"wait {cell.max_wait_ms:g} ms" if cell.max_wait_ms is not None else "",
+        f"{target.instances or 'auto'}×{target.threads or 'auto'}" if target.instances or target.threads else "",
+    )
+    precision = "·".join(part for part in (target.precision, target.recipe) if part)
+    return clean(target.backend) or "as it is", clean(precision), ", ".join(part for part in knobs if part)
+
+
+def row_words(cell: SweepCell) -> str:
+    """The load, and which repeat it is."""
+    plain = replace(cell, target=Deployment(), coalesce=None, max_batch_tokens=None, max_wait_ms=None)
+    return clean(load_of(plain))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepGrid:
+    """Where each cell stands. `places[row][column]`: its place in the sweep; None where the grid has no such cell."""
+
+    columns: tuple[tuple[str, str, str], ...]
+    rows: tuple[str, ...]
+    places: tuple[tuple[int | None, ...], ...]
+
+    def find(self, place: int) -> tuple[int, int]:
+        """Row and column of a cell."""
+        for row, line_ in enumerate(self.places):
+            if place in line_:
+                return row, line_.index(place)
+        return 0, 0
+
+
+def grid_of(cells: Sequence[CellState]) -> SweepGrid:
+    """Deployments from torch fp32 on; loads from small to large."""
+    ordered_columns = sorted({_column_key(one.cell): column_words(one.cell) for one in cells}.items())
+    ordered_rows = sorted({_row_key(one.cell): row_words(one.cell) for one in cells}.items())
+    at = {(_row_key(one.cell), _column_key(one.cell)): place for place, one in enumerate(cells)}
+    return SweepGrid(
+        columns=tuple(words for _, words in ordered_columns),
+        rows=tuple(words for _, words in ordered_rows),
+        places=tuple(tuple(at.get((row, column)) for column, _ in ordered_columns) for row, _ in ordered_rows),
+    )
+
+
+def _column_key(cell: SweepCell) -> tuple[object, ...]:
+    target = cell.target
+    backend = _BACKENDS.index(target.backend) if target.backend in _BACKENDS else len(_BACKENDS)
+    precision = _PRECISIONS.index(target.precision) if target.precision in _PRECISIONS else len(_PRECISIONS)
+    coalesce = {None: 0, False: 1, True: 2}[cell.coalesce]
+    knobs = (coalesce, cell.max_batch_tokens or 0, cell.max_wait_ms or 0.0)
+    return (backend, precision, target.recipe, *knobs, target.instances, target.threads, target.device, target.model)
+
+
+def _row_key(cell: SweepCell) -> tuple[object, ...]:
+    load = cell.run.load
+    loop = (load.is_open, load.rate, load.arrival)
+    return (load.workload, load.corpus, load.stream, load.batch, *loop, load.concurrency, cell.repeat)
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Cells of the labels and of a column, and which columns are seen."""
+
+    label: int
+    column: int
+    first: int
+    seen: int
+
+
+def widths(grid: SweepGrid, width: int, at_column: int) -> Widths:
+    """As wide as there is room for; columns that do not fit are panned to."""
+    label = min(LABEL_MOST, max((len(words) for words in grid.rows), default=4) + 2)
+    room = max(LEAST, width - label)
+    wanted = max(LEAST, max((len(part) + 2 for words in grid.columns for part in words[:2]), default=LEAST))
+    column = max(LEAST, min(MOST, room // max(1, len(grid.columns))))
+    column = column if column >= min(wanted, BOTH_FROM) else max(LEAST, min(wanted, column))
+    seen = max(1, min(len(grid.columns), room // column))
+    return Widths(label, column, max(0, min(at_column - seen + 1, len(grid.columns) - seen)), seen)
+
+
+def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
+    """The deployments, and under each how close it comes to fp32."""
+    shown = grid.columns[fit.first : fit.first + fit.seen]
+    rows: list[Line] = []
+    for part in range(3):
+        if part < 2 or any(words[2] for words in shown):
+            spans = [Span(" " * fit.label)]
+            for words in shown:
+                text = clip(line(Span(words[part], "strong" if part < 2 else "muted")), fit.column - 1)
+                spans += [Span(" " * (fit.column - width_of(text))), *text]
+            rows.append(tuple(spans))
+    spans = [Span("fidelity".ljust(fit.label), "label")]
+    for column in range(fit.first, fit.first + fit.seen):
+        drawn = marks.cosine(_fidelity(grid, state, column))
+        spans += [Span(" " * max(0, fit.column - width_of(drawn))), *drawn]
+    return [*rows, tuple(spans)]
+
+
+def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> float | None:
+    places = (row[column] for row in grid.places)
+    found = (state.cells[place].figures for place in places if place is not None)
+    return next((one.fidelity for one in found if one is not None and one.fidelity is not None), None)
+
+
+def best(state: SweepState, values: Values) -> int | None:
+    """The place of the cell with most throughput, or with the least p95, among those that can be trusted."""
+    trusted = [
+        (place, one.figures)
+        for place, one in enumerate(state.cells)
+        if one.status is CellStatus.DONE and one.figures is not None and one.figures.verdict == "ok"
+    ]
+    if values is Values.P95:
+        low = [(found.p95_ms, place) for place, found in trusted if found.p95_ms is not None]
+        return min(low)[1] if low else None
+    high = [(found.texts_per_s, place) for place, found in trusted if found.texts_per_s is not None]
+    return max(high)[1] if high else None
+
+
+def value(one: CellState, frame: Frame, values: Values, width: int) -> Line:
+    """What is known of a cell, its mark at the right edge."""
+    if one.status is CellStatus.RUNNING:
+        rate = frame.window.texts_per_s if frame.load.running else None
+        return line(Span("▶ ", "accent"), Span(figures.count(rate) if rate is not None else "…", "accent"))
+    if one.status is CellStatus.WAITING:
+        return line(Span("·", "muted"))
+    if one.status is CellStatus.SKIPPED:
+        return line(Span("– skipped" if width >= BOTH_FROM else "–", "muted"))
+    if one.status is CellStatus.FAILED or one.figures is None:
+        return line(Span("✗ failed" if width >= BOTH_FROM else "✗", "bad"))
+    found = one.figures
+    texts = Span(figures.count(found.texts_per_s), "strong")
+    p95 = Span(figures.ms(found.p95_ms), "strong" if values is Values.P95 else "value")
+    shown = {Values.TEXTS: (texts,), Values.P95: (p95,), Values.BOTH: (texts, Span(p95.text.rjust(8), "value"))}[values]
+    mark, role = ("⚠", "warn") if one.fell_back else (marks.VERDICTS.get(found.verdict, ("?", "", "warn"))[::2])
+    if found.slo_missed and mark == "✓":
+        mark, role = ">", "warn"
+    return line(*shown, Span(f" {mark}", role))
+
+
+def matrix_row(
+    grid: SweepGrid, state: SweepState, frame: Frame, row: int, fit: Widths, values: Values, cursor: tuple[int, int]
+) -> Line:
+    """One load on every deployment that is seen."""
+    star = best(state, values)
+    label = clip(line(Span(grid.rows[row], "strong" if row == cursor[0] else "label")), fit.label - 1)
+    spans: list[Span] = [*label, Span(" " * (fit.label - width_of(label)))]
+    for column in range(fit.first, fit.first + fit.seen):
+        place = grid.places[row][column]
+        drawn = BLANK if place is None else value(state.cells[place], frame, values, fit.column)
+        if place is not None and place == star:
+            drawn = (Span("★", "accent"), *drawn)
+        drawn = clip(drawn, fit.column - 1)
+        click = f"screen.click_at({row}, {column})"
+        pad = Span(" " * (fit.column - 1 - width_of(drawn)))
+        cell = [Span(" "), *(span._replace(action=click) for span in (pad, *drawn))]
+        if (row, column) == cursor:
+            cell = [cell[0], *(span._replace(role="cursor") for span in cell[1:])]
+        spans += cell
+    return tuple(spans)
+
+
+LEGEND = "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waits  ▶ runs  ★ best"

@@ -1,0 +1,212 @@
+"""What the actions of Sweep, Runs and Compare do. They ask store and sweep through the app's port."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from console.standing import SweepStage
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+    from console.tui.screens.compare import CompareScreen
+    from console.tui.screens.runs import RunsScreen
+    from console.tui.screens.sweep import SweepScreen
+
+Perform = Callable[["ConsoleApp"], Awaitable[None]]
+
+
+def _runs(app: "ConsoleApp") -> "RunsScreen":
+    from console.tui.screens.runs import RunsScreen
+
+    if isinstance(app.screen, RunsScreen):
+        return app.screen
+    raise LookupError("This belongs to Runs: 3 shows it")
+
+
+def _sweep(app: "ConsoleApp") -> "SweepScreen":
+    from console.tui.screens.sweep import SweepScreen
+
+    if isinstance(app.screen, SweepScreen):
+        return app.screen
+    raise LookupError("This belongs to Sweep: 2 shows it")
+
+
+def _compare(app: "ConsoleApp") -> "CompareScreen":
+    from console.tui.screens.compare import CompareScreen
+
+    if isinstance(app.screen, CompareScreen):
+        return app.screen
+    raise LookupError("This belongs to Compare: 4 shows it")
+
+
+async def open_run(app: "ConsoleApp", run_id: str) -> None:
+    """The dialog with all that the store knows of a run."""
+    from console.tui.screens.run_details import RunDetails
+
+    app.open_dialog(RunDetails(app.frame, app.view, await app.experiments_port.runs.run(run_id)), None)
+
+
+async def _run_open(app: "ConsoleApp") -> None:
+    await open_run(app, app.experiments.run_id)
+
+
+async def _run_filter(app: "ConsoleApp") -> None:
+    _runs(app).open_filter()
+
+
+async def _run_reload(app: "ConsoleApp") -> None:
+    _runs(app).reload()
+
+
+async def _run_mark(app: "ConsoleApp") -> None:
+    at = app.experiments
+    kept = tuple(run_id for run_id in at.compared if run_id != at.run_id)
+    app.stand(compared=kept if at.run_id in at.compared else (*kept, at.run_id))
+    _runs(app).action_move(1)
+
+
+async def _run_compare(app: "ConsoleApp") -> None:
+    await app.go_to("compare")
+
+
+async def _run_tag(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import TextDialog
+
+    screen, run_id = _runs(app), app.experiments.run_id
+    has = screen.here.row.tags if screen.here is not None else ()
+    about = f"Tags of {run_id}: {' '.join(has) or 'none yet'}. Names with spaces between them; -name takes one away."
+
+    async def write(text: str) -> None:
+        names = text.replace("#", "").split()
+        add = [name for name in names if not name.startswith("-")]
+        await app.experiments_port.runs.tag(run_id, add, [name[1:] for name in names if name.startswith("-")])
+        screen.reload()
+
+    app.open_dialog(
+        TextDialog(app.frame, app.view, "tag", about), lambda text: app.command(write(text)) if text else None
+    )
+
+
+async def _run_note(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import TextDialog
+
+    screen, run_id = _runs(app), app.experiments.run_id
+
+    async def write(text: str) -> None:
+        await app.experiments_port.runs.note(run_id, text)
+        app.say(f"Noted with {run_id}")
+        screen.reload()
+
+    about = f"A note on {run_id}. Notes are added to, never replaced."
+    app.open_dialog(
+        TextDialog(app.frame, app.view, "note", about), lambda text: app.command(write(text)) if text else None
+    )
+
+
+async def _run_delete(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import ConfirmDialog
+
+    screen, run_id = _runs(app), app.experiments.run_id
+
+    async def delete() -> None:
+        await app.experiments_port.runs.delete((run_id,))
+        app.stand(compared=tuple(kept for kept in app.experiments.compared if kept != run_id))
+        app.say(f"Deleted {run_id}")
+        screen.reload()
+
+    about = "With its intervals, events, notes and tags. There is no way back."
+    app.open_dialog(
+        ConfirmDialog(app.frame, app.view, "delete", f"Delete {run_id} for good?", about, "delete"),
+        lambda yes: app.command(delete()) if yes else None,
+    )
+
+
+async def _sweep_new(app: "ConsoleApp") -> None:
+    from console.tui.screens.sweep_start import SweepChoice, SweepDialog
+
+    def chosen(choice: SweepChoice | None) -> None:
+        if choice is not None:
+            app.begin_sweep(choice.source, resume=choice.resume)
+
+    sweeps = app.experiments_port.sweeps
+    app.open_dialog(SweepDialog(app.frame, app.view, sweeps.presets, sweeps.offer), chosen)
+
+
+async def _sweep_pause(app: "ConsoleApp") -> None:
+    sweeps = app.experiments_port.sweeps
+    if app.experiments.sweep is SweepStage.PAUSED:
+        sweeps.go_on()
+    else:
+        sweeps.pause()
+
+
+async def _sweep_skip(app: "ConsoleApp") -> None:
+    if (place := _sweep(app).place) is not None:
+        app.experiments_port.sweeps.skip(place)
+
+
+async def _sweep_stop(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import ChoiceDialog
+
+    def chosen(answer: str | None) -> None:
+        sweeps = app.experiments_port.sweeps
+        if answer == "a":
+            sweeps.finish_cell()
+        elif answer == "o":
+            sweeps.stop_now()
+
+    choices = (
+        ("a", "After this cell", "it is measured to its end"),
+        ("o", "At once", "what it has measured so far is kept"),
+        ("c", "Cancel", "go on"),
+    )
+    question = "When shall the sweep end? What is measured is kept, and resume goes on with the rest."
+    app.open_dialog(ChoiceDialog(app.frame, app.view, "stop the sweep", question, choices), chosen)
+
+
+async def _sweep_open(app: "ConsoleApp") -> None:
+    await open_run(app, app.experiments.cell_run)
+
+
+async def _sweep_values(app: "ConsoleApp") -> None:
+    _sweep(app).next_values()
+
+
+async def _compare_baseline(app: "ConsoleApp") -> None:
+    at = app.experiments
+    app.stand(compared=(at.compared_at, *(run_id for run_id in at.compared if run_id != at.compared_at)))
+    _compare(app).action_move(-len(at.compared))
+
+
+async def _compare_remove(app: "ConsoleApp") -> None:
+    at = app.experiments
+    app.stand(compared=tuple(run_id for run_id in at.compared if run_id != at.compared_at))
+
+
+async def _compare_open(app: "ConsoleApp") -> None:
+    await open_run(app, app.experiments.compared_at)
+
+
+async def _compare_same(app: "ConsoleApp") -> None:
+    _compare(app).toggle_equal_rows()
+
+
+PERFORM: dict[str, Perform] = {
+    "sweep_new": _sweep_new,
+    "sweep_pause": _sweep_pause,
+    "sweep_skip": _sweep_skip,
+    "sweep_stop": _sweep_stop,
+    "sweep_open": _sweep_open,
+    "sweep_values": _sweep_values,
+    "run_open": _run_open,
+    "run_filter": _run_filter,
+    "run_mark": _run_mark,
+    "run_compare": _run_compare,
+    "run_tag": _run_tag,
+    "run_note": _run_note,
+    "run_delete": _run_delete,
+    "run_reload": _run_reload,
+    "compare_baseline": _compare_baseline,
+    "compare_remove": _compare_remove,
+    "compare_open": _compare_open,
+    "compare_same": _compare_same,
+}

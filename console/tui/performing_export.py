@@ -1,0 +1,63 @@
+"""The export: which form, into which file; what is written is what the screen shows, filter included."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.ports import CommandRefused
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
+FORMS = {"j": "json", "c": "csv", "s": "svg"}
+
+
+async def export(app: "ConsoleApp") -> None:
+    """Asks for the form, then for the file."""
+    from console.tui.screens.ask import ChoiceDialog
+
+    choices = (
+        ("j", "JSON", "an array of objects, for programs"),
+        ("c", "CSV", "a line each, for a spreadsheet"),
+        ("s", "SVG", "the screen as a picture"),
+    )
+    question = "Export what is shown, filter included, as"
+    app.open_dialog(
+        ChoiceDialog(app.frame, app.view, "export", question, choices),
+        lambda letter: _ask_where(app, FORMS[letter]) if letter else None,
+    )
+
+
+def _ask_where(app: "ConsoleApp", form: str) -> None:
+    from console.tui.screens.ask import TextDialog
+
+    name = f"embedconsole-{app.current_mode}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
+    about = f"The file, from {Path.cwd()}. One that is there already is not written over."
+
+    def chosen(path: str | None) -> None:
+        if path:
+            # when the dialog has gone, so that a picture shows the screen and not the question
+            app.call_after_refresh(lambda: app.command(_write(app, form, Path(path).expanduser())))
+
+    app.open_dialog(TextDialog(app.frame, app.view, f"export as {form.upper()}", about, name), chosen)
+
+
+async def _write(app: "ConsoleApp", form: str, path: Path) -> None:
+    text = app.export_screenshot(title="embedconsole") if form == "svg" else _text(app, form)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise CommandRefused(f"{path} is there already: e again, with another name") from None
+    except OSError as error:
+        raise CommandRefused(f"{path} cannot be written ({error.strerror}): e again, with another place") from error
+    app.say(str(path), title="Exported", timeout=10)
+
+
+def _text(app: "ConsoleApp", form: str) -> str:
+    from console.experiments.export import as_csv, as_json
+
+    shown: list[dict[str, Any]] = getattr(app.screen, "exported", list)()
+    if not shown:
+        raise CommandRefused("Nothing is shown that could be exported: SVG takes the screen as it is")
+    return as_json(shown) if form == "json" else as_csv(shown)

@@ -1,0 +1,84 @@
+"""What the experiment modes share: header, notices and key bar around a body, and the way to the app's ports."""
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.events import Resize
+from textual.geometry import Size
+from textual.screen import Screen
+
+from console.frame import Frame
+from console.tui.ink import Picture, line
+from console.tui.panels import header, keybar, status
+from console.tui.view import View
+from console.tui.widgets.tile import Tile
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
+SIZES = (("wide", 160, 40), ("medium", 112, 30), ("narrow", 0, 0))
+"""Layouts with the least width and height each one needs, the roomiest first."""
+
+
+class ModeScreen(Screen[None]):
+    """Subclasses write `body()` and `redraw()`; `redraw` draws the body's own tiles from what the screen keeps."""
+
+    CSS_PATH = "mode.tcss"
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame = Frame()
+        self.view = View()
+
+    @property
+    def console_app(self) -> "ConsoleApp":
+        """The app, which owns ports and workers."""
+        return cast("ConsoleApp", self.app)
+
+    def body(self) -> ComposeResult:
+        """What stands between the notices and the key bar."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draws the body; called twice a second and after every key."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        yield Tile(header.header, id="header", follows_view=True)
+        yield Tile(status.alarm, id="alarm", classes="notice")
+        yield Tile(status.banner, id="banner", classes="notice")
+        yield Tile(status.progress, id="progress", classes="notice")
+        yield from self.body()
+        yield Tile(_modes, id="modes", every=5, follows_view=True)
+        yield Tile(keybar.keybar, id="keybar", every=5, turn=1, follows_view=True)
+
+    def on_resize(self, event: Resize) -> None:
+        size = event.size
+        chosen = next(name for name, width, height in SIZES if size.width >= width and size.height >= height)
+        for name, _, _ in SIZES:
+            self.set_class(name == chosen, name)
+        self.set_class(size.height < 24, "low")
+        self.call_after_refresh(self.redraw)
+
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        """Draws the frame."""
+        self.frame, self.view = frame, view
+        for tile in self.query(".notice").results(Tile):
+            tile.show_rows(frame, view, Size(self.size.width, 1))
+            tile.show(frame, view, tick)
+        for name in ("#header", "#modes", "#keybar"):
+            self.query_one(name, Tile).show(frame, view, tick)
+        if tick % 5 == 0:
+            self.redraw()
+
+
+def blank(_frame: Frame, _view: View, _size: Size) -> Picture:
+    """Of a tile that its screen draws."""
+    return Picture(())
+
+
+def _modes(_frame: Frame, view: View, _size: Size) -> Picture:
+    return Picture((line(*header.modes(view)),))

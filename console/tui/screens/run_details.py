@@ -1,0 +1,36 @@
+"""Details of a run: everything the store knows of it, over its own throughput and latency."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.geometry import Size
+
+from console.frame import Frame
+from console.ports import OpenedRun
+from console.tui.ink import Lines
+from console.tui.panels import run_facts
+from console.tui.panels.run_chart import CHART_ROWS, curves
+from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.tui.view import View
+
+
+class RunDetails(Dialog[None]):
+    """Nothing is cut here: it scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
+
+    def __init__(self, frame: Frame, view: View, opened: OpenedRun) -> None:
+        super().__init__(frame, view)
+        self.HEADING = run_facts.title(opened)
+        self.opened = opened
+
+    @property
+    def WIDTH(self) -> int:  # type: ignore[override]  # noqa: N802 a constant elsewhere, here it depends on the screen
+        """A chart makes use of more."""
+        return 110 if self.size.width >= 130 else 88
+
+    def keys(self) -> str:
+        return "esc close"
+
+    def lines(self, width: int) -> Lines:
+        return (*run_facts.facts(self.opened, width), (), *curves(self.opened, Size(width, CHART_ROWS)))

@@ -1,0 +1,205 @@
+"""The Sweep screen: the matrix fills in, the running cell lives beside it, and fidelity stands next to speed."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.geometry import Size
+
+from console.experiments.export import of_sweep
+from console.experiments.sweep_state import CellState, CellStatus
+from console.frame import Frame
+from console.ports import CommandRefused
+from console.tui.chart.charts import LATENCY, THROUGHPUT, Chart
+from console.tui.ink import Line, Lines, Picture, Span, line
+from console.tui.panels import sweep_cell, sweep_matrix
+from console.tui.panels.sweep_matrix import SweepGrid, Values
+from console.tui.screens.mode import ModeScreen, blank
+from console.tui.view import View
+from console.tui.widgets.chart_tile import ChartTile
+from console.tui.widgets.list_window import ListWindow
+from console.tui.widgets.tile import Tile
+
+if TYPE_CHECKING:
+    from console.experiments.sweep_state import SweepState
+
+
+class SweepScreen(ModeScreen):
+    """Draws the runner's newest snapshot. Its own: the cursor, which follows the running cell until it is moved."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1, 0)", "Up", show=False),
+        Binding("down,j", "move(1, 0)", "Down", show=False),
+        Binding("left,h", "move(0, -1)", "Left", show=False),
+        Binding("right,l", "move(0, 1)", "Right", show=False),
+        Binding("pageup", "move(-10, 0)", "Page up", show=False),
+        Binding("pagedown", "move(10, 0)", "Page down", show=False),
+        Binding("home,g", "move(-9999, -9999)", "First", show=False),
+        Binding("end,G", "move(9999, 9999)", "Last", show=False),
+        Binding("escape", "follow", "Follow the running cell", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = (0, 0)
+        self.follows = True
+        self.values: Values | None = None
+        self.window = ListWindow()
+        self._shown = Values.TEXTS
+        self._grid: tuple[str, SweepGrid] | None = None
+
+    def body(self) -> ComposeResult:
+        yield Tile(blank, id="standing")
+        with Container(id="body"):
+            yield Tile(blank, id="matrix", classes="panel")
+            with Container(id="aside"):
+                yield Tile(blank, id="cell", classes="panel")
+                yield ChartTile(Chart("running now · texts/s", THROUGHPUT), id="throughput", classes="panel")
+                yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel")
+                yield Tile(blank, id="pareto", classes="panel")
+
+    # ---- what is shown
+
+    @property
+    def state(self) -> "SweepState | None":
+        """The newest snapshot; None before the first sweep of this console."""
+        try:
+            return self.console_app.experiments_port.sweeps.state
+        except CommandRefused:
+            return None
+
+    def grid(self, state: "SweepState") -> SweepGrid:
+        """Made once for each sweep."""
+        if self._grid is None or self._grid[0] != state.sweep_id:
+            self._grid = (state.sweep_id, sweep_matrix.grid_of(state.cells))
+            self.cursor, self.follows = (0, 0), True
+        return self._grid[1]
+
+    @property
+    def place(self) -> int | None:
+        """Of the cell under the cursor, in the order of the sweep."""
+        state = self.state
+        return None if state is None else self.grid(state).places[self.cursor[0]][self.cursor[1]]
+
+    @property
+    def here(self) -> CellState | None:
+        """The cell under the cursor; None where the grid has none."""
+        state, place = self.state, self.place
+        return None if state is None or place is None else state.cells[place]
+
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        active = frame.experiments.sweep.active
+        self.set_class(active, "active")
+        super().show(frame, view, tick)
+        if active:
+            for tile in self.query(ChartTile):
+                tile.show(frame, view, tick)
+
+    def redraw(self) -> None:
+        state = self.state
+        matrix = self.query_one("#matrix", Tile)
+        if not matrix.ink_size:
+            return
+        self.set_class(state is None, "empty")
+        if state is None or not state.cells:
+            matrix.put(Picture(_nothing(), "sweep"))
+            self._tell(None)
+            return
+        if self.follows and (running := state.running) is not None:
+            self.cursor = self.grid(state).find(running)
+        self._tell(self.here)
+        standing = self.query_one("#standing", Tile)
+        standing.put(Picture(sweep_cell.progress(state, standing.ink_size.width)))
+        matrix.put(self._matrix(state, matrix.ink_size))
+        self._aside(state)
+
+    def _aside(self, state: "SweepState") -> None:
+        cell, pareto = self.query_one("#cell", Tile), self.query_one("#pareto", Tile)
+        facts = sweep_cell.facts(self.here, cell.ink_size.width) if self.here is not None else ()
+        cell.put(Picture(facts[: cell.ink_size.height], "cell"))
+        if pareto.display and pareto.ink_size:
+            title = "throughput against p95 · nothing beats these in both"
+            pareto.put(Picture(sweep_cell.pareto(state, pareto.ink_size), title))
+
+    def _tell(self, here: CellState | None) -> None:
+        waits = here is not None and here.status is CellStatus.WAITING
+        run_id = here.figures.run_id if here is not None and here.figures is not None else ""
+        at = self.console_app.experiments
+        if (at.cell_waits, at.cell_run) != (waits, run_id):
+            self.console_app.stand(cell_waits=waits, cell_run=run_id)
+
+    def _matrix(self, state: "SweepState", size: Size) -> Picture:
+        grid = self.grid(state)
+        fit = sweep_matrix.widths(grid, size.width, self.cursor[1])
+        values = self.values or (Values.BOTH if fit.column >= sweep_matrix.BOTH_FROM else Values.TEXTS)
+        self._shown = values
+        rows: list[Line] = sweep_matrix.head(grid, state, fit)
+        legend = size.height - len(rows) - len(grid.rows) >= 2
+        self.window = ListWindow(cursor=self.cursor[0], top=self.window.top).fitted(
+            len(grid.rows), size.height - len(rows)
+        )
+        cursor = self.cursor
+        rows += [sweep_matrix.matrix_row(grid, state, self.frame, row, fit, values, cursor) for row in self.window.seen]
+        if legend:
+            rows += [line()] * (size.height - len(rows) - 1) + [line(Span(sweep_matrix.LEGEND, "muted"))]
+        more = [
+            f"rows {self.window.top + 1}–{self.window.seen.stop} of {len(grid.rows)}"
+            if len(self.window.seen) < len(grid.rows)
+            else "",
+            f"columns {fit.first + 1}–{fit.first + fit.seen} of {len(grid.columns)}"
+            if fit.seen < len(grid.columns)
+            else "",
+            "" if self.follows or not self.frame.experiments.sweep.active else "esc follows the running cell",
+        ]
+        return Picture(
+            tuple(rows), f"{values} · batch × concurrency by deployment", " · ".join(part for part in more if part)
+        )
+
+    # ---- moving
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """To another cell; the edges hold."""
+        state = self.state
+        if state is None:
+            return
+        grid = self.grid(state)
+        row = max(0, min(len(grid.rows) - 1, self.cursor[0] + rows))
+        column = max(0, min(len(grid.columns) - 1, self.cursor[1] + columns))
+        self.cursor, self.follows = (row, column), False
+        self.redraw()
+
+    def action_click_at(self, row: int, column: int) -> None:
+        """A click moves the cursor; a second one opens the cell's run."""
+        if (row, column) == self.cursor:
+            self.run_worker(self.console_app.action_perform("sweep_open"), exit_on_error=False)
+        self.cursor, self.follows = (row, column), False
+        self.redraw()
+
+    def action_follow(self) -> None:
+        """Back to the running cell."""
+        self.follows = True
+        self.redraw()
+
+    def exported(self) -> list[dict[str, Any]]:
+        """Every cell."""
+        state = self.state
+        return of_sweep(state) if state is not None else []
+
+    def next_values(self) -> None:
+        """Other figures in the cells."""
+        order = list(Values)
+        self.values = order[(order.index(self.values or self._shown) + 1) % len(order)]
+        self.redraw()
+
+
+def _nothing() -> Lines:
+    return (
+        line(),
+        line(Span(" No sweep in this console yet.", "strong")),
+        line(),
+        line(Span(" n ", "key", "sweep_new"), Span("chooses a preset or a file, and says how long it takes")),
+        line(Span(" 3 ", "key", "mode_runs"), Span("lists what was measured before")),
+        line(),
+        line(Span(" A sweep that was broken off is found by its name: n, then r resumes it.", "muted")),
+    )
