@@ -173,7 +173,7 @@ def _two_loads(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> str:
 
 
 def _throughput(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Finding:
-    speeds = [[run.row.texts_per_s for run in runs if run.row.texts_per_s] for runs in (base, other)]
+    speeds = [[run.row.texts_per_s or 0.0 for run in runs if has_rate(run)] for runs in (base, other)]
     ratio: Ratio | None
     if min(map(len, speeds)) >= 2:
         count = min(map(len, speeds))
@@ -204,6 +204,14 @@ def _p95(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Finding:
 def steady_intervals(run: StoredRun) -> list[Interval]:
     """Those that the run's figures stand on."""
     return steady(run.intervals, 0.0, spec_of(run))
+
+
+def has_rate(run: StoredRun) -> bool:
+    """A rate needs more than one answer a caller: the time between the answers of one burst says nothing."""
+    row = run.row
+    if row.texts_per_s is None or row.verdict == "failed":
+        return False
+    return bool(row.rate) or row.latency_n >= 2 * max(row.concurrency, 1)
 
 
 def block_rates(run: StoredRun) -> list[float]:

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from console.experiments.bottleneck import Bottleneck
-from console.experiments.compare import block_rates, load_key, steady_intervals
+from console.experiments.compare import block_rates, has_rate, load_key, steady_intervals
 from console.experiments.history import cell_name, load_name
 from console.experiments.ratios import Ratio, unpaired_ratio
 from console.experiments.statistics import mean_margin, percentiles
@@ -140,13 +140,18 @@ def cells_of(runs: Sequence[StoredRun]) -> tuple[Cell, ...]:
         if len(shapes[name]) > 1:
             name += f" {live.instances}×{live.threads}"
         groups.setdefault((name, *load_key(run.row)), []).append(run)
-    cells = [_cell(key[0], group) for key, group in groups.items()]
+    cells = [_cell(key[0], _whole(group)) for key, group in groups.items()]
     return tuple(_with_fidelity(cells))
+
+
+def _whole(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
+    """Without those that were interrupted, where there are others."""
+    return [run for run in runs if not run.row.interrupted] or runs
 
 
 def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     """Figures are of the runs that did not fail; of the last one where they are no matter of statistics."""
-    measured = [run for run in runs if _is_measured(run)]
+    measured = [run for run in runs if has_rate(run)]
     last = (measured or list(runs))[-1]
     report, row = last.report or {}, last.row
     verdict = next(one for one in _WORST_FIRST if any(run.row.verdict == one for run in runs))
@@ -183,14 +188,6 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     )  # fmt: skip
 
 
-def _is_measured(run: StoredRun) -> bool:
-    """A rate needs more than one answer a caller: the time between answers of one burst says nothing."""
-    row = run.row
-    if row.texts_per_s is None or row.verdict == "failed":
-        return False
-    return row.latency_n >= 2 * (row.concurrency or 1) if not row.rate else True
-
-
 def _throughput(runs: Sequence[StoredRun]) -> tuple[float | None, float | None, float | None, tuple[float, ...]]:
     """Of one run its own interval; else the t-interval of what ratios are made of: repeats, or blocks of two runs."""
     if not runs:
@@ -219,7 +216,7 @@ def _latency(runs: Sequence[StoredRun]) -> Percentiles:
 def _reason(run: StoredRun) -> str:
     if run.row.failure:
         return run.row.failure
-    if not _is_measured(run):
+    if not has_rate(run):
         return f"{run.row.latency_n} answers are too few for a rate: measure longer"
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":

@@ -156,6 +156,9 @@ def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
 
 def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
     judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.sound]
+    if not judged:
+        answer = f"no steady cell has a p95 to hold against {slo_p95_ms:g} ms: measure longer, or on a quieter machine"
+        return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
     met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
     best = _best(met, _speed)
     answer = f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of {len(judged)} cells that can be judged"

@@ -150,7 +150,7 @@ def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
             raise NothingToReport(f"nothing was measured at {at[0]}x{at[1]}: --at takes one of {known}")
         measured = asked
     names = Counter(cell.load.name for cell in measured)
-    size = {cell.load.name: cell.load.batch * cell.load.concurrency for cell in measured}
+    size = {cell.load.name: cell.load.batch * (cell.load.rate or cell.load.concurrency) for cell in measured}
     plain = {cell.load.name: cell.load.coalesce for cell in measured}
     return max(names, key=lambda name: (names[name], plain[name], size[name]))
 

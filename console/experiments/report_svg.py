@@ -21,6 +21,8 @@ _LEGEND = 22
 _LETTER = 6.6
 """Width of a letter of the charts' text, about."""
 _TICKS = 5
+_WIDEST = 1.3
+"""An interval that reaches beyond so many times the largest figure is cut, without an end."""
 
 
 def draw(chart: Chart, number: int) -> str:
@@ -139,7 +141,8 @@ def _rows(labels: Sequence[str], most: float, unit: str, top: float = _TOP) -> t
 
 
 def _bars(chart: Bars) -> tuple[float, str]:
-    most = max(max(bar.value, bar.high or 0.0) for bar in chart.bars)
+    largest = max(bar.value for bar in chart.bars)
+    most = min(max(max(bar.value, bar.high or 0.0) for bar in chart.bars), _WIDEST * largest)
     height, place, drawn = _rows([bar.label for bar in chart.bars], most, chart.unit)
     for row, bar in enumerate(chart.bars):
         y = _TOP + _ROW * row
@@ -149,9 +152,11 @@ def _bars(chart: Bars) -> tuple[float, str]:
         end = place(bar.value)
         if bar.low is not None and bar.high is not None:
             middle = y + _ROW / 2
-            drawn.append(_line(place(bar.low), middle, place(bar.high), middle, "whisker"))
-            drawn += [_line(place(x), middle - 4, place(x), middle + 4, "whisker") for x in (bar.low, bar.high)]
-            end = max(end, place(bar.high))
+            high = min(bar.high, most)
+            drawn.append(_line(place(bar.low), middle, place(high), middle, "whisker"))
+            ends = (bar.low, bar.high) if high == bar.high else (bar.low,)
+            drawn += [_line(place(x), middle - 4, place(x), middle + 4, "whisker") for x in ends]
+            end = max(end, place(high))
         drawn.append(_text(end + 6, y + _ROW / 2 + 4, f"{bar.value:,.0f}" + ("" if bar.steady else " ~"), "value"))
     return height, "".join(drawn)
 
@@ -254,21 +259,34 @@ def _dots(chart: Dots) -> tuple[float, str]:
     if len(front) > 1:
         path = " ".join(f"{across(dot.x):.1f},{up(dot.y):.1f}" for dot in front)
         drawn.append(f'<polyline points="{path}" class="front"/>')
-    taken: list[tuple[float, float, float]] = []
+    taken = [_box(across(dot.x) - 5, up(dot.y), 10) for dot in chart.dots]
     for dot in sorted(chart.dots, key=lambda dot: -dot.y):
         x, y = across(dot.x), up(dot.y)
         told = f"{dot.label}: {dot.y:,.0f} {chart.y_label}, {dot.x:.4f}" + ("" if dot.steady else ", not steady")
         drawn.append(_circle(x, y, "c1" if dot.highlighted else "c0", dot.steady, told))
-        drawn.append(_label(x, y, dot.label, taken))
+        drawn.append(_label(x, y, dot.label, taken, (top - 4, top + _PLOT_HEIGHT)))
     return height, "".join(drawn)
 
 
-def _label(x: float, y: float, words: str, taken: list[tuple[float, float, float]]) -> str:
-    """Beside its dot, moved down until it covers no other; on the left where the right has no room."""
+_Box = tuple[float, float, float, float]
+_LEVELS = (0, -13, 13, -26, 26, -39, 39, -52, 52)
+"""How far a label may move up or down from its dot, the nearest first."""
+
+
+def _box(left: float, middle: float, width: float) -> _Box:
+    return left, middle - 6, left + width, middle + 6
+
+
+def _label(x: float, y: float, words: str, taken: list[_Box], between: tuple[float, float]) -> str:
+    """Beside its dot, where it covers neither another label nor a dot; `between`: the highest and the lowest y."""
     width = _LETTER * len(words)
-    begin = x - 9 - width if x + 9 + width > WIDTH - 4 else x + 9
-    level = y + 4
-    while any(abs(level - other) < 12 and begin < end and start < begin + width for start, end, other in taken):
-        level += 12
-    taken.append((begin, begin + width, level))
-    return _text(begin, level, words, "value")
+    sides = [left for left in (x + 9, x - 9 - width) if left >= 4 and left + width <= WIDTH - 4] or [4.0]
+    places = [_box(left, y + level, width) for level in _LEVELS for left in sides]
+    inside = [place for place in places if between[0] <= place[1] and place[3] <= between[1]] or places
+    chosen = next((place for place in inside if not any(_overlap(place, other) for other in taken)), inside[0])
+    taken.append(chosen)
+    return _text(chosen[0], chosen[3] - 2, words, "value")
+
+
+def _overlap(one: _Box, two: _Box) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]

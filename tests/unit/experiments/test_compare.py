@@ -93,6 +93,13 @@ def test_latency_is_compared_by_certified_percentiles_alone(store: Store) -> Non
     assert (unknown["other"], unknown["ratio"], unknown["says"]) == (None, None, "undecided")
 
 
+def test_the_answers_of_one_burst_make_no_rate_to_compare(store: Store) -> None:
+    keep(store, made("r-1", 200))
+    keep(store, replace(made("r-2", 200), latency=Percentiles(4, 17e3, 17e3, 18e3, None, None, 18e3)))
+    found = compared(store, "r-1", "r-2")["comparisons"][0]["pairs"][0]["texts_per_s"]
+    assert (found["other"], found["ratio"], found["says"]) == (None, None, "undecided")
+
+
 def test_settings_that_differ_are_listed_and_another_environment_is_warned_of(store: Store) -> None:
     keep(store, made("r-1", 200))
     other = {"hash": "e2", "cpu_model": "Other CPU", "cores": 2, "libraries": {"onnxruntime": "9"}}

@@ -1,7 +1,9 @@
 """Deployments are compared live in interleaved rounds, and the round is the unit."""
 
+import json
 import random
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +111,40 @@ def test_a_round_that_failed_on_one_side_is_left_out_and_one_that_shook_is_count
     assert found.ratio.rounds == 2
     assert as_json(cut)["sides"][0]["unsteady_rounds"] == 1
     assert "~ 1 unsteady" in as_text(cut)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from console.experiments.compare_live import LivePlan, compare_once, parse_side
+from console.experiments.run import RunSpec
+from console.experiments.store import Store
+from console.frame import LoadSpec
+from console.ports import SessionOptions
+
+run = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
+plan = LivePlan(tuple(parse_side(words, run) for words in ("onnx fp32", "onnx fp32")), 2)
+command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+options = SessionOptions(engine=plan.sides[0].cell.engine_spec, engine_command=command)
+sys.exit(compare_once(options, plan, store=Store.open(Path(sys.argv[1])), as_json=True))
+"""
+
+
+def test_data_goes_to_stdout_and_progress_with_the_time_left_to_stderr(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "runs.sqlite")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [len(one) for one in found["rounds"]] == [2, 2]
+    assert found["comparisons"][0]["texts_per_s"]["says"] in ("same", "undecided", "faster", "slower")
+    assert "2 rounds of 2, about" in done.stderr
+    assert "[1/4] onnx·fp32, 1 × 2: " in done.stderr
+    assert "repeat 2" in done.stderr, "the second round"
+    assert "repeat 3" not in done.stderr
+    assert " s left" in done.stderr
+    assert f"embedconsole runs --sweep {found['sweep_id']}" in done.stderr
 
 
 async def test_live_rounds_are_measured_on_one_engine_and_stored(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ class TestWhatItSays:
         assert "fastest of them: onnx·int8 at 8 × 4" in row.answer
         assert next(row for row in model_of(store, slo_p95_ms=1.0).summary if row.question == "SLO").mark == "✕"
 
+    def test_an_slo_that_no_steady_cell_can_prove_is_not_called_missed(self, store: Store) -> None:
+        runs = load_set(store, resolve_set(store, "r-s-1-15"))
+        row = next(row for row in build_report(runs, ["x"], slo_p95_ms=60.0).summary if row.question == "SLO")
+        assert (row.mark, row.words) == ("~", "cannot be judged")
+
     def test_findings_are_computed_with_their_intervals(self, store: Store) -> None:
         said = "\n".join(model_of(store).findings)
         assert re.search(r"onnx·int8 is faster than onnx·fp32 at 32 × 4: 1\.5\d × \(1\.\d+ to 1\.\d+\)", said)
