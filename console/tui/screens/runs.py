@@ -10,16 +10,22 @@ from textual.geometry import Size
 from textual.widgets import Input
 
 from console.experiments.export import of_runs
+from console.frame import Frame
 from console.ports import CommandRefused, ListedRun, OpenedRun
 from console.tui.ink import Line, Lines, Picture, Span, line, wrap
 from console.tui.panels import run_facts, run_list
 from console.tui.panels.run_chart import curves
 from console.tui.screens.mode import ModeScreen, blank
+from console.tui.view import View
 from console.tui.widgets.list_window import ListWindow
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+RELOAD_EVERY = 50
+"""Ticks of the 10 Hz clock, while a sweep adds runs."""
 
 
 class RunsScreen(ModeScreen):
@@ -69,8 +75,14 @@ class RunsScreen(ModeScreen):
         """The list may have grown while another mode was shown."""
         self.reload()
 
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        super().show(frame, view, tick)
+        if frame.experiments.sweep.active and tick % RELOAD_EVERY == 0:
+            self.run_worker(self._read(), exit_on_error=False)
+
     def reload(self) -> None:
-        """Reads the store again, in the background."""
+        """Reads the store again, in the background; what is open is opened anew."""
+        self.opened, self._asked_for = None, ""
         self.run_worker(self._read(), exit_on_error=False)
 
     async def _read(self) -> None:
@@ -79,7 +91,6 @@ class RunsScreen(ModeScreen):
             self.trouble = ""
         except CommandRefused as refusal:
             self.all, self.trouble = self.all or (), str(refusal)
-        self.opened, self._asked_for = None, ""
         self._filter()
 
     def _filter(self) -> None:

@@ -201,5 +201,5 @@ def _nothing() -> Lines:
         line(Span(" n ", "key", "sweep_new"), Span("chooses a preset or a file, and says how long it takes")),
         line(Span(" 3 ", "key", "mode_runs"), Span("lists what was measured before")),
         line(),
-        line(Span(" A sweep that was broken off is found by its name: n, then r resumes it.", "muted")),
+        line(Span(" One that was broken off is found by its name: n offers to resume it.", "muted")),
     )
