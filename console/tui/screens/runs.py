@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-RELOAD_EVERY = 50
-"""Ticks of the 10 Hz clock, while a sweep adds runs."""
+LOOK_EVERY = 10
+"""Ticks of the 10 Hz clock."""
 
 
 class RunsScreen(ModeScreen):
@@ -51,6 +51,7 @@ class RunsScreen(ModeScreen):
         self.opened: OpenedRun | None = None
         self._asked_for = ""
         self._rested_on = ""
+        self._over = 0
 
     def body(self) -> ComposeResult:
         with Container(id="body"):
@@ -73,12 +74,22 @@ class RunsScreen(ModeScreen):
 
     def on_screen_resume(self) -> None:
         """The list may have grown while another mode was shown."""
+        self._over = self._cells_over()
         self.reload()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         super().show(frame, view, tick)
-        if frame.experiments.sweep.active and tick % RELOAD_EVERY == 0:
+        if tick % LOOK_EVERY == 0 and (over := self._cells_over()) != self._over:
+            self._over = over
             self.run_worker(self._read(), exit_on_error=False)
+
+    def _cells_over(self) -> int:
+        """Of this console's sweep: each one is another run. Reading only then spares the cell that is measured."""
+        try:
+            state = self.console_app.experiments_port.sweeps.state
+        except CommandRefused:
+            return 0
+        return sum(one.figures is not None for one in state.cells) if state is not None else 0
 
     def reload(self) -> None:
         """Reads the store again, in the background; what is open is opened anew."""

@@ -116,7 +116,9 @@ class SweepScreen(ModeScreen):
 
     def _aside(self, state: "SweepState") -> None:
         cell, pareto = self.query_one("#cell", Tile), self.query_one("#pareto", Tile)
-        facts = sweep_cell.facts(self.here, cell.ink_size.width) if self.here is not None else ()
+        here = self.here
+        none = (line(Span("no such cell in this sweep", "muted")),)
+        facts = none if here is None else sweep_cell.facts(here, cell.ink_size.width)
         cell.put(Picture(facts[: cell.ink_size.height], "cell"))
         if pareto.display and pareto.ink_size:
             title = "throughput against p95 · nothing beats these in both"
