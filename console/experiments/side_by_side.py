@@ -189,5 +189,5 @@ def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tu
     for number, opened in enumerate(runs, start=1):
         row = opened.run.row
         if row.verdict != "ok":
-            said.append(f"run {number} is {row.verdict.replace('_', ' ')}: do not rest a decision on it")
+            said.append(f"run {number} ({row.verdict.replace('_', ' ')}): do not rest a decision on it")
     return tuple(said)

@@ -306,6 +306,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def _leave_running(self) -> None:
         if self.session is None:
             return
+        await self._end_sweep()
         left = await self.session.detach()
         self._leave(
             f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "

@@ -26,6 +26,7 @@ class FakeRuns:
     refusal: str = ""
     calls: list[tuple[object, ...]] = field(default_factory=list)
     place: str = "/data/runs.sqlite"
+    reads: int = 0
 
     def _refuse(self) -> None:
         if self.refusal:
@@ -33,6 +34,7 @@ class FakeRuns:
 
     async def runs(self) -> Sequence[ListedRun]:
         self._refuse()
+        self.reads += 1
         return [ListedRun(row, words_of(row)) for row in self.rows]
 
     async def run(self, run_id: str) -> OpenedRun:

@@ -59,7 +59,7 @@ def test_another_environment_and_another_load_are_warned_of() -> None:
     said = " ".join(found.warnings)
     assert "not the same environment (onnxruntime)" in said
     assert "not the same load" in said
-    assert "run 2 is client bound" in said
+    assert "run 2 (client bound)" in said
     assert [row.name for row in found.environment] == ["onnxruntime"]
 
 

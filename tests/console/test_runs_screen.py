@@ -7,7 +7,7 @@ import pytest
 from console.tui.screens.ask import ConfirmDialog, TextDialog
 from console.tui.screens.run_details import RunDetails
 from console.tui.screens.runs import RunsScreen
-from tests.console import recorded, scenes
+from tests.console import recorded, scenes, sweeps
 from tests.console.conftest import Console, Open
 
 
@@ -196,3 +196,16 @@ async def test_y_copies_the_command_that_shows_the_run(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), port) as it:
         await it.press("3", "y")
         assert it.said == f"embedconsole runs show {port.runs.rows[0].run_id}"
+
+
+async def test_the_list_is_read_again_when_a_cell_of_the_sweep_has_ended_and_only_then(console: Open) -> None:
+    port = recorded.experiments()
+    port.sweeps.state = sweeps.running(30)
+    async with console(scenes.busy(), (80, 24), port) as it:
+        await it.press("3")
+        reads = port.runs.reads
+        await it.beat(40)
+        assert port.runs.reads == reads
+        port.sweeps.state = sweeps.running(31)
+        await it.beat(20)
+        assert port.runs.reads == reads + 1

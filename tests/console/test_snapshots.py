@@ -8,18 +8,29 @@ import pytest
 from textual.pilot import Pilot
 
 from console.engine_facts import Batching, ServingPlan
+from console.experiments.sweep_state import SweepState
 from console.frame import Frame
 from console.tui.app import ConsoleApp
-from tests.console import scenes
+from tests.console import recorded, scenes, sweeps
+from tests.console.fake_experiments import FakeExperiments
 from tests.console.fake_session import FakeSession
 
 SnapCompare = Callable[..., bool]
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)
 
 
-def picture(snap_compare: SnapCompare, frame: Frame, size: tuple[int, int], *keys: str, theme: str = "dark") -> bool:
+def picture(
+    snap_compare: SnapCompare,
+    frame: Frame,
+    size: tuple[int, int],
+    *keys: str,
+    theme: str = "dark",
+    port: FakeExperiments | None = None,
+) -> bool:
     """Whether the console looks on this scene, after these keys, as it looked when the picture was accepted."""
-    app = ConsoleApp(lambda: FakeSession(frame), start=False, clock_s=0)
+    app = ConsoleApp(
+        lambda: FakeSession(frame), start=False, clock_s=0, make_experiments=lambda _: port or FakeExperiments()
+    )
     app.animation_level = "none"
     app.theme = theme
 
@@ -29,6 +40,7 @@ def picture(snap_compare: SnapCompare, frame: Frame, size: tuple[int, int], *key
                 await pilot.press(key)
             for _ in range(2):
                 await pilot.pause()
+                await app.workers.wait_for_complete()
                 for _ in range(6):
                     app.tick()
                 await pilot.pause()
@@ -103,3 +115,48 @@ def test_knobs(snap_compare: SnapCompare) -> None:
     knobs = Batching(max_batch_tokens=2048, max_batch_items=64)
     engine = replace(frame.engine, plan=ServingPlan(2, 1, 512, 64, 12, texts_per_s=322), batching=knobs)
     assert picture(snap_compare, replace(frame, engine=engine), SMALL, "k", "down", "down", "down")
+
+
+def sweeping(state: SweepState) -> FakeExperiments:
+    """The recorded runs, and a sweep at that moment."""
+    port = recorded.experiments()
+    port.sweeps.state = state
+    return port
+
+
+EXPERIMENTS: dict[str, tuple[Callable[[], FakeExperiments], tuple[str, ...]]] = {
+    "runs": (recorded.experiments, ("3", "j", "space", "j", "j")),
+    "runs_empty": (lambda: recorded.experiments(0), ("3",)),
+    "runs_filter": (recorded.experiments, ("3", "slash", "i", "n", "t", "8")),
+    "run_opened": (recorded.experiments, ("3", "G", "enter")),
+    "run_delete": (recorded.experiments, ("3", "d")),
+    "sweep_none": (recorded.experiments, ("2",)),
+    "sweep_new": (recorded.experiments, ("2", "n", "down")),
+    "sweep_running": (lambda: sweeping(sweeps.running()), ("2",)),
+    "sweep_stop": (lambda: sweeping(sweeps.running()), ("2", "X")),
+    "sweep_ended": (lambda: sweeping(sweeps.ended()), ("2", "G", "v")),
+    "compare": (recorded.experiments, ("3", "G", "space", "k", "k", "k", "k", "space", "c")),
+    "compare_four": (recorded.experiments, ("3", "j", "space", "space", "space", "space", "c", "v", "right")),
+    "compare_none": (recorded.experiments, ("4",)),
+}
+"""What is in the store and on the runner, and the keys that lead to what is looked at."""
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x50"])
+def test_experiments(snap_compare: SnapCompare, name: str, size: tuple[int, int]) -> None:
+    port, keys = EXPERIMENTS[name]
+    assert picture(snap_compare, scenes.busy(), size, *keys, port=port())
+
+
+@pytest.mark.parametrize("name", ["runs", "sweep_running", "compare"])
+def test_experiments_in_a_light_theme(snap_compare: SnapCompare, name: str) -> None:
+    port, keys = EXPERIMENTS[name]
+    assert picture(snap_compare, scenes.busy(), LARGE, *keys, theme="light", port=port())
+
+
+@pytest.mark.parametrize("name", ["runs", "sweep_running", "compare"])
+def test_experiments_without_colour(snap_compare: SnapCompare, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    port, keys = EXPERIMENTS[name]
+    assert picture(snap_compare, scenes.busy(), SMALL, *keys, port=port())

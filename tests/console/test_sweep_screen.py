@@ -159,6 +159,7 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         port.sweeps.state = replace(sweeps.running(), paused=True)
         await it.beat()
         assert "pauses after this cell" in it.text("standing")
+        assert "p Go on" in it.text("keybar")
         await it.press("p")
         await it.press("x")
         assert "Only a cell that is still waiting" in it.said

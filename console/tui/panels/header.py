@@ -67,7 +67,7 @@ def _narrow(frame: Frame, view: View, width: int) -> Line:
         if room >= 14:
             parts[parts.index(head)] = clip(head, room)
         else:
-            parts.pop(2 if len(parts) > 3 else -1)
+            parts.remove(shape) if shape in parts else parts.pop()
     return spread(joined(parts, SEPARATOR), tail, width)
 
 

@@ -25,7 +25,8 @@ class Column(NamedTuple):
 
 def _when(row: RunRow, width: int) -> Line:
     text = row.started_at[:19].replace("T", " ")
-    return line(Span(text if width >= 19 else text[5:16], "label"))
+    short = text[5:19] if width >= 14 else text[5:16]
+    return line(Span(text if width >= 19 else short, "label"))
 
 
 def _verdict(row: RunRow, width: int) -> Line:
@@ -37,8 +38,8 @@ def _verdict(row: RunRow, width: int) -> Line:
 COLUMNS = (
     Column("when UTC", 11, _when),
     Column("cell", 18, lambda row, _: marks.cell(row.requested, row.effective)),
-    Column("load", 9, lambda row, _: line(Span(clean(load_name(row))))),
-    Column("texts/s", 8, lambda row, w: marks.steadied(figures.count(row.texts_per_s), row.throughput_stable, w), True),
+    Column("load", 8, lambda row, _: line(Span(clean(load_name(row))))),
+    Column("texts/s", 7, lambda row, w: marks.steadied(figures.count(row.texts_per_s), row.throughput_stable, w), True),
     Column("p95 ms", 8, lambda row, w: marks.steadied(figures.ms(row.p95_ms), row.p95_stable, w), True),
     Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity)),
     Column("errors", 7, lambda row, w: _count(row.errors, w), True, 4),
@@ -68,7 +69,7 @@ def fitted(width: int) -> list[tuple[Column, int]]:
         if _total(chosen) > width:
             chosen = [(column, cells) for column, cells in chosen if column.name != name]
     left = width - _total(chosen)
-    for name in ("cell", "when UTC", "verdict", "tags", "load"):
+    for name in ("when UTC", "cell", "verdict", "tags", "load"):
         chosen, left = _widened(chosen, name, left)
     return chosen
 
@@ -85,8 +86,8 @@ def _widened(chosen: list[tuple[Column, int]], name: str, left: int) -> tuple[li
     wider = []
     for column, cells in chosen:
         more = min(left, WIDE[name] - cells) if column.name == name else 0
-        if name == "when UTC" and more + cells < 19:
-            more = 0
+        if name == "when UTC":
+            more = next((wanted - cells for wanted in (19, 14) if wanted <= cells + more), 0)
         if name == "verdict" and cells < 14 > more + cells:
             more = 0
         more = max(more, 0)
@@ -97,11 +98,12 @@ def _widened(chosen: list[tuple[Column, int]], name: str, left: int) -> tuple[li
 
 def head(columns: Sequence[tuple[Column, int]]) -> Line:
     """The names of the columns."""
-    spans = [Span("   ", "label")]
-    for column, cells in columns:
-        name = column.name if len(column.name) <= cells else column.name[: max(0, cells)]
-        spans.append(Span((name.rjust(cells - 1) + " " if column.right else name.ljust(cells)) + " " * GAP, "label"))
-    return tuple(spans)
+    return line(Span("   " + (" " * GAP).join(_head(column, cells) for column, cells in columns), "label"))
+
+
+def _head(column: Column, cells: int) -> str:
+    name = column.name if len(column.name) <= cells else ""
+    return name.rjust(cells - 1).ljust(cells) if column.right else name.ljust(cells)
 
 
 def row_line(

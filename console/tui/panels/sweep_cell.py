@@ -10,6 +10,7 @@ from console.tui import figures
 from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, spread, wrap
 from console.tui.panels import marks
 
+HIGHEST = 16
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -121,7 +122,7 @@ def pareto(state: SweepState, size: Size) -> Lines:
         return (line(Span("The first cells with a certified p95 appear here.", "muted")),)
     words = [_named(LETTERS[at % 26], *each, size.width) for at, each in enumerate(best)]
     words = words[: max(1, size.height // 2)]
-    height = size.height - len(words) - 2
+    height = min(HIGHEST, size.height - len(words) - 2)
     if height < 4:
         return tuple(words[: size.height])
     return (*_scatter(state, best, size.width, height), BLANK, *words)[: size.height]
@@ -130,8 +131,11 @@ def pareto(state: SweepState, size: Size) -> Lines:
 def _named(letter: str, one: CellState, texts: float, p95_ms: float, width: int) -> Line:
     found = one.figures
     fidelity = marks.cosine(found.fidelity if found is not None else None)
+    mark = marks.verdict(found.verdict if found is not None else "", word=False)
     name = f"{clean(one.cell.target.cell) or 'as it is'}, {clean(load_of(one.cell))}"
-    right = line(Span(f"{figures.count(texts):>8} texts/s {figures.ms(p95_ms):>7} ms  ", "strong"), *fidelity)
+    right = line(
+        Span(f"{figures.count(texts):>8} texts/s {figures.ms(p95_ms):>7} ms ", "strong"), *mark, "  ", *fidelity
+    )
     return spread(line(Span(f"{letter} ", "accent"), Span(name)), right, width)
 
 

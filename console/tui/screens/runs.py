@@ -10,16 +10,22 @@ from textual.geometry import Size
 from textual.widgets import Input
 
 from console.experiments.export import of_runs
+from console.frame import Frame
 from console.ports import CommandRefused, ListedRun, OpenedRun
 from console.tui.ink import Line, Lines, Picture, Span, line, wrap
 from console.tui.panels import run_facts, run_list
 from console.tui.panels.run_chart import curves
 from console.tui.screens.mode import ModeScreen, blank
+from console.tui.view import View
 from console.tui.widgets.list_window import ListWindow
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+LOOK_EVERY = 10
+"""Ticks of the 10 Hz clock."""
 
 
 class RunsScreen(ModeScreen):
@@ -45,6 +51,7 @@ class RunsScreen(ModeScreen):
         self.opened: OpenedRun | None = None
         self._asked_for = ""
         self._rested_on = ""
+        self._over = 0
 
     def body(self) -> ComposeResult:
         with Container(id="body"):
@@ -67,10 +74,26 @@ class RunsScreen(ModeScreen):
 
     def on_screen_resume(self) -> None:
         """The list may have grown while another mode was shown."""
+        self._over = self._cells_over()
         self.reload()
 
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        super().show(frame, view, tick)
+        if tick % LOOK_EVERY == 0 and (over := self._cells_over()) != self._over:
+            self._over = over
+            self.run_worker(self._read(), exit_on_error=False)
+
+    def _cells_over(self) -> int:
+        """Of this console's sweep: each one is another run. Reading only then spares the cell that is measured."""
+        try:
+            state = self.console_app.experiments_port.sweeps.state
+        except CommandRefused:
+            return 0
+        return sum(one.figures is not None for one in state.cells) if state is not None else 0
+
     def reload(self) -> None:
-        """Reads the store again, in the background."""
+        """Reads the store again, in the background; what is open is opened anew."""
+        self.opened, self._asked_for = None, ""
         self.run_worker(self._read(), exit_on_error=False)
 
     async def _read(self) -> None:
@@ -79,7 +102,6 @@ class RunsScreen(ModeScreen):
             self.trouble = ""
         except CommandRefused as refusal:
             self.all, self.trouble = self.all or (), str(refusal)
-        self.opened, self._asked_for = None, ""
         self._filter()
 
     def _filter(self) -> None:

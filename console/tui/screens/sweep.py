@@ -116,7 +116,9 @@ class SweepScreen(ModeScreen):
 
     def _aside(self, state: "SweepState") -> None:
         cell, pareto = self.query_one("#cell", Tile), self.query_one("#pareto", Tile)
-        facts = sweep_cell.facts(self.here, cell.ink_size.width) if self.here is not None else ()
+        here = self.here
+        none = (line(Span("no such cell in this sweep", "muted")),)
+        facts = none if here is None else sweep_cell.facts(here, cell.ink_size.width)
         cell.put(Picture(facts[: cell.ink_size.height], "cell"))
         if pareto.display and pareto.ink_size:
             title = "throughput against p95 · nothing beats these in both"
@@ -201,5 +203,5 @@ def _nothing() -> Lines:
         line(Span(" n ", "key", "sweep_new"), Span("chooses a preset or a file, and says how long it takes")),
         line(Span(" 3 ", "key", "mode_runs"), Span("lists what was measured before")),
         line(),
-        line(Span(" A sweep that was broken off is found by its name: n, then r resumes it.", "muted")),
+        line(Span(" One that was broken off is found by its name: n offers to resume it.", "muted")),
     )

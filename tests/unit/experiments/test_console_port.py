@@ -1,0 +1,115 @@
+"""What the console's modes stand on, for real: the store asked in threads, and a sweep on a session that is open."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.experiments.run_library import RunLibrary
+from console.experiments.store_write import begin_run
+from console.experiments.sweep_runner import Experiments, SweepRunner
+from console.experiments.sweep_state import CellStatus, SweepState
+from console.ports import CommandRefused, ExperimentsPort, SessionOptions
+from console.session import Session
+from tests.unit.experiments.made import GOOD, record, start_of, store_in
+
+COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+SPEC = """# Two cells, three of them later.
+name = "mine"
+duration = "1s"
+warm_up = "0s"
+[grid]
+backends = "onnx"
+precisions = "fp32"
+batch = [1, 2]
+"""
+
+
+def port_in(folder: Path) -> tuple[ExperimentsPort, Session]:
+    session = Session(SessionOptions(engine_command=COMMAND))
+    return Experiments(session, folder / "runs.sqlite"), session
+
+
+async def test_runs_are_listed_opened_tagged_noted_and_deleted(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        record(store)
+        begin_run(store, start_of(replace(GOOD, run_id="r-2"), "2026-11-23T11:00:00Z"))
+    library = RunLibrary(tmp_path / "runs.sqlite")
+    assert [run.row.run_id for run in await library.runs()] == ["r-2", "r-1"]
+    assert "unfinished" in (await library.runs())[0].words
+    await library.tag("r-1", ["main", "slow"], [])
+    await library.tag("r-1", [], ["slow"])
+    await library.note("r-1", "quiet machine")
+    opened = await library.run("r-1")
+    assert opened.run.row.tags == ("main",)
+    assert [text for _, text in opened.run.notes] == ["quiet machine"]
+    assert opened.report["verdict"] == "ok"
+    assert len(opened.points) == 3
+    assert opened.points[0].n == 100
+    assert "#main" in (await library.runs())[1].words
+    await library.delete(["r-1", "r-2"])
+    assert await library.runs() == []
+
+
+async def test_trouble_with_the_store_is_a_refusal_with_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "runs.sqlite").write_text("this is no store, but long enough to look like one\n" * 100)
+    library = RunLibrary(tmp_path / "runs.sqlite")
+    with pytest.raises(CommandRefused, match="move it away"):
+        await library.runs()
+    with store_in(tmp_path / "other") as store:
+        record(store)
+    other = RunLibrary(tmp_path / "other" / "runs.sqlite")
+    with pytest.raises(CommandRefused, match="no tag"):
+        await other.tag("r-1", ["not a tag"], [])
+
+
+async def test_an_offer_says_how_long_it_takes_and_what_is_measured_already(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SPEC)
+    port, _ = port_in(tmp_path)
+    offer = await port.sweeps.offer(str(tmp_path / "mine.toml"))
+    assert (offer.name, offer.cells, offer.deployments, offer.measured) == ("mine", 2, 1, 0)
+    assert offer.expected_s == offer.rest_s > 2
+    assert offer.about == "Two cells, three of them later."
+    assert [(await port.sweeps.offer(name)).cells > 5 for name in port.sweeps.presets] == [True] * 4
+    (tmp_path / "mine.toml").write_text(SPEC.replace("batch = [1, 2]", "batch = [0]"))
+    with pytest.raises(CommandRefused, match=r"line 8, grid\.batch"):
+        await port.sweeps.offer(str(tmp_path / "mine.toml"))
+
+
+async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SPEC)
+    port, session = port_in(tmp_path)
+    first, take = asyncio.Event(), SweepRunner._changed
+
+    def changed(runner: SweepRunner, state: SweepState) -> None:
+        take(runner, state)
+        if state.count(CellStatus.DONE):
+            first.set()
+
+    monkeypatch.setattr(SweepRunner, "_changed", changed)
+    async with session:
+        running = asyncio.create_task(port.sweeps.sweep(str(path), resume=False))
+        await first.wait()
+        with pytest.raises(CommandRefused, match="running already"):
+            await port.sweeps.sweep(str(path), resume=False)
+        port.sweeps.stop_now()
+        await running
+        state = port.sweeps.state
+        assert state is not None
+        assert state.ended
+        assert [one.status for one in state.cells] == [CellStatus.DONE, CellStatus.SKIPPED]
+        with pytest.raises(CommandRefused, match="n begins one"):
+            port.sweeps.pause()
+        offer = await port.sweeps.offer(str(path))
+        assert offer.measured == 1
+        assert offer.rest_s < offer.expected_s
+        await port.sweeps.sweep(str(path), resume=True)
+        state = port.sweeps.state
+        assert state is not None
+        assert [one.status for one in state.cells] == [CellStatus.DONE] * 2
+    assert len(await port.runs.runs()) >= 2
