@@ -6,6 +6,8 @@ from console.frame import Stages
 
 BUSY_SHARE = 0.85
 """Of the cores: from here on they are what there is not enough of."""
+COMPETING_CORES = 0.1
+"""Below that the load driver takes nothing worth telling from the engine."""
 PADDING_WORTH_TELLING = 0.15
 
 
@@ -69,7 +71,7 @@ def _circumstances(observed: Observed) -> list[str]:
     if engine is not None and cores:
         used = f"the engine uses {engine:.1f} of {cores} cores"
         both = engine + (client or 0.0)
-        if engine < BUSY_SHARE * cores <= both:
+        if engine < BUSY_SHARE * cores <= both and (client or 0.0) >= COMPETING_CORES:
             used += f" and the load driver {client:.1f}: they compete"
         said.append(used)
     if observed.padding_ratio is not None and observed.padding_ratio >= PADDING_WORTH_TELLING:

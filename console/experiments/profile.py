@@ -30,7 +30,7 @@ def find_py_spy() -> str:
     beside = Path(sys.executable).with_name("py-spy")
     found = str(beside) if beside.exists() else shutil.which("py-spy")
     if not found:
-        raise CannotProfile("profile needs py-spy: pip install py-spy")
+        raise CannotProfile("profile needs py-spy: pip install 'embedconsole[profile]'")
     return found
 
 

@@ -46,3 +46,11 @@ def test_padding_is_told_where_it_is_worth_it_and_cores_that_engine_and_driver_f
 
 def test_nothing_is_named_where_nothing_ran() -> None:
     assert name_bottleneck(Observed(Stages(), 1)) is None
+
+
+def test_a_driver_that_takes_nothing_does_not_compete() -> None:
+    found = name_bottleneck(
+        Observed(stages=Stages(infer_ms=10.0), batch=1, engine_cpu_cores=1.69, client_cpu_cores=0.02, cores=2)
+    )
+    assert found is not None
+    assert "compete" not in found.sentence
