@@ -75,7 +75,7 @@ class FakeSweeps:
     async def offer(self, source: str) -> SweepOffer:
         if self.refusal and source not in OFFERS:
             raise CommandRefused(self.refusal)
-        return OFFERS.get(source) or SweepOffer(source, "mine", 4, 1, 0, 45.0, 45.0, False)
+        return OFFERS.get(source) or SweepOffer(source, "mine", 4, 1, 1, 45.0, 34.0, False)
 
     async def sweep(self, source: str, *, resume: bool) -> None:
         self.calls.append(("sweep", source, resume))

@@ -60,9 +60,9 @@ async def test_an_unfinished_sweep_is_resumed_unless_it_shall_begin_anew(console
         await it.press("2", "n", "down")
         assert "30 of 72 cells are measured already" in it.text("box")
         assert "about 11 min" in it.text("box")
-        await it.press("r")
+        await it.press("tab")
         assert "about 18 min" in it.text("box")
-        await it.press("r", "enter")
+        await it.press("tab", "enter")
         assert port.sweeps.calls == [("sweep", "seed", True)]
         assert it.app.cli_form(BY_ID["mode_sweep"]).endswith("sweep --preset seed")
 
@@ -72,8 +72,9 @@ async def test_a_file_is_read_and_estimated_before_a_second_enter_starts_it(cons
     async with console(scenes.idle(), (80, 24), port) as it:
         await it.press("2", "n", "up", *"mine.toml", "enter")
         assert "4 cells" in it.text("box")
+        assert "1 of 4 cells are measured already" in it.text("box")
         assert port.sweeps.calls == []
-        await it.press("enter")
+        await it.press("tab", "enter")
         assert port.sweeps.calls == [("sweep", "mine.toml", False)]
 
 

@@ -26,13 +26,14 @@ class SweepChoice:
 
 
 class SweepDialog(Dialog[SweepChoice]):
-    """Arrows choose, r resumes, a path can be typed; Enter starts what has an estimate, and no more."""
+    """Arrows choose, Tab resumes or not, a path can be typed; Enter starts what has an estimate, and no more."""
 
     HEADING = "new sweep"
     WIDTH = 78
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
         Binding("down", "move(1)", "Down", show=False),
+        Binding("tab", "resume", "Resume", show=False),
         Binding("enter", "start", "Start", show=False),
     ]
 
@@ -125,7 +126,7 @@ class SweepDialog(Dialog[SweepChoice]):
             on = self.resumes
             rows.append(
                 line(
-                    *(Span(" r ", "key", "screen.resume"), Span("resume ", "label", "screen.resume")),
+                    *(Span("tab ", "key", "screen.resume"), Span("resume ", "label", "screen.resume")),
                     *(Span(" on ", "cursor" if on else "muted"), Span(" off ", "muted" if on else "cursor")),
                     Span(f"  {offer.measured} of {offer.cells} cells are measured already", "muted"),
                 )
@@ -165,8 +166,6 @@ class SweepDialog(Dialog[SweepChoice]):
             moves = {"j": 1, "k": -1}
             if event.key in moves:
                 self.action_move(moves[event.key])
-            elif event.key == "r":
-                self.action_resume()
             return
         if event.key in {"backspace", "ctrl+h"}:
             self.path = self.path[:-1]
