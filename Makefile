@@ -33,8 +33,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Two at a time: much of the suite waits for seconds of load to pass. A file's tests stay together, they share fixtures.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # A part of it: python -m benchmarks.peers --help
 bench: $(STAMP)

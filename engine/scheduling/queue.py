@@ -261,11 +261,17 @@ def _most_texts(longest: int, policy: BatchPolicy) -> int:
     return max(1, policy.max_batch_tokens // max(1, longest))
 
 
+def _texts_ahead(turn: Turn, tag: int) -> int:
+    """How many texts earlier than in its turn a text would be served beside one of that tag."""
+    later = TURN_TEXTS if turn & _NOT_THE_FIRST else 0
+    return ((turn >> ARRIVAL_BITS) - tag) * TURN_TEXTS + later + turn % TURN_TEXTS
+
+
 def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchPolicy) -> tuple[int, int]:
     """The run of the window, as (first, end), that contains the oldest text and wastes least per text.
 
     Waste is counted in tokens: the padding, and what a pass costs before its first token. The run grows from the
-    oldest text up to the bounds, to the neighbour that adds less padding plus turns ahead of the oldest text's (so
+    oldest text up to the bounds, to the neighbour that adds less padding plus texts ahead of its turn (so
     that of two that pad alike, the older goes along). Of all the sizes on that way the best is taken: a gap of
     lengths that pays off later is crossed, one that does not is left alone.
     """
@@ -280,11 +286,11 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
         if first and (count + 1) * longest <= policy.max_batch_tokens:
             length, turn, _, _ = window[first - 1]
             below_padding = longest - length
-            below = below_padding + (turn >> ARRIVAL_BITS) - tag
+            below = below_padding + _texts_ahead(turn, tag)
         if end < len(window) and (count + 1) * window[end][0] <= policy.max_batch_tokens:
             length, turn, _, _ = window[end]
             above_padding = count * (length - longest)
-            above = above_padding + (turn >> ARRIVAL_BITS) - tag
+            above = above_padding + _texts_ahead(turn, tag)
         if below <= above:
             if below == inf:
                 break

@@ -28,7 +28,9 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 def preparers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "engine.backends.preparer" in child.cmdline()]
+    """Those that run: one that has just ended and was not waited for yet has no command line any more."""
+    running = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+    return [child for child in running if "engine.backends.preparer" in child.cmdline()]
 
 
 def partial(store: ArtifactStore) -> list[Path]:
