@@ -146,7 +146,7 @@ class Deployments:
         """
         plan = self._planner.plan(asked, strict=strict)
         steps = _Steps(plan, self._clock, lambda: self._epoch, on_step)
-        if tune and not plan.serving.measured and not (asked.instances or asked.threads):
+        if tune and self._planner.is_worth_measuring(plan):
             await self._tune(plan, steps)
             plan = self._planner.plan(asked, strict=strict)
         return await self._replace(plan, steps)

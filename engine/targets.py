@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from engine.capabilities import Choice, Notice, resolve
+from engine.capabilities import Choice, Notice, report_cell, resolve
 from engine.errors import InvalidRequest
 from engine.machine import PlatformFacts
 from engine.plans import PlanCache, ServingPlan, asked_for
+from engine.rules import CellState
 
 MAX_INSTANCES = 64
 MAX_THREADS = 256
@@ -115,6 +116,13 @@ class Planner:
             )  # fmt: skip
 
         return Plan(asked, deployment(requested), deployment(effective), notices, serving, strict)
+
+    def is_worth_measuring(self, plan: Plan) -> bool:
+        """Not where the user fixed the counts, nor where a cell is so slow that the sweep would take minutes."""
+        fixed = plan.asked.instances or plan.asked.threads
+        runs = plan.effective
+        report = report_cell(Choice(runs.backend, runs.precision, runs.device, runs.recipe), self._facts)
+        return not (plan.serving.measured or fixed) and report.state is CellState.NATIVE
 
     def remember(self, of: Deployment, model: str, measured: ServingPlan) -> None:
         """A measured plan, for every start and switch to come. Raises OSError when the cache cannot be written."""

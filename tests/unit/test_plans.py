@@ -42,6 +42,18 @@ def test_a_measured_plan_is_what_auto_stands_for_on_this_machine_and_for_this_mo
         assert not Planner(machine).plan(Target("onnx"), strict=True).serving.measured
 
 
+def test_a_start_measures_what_nobody_fixed_and_what_is_not_slow() -> None:
+    planner = Planner(FACTS)
+    for target, expected in (
+        (Target("onnx"), True),
+        (Target("onnx", threads=2), False),
+        (Target("torch", "fp16"), False),
+    ):
+        assert planner.is_worth_measuring(planner.plan(target, strict=True)) is expected
+    PlanCache(FACTS).write(ONNX, "", MEASURED)
+    assert not planner.is_worth_measuring(planner.plan(Target("onnx"), strict=True))
+
+
 def test_what_was_asked_for_wins_over_the_plan() -> None:
     assert asked_for(MEASURED, 0, 0, cores=4) == MEASURED
     for instances, threads, expected in ((1, 0, (1, 4)), (0, 1, (4, 1)), (3, 3, (3, 3))):
