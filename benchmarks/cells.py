@@ -38,7 +38,7 @@ def runnable(device: str) -> dict[Choice, float]:
     return {report.asked: SLOW_TAKES if report.state is CellState.SLOW else 1.0 for report in reports}
 
 
-def flags(cell: Choice, model: str) -> tuple[str, ...]:
+def flags(cell: Choice, model: str = "") -> tuple[str, ...]:
     """The cell as `engine` flags; without a model it is the bundled one."""
     words = ("--backend", cell.backend, "--precision", cell.precision, "--device", cell.device)
     return (*words, *(("--recipe", cell.recipe) if cell.recipe else ()), *(("--model", model) if model else ()))
@@ -54,7 +54,7 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def prepare(cell: Choice, model: str) -> float:
+def prepare(cell: Choice, model: str = "") -> float:
     """Seconds until its artifact was ready; the second call is instant. Raises RuntimeError."""
     started_s = time.perf_counter()
     command = [sys.executable, "-m", "engine.cli", "export", *flags(cell, model)]

@@ -40,6 +40,10 @@ class Process:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
             env={**os.environ, **_ENVIRONMENT, **(extra or {})}, start_new_session=True,
         )  # fmt: skip
+        # All three are pipes: Popen's types cannot know.
+        self._stdin: Any = self._process.stdin
+        self._stdout: Any = self._process.stdout
+        self._stderr: Any = self._process.stderr
         self._said: deque[str] = deque(maxlen=20)
         threading.Thread(target=self._drain, daemon=True).start()
 
@@ -61,8 +65,7 @@ class Process:
         """The next JSON line on its stdout. Raises Failed; the process is ended when it took too long."""
         timer = threading.Timer(within_s, self._process.kill)
         timer.start()
-        assert self._process.stdout is not None  # noqa: S101 - a pipe
-        line = self._process.stdout.readline()
+        line = self._stdout.readline()
         timer.cancel()
         if not line:
             raise Failed(f"no answer ({self._process.wait()}): {self.last_words()}")
@@ -71,21 +74,19 @@ class Process:
 
     def write_line(self, order: Mapping[str, Any]) -> None:
         """Raises Failed when nobody reads."""
-        assert self._process.stdin is not None  # noqa: S101 - a pipe
         try:
-            print(json.dumps(order), file=self._process.stdin, flush=True)
+            print(json.dumps(order), file=self._stdin, flush=True)
         except OSError as error:
             raise Failed(f"it no longer listens: {self.last_words()}") from error
 
     def drain_stdout(self) -> None:
         """For a process whose stdout says nothing that we need."""
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()  # type: ignore[union-attr]
+        threading.Thread(target=self._stdout.read, daemon=True).start()
 
     def let_go(self) -> None:
         """Lets it end, without waiting for that."""
-        assert self._process.stdin is not None  # noqa: S101 - a pipe
         with suppress(OSError):  # it was not reading any more
-            self._process.stdin.close()
+            self._stdin.close()
 
     def stop(self) -> None:
         """Ends it, whatever state it is in."""
@@ -98,8 +99,7 @@ class Process:
         self._process.wait()
 
     def _drain(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - a pipe
-        for line in self._process.stderr:
+        for line in self._stderr:
             self._said.append(line)
 
 

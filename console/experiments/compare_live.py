@@ -134,7 +134,11 @@ class LiveResult:
 
     def unsteady(self, side: int) -> int:
         """Rounds whose figures were not steady: they count, the round being the unit, and are told."""
-        return sum(one[side] is not None and one[side].verdict == "unstable" for one in self.rounds)  # type: ignore[union-attr]
+        return sum(found.verdict == "unstable" for found in self.of_side(side))
+
+    def of_side(self, side: int) -> list[CellFigures]:
+        """What its rounds came to, without those that were not measured."""
+        return [found for one in self.rounds if (found := one[side]) is not None]
 
 
 def _value(figures: CellFigures | None, name: str) -> float | None:
@@ -170,7 +174,7 @@ def as_json(result: LiveResult, *, interrupted: bool = False) -> dict[str, Any]:
             {
                 "side": SIDES[place],
                 "asked": side.words,
-                "effective": next((one[place].effective.cell for one in result.rounds if one[place] is not None), None),  # type: ignore[union-attr]
+                "effective": next((found.effective.cell for found in result.of_side(place)), None),
                 "unsteady_rounds": result.unsteady(place),
             }
             for place, side in enumerate(result.plan.sides)

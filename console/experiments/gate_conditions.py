@@ -69,16 +69,14 @@ def parse_condition(text: str) -> Condition:
 
 def _figure(text: str) -> tuple[str, int]:
     begin = _past_spaces(text, 0)
-    word = re.compile(r"\w*").match(text, begin)
-    assert word is not None  # noqa: S101 - it matches nothing at the least
-    name = word[0].removesuffix("_ms")
+    found = re.compile(r"\w+").match(text, begin)
+    word = found[0] if found else ""
+    name = word.removesuffix("_ms")
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(FIGURES)}"
-        raise ConditionError(
-            text, begin, f"{word[0]!r} is no figure: {hint}" if word[0] else f"a figure comes first: {hint}"
-        )
-    return name, _past_spaces(text, word.end())
+        raise ConditionError(text, begin, f"{word!r} is no figure: {hint}" if word else f"a figure comes first: {hint}")
+    return name, _past_spaces(text, begin + len(word))
 
 
 def _baseline(text: str, place: int) -> str:

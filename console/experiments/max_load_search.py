@@ -51,7 +51,8 @@ class Search:
 
     def tell(self, limit: Limit) -> None:
         """What came of the level that `next` asked for."""
-        assert self._asked is not None, "tell follows next"  # noqa: S101 - a mistake of the caller
+        if self._asked is None:
+            raise RuntimeError("tell follows next, and the search was not over")
         if self.remeasuring:
             self.remeasured[self._asked] = limit
         else:
