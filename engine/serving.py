@@ -18,6 +18,9 @@ from engine.tokenize import TokenizedText
 INLINE_CHARACTERS = 400
 """Tokenizing so much costs less than the two thread hops that would take it off the event loop (about 100 µs)."""
 
+INLINE_KNOWN_CHARACTERS = 8_000
+"""The same where every word is known: a hundred short texts, about 200 µs."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
@@ -161,8 +164,12 @@ class Serving:
     async def _tokenize(
         self, live: Live, texts: Sequence[str], size_bytes: int, prompt: str
     ) -> Sequence[TokenizedText]:
-        if size_bytes + len(prompt) * len(texts) <= INLINE_CHARACTERS:
-            return live.tokenizer.encode(texts, prompt)
+        characters = size_bytes + len(prompt) * len(texts)
+        if characters <= INLINE_KNOWN_CHARACTERS:
+            if (known := live.tokenizer.encode_known(texts, prompt)) is not None:
+                return known
+            if characters <= INLINE_CHARACTERS:
+                return live.tokenizer.encode(texts, prompt)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tokenizing, live.tokenizer.encode, texts, prompt)
 

@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import normalizers
 
 from engine.errors import ModelError
+from engine.known_words import between_spaces
 from engine.model import ModelFiles
 
 
@@ -26,6 +27,7 @@ class Tokenizer:
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
+        self._known_words = between_spaces(tokenizer)
 
     @classmethod
     def load(cls, files: ModelFiles, artifact: Path | None = None) -> "Tokenizer":
@@ -46,16 +48,46 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> list[TokenizedText]:
         """Token ids of each text, in order, `prompt` put before it. Thread-safe; one text stays in this thread."""
+        if prompt:
+            texts = [prompt + text for text in texts]
+        found = [self._from_known_words(text) for text in texts]
+        unknown = [text for text, one in zip(texts, found, strict=True) if one is None]
+        if not unknown:
+            return [one for one in found if one is not None]
+        spelled = iter(self._spell(unknown))
+        if self._known_words is not None:
+            for text in unknown:
+                self._known_words.learn(text)
+        return [one or next(spelled) for one in found]
+
+    def encode_known(self, texts: Sequence[str], prompt: str = "") -> list[TokenizedText] | None:
+        """As `encode` in a tenth of the time, or None where that is not possible: a word was not met before."""
+        found = []
+        for text in texts:
+            if (one := self._from_known_words(prompt + text)) is None:
+                return None
+            found.append(one)
+        return found
+
+    def _from_known_words(self, text: str) -> TokenizedText | None:
+        words = self._known_words
+        if words is None or (ids := words.ids(text)) is None:
+            return None
+        if len(ids) <= self._max_tokens:
+            return TokenizedText(ids, False)
+        return TokenizedText(words.cut(ids, self._max_tokens), True)
+
+    def _spell(self, texts: Sequence[str]) -> list[TokenizedText]:
         if len(texts) == 1:
-            encodings = [self._tokenizer.encode(prompt + texts[0])]
+            encodings = [self._tokenizer.encode(texts[0])]
         else:
-            encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts] if prompt else list(texts))
+            encodings = self._tokenizer.encode_batch_fast(texts)
         limit = self._max_tokens
-        tokenized = []
+        spelled = []
         for encoding in encodings:
             ids = encoding.ids
-            tokenized.append(TokenizedText(ids, len(ids) >= limit and bool(encoding.overflowing)))
-        return tokenized
+            spelled.append(TokenizedText(ids, len(ids) >= limit and bool(encoding.overflowing)))
+        return spelled
 
 
 def tokenizer_path(files: ModelFiles, artifact: Path | None = None) -> Path | None:

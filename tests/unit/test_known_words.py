@@ -1,0 +1,122 @@
+"""Words that were seen before need no tokenizer, and nobody can tell the difference."""
+
+import random
+from pathlib import Path
+
+import pytest
+import tokenizers
+
+from engine.known_words import MAX_WORD_CHARACTERS, MAX_WORDS, KnownWords, between_spaces
+from engine.model import resolve_model
+from engine.tokenize import Tokenizer, tokenizer_path
+from tests.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+
+PIECES = [
+    "the", "The", "naïve", "café", "cafe\u0301", "\u0301", "don't", "e-mail,", "C++?", "東京", "漢字kanji", "ΣΑΣ", "ẞtraße",
+    "İstanbul", "[SEP]", "[MASK]x", "x[CLS]", "[", "\t", "a\tb", "\n", "\u00a0", "a\u00a0b", "\u2003", "\u200b", "\x00",
+    "\ufffd", "\u1e9b\u0323", "\u00b4", "🙂", "12,345.67", "", "", "ﬁ", "w" * 40, "supercalifragilistic", "…", "\u3000", "\x1c",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rust() -> tokenizers.Tokenizer:
+    """The bundled model's tokenizer as the library has it, and as the engine sets it."""
+    files = resolve_model(None)
+    tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_path(files)))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(files.card.max_tokens)
+    return tokenizer
+
+
+@pytest.fixture
+def words(rust: tokenizers.Tokenizer) -> KnownWords:
+    found = between_spaces(rust)
+    assert found is not None
+    return found
+
+
+def test_texts_of_known_words_get_the_tokenizers_own_ids_whatever_they_are_made_of(
+    rust: tokenizers.Tokenizer, words: KnownWords
+) -> None:
+    chance = random.Random(7)
+    known = 0
+    for _ in range(3_000):
+        text = " ".join(chance.choices(PIECES, k=chance.randint(1, 8)))
+        if (ids := words.ids(text)) is not None:
+            assert ids == rust.encode(text).ids, repr(text)
+            known += 1
+        words.learn(text)
+    assert known > 1_500
+
+
+def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: KnownWords) -> None:
+    chance = random.Random(8)
+    planes = [
+        (0x20, 0x7F),
+        (0x00, 0x20),
+        (0xA0, 0x250),
+        (0x300, 0x370),
+        (0x370, 0x600),
+        (0x2000, 0x2070),
+        (0x4E00, 0x4E20),
+    ]
+    for _ in range(1_000):
+        text = "".join(chr(chance.randrange(*chance.choice(planes))) for _ in range(20)).replace("x", " ")
+        words.learn(text)
+        words.learn(text)
+        if (ids := words.ids(text)) is not None:
+            assert ids == rust.encode(text).ids, repr(text)
+
+
+def test_a_word_is_known_from_its_second_sight(words: KnownWords) -> None:
+    words.learn("once")
+    assert words.ids("once") is None
+    words.learn("once more")
+    assert words.ids("once") is not None
+    assert words.ids("once more") is None
+
+
+def test_long_words_are_never_remembered_and_many_words_are_forgotten_together(words: KnownWords) -> None:
+    long = "x" * (MAX_WORD_CHARACTERS + 1)
+    for _ in range(3):
+        words.learn(long)
+    assert words.ids(long) is None
+    for number in range(MAX_WORDS + 5):
+        words.learn(f"{number} {number}")
+    assert words.ids("1") is None
+    assert words.ids(str(MAX_WORDS + 4)) is not None
+
+
+def test_a_long_text_of_known_words_is_cut_and_marked_as_any_other() -> None:
+    tokenizer = Tokenizer.load(resolve_model(None))
+    texts = ["so " * count for count in (253, 254, 255, 700)]
+    spelled = [Tokenizer.load(resolve_model(None)).encode([text])[0] for text in texts]
+    tokenizer.encode(["so so"])
+    assert tokenizer.encode_known(texts) == spelled == tokenizer.encode(texts)
+    assert [one.truncated for one in spelled] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("builder", [build_tiny_mpnet_or_xlmr])
+def test_a_tokenizer_whose_words_depend_on_each_other_is_always_asked(builder: object, tmp_path: Path) -> None:
+    assert callable(builder)
+    files = resolve_model(str(builder(tmp_path)))
+    assert between_spaces(tokenizers.Tokenizer.from_file(str(tokenizer_path(files)))) is None
+    tokenizer = Tokenizer.load(files)
+    for _ in range(3):
+        tokenizer.encode(["hello there"])
+    assert tokenizer.encode_known(["hello there"]) is None
+
+
+def test_a_prompt_is_part_of_the_text() -> None:
+    tokenizer = Tokenizer.load(resolve_model(None))
+    expected = tokenizer.encode(["some words"], prompt="query:")
+    for _ in range(2):
+        tokenizer.encode(["query:some words"])
+    assert tokenizer.encode_known(["some words"], prompt="query:") == expected
+
+
+def test_a_model_with_words_between_spaces_is_recognised(tmp_path: Path) -> None:
+    files = resolve_model(str(build_tiny_mpnet(tmp_path)))
+    path = tokenizer_path(files)
+    words = between_spaces(tokenizers.Tokenizer.from_file(str(path)))
+    assert words is None or words.ids("") == tokenizers.Tokenizer.from_file(str(path)).encode("").ids
