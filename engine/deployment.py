@@ -55,6 +55,7 @@ class Live:
         self.cosine = cosine
         compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
+        self.packs = model.packs
         self.reference = artifact.reference
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
@@ -128,7 +129,7 @@ class Deployments:
     @property
     def policy(self) -> BatchPolicy:
         """What the knobs and the live deployment's plan come to."""
-        return self._knobs.over(self.live.plan.serving)
+        return self._knobs.over(self.live.plan.serving, packs=self.live.packs)
 
     def configure(self, knobs: Knobs) -> BatchPolicy:
         """Changes the batching knobs, at once and for the deployments to come. Raises CannotSwitch before `start`."""
@@ -244,7 +245,7 @@ class Deployments:
                 lambda: [model.executor(target.threads) for _ in range(target.instances)]
             )
             name = f"{target.backend}-{target.precision}"
-            policy = self._knobs.over(plan.serving)
+            policy = self._knobs.over(plan.serving, packs=model.packs)
             scheduler = Scheduler(executors, policy, self._observer, name=name, clock=self._clock)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(model.close))

@@ -50,13 +50,14 @@ class Knobs:
     max_wait_s: float = 0.0
     coalesce: bool = True
 
-    def over(self, plan: ServingPlan) -> BatchPolicy:
-        """The policy of a deployment."""
+    def over(self, plan: ServingPlan, *, packs: bool) -> BatchPolicy:
+        """The policy of a deployment whose executors pack texts, or pad them."""
         return BatchPolicy(
             max_batch_tokens=self.max_batch_tokens or plan.max_batch_tokens,
             max_batch_items=self.max_batch_items or plan.max_batch_items,
             max_wait_s=self.max_wait_s,
             coalesce=self.coalesce,
+            packs=packs,
             pass_cost_tokens=plan.pass_cost_tokens,
         )
 

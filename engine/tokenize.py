@@ -78,10 +78,8 @@ class Tokenizer:
         return TokenizedText(words.cut(ids, self._max_tokens), True)
 
     def _spell(self, texts: Sequence[str]) -> list[TokenizedText]:
-        if len(texts) == 1:
-            encodings = [self._tokenizer.encode(texts[0])]
-        else:
-            encodings = self._tokenizer.encode_batch_fast(texts)
+        one = len(texts) == 1  # stays in this thread
+        encodings = [self._tokenizer.encode(texts[0])] if one else self._tokenizer.encode_batch_fast(texts)
         limit = self._max_tokens
         spelled = []
         for encoding in encodings:

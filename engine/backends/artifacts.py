@@ -25,7 +25,7 @@ from engine.cache import FileHashes, cache_root
 from engine.errors import ModelError
 from engine.model import ModelFiles
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what an artifact holds changes, so that older ones are made again."""
 _MANIFEST = "manifest.json"
 _BUILDING, _DOOMED = ".building-", ".doomed-"

@@ -35,6 +35,11 @@ class LoadedModel(Protocol):
         """How the effective precision is known, in words: `74 of 74 weight tensors float32`."""
         ...
 
+    @property
+    def packs(self) -> bool:
+        """Whether short texts share rows of a pass, so that batches need not be of like lengths."""
+        ...
+
     def executor(self, threads: int) -> Executor:
         """One instance's forward pass with `threads` intra-op threads. Not to be shared between threads."""
         ...

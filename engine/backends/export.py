@@ -1,13 +1,19 @@
-"""The torch module as an ONNX graph with free batch and length axes, and the proof that it says the same."""
+"""The torch module as an ONNX graph with free axes, for rows of several texts where that works; and its proof."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from engine.backends.layout import Rectangle
 from engine.backends.module import SentenceModule
+from engine.backends.packed_module import PackedModule, packed
+from engine.backends.packing import Packing
+from engine.backends.padding import Padding
 from engine.card import ModelCard
 from engine.errors import ModelError
 from engine.scheduling.work import Executor
@@ -22,23 +28,21 @@ _LARGEST_SINGLE_FILE_BYTES = 1_500_000_000
 
 def export(module: SentenceModule, card: ModelCard, path: Path) -> None:
     """Writes `module` as an ONNX graph to `path`. Raises ModelError when the exporter cannot express it."""
-    # Three rows of unequal length: sizes of 0 and 1, or a mask without zeros, would be baked into the graph.
-    longest = min(11, card.max_tokens)
-    ids, mask = ragged_batch(3, longest, card.pad_token_id, vocabulary=_vocabulary(module))
-    axes = {0: torch.export.Dim("batch", min=1, max=1 << 20), 1: torch.export.Dim("length", min=1, max=card.max_tokens)}
+    transformer = module.transformer
     # Plain attention gives a third fewer nodes than the fused kind, which spells out its NaN guards, at the same speed.
-    usual = module.transformer.config._attn_implementation  # noqa: SLF001 - transformers has no public way to read it
-    module.transformer.set_attn_implementation("eager")
+    usual = transformer.config._attn_implementation  # noqa: SLF001 - transformers has no public way to read it
+    transformer.set_attn_implementation("eager")
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")
+            graph, inputs = _exportable(module, card)
             program = torch.onnx.export(
-                module,
-                (torch.from_numpy(ids), torch.from_numpy(mask)),
+                graph,
+                tuple(torch.from_numpy(array) for array in inputs.values()),
                 dynamo=True,
-                input_names=["input_ids", "attention_mask"],
+                input_names=list(inputs),
                 output_names=["unit", "norms"],
-                dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+                dynamic_shapes=dict.fromkeys(inputs, _axes(graph, card)),
                 verbose=False,
             )
             size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
@@ -49,7 +53,25 @@ def export(module: SentenceModule, card: ModelCard, path: Path) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{card.id} cannot be exported to ONNX ({reason}): serve it with --backend torch") from error
     finally:
-        module.transformer.set_attn_implementation(usual)  # the graph is judged against the kind that torch serves with
+        transformer.set_attn_implementation(usual)  # the graph is judged against the kind that torch serves with
+
+
+def _exportable(module: SentenceModule, card: ModelCard) -> tuple[nn.Module, Mapping[str, Rectangle]]:
+    """The module in the layout that it can be served in, and inputs to trace it with, by name.
+
+    Rows of unequal length, and three of them: sizes of 0 and 1, or a mask without zeros, would be baked into the graph.
+    """
+    longest = min(11, card.max_tokens)
+    ids, mask = ragged_batch(24, longest, card.pad_token_id, vocabulary=_vocabulary(module))
+    texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]
+    made = packed(module, card, texts)
+    (only,) = (Packing if made else Padding)(card.pad_token_id)(texts[:3] if made is None else texts)
+    return made or module, only.inputs
+
+
+def _axes(graph: nn.Module, card: ModelCard) -> dict[int, torch.export.Dim]:
+    widest = 1 << 20 if isinstance(graph, PackedModule) else card.max_tokens
+    return {0: torch.export.Dim("rows", min=1, max=1 << 20), 1: torch.export.Dim("width", min=1, max=widest)}
 
 
 def verify_batch(module: SentenceModule, executor: Executor, card: ModelCard, batch: int) -> float:

@@ -75,7 +75,7 @@ class OnnxTrace:
         attention = self.floats.total() - self.linear_floats
         if attention:
             ((dtype, _),) = self.floats.most_common(1)
-            parts.append(f"{attention} products of attention {_NAMES.get(dtype, dtype)}")
+            parts.append(f"{attention} products between activations {_NAMES.get(dtype, dtype)}")
         for dtype in dict.fromkeys(dtype for _, dtype in self.sensitive):
             names = sorted({name for name, own in self.sensitive if own == dtype}, reverse=True)
             parts.append(f"{' and '.join(names)} {_NAMES.get(dtype, dtype)}")

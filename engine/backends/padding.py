@@ -1,17 +1,17 @@
-"""Token ids of a batch laid out as two padded rectangles, in buffers that are used again and again."""
+"""A text a row, filled up to the longest one: for graphs that take `input_ids` and `attention_mask`."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.backends.layout import Pass
 from engine.scheduling.work import TokenIds
-
-Rectangle = NDArray[np.int64]
 
 
 class Padding:
     """One instance's input buffers. They grow to the largest batch seen; each call overwrites the one before."""
+
+    packs = False
 
     def __init__(self, pad_token_id: int) -> None:
         # The model's own padding id, not any: RoBERTa-like models count positions by the ids that are not padding.
@@ -19,8 +19,8 @@ class Padding:
         self._ids = np.empty(0, np.int64)
         self._mask = np.empty(0, np.int64)
 
-    def __call__(self, texts: Sequence[TokenIds]) -> tuple[Rectangle, Rectangle]:
-        """Two (n, longest) int64 views, ids and attention mask (1 = a token), valid until the next call."""
+    def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]:
+        """One pass over two (n, longest) int64 views, ids and attention mask (1 = a token)."""
         longest = max(map(len, texts))
         size = len(texts) * longest
         if size > self._ids.size:
@@ -32,4 +32,4 @@ class Padding:
         for row, text in enumerate(texts):
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
-        return ids, mask
+        return (Pass({"input_ids": ids, "attention_mask": mask}, slice(None), slice(None)),)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from engine.backends.isa import int8_products_saturate
+from engine.backends.packing import layout_of
 from engine.backends.smoothing import smoothing, worth_smoothing
 from engine.scheduling.work import TokenIds
 
@@ -89,9 +90,10 @@ def _largest_magnitudes(
     watched.graph.output.extend(kinds)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     largest: dict[str, NDArray[np.float32]] = {}
+    layout = layout_of([one.name for one in session.get_inputs()], 0)
     for text in calibration:
-        ids = np.array([text], np.int64)
-        outputs = session.run(activations, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        (only,) = layout([text])
+        outputs = session.run(activations, only.inputs)
         for name, values in zip(activations, outputs, strict=True):
             magnitudes = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
             largest[name] = np.maximum(largest.get(name, magnitudes), magnitudes)

@@ -2,15 +2,15 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openvino
 
 from engine.backends.base import Cell
 from engine.backends.isa import int8_products_saturate
+from engine.backends.packing import layout_of
 from engine.scheduling.work import TokenIds
 
 MODEL_FILE = "openvino.xml"
@@ -53,9 +53,11 @@ def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> open
         OverflowFix,
     )
 
-    def inputs(text: TokenIds) -> dict[str, Any]:
-        ids = np.array([text], np.int64)
-        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    layout = layout_of([one.any_name for one in model.inputs], 0)
+
+    def inputs(text: TokenIds) -> Mapping[str, Any]:
+        (only,) = layout([text])
+        return only.inputs
 
     saturates = int8_products_saturate()
     return nncf.quantize(
@@ -69,8 +71,19 @@ def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> open
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=_SMOOTH_ALPHA),
             overflow_fix=OverflowFix.ENABLE if saturates else OverflowFix.DISABLE,
         ),
-        ignored_scope=nncf.IgnoredScope(names=_costly_in_seven_bits(model) if saturates else []),
+        ignored_scope=nncf.IgnoredScope(names=_costly_in_seven_bits(model) if saturates else _pooling(model)),
     )
+
+
+def _pooling(model: openvino.Model) -> list[str]:
+    """The products of three axes and no weights: pooling of packed rows, which is small and shall stay exact."""
+    return [
+        op.get_friendly_name()
+        for op in model.get_ops()
+        if op.get_type_name() == "MatMul"
+        and all(side.get_partial_shape().rank.get_length() == 3 for side in op.inputs())
+        and all(side.get_source_output().get_node().get_type_name() != "Constant" for side in op.inputs())
+    ]
 
 
 def _costly_in_seven_bits(model: openvino.Model) -> list[str]:

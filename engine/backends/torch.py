@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from engine.backends.base import Cell
+from engine.backends.layout import Rectangle
 from engine.backends.memory import release_memory
 from engine.backends.module import load_module
-from engine.backends.padding import Padding, Rectangle
+from engine.backends.padding import Padding
 from engine.backends.quantize_torch import converted, linear_precisions
 from engine.card import read_card
 from engine.errors import ModelError
@@ -100,6 +101,11 @@ class TorchModel:
     def _is_float32_on_gpu(self) -> bool:
         return self._device.type == "cuda" and self._parameters.most_common(1)[0][0] == torch.float32
 
+    @property
+    def packs(self) -> bool:
+        """A text a row."""
+        return Padding.packs
+
     def executor(self, threads: int) -> "TorchExecutor":
         """One instance's forward pass."""
         return TorchExecutor(self, Padding(self._pad_token_id), self._device, threads)
@@ -134,10 +140,10 @@ class TorchExecutor:
         if not self._ready:
             torch.set_num_threads(self._threads)  # OpenMP and MKL keep this number per calling thread
             self._ready = True
-        ids, mask = self._padding(texts)
+        (only,) = self._padding(texts)
         with self._model.turn(), torch.inference_mode():
-            unit, norms = self._model.module(self._on_device(ids), self._on_device(mask))
-            return Vectors(unit.cpu().numpy(), norms.cpu().numpy())
+            unit, norms = self._model.module(*(self._on_device(one) for one in only.inputs.values()))
+            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), only.computed_tokens)
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:
         return torch.from_numpy(rectangle).to(self._device)

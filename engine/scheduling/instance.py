@@ -108,10 +108,11 @@ def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome
     infer_s = clock() - started_s
     lengths = [entry[0] for entry in entries]
     answers, poisons = _by_request(batch, pieces)
+    computed = sum(piece.computed_tokens for piece in pieces if isinstance(piece, Vectors))
     record = BatchRecord(
         items=len(entries),
         tokens=sum(lengths),
-        padded_tokens=len(entries) * lengths[-1],
+        padded_tokens=computed or len(entries) * lengths[-1],
         infer_s=infer_s,
         queue_s=[batch.taken_s - entry[3].arrived_s for entry in entries],
         poisoned=len(poisons),
@@ -139,12 +140,12 @@ def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vec
 
 
 def _checked(vectors: Vectors, count: int) -> Vectors:
-    """The vectors as float32 and our own copy; ValueError unless there is one for each text."""
-    unit = np.array(vectors.unit, dtype=np.float32, order="C")
-    norms = np.array(vectors.norms, dtype=np.float32)
+    """The vectors as contiguous float32; ValueError unless there is one for each text."""
+    unit = np.ascontiguousarray(vectors.unit, dtype=np.float32)
+    norms = np.ascontiguousarray(vectors.norms, dtype=np.float32)
     if unit.ndim != 2 or len(unit) != count or norms.shape != (count,):
         raise ValueError(f"{count} texts gave vectors of shape {unit.shape} and norms of shape {norms.shape}")
-    return Vectors(unit, norms)
+    return Vectors(unit, norms, vectors.computed_tokens)
 
 
 def _by_request(batch: Batch, pieces: list[Vectors | str]) -> tuple[list[Answers], list[Poison]]:

@@ -9,7 +9,8 @@ and starve the rest. Requests of up to 8 texts are served as they came: in turns
 leave all of them unfinished instead of the last.
 
 Inside a bounded window of the lowest tags, texts are sorted by length, and a batch is a contiguous run of the window
-which contains the oldest text.
+which contains the oldest text. Where the executors pack several texts in a row there is no padding to avoid: a batch is
+then simply the lowest turns, and with k instances idle one takes the k-th part of the tokens.
 """
 
 from bisect import bisect_left
@@ -168,10 +169,13 @@ class BatchQueue:
         """
         if now >= self._sweep_at_s:
             self._sweep(now)
-        oldest = self._fill(policy.max_batch_items * WINDOW_BATCHES if policy.coalesce else 1, now)
+        batches = 1 if policy.packs else WINDOW_BATCHES
+        oldest = self._fill(policy.max_batch_items * batches if policy.coalesce else 1, now)
         if oldest is None:
             return None
-        if policy.coalesce:
+        if policy.coalesce and policy.packs:
+            entries = self._lowest_turns(policy, idle_instances)
+        elif policy.coalesce:
             share = -(-self.items // max(1, idle_instances))
             first, end = _best_run(self._window, oldest, min(policy.max_batch_items, share), policy)
             entries = self._window[first:end]
@@ -237,6 +241,19 @@ class BatchQueue:
             self._fresh.popleft()
         else:
             heappop(self._begun)
+
+    def _lowest_turns(self, policy: BatchPolicy, idle_instances: int) -> list[Entry]:
+        """The texts whose turn it is, within this instance's share of the tokens and the bounds of a batch."""
+        room = min(policy.max_batch_tokens, -(-self.tokens // max(1, idle_instances)))
+        in_turn = sorted(self._window, key=_turn_of)
+        count = 0
+        for length, _, _, _ in in_turn[: policy.max_batch_items]:
+            room -= length
+            if room < 0 and count:
+                break
+            count += 1
+        self._window = sorted(in_turn[count:])
+        return sorted(in_turn[:count])
 
     def _of_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
         """One request, one batch: the oldest text's request in its own order, longest first, cut by the bounds."""

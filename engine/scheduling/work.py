@@ -16,18 +16,20 @@ class Vectors:
     """What a forward pass gives for n texts, in their order.
 
     `unit` is (n, dim) float32 with unit rows; `norms` is (n,) float32, each vector's length before normalising, so
-    that the un-normalised vectors are `unit * norms[:, None]`.
+    that the un-normalised vectors are `unit * norms[:, None]`. `computed_tokens` counts what the pass multiplied,
+    padding included; 0 where nobody counted.
     """
 
     unit: NDArray[np.float32]
     norms: NDArray[np.float32]
+    computed_tokens: int = 0
 
 
 class Executor(Protocol):
     """One instance's forward pass. Called from one thread only, the instance's own."""
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        """Runs one batch; the arrays it returns are the scheduler's to keep only until the next call.
+        """Runs one batch; the arrays it returns are the scheduler's to keep.
 
         Any exception it raises is a failing batch, which the scheduler splits.
         """
@@ -43,6 +45,8 @@ class BatchPolicy:
     max_batch_items: int = 32
     max_wait_s: float = 0.0
     """How long an idle instance may wait for a fuller batch; 0 is work-conserving."""
+    packs: bool = False
+    """Whether the executors put several texts in one row: batches then follow the turns and ignore lengths."""
     coalesce: bool = True
     """Off: one request, one batch (which may be cut by the bounds above)."""
     pass_cost_tokens: int = 16

@@ -59,7 +59,7 @@ def test_what_was_asked_for_wins_over_the_plan() -> None:
     for instances, threads, expected in ((1, 0, (1, 4)), (0, 1, (4, 1)), (3, 3, (3, 3))):
         found = asked_for(MEASURED, instances, threads, cores=4)
         assert (found.instances, found.threads) == expected
-    policy = Knobs(max_batch_items=5, coalesce=False).over(MEASURED)
+    policy = Knobs(max_batch_items=5, coalesce=False).over(MEASURED, packs=True)
     assert (policy.max_batch_tokens, policy.max_batch_items, policy.pass_cost_tokens) == (768, 5, 9)
     assert not policy.coalesce
 
