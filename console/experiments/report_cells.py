@@ -1,7 +1,7 @@
 """Stored runs as the cells of a report: runs of the same deployment and load are one cell, judged together. Pure."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -31,10 +31,24 @@ class Load:
     batch: int
     concurrency: int
     rate: float | None
+    arrival: str
+    """Of an open loop; empty in a closed one."""
     workload: str
     corpus: str
     stream: bool
     coalesce: bool
+
+    @property
+    def flags(self) -> list[str]:
+        """`--batch 32 --concurrency 4 …`, as every command that sends a load takes them."""
+        return [
+            "--batch", str(self.batch),
+            *(["--rate", f"{self.rate:g}"] if self.rate else ["--concurrency", str(self.concurrency)]),
+            *(["--arrival", self.arrival] if self.arrival not in ("", "poisson") else []),
+            *(["--workload", self.workload] if self.workload != "texts" else []),
+            *(["--corpus", self.corpus] if self.corpus != "short" else []),
+            *(["--stream"] if self.stream else []),
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,7 @@ class Cell:
     """One deployment under one load. None where a figure cannot be stated."""
 
     name: str
-    """What ran, and what was asked for where that differs."""
+    """What ran, what was asked for where that differs, and what else tells it from others of this report."""
     requested: Deployment
     effective: Deployment
     load: Load
@@ -65,7 +79,6 @@ class Cell:
     rss_bytes: int | None
     errors: int
     slo_p95_ms: float | None
-    slo_missed: bool
     stages_ms: Mapping[str, float]
     """Means of a request; empty where nothing was measured."""
     bottleneck: Bottleneck | None
@@ -94,16 +107,21 @@ class Cell:
         return unpaired_ratio(self.speeds, base.speeds)
 
     @property
+    def slo_missed(self) -> bool:
+        p95_ms, slo_ms = self.latency.p95_ms, self.slo_p95_ms
+        return slo_ms is not None and p95_ms is not None and p95_ms > slo_ms
+
+    @property
+    def slo_open(self) -> bool:
+        """There is an SLO, and too few requests to hold it against a p95."""
+        return self.slo_p95_ms is not None and self.latency.p95_ms is None
+
+    @property
     def command(self) -> str:
         """Measures it again."""
-        load = self.load
-        shape = ["--rate", f"{load.rate:g}"] if load.rate else ["--concurrency", str(load.concurrency)]
         return shlex.join([
-            "embedconsole", "run", *deployment_flags(self.requested), "--batch", str(load.batch), *shape,
-            *([] if load.workload == "texts" else ["--workload", load.workload]),
-            *([] if load.corpus == "short" else ["--corpus", load.corpus]),
-            *(["--stream"] if load.stream else []), *([] if load.coalesce else ["--coalesce", "off"]),
-            "--duration", "auto", "--json",
+            "embedconsole", "run", *deployment_flags(self.requested), *self.load.flags,
+            *([] if self.load.coalesce else ["--coalesce", "off"]), "--duration", "auto", "--json",
         ])  # fmt: skip
 
 
@@ -127,26 +145,70 @@ def deployment_flags(asked: Deployment) -> list[str]:
 
 
 def cells_of(runs: Sequence[StoredRun]) -> tuple[Cell, ...]:
-    """In the order in which they were first measured; runs without an end are left out."""
-    ended = [run for run in runs if run.row.verdict != UNFINISHED]
-    shapes: dict[str, set[tuple[int, int]]] = {}
-    for run in ended:
-        live = run.row.effective
-        shapes.setdefault(cell_name(run.row.requested, live), set()).add((live.instances, live.threads))
+    """In the order in which they were first measured; runs without an end are left out, and what was done again."""
+    ended = _standing([run for run in runs if run.row.verdict != UNFINISHED])
+    names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
-    for run in ended:
-        live = run.row.effective
-        name = cell_name(run.row.requested, live)
-        if len(shapes[name]) > 1:
-            name += f" {live.instances}×{live.threads}"
-        groups.setdefault((name, *load_key(run.row)), []).append(run)
+    for run, name in zip(ended, names, strict=True):
+        groups.setdefault((name, *load_key(run.row), _arrival(run)), []).append(run)
     cells = [_cell(key[0], _whole(group)) for key, group in groups.items()]
     return tuple(_with_fidelity(cells))
+
+
+def _arrival(run: StoredRun) -> str:
+    return str(run.spec.get("load", {}).get("arrival", "")) if run.row.rate else ""
+
+
+def _machine(run: StoredRun) -> str:
+    gpu = (run.environment.get("gpu") or {}).get("model")
+    return str(gpu or run.environment.get("cpu_model") or "")
+
+
+_FACETS: tuple[Callable[[StoredRun], str], ...] = (
+    lambda run: f"{run.row.effective.instances}×{run.row.effective.threads}",
+    lambda run: f"{run.row.max_batch_tokens or 0:,} tokens",
+    lambda run: f"wait {run.row.max_wait_ms or 0:g} ms",
+    lambda run: run.row.model.rsplit("/", 1)[-1],
+    _machine,
+)
+"""What makes another cell of the same backend and precision: told in its name where a report holds several."""
+
+
+def _names(runs: Sequence[StoredRun]) -> list[str]:
+    """One for each run: the cell's, and every facet in which runs of that cell differ. What failed has no facets."""
+    plain = [cell_name(run.row.requested, run.row.effective) for run in runs]
+    facets = [[facet(run) if run.row.verdict != "failed" else "" for facet in _FACETS] for run in runs]
+    seen: dict[tuple[str, int], set[str]] = {}
+    for name, found in zip(plain, facets, strict=True):
+        for place, facet in enumerate(found):
+            if facet:
+                seen.setdefault((name, place), set()).add(facet)
+    return [
+        " ".join(
+            [name, *(facet for place, facet in enumerate(found) if len(seen.get((name, place), ())) > 1 and facet)]
+        )
+        for name, found in zip(plain, facets, strict=True)
+    ]
+
+
+def _standing(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Without failed and interrupted runs of a sweep's cell that a later part of the sweep has measured whole."""
+    again = {_place(run): run.row.started_at for run in runs if run.row.cell_hash and not _void(run)}
+    return [run for run in runs if not _void(run) or again.get(_place(run), "") <= run.row.started_at]
 
 
 def _whole(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
     """Without those that were interrupted, where there are others."""
     return [run for run in runs if not run.row.interrupted] or runs
+
+
+def _place(run: StoredRun) -> tuple[str, str]:
+    """A cell of a sweep, which is measured once more when the sweep is resumed."""
+    return run.row.sweep_id, run.row.cell_hash
+
+
+def _void(run: StoredRun) -> bool:
+    return run.row.verdict == "failed" or bool(run.row.interrupted)
 
 
 def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
@@ -163,8 +225,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         name=name,
         requested=row.requested,
         effective=row.effective,
-        load=Load(load_name(row), row.batch, row.concurrency, row.rate or None, row.workload, row.corpus,
-                  bool(row.stream), bool(row.coalesce)),
+        load=_load(last),
         runs=tuple(run.row.run_id for run in runs),
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
@@ -177,7 +238,6 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         rss_bytes=row.rss_bytes or None,
         errors=sum(run.row.errors for run in runs),
         slo_p95_ms=last.spec.get("slo_p95_ms"),
-        slo_missed=any(bool(run.row.slo_missed) for run in measured),
         stages_ms=stages,
         bottleneck=Bottleneck(**limit) if limit else None,
         padding_ratio=server.get("padding_ratio"),
@@ -185,6 +245,15 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         engine_cpu=server.get("cpu"),
         client_cpu=client.get("cpu"),
         warnings=tuple(notice["message"] for notice in report.get("warnings", ())),
+    )  # fmt: skip
+
+
+def _load(run: StoredRun) -> Load:
+    row, arrival = run.row, _arrival(run)
+    name = load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
+    return Load(
+        name, row.batch, row.concurrency, row.rate or None, arrival, row.workload, row.corpus, bool(row.stream),
+        bool(row.coalesce),
     )  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def _limits(model: ReportModel) -> Section:
 
 def _recommendations(model: ReportModel) -> Section:
     rows = tuple(
-        (one.purpose, one.choice, one.evidence, "✓ shown" if one.sure else "~ not proved")
+        (one.purpose, one.choice, one.evidence, "✓ shown" if one.sure else f"~ {one.doubt}")
         for one in model.recommendations
     )
     if not rows:
@@ -336,9 +336,12 @@ def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float]:
 
 
 def status(cell: Cell) -> str:
-    """The verdict with its mark."""
-    missed = ", SLO missed" if cell.slo_missed and cell.sound else ""
-    return _MARK_OF.get(cell.verdict, f"{MARKS.get(cell.verdict, '~')} {cell.verdict}") + missed
+    """The verdict with its mark; of a steady cell also whether it meets the SLO."""
+    if cell.sound and cell.slo_missed:
+        return "✕ SLO missed"
+    if cell.sound and cell.slo_open:
+        return "~ too few for the SLO"
+    return _MARK_OF.get(cell.verdict, f"{MARKS.get(cell.verdict, '~')} {cell.verdict}")
 
 
 def figure(value: float | None, form: str) -> str:

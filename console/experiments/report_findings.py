@@ -1,15 +1,14 @@
-"""What the cells of a report amount to: the summary, the findings, and recommendations with their evidence. Pure.
+"""What the cells of a report amount to: the summary and the findings. Pure.
 
 Sentences are computed; a figure in one is always that of a cell that is named beside it.
 """
 
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from console.experiments.ratios import Ratio
-from console.experiments.report_cells import Cell, Coalescing, deployment_flags
+from console.experiments.report_cells import Cell, Coalescing
 from console.frame import P95_FLOOR
 
 OK, UNSURE, BAD = "✓", "~", "✕"
@@ -25,19 +24,6 @@ class SummaryRow:
     answer: str
     mark: str
     words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to use for a purpose, why, and how to check and to do it."""
-
-    purpose: str
-    choice: str
-    evidence: str
-    sure: bool
-    """False where the runner-up may be as good, or the figures were not steady."""
-    reproduce: str
-    serve: str
 
 
 def speed_text(cell: Cell) -> str:
@@ -67,7 +53,7 @@ def times(ratio: Ratio | None) -> str:
     return f"{ratio.value:.2f} × ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _best(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
+def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
     """Sound and trusted ones first."""
     measured = [cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"]
     return max([cell for cell in measured if cell.sound] or measured, key=value, default=None)
@@ -78,11 +64,11 @@ def _mark(cell: Cell) -> tuple[str, str]:
     return (OK, "steady") if cell.sound else (UNSURE, cell.verdict.replace("_", " "))
 
 
-def _speed(cell: Cell) -> float:
+def speed(cell: Cell) -> float:
     return cell.texts_per_s or 0.0
 
 
-def _quickness(cell: Cell) -> float:
+def quickness(cell: Cell) -> float:
     """p50 where not all have a p95: an order among cells must compare like with like."""
     return -(cell.latency.p50_ms or float("inf"))
 
@@ -96,22 +82,22 @@ def summarise(
 ) -> tuple[SummaryRow, ...]:
     """`here`: the cells at the chosen load."""
     rows = [_soundness(cells)]
-    if (fastest := _best(here, _speed)) is not None:
+    if (fastest := best_of(here, speed)) is not None:
         mark, words = _mark(fastest)
         against = fastest.over(base) if base is not None and base is not fastest else None
-        more = f", {times(against)} of {base.name}" if against is not None and base is not None else ""
+        more = f", {times(against)} {base.name}" if against is not None and base is not None else ""
         rows.append(
             SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
         )
     single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
-    if (quickest := _best(single, _quickness)) is not None:
+    if (quickest := best_of(single, quickness)) is not None:
         rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))
     if coalescing:
         rows.append(_coalescing_row(coalescing))
     rows += _fidelity_rows(cells)
     fell = list(dict.fromkeys(cell.name for cell in cells if cell.fell_back))
     if fell:
-        rows.append(SummaryRow("Ran as asked", f"not {_listed(fell)}", UNSURE, "fell back"))
+        rows.append(SummaryRow("Did not run as asked", _listed(fell), UNSURE, "fell back"))
     if slo_p95_ms is not None:
         rows.append(_slo(cells, slo_p95_ms))
     errors = sum(cell.errors for cell in cells)
@@ -137,21 +123,27 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
 
 
 def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
-    best = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
-    answer = f"{times(best.ratio)} at {best.on.load.name} with {best.on.name}"
-    helps = best.ratio is not None and best.ratio.verdict == "more"
-    return SummaryRow("What coalescing gives", answer, OK if helps else UNSURE, "helps" if helps else "undecided")
+    most = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
+    answer = f"{times(most.ratio)} the throughput at {most.on.load.name} with {most.on.name}"
+    words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
+        most.ratio.verdict if most.ratio else "", "undecided"
+    )
+    if not (most.on.sound and most.off.sound):
+        return SummaryRow("What coalescing gives", answer, UNSURE, "not steady")
+    return SummaryRow("What coalescing gives", answer, UNSURE if words == "undecided" else OK, words)
 
 
 def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
     known = {cell.name: cell for cell in cells if cell.fidelity is not None}
     if not known:
         return []
-    red = [name for name, cell in known.items() if cell.grade == "red"]
-    closest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
-    answer = f"lowest mean cosine to fp32: {closest.fidelity:.4f} ({closest.name})"
-    words = f"red: {_listed(red)}" if red else "none is red"
-    return [SummaryRow("Fidelity", answer, BAD if red else OK, words)]
+    graded = {grade: [name for name, cell in known.items() if cell.grade == grade] for grade in ("red", "amber")}
+    lowest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
+    answer = f"lowest mean cosine to fp32: {lowest.fidelity:.4f} ({lowest.name})"
+    for mark, grade in ((BAD, "red"), (UNSURE, "amber")):
+        if graded[grade]:
+            return [SummaryRow("Fidelity", answer, mark, f"{grade}: {_listed(graded[grade])}")]
+    return [SummaryRow("Fidelity", answer, OK, "all green")]
 
 
 def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
@@ -160,9 +152,9 @@ def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
         answer = f"no steady cell has a p95 to hold against {slo_p95_ms:g} ms: measure longer, or on a quieter machine"
         return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
     met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
-    best = _best(met, _speed)
+    fastest = best_of(met, speed)
     answer = f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of {len(judged)} cells that can be judged"
-    more = f"; fastest of them: {best.name} at {best.load.name}, {speed_text(best)}" if best else ""
+    more = f"; fastest of them: {fastest.name} at {fastest.load.name}, {speed_text(fastest)}" if fastest else ""
     return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
 
 
@@ -221,17 +213,18 @@ def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
         least = min(mine, key=lambda pair: pair.on.load.concurrency)
         items = most.on.mean_batch_items
         batches = f", in batches of {items:.1f} texts on average" if items else ""
-        alone = f"; at {least.on.load.name} {times(least.ratio)}" if least is not most else ""
+        alone = f", and {times(least.ratio)} at {least.on.load.name}" if least is not most else ""
+        shaky = _care(most.on, most.off, least.on, least.off)
         said.append(
-            f"Coalescing gives {name} {times(most.ratio)} at {most.on.load.name}{batches}{alone}"
-            f"{_care(most.on, most.off)}"
+            f"With coalescing {name} answers {times(most.ratio)} the texts/s at {most.on.load.name}{batches}{alone}"
+            f"{shaky}"
         )
     return said
 
 
 def _scaling(cells: Sequence[Cell]) -> list[str]:
-    """How each deployment's throughput grows from one text at a time to its best load."""
-    said = []
+    """How the throughput of the fastest deployments grows from one text at a time to their best load."""
+    found: list[tuple[Cell, Cell]] = []
     for name in dict.fromkeys(cell.name for cell in cells):
         mine = [
             cell
@@ -239,14 +232,15 @@ def _scaling(cells: Sequence[Cell]) -> list[str]:
             if cell.name == name and cell.texts_per_s and not cell.load.rate and cell.load.coalesce
         ]
         one = next((cell for cell in mine if (cell.load.batch, cell.load.concurrency) == (1, 1)), None)
-        most = max(mine, key=_speed, default=None)
-        if one is None or most is None or most is one:
-            continue
-        said.append(
-            f"{name} goes from {one.texts_per_s:,.0f} texts/s at 1 × 1 to {most.texts_per_s:,.0f} at {most.load.name}"
-            f"{_care(one, most)}"
-        )
-    return said
+        most = max(mine, key=speed, default=None)
+        if one is not None and most is not None and most is not one:
+            found.append((one, most))
+    found.sort(key=lambda pair: -speed(pair[1]))
+    told = [
+        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} at {most.load.name}{_care(one, most)}"
+        for one, most in found[:_MOST_NAMED]
+    ]
+    return [f"From one text at a time (1 × 1) to their best load, texts/s: {'; '.join(told)}"] if told else []
 
 
 def _fallbacks(cells: Sequence[Cell]) -> list[str]:
@@ -267,67 +261,3 @@ def _costly(here: Sequence[Cell]) -> list[str]:
         for cell in red
     )
     return [f"Too far from fp32 to be recommended, by mean cosine: {each}"]
-
-
-# ---- recommendations
-
-
-def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> tuple[Recommendation, ...]:
-    """One for each purpose that something was measured for."""
-    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
-    crowd = [cell for cell in cells if cell.load.batch == 1 and cell.load.concurrency >= 8 and cell.load.coalesce]
-    wanted: list[tuple[str, Sequence[Cell], Callable[[Cell], float]]] = [
-        ("Most texts a second", [cell for cell in cells if cell.load.coalesce], _speed),
-        ("Soonest answer to one text", single, _quickness),
-        ("Many callers with one text each", crowd, _speed),
-        ("Least memory", [cell for cell in here if cell.rss_bytes], lambda cell: -(cell.rss_bytes or 0)),
-    ]
-    if slo_p95_ms is not None:
-        met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
-        wanted.insert(0, (f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, _speed))
-    found = []
-    for purpose, among, value in wanted:
-        if (best := _best(among, value)) is not None:
-            found.append(_recommendation(purpose, best, among, value))
-    return tuple(found)
-
-
-def _recommendation(purpose: str, best: Cell, among: Sequence[Cell], value: Callable[[Cell], float]) -> Recommendation:
-    others = [cell for cell in among if cell.name != best.name and cell.trusted and cell.texts_per_s]
-    same_load = [cell for cell in others if cell.load == best.load]
-    second = max(same_load, key=value, default=None)
-    facts = [speed_text(best), latency_text(best)]
-    if best.fidelity is not None:
-        facts.append(f"mean cosine {best.fidelity:.4f} ({best.grade})")
-    if best.rss_bytes:
-        facts.append(f"RSS {best.rss_bytes / 2**20:,.0f} MiB")
-    evidence = f"{', '.join(facts)} at {best.load.name} (run {best.runs[-1]})"
-    sure = best.sound
-    check = best.command
-    if second is not None:
-        ratio = best.over(second)
-        if value is _speed:
-            sure = sure and ratio is not None and ratio.verdict == "more"
-            verb = "ahead of" if sure else "not proved ahead of"
-            evidence += f"; {verb} {second.name}: {times(ratio)}"
-        else:
-            evidence += f"; next is {second.name}: {_runner_up(second, value)}"
-        check = shlex.join([
-            "embedconsole", "compare", "--live", _words(second), _words(best),
-            "--batch", str(best.load.batch), "--concurrency", str(best.load.concurrency), "--rounds", "10",
-        ])  # fmt: skip
-    if not best.sound:
-        evidence += f"; not steady: {best.reason}"
-    serve = shlex.join(["engine", "serve", *deployment_flags(best.requested)])
-    return Recommendation(purpose, best.name, evidence, sure, check, serve)
-
-
-def _runner_up(second: Cell, value: Callable[[Cell], float]) -> str:
-    return latency_text(second) if value is _quickness else f"RSS {(second.rss_bytes or 0) / 2**20:,.0f} MiB"
-
-
-def _words(cell: Cell) -> str:
-    """As `compare --live` reads a deployment."""
-    asked = cell.requested
-    recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != "plain" else ""
-    return f"{asked.backend} {asked.precision}{recipe}"

@@ -2,19 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console.experiments.compare import flat
 from console.experiments.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing, cells_of
-from console.experiments.report_findings import (
-    Recommendation,
-    SummaryRow,
-    find,
-    recommend,
-    summarise,
-)
+from console.experiments.report_findings import SummaryRow, find, summarise
+from console.experiments.report_recommend import Recommendation, recommend
 from console.experiments.store_read import StoredRun
 from console.frame import CapabilityCell
 
@@ -85,12 +80,14 @@ def build_report(
     NothingToReport.
     """
     cells = cells_of(runs)
+    if slo_p95_ms is not None:
+        cells = tuple(replace(cell, slo_p95_ms=slo_p95_ms) for cell in cells)
     if not any(cell.texts_per_s for cell in cells):
         raise NothingToReport("no run here has measured anything: make one with `embedconsole run`, or name others")
     chosen = _chosen(cells, at)
     here = [cell for cell in cells if cell.load.name == chosen and cell.texts_per_s]
     base = _baseline(here, baseline)
-    slo_ms = slo_p95_ms if slo_p95_ms is not None else next((c.slo_p95_ms for c in cells if c.slo_p95_ms), None)
+    slo_ms = next((cell.slo_p95_ms for cell in cells if cell.slo_p95_ms), None)
     coalescing = _coalescing(cells)
     last = max(runs, key=lambda run: run.row.started_at)
     facts = _facts(last)

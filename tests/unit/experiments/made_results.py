@@ -94,10 +94,12 @@ def _fallen_back() -> Measurement:
     return replace(made, engine=replace(made.engine, requested=asked, warnings=(notice,)), fidelity=1.0)
 
 
-def keep(store: Store, measurement: Measurement, number: int, sweep_id: str | None = None) -> None:
+def keep(
+    store: Store, measurement: Measurement, number: int, sweep_id: str | None = None, cell_hash: str | None = None
+) -> None:
     """With its seconds, whose requests wobble a little."""
     began = f"2026-11-23T10:{number:02}:00Z"
-    begin_run(store, replace(start_of(measurement, began), capabilities=MATRIX, sweep_id=sweep_id))
+    begin_run(store, replace(start_of(measurement, began), capabilities=MATRIX, sweep_id=sweep_id, cell_hash=cell_hash))
     rate = measurement.rates.requests_per_s if measurement.rates else 0.0
     latency_ms = measurement.latency.p50_ms or 1.0
     rows = [

@@ -1,0 +1,130 @@
+"""What a report may claim: cells that are kept apart, proofs that are asked for, commands that measure the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.engine_facts import Batching
+from console.experiments.report_document import status
+from console.experiments.report_model import ReportModel, build_report
+from console.experiments.report_recommend import Recommendation
+from console.experiments.run import Measurement
+from console.experiments.run_sets import load_set, resolve_set
+from console.experiments.store import Store
+from console.experiments.store_write import begin_sweep
+from console.frame import Deployment, LoadSpec
+from tests.unit.experiments.made import store_in
+from tests.unit.experiments.made_results import keep, measured
+
+FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
+INT8 = Deployment("onnx", "int8", "", "cpu", "fake/MiniLM", 2, 1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_in(tmp_path) as opened:
+        begin_sweep(opened, "s-1", "made", "2026-11-23T10:00:00Z", 1, 0, "")
+        yield opened
+
+
+def reported(store: Store, *measurements: Measurement, **asked: Any) -> ReportModel:
+    for number, measurement in enumerate(measurements):
+        keep(store, replace(measurement, run_id=f"r-{number}"), number, "s-1")
+    return build_report(load_set(store, resolve_set(store, "s-1")), ["s-1"], **asked)
+
+
+def with_knobs(measurement: Measurement, **knobs: Any) -> Measurement:
+    return replace(measurement, engine=replace(measurement.engine, batching=Batching(**knobs)))
+
+
+def recommended(model: ReportModel, purpose: str) -> Recommendation:
+    return next(one for one in model.recommendations if one.purpose == purpose)
+
+
+class TestCells:
+    def test_runs_with_other_knobs_are_other_cells_and_say_so(self, store: Store) -> None:
+        plain = measured(INT8, LoadSpec(32, 4), 1400.0)
+        model = reported(store, with_knobs(plain, max_wait_ms=0.0), with_knobs(plain, max_wait_ms=5.0))
+        assert [cell.name for cell in model.cells] == ["onnx·int8 wait 0 ms", "onnx·int8 wait 5 ms"]
+
+    def test_two_models_are_never_one_cell(self, store: Store) -> None:
+        other = replace(INT8, model="fake/Large")
+        model = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0), measured(other, LoadSpec(32, 4), 200.0))
+        assert [cell.name for cell in model.cells] == ["onnx·int8 MiniLM", "onnx·int8 Large"]
+
+    def test_arrivals_of_another_kind_are_another_load(self, store: Store) -> None:
+        loads = [LoadSpec(1, 1, rate=50.0, arrival=arrival) for arrival in ("poisson", "constant")]
+        model = reported(store, *(measured(INT8, load, 50.0) for load in loads))
+        assert [cell.load.name for cell in model.cells] == ["1 at 50/s", "1 at 50/s, constant"]
+        assert "--rate 50 --arrival constant" in model.cells[1].command
+
+    def test_a_failure_that_the_resumed_sweep_measured_again_is_forgotten(self, store: Store) -> None:
+        good = measured(INT8, LoadSpec(32, 4), 1400.0)
+        failed = replace(good, failure="the engine was lost", rates=None)
+        keep(store, replace(failed, run_id="r-a"), 40, "s-1", cell_hash="c1")
+        keep(store, replace(good, run_id="r-b"), 41, "s-1", cell_hash="c1")
+        keep(store, replace(failed, run_id="r-c"), 42, "s-1", cell_hash="c2")
+        (cell,) = reported(store).cells
+        assert cell.runs == ("r-b", "r-c"), "the failure of another cell stays"
+        assert cell.verdict == "failed"
+
+
+class TestTheSLO:
+    def test_the_reports_own_slo_rules_every_mark(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        made = replace(made, spec=replace(made.spec, slo_p95_ms=1000.0))
+        (cell,) = reported(store, made, slo_p95_ms=50.0).cells
+        assert status(cell) == "✕ SLO missed"
+        (cell,) = reported(store, slo_p95_ms=500.0).cells
+        assert status(cell) == "✓ ok"
+
+    def test_too_few_requests_for_a_p95_are_no_miss(self, store: Store) -> None:
+        (cell,) = reported(store, measured(INT8, LoadSpec(32, 4), 250.0), slo_p95_ms=50.0).cells
+        assert status(cell) == "~ too few for the SLO"
+
+
+class TestRecommendations:
+    def test_what_nothing_was_compared_with_is_not_called_shown(self, store: Store) -> None:
+        (most, *_) = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0)).recommendations
+        assert (most.sure, most.doubt) == (False, "no rival measured")
+        assert "the only deployment measured at 32 × 4" in most.evidence
+
+    def test_the_soonest_answer_is_shown_where_the_interval_of_the_mean_latencies_shows_it(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 300.0))
+        soonest = recommended(model, "Soonest answer to one text")
+        assert soonest.sure
+        assert "its mean latency is 0.67 × (0.66 to 0.67) that of onnx·fp32" in soonest.evidence
+
+    def test_a_lead_in_latency_within_the_noise_is_not_shown(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 200.4))
+        soonest = recommended(model, "Soonest answer to one text")
+        assert (soonest.sure, soonest.doubt) == (False, "not proved")
+
+    @pytest.mark.parametrize(("mib", "doubt"), [(150, ""), (245, "not proved")])
+    def test_memory_is_shown_only_with_a_clear_lead(self, store: Store, mib: int, doubt: str) -> None:
+        heavy = measured(FP32, LoadSpec(32, 4), 900.0, rss_mib=250)
+        model = reported(store, heavy, measured(INT8, LoadSpec(32, 4), 1400.0, rss_mib=mib))
+        least = recommended(model, "Least memory")
+        assert least.doubt == doubt
+        assert f"RSS {mib} MiB" in least.evidence
+        assert least.reproduce.startswith("embedconsole run --backend onnx"), "in a process of its own"
+
+    def test_where_the_fastest_is_not_green_the_fastest_green_one_is_named_too(self, store: Store) -> None:
+        model = reported(
+            store,
+            replace(measured(FP32, LoadSpec(32, 4), 900.0), fidelity=1.0),
+            replace(measured(INT8, LoadSpec(32, 4), 1400.0), fidelity=0.99),
+        )
+        assert recommended(model, "Most texts a second").choice == "onnx·int8"
+        assert recommended(model, "Most texts a second at green fidelity").choice == "onnx·fp32"
+
+    def test_the_command_that_checks_measures_the_same_load(self, store: Store) -> None:
+        load = LoadSpec(1, 8, corpus="mixed", stream=True)
+        (most, *_) = reported(store, measured(FP32, load, 400.0), measured(INT8, load, 800.0)).recommendations
+        assert most.reproduce == (
+            "embedconsole compare --live 'onnx fp32' 'onnx int8' --batch 1 --concurrency 8 --corpus mixed --stream"
+            " --rounds 10"
+        )
