@@ -230,7 +230,8 @@ def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
     spread = max(values) / min(values)
     stable = spread <= STABLE_RATIO
     word = "within" if stable else "beyond"
-    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.2f}, {word} {STABLE_RATIO:.2f}"
+    digits = 2 if stable or f"{spread:.2f}" != f"{STABLE_RATIO:.2f}" else 4  # 1.10 is not beyond 1.10, 1.1023 is
+    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.{digits}f}, {word} {STABLE_RATIO:.2f}"
     return Judgement(stable, reason, spread, values)
 
 

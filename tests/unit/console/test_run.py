@@ -150,6 +150,12 @@ def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
     assert found["client"]["ceiling"]["share"] == pytest.approx(0.01)
 
 
+def test_an_open_loop_tells_what_chance_made_of_its_rate() -> None:
+    chance = replace(GOOD, spec=RunSpec(LoadSpec(1, rate=150.0)), duration_s=8.0, lag=Lag(1307, 0.1, 0.2, 0.4))
+    assert "poisson arrivals of seed 0 came at 163.4/s in this time" in as_text(chance)
+    assert "arrivals of seed" not in as_text(replace(chance, lag=Lag(1201, 0.1, 0.2, 0.4)))
+
+
 def test_a_driver_that_sent_late_is_told_apart_from_one_that_was_busy() -> None:
     late = replace(GOOD, saturated=True, lag=Lag(1000, 1.0, 5.0, 9.0))
     assert "sent late by p99 9.0 ms" in as_text(late)
