@@ -15,13 +15,15 @@ from typing import Any
 from console.experiments.environment import environment
 from console.experiments.present import as_json
 from console.experiments.run import Measurement, RunSpec
-from console.experiments.store import Store, StoreError, is_chosen, store_path
+from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
 from console.experiments.store_rows import Row, interval_row
 from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 from console.frame import CapabilityCell, Engine, LogLine
 from console.session import Session
 from console.session.figures import EngineSample
 
+PATIENCE_WHILE_MEASURING_S = 0.1
+"""A store that is locked gets the second with the next one: the event loop has more to do than to wait for it."""
 _KEPT_LEVELS = ("event", "warning", "error")
 
 
@@ -81,6 +83,7 @@ class Recorder:
         """The load runs since `started_s`."""
         self._started_s = self._heard_until_s = started_s
         self._prepare(run_id, session.frame.engine, session.frame.capabilities)
+        self._store.wait_at_most(PATIENCE_WHILE_MEASURING_S)
         self._flush()
 
     def heard(self, session: Session) -> None:
@@ -116,6 +119,7 @@ class Recorder:
         if fidelity is not None:
             report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
         lines = [line for line in log if line.sequence >= self._log_from and line.level in _KEPT_LEVELS]
+        self._store.wait_at_most(BUSY_TIMEOUT_S)
         self._flush()
         if not self.trouble:
             try:

@@ -72,26 +72,43 @@ class Document:
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
+    "idle queue": "requests wait although cores are idle: try more instances or threads, and a larger token budget",
     "tokenize": "tokenizing limits: send fewer characters, or spread the load over several engine processes",
     "infer": "the forward pass limits: a lower precision, more cores or a GPU is what helps",
     "serialize": "vectors into bytes limits: ask for float16 or fewer dimensions",
     "transport": "time goes into gRPC and the client: larger batches, or --stream for single texts",
 }
+_STAGES_NOTE = (
+    "Stages are means of a request, each the longest of its texts. A request whose texts go into several batches waits for"
+    " one while another runs, so that its stages may add up to more than its latency."
+)
+IDLE_SHARE = 0.6
+"""Of the cores: an engine that uses less and still lets requests wait has too few hands."""
+MOST_LATENCY_ROWS = 24
+ONE_AT_A_TIME = "1 × 1"
 _MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
 _STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}
 
 
 def document(model: ReportModel) -> Document:
     """Every section that the data can fill; what was not measured is said, with the command that would."""
-    when = f"{model.first_run_at[:16].replace('T', ' ')} to {model.last_run_at[:16].replace('T', ' ')} UTC"
     runs = sum(len(cell.runs) for cell in model.cells)
-    lead = f"{_counted(len(model.cells), 'cell')} from {_counted(runs, 'run')}, {when}; {', '.join(model.sources)}."
+    counts = f"{_counted(len(model.cells), 'cell')} from {_counted(runs, 'run')}"
+    lead = f"{counts}, measured {_when(model)}; {', '.join(model.sources)}."
     sections = (
         _summary(model), _findings(model), _throughput(model), _latency(model), _coalescing(model), _trade(model),
         _limits(model), _recommendations(model), _bottlenecks(model), _environment(model), _method(model),
         _all_cells(model),
     )  # fmt: skip
     return Document(f"Embedding engine results: {model.title}", lead, tuple(one for one in sections if one.blocks))
+
+
+def _when(model: ReportModel) -> str:
+    """`2026-11-23 10:00 to 10:24 UTC`"""
+    (day, first), (last_day, last) = (at[:16].split("T") for at in (model.first_run_at, model.last_run_at))
+    if (day, first) == (last_day, last):
+        return f"{day} {first} UTC"
+    return f"{day} {first} to {last if day == last_day else f'{last_day} {last}'} UTC"
 
 
 def _counted(count: int, what: str) -> str:
@@ -128,7 +145,10 @@ def _throughput(model: ReportModel) -> Section:
 
 
 def _latency(model: ReportModel) -> Section:
-    cells = [cell for cell in model.cells if cell.latency.n]
+    measured = [cell for cell in model.cells if cell.latency.n]
+    cells = measured
+    if len(measured) > MOST_LATENCY_ROWS:
+        cells = [cell for cell in measured if cell.load.name in (model.chosen, ONE_AT_A_TIME)]
     rows = tuple(
         (
             cell.name, cell.load.name, f"{cell.latency.n:,}", figure(cell.latency.p50_ms, ",.1f"),
@@ -148,6 +168,8 @@ def _latency(model: ReportModel) -> Section:
         f"Seen by the client, from merged histograms. A dash stands below the floor of requests"
         f" ({P95_FLOOR} for p95, {P99_FLOOR} for p99), where n and max are what can be said; ~ was not steady{loop}."
     )
+    if len(cells) < len(measured):
+        note += " Every other load is in the last table."
     blocks: list[Block] = [Table(head, rows, frozenset(head[2:7])), Text(note)]
     if (chart := latency_chart(model)) is not None:
         blocks.insert(0, chart)
@@ -225,13 +247,11 @@ def _recommendations(model: ReportModel) -> Section:
     )
     if not rows:
         return Section("Recommendations", ())
-    lines = tuple(
-        line
-        for one in model.recommendations
-        for line in ((f"{one.purpose}: check it", one.reproduce), (f"{one.purpose}: serve it", one.serve))
-    )
+    checks = [(f"Check: {one.purpose}", one.reproduce) for one in model.recommendations]
+    serves = [(f"Serve {one.choice}", one.serve) for one in model.recommendations]
+    lines = tuple(dict.fromkeys([*checks, *serves]))
     head = ("For", "Use", "Evidence", "Status")
-    return Section("Recommendations", (Table(head, rows), Commands(tuple(dict.fromkeys(lines)))))
+    return Section("Recommendations", (Table(head, rows), Commands(lines)))
 
 
 def _bottlenecks(model: ReportModel) -> Section:
@@ -247,17 +267,20 @@ def _bottlenecks(model: ReportModel) -> Section:
         for cell in here
     )  # fmt: skip
     head = ("Deployment", *(f"{stage} ms" for stage in STAGES), "padding", "engine cores", "What limits it")
-    blocks: list[Block] = [Table(head, rows, frozenset(head[1:7])), Bullets(_next_steps(here))]
+    steps = _next_steps(here, model.environment.get("cores") or 0)
+    blocks: list[Block] = [Table(head, rows, frozenset(head[1:7])), Text(_STAGES_NOTE), Bullets(steps)]
     if (chart := stages_chart(model)) is not None:
         blocks.insert(0, chart)
     return Section(f"Bottlenecks at {model.chosen}, and next steps", tuple(blocks))
 
 
-def _next_steps(cells: Sequence[Cell]) -> tuple[str, ...]:
+def _next_steps(cells: Sequence[Cell], cores: int) -> tuple[str, ...]:
     by_stage: dict[str, list[str]] = {}
     for cell in cells:
         if cell.bottleneck is not None:
-            by_stage.setdefault(cell.bottleneck.stage, []).append(cell.name)
+            stage = cell.bottleneck.stage
+            idle = stage == "queue" and cell.engine_cpu is not None and cell.engine_cpu < IDLE_SHARE * cores
+            by_stage.setdefault("idle queue" if idle else stage, []).append(cell.name)
 
     def which(names: Sequence[str]) -> str:
         return "All of them" if len(names) == len(cells) > 1 else ", ".join(names)
@@ -309,26 +332,17 @@ def _method(model: ReportModel) -> Section:
 def _all_cells(model: ReportModel) -> Section:
     rows = tuple(
         (
-            cell.name, cell.load.name, figure(cell.texts_per_s, ",.0f"), _interval(cell),
-            figure(cell.latency.p50_ms, ",.1f"), figure(cell.latency.p95_ms, ",.1f"), figure(cell.fidelity, ".4f"),
-            figure(cell.rss_bytes and cell.rss_bytes / 2**20, ",.0f"), str(cell.errors), status(cell), cell.runs[-1],
+            cell.name, cell.load.name, figure(cell.texts_per_s, ",.0f"), _interval(cell), f"{cell.latency.n:,}",
+            *(figure(value, ",.1f") for value in (cell.latency.p50_ms, cell.latency.p95_ms, cell.latency.p99_ms)),
+            figure(cell.rss_bytes and cell.rss_bytes / 2**20, ",.0f"), f"{cell.errors:,}", status(cell), cell.runs[-1],
         )
         for cell in sorted(model.cells, key=_by_name_and_load)
     )  # fmt: skip
     head = (
-        "Deployment",
-        "Load",
-        "texts/s",
-        "95 %",
-        "p50 ms",
-        "p95 ms",
-        "cosine",
-        "RSS MiB",
-        "errors",
-        "Verdict",
+        "Deployment", "Load", "texts/s", "95 %", "n", "p50 ms", "p95 ms", "p99 ms", "RSS MiB", "errors", "Verdict",
         "Run",
-    )
-    return Section("All cells", (Table(head, rows, frozenset({*head[2:3], *head[4:9]})),))
+    )  # fmt: skip
+    return Section("All cells", (Table(head, rows, frozenset({head[2], *head[4:10]})),))
 
 
 def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float]:

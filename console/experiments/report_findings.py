@@ -3,7 +3,6 @@
 Sentences are computed; a figure in one is always that of a cell that is named beside it.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,13 +43,12 @@ def latency_text(cell: Cell) -> str:
     return f"{p50}no p95 (n={found.n:,}, it needs {P95_FLOOR}){most}"
 
 
-def times(ratio: Ratio | None) -> str:
-    """`1.42 × (1.38 to 1.46)`; without an interval that is said."""
+def times(ratio: Ratio | None, of: str = "") -> str:
+    """`1.42 × torch·fp32 (1.38 to 1.46)`; without an interval that is said."""
     if ratio is None:
-        return "an unknown ratio"
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f} × (no interval)"
-    return f"{ratio.value:.2f} × ({ratio.low:.2f} to {ratio.high:.2f})"
+        return "an unknown ratio" + (f" to {of}" if of else "")
+    interval = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+    return " ".join(part for part in (f"{ratio.value:.2f} ×", of, f"({interval})") if part)
 
 
 def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
@@ -85,7 +83,7 @@ def summarise(
     if (fastest := best_of(here, speed)) is not None:
         mark, words = _mark(fastest)
         against = fastest.over(base) if base is not None and base is not fastest else None
-        more = f", {times(against)} {base.name}" if against is not None and base is not None else ""
+        more = f", {times(against, base.name)}" if against is not None and base is not None else ""
         rows.append(
             SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
         )
@@ -124,7 +122,7 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
 
 def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
     most = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
-    answer = f"{times(most.ratio)} the throughput at {most.on.load.name} with {most.on.name}"
+    answer = f"{times(most.ratio, 'the throughput')} of {most.on.name} at {most.on.load.name}"
     words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
         most.ratio.verdict if most.ratio else "", "undecided"
     )
@@ -188,8 +186,7 @@ def _precisions(here: Sequence[Cell]) -> list[str]:
                 ratio.verdict if ratio else "", "not proved faster or slower than"
             )
             sentence = f"{cell.name} is {word} {fp32.name} at {cell.load.name}: {times(ratio)}"
-            size = abs(math.log(ratio.value)) if ratio is not None else 0.0
-            said.append((size, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
+            said.append((ratio.value if ratio is not None else 0.0, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
     return [sentence for _, sentence in sorted(said, reverse=True)[:_MOST_PRECISIONS]]
 
 
@@ -216,7 +213,7 @@ def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
         alone = f", and {times(least.ratio)} at {least.on.load.name}" if least is not most else ""
         shaky = _care(most.on, most.off, least.on, least.off)
         said.append(
-            f"With coalescing {name} answers {times(most.ratio)} the texts/s at {most.on.load.name}{batches}{alone}"
+            f"With coalescing {name} answers {times(most.ratio, 'the texts/s')} at {most.on.load.name}{batches}{alone}"
             f"{shaky}"
         )
     return said

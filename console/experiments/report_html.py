@@ -17,7 +17,7 @@ STYLE = """
 --good:#5ccf9b;--unsure:#e2b04a;--bad:#ff8a80;--c0:#6db3f2;--c1:#f4a259;--c2:#5ccfa6;--c3:#e58fbd;--c4:#b0a4f5;--c5:#d9c04c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:1040px;margin:0 auto;padding:32px 24px 64px}
+main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}
 h1{font-size:26px;line-height:1.25;margin:0 0 6px}
 h2{font-size:19px;margin:44px 0 10px;padding-bottom:4px;border-bottom:1px solid var(--rule)}
 p{margin:10px 0;max-width:78ch}
@@ -29,7 +29,7 @@ table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:
 th{text-align:left;font-weight:600;color:var(--soft);border-bottom:1px solid var(--rule);padding:5px 12px 5px 0;
 vertical-align:bottom}
 td{border-bottom:1px solid var(--rule);padding:5px 12px 5px 0;vertical-align:top}
-.figure{text-align:right;white-space:nowrap}
+.figure{text-align:right;white-space:nowrap;padding-right:20px}
 .good{color:var(--good)}.unsure{color:var(--unsure)}.bad{color:var(--bad)}
 td.good,td.unsure,td.bad{min-width:9em;font-weight:600}
 figure{margin:18px 0}figcaption{font-weight:600;margin-bottom:6px}

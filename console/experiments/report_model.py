@@ -92,6 +92,8 @@ def build_report(
     last = max(runs, key=lambda run: run.row.started_at)
     facts = _facts(last)
     machine = facts.get("cpu_model") or "an unknown machine"
+    if cores := facts.get("cores"):
+        machine += f", {cores} core{'s' if cores != 1 else ''}"
     if gpu := (facts.get("gpu") or {}).get("model"):
         machine = f"{gpu}, {machine}"
     matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())

@@ -118,7 +118,7 @@ def _by_latency(best: Cell, second: Cell) -> tuple[bool, str]:
     """One caller waits for each answer: the mean latency is the inverse of the answers a second."""
     ratio = second.over(best)
     shown = ratio is not None and ratio.verdict == "less"
-    says = f"its mean latency is {times(ratio)} that of {second.name} ({latency_text(second)})"
+    says = f"its mean latency is {times(ratio, f'that of {second.name}')}, which has {latency_text(second)}"
     return shown, says if shown else f"{says}: not proved sooner"
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.recording import Recorder
+from console.experiments.recording import PATIENCE_WHILE_MEASURING_S, Recorder
 from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.experiments.store import Store, StoreError
+from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError
 from console.experiments.store_read import list_runs, load_run
 from console.frame import LoadSpec
 from console.ports import SessionOptions
@@ -55,11 +55,15 @@ async def test_every_second_is_in_the_store_with_the_events_and_the_environment(
 
 
 class Stumbling(Store):
-    """Refuses so many transactions, then works."""
+    """Refuses so many transactions, then works. Notes how long it was asked to wait for others."""
 
     def __init__(self, store: Store, refusals: int) -> None:
         super().__init__(store._connection, store.path)
         self.refusals = refusals
+        self.patience_s: list[float] = []
+
+    def wait_at_most(self, seconds: float) -> None:
+        self.patience_s.append(seconds)
 
     def writing(self):  # type: ignore[no-untyped-def]
         if self.refusals:
@@ -69,8 +73,10 @@ class Stumbling(Store):
 
 
 async def test_a_store_that_is_locked_for_a_while_gets_everything_afterwards(store: Store) -> None:
-    recorder = Recorder(Stumbling(store, 2), SPEC)
+    stumbling = Stumbling(store, 2)
+    recorder = Recorder(stumbling, SPEC)
     measurement, aside = await measured(recorder)
+    assert stumbling.patience_s == [PATIENCE_WHILE_MEASURING_S, BUSY_TIMEOUT_S], "only the end waits for it"
     assert aside is None
     assert recorder.trouble == ""
     found = load_run(store, measurement.run_id)
