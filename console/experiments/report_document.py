@@ -1,13 +1,12 @@
 """A report as sections of text, tables and charts: what every readable format renders, each in its own way. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from console.experiments.bottleneck import PADDING_WORTH_TELLING
 from console.experiments.history import MARKS
+from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_cells import STAGES, Cell
 from console.experiments.report_charts import (
-    Chart,
     coalescing_chart,
     latency_chart,
     scaling_chart,
@@ -17,58 +16,8 @@ from console.experiments.report_charts import (
 )
 from console.experiments.report_findings import times
 from console.experiments.report_model import ReportModel
+from console.experiments.report_platform import environment, limits
 from console.frame import P95_FLOOR, P99_FLOOR
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bullets:
-    """Sentences."""
-
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`right` columns hold figures. A cell that begins with a mark (✓ ~ ✕) is a status."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """Command lines, each with what it does."""
-
-    lines: tuple[tuple[str, str], ...]
-
-
-Block = Text | Bullets | Table | Commands | Chart
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Blocks below a heading."""
-
-    title: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A whole report."""
-
-    title: str
-    lead: str
-    sections: tuple[Section, ...]
-
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
@@ -79,15 +28,14 @@ NEXT_STEPS: Mapping[str, str] = {
     "transport": "time goes into gRPC and the client: larger batches, or --stream for single texts",
 }
 _STAGES_NOTE = (
-    "Stages are means of a request, each the longest of its texts. A request whose texts go into several batches waits for"
-    " one while another runs, so that its stages may add up to more than its latency."
+    "Stages are means of a request, each the longest of its texts. A request whose texts go into several batches waits"
+    " for one while another runs, so that its stages may add up to more than its latency."
 )
 IDLE_SHARE = 0.6
 """Of the cores: an engine that uses less and still lets requests wait has too few hands."""
 MOST_LATENCY_ROWS = 24
 ONE_AT_A_TIME = "1 × 1"
 _MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
-_STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}
 
 
 def document(model: ReportModel) -> Document:
@@ -97,7 +45,7 @@ def document(model: ReportModel) -> Document:
     lead = f"{counts}, measured {_when(model)}; {', '.join(model.sources)}."
     sections = (
         _summary(model), _findings(model), _throughput(model), _latency(model), _coalescing(model), _trade(model),
-        _limits(model), _recommendations(model), _bottlenecks(model), _environment(model), _method(model),
+        limits(model), _recommendations(model), _bottlenecks(model), environment(model), _method(model),
         _all_cells(model),
     )  # fmt: skip
     return Document(f"Embedding engine results: {model.title}", lead, tuple(one for one in sections if one.blocks))
@@ -181,7 +129,7 @@ def _coalescing(model: ReportModel) -> Section:
         here = next((cell for cell in model.cells if cell.sound), model.cells[0])
         words = f"{here.requested.backend} {here.requested.precision}"
         command = f"embedconsole compare --live '{words} coalesce=off' '{words}' --batch 1 --concurrency 32"
-        return Section("Batching effect", (Text("Not measured here."), Commands((("measures it", command),))))
+        return Section("Batching effect", (Commands((("Not measured here. This measures it", command),)),))
     rows = tuple(
         (
             pair.on.name, str(pair.on.load.batch), str(pair.on.load.concurrency or f"{pair.on.load.rate:g}/s"),
@@ -204,7 +152,7 @@ def _both(one: Cell, two: Cell) -> str:
 def _trade(model: ReportModel) -> Section:
     if not model.trades:
         command = "embedconsole sweep --preset throughput"
-        return Section("Speed against fidelity", (Text("No fidelity is known."), Commands((("measures it", command),))))
+        return Section("Speed against fidelity", (Commands((("No fidelity is known. This measures it", command),)),))
     rows = tuple(
         (
             trade.cell.name, figure(trade.cell.texts_per_s, ",.0f"), figure(trade.cell.fidelity, ".5f"),
@@ -222,22 +170,6 @@ def _trade(model: ReportModel) -> Section:
 
 
 _GRADES = {"green": "✓ green", "amber": "~ amber", "red": "✕ red", "": "–"}
-
-
-def _limits(model: ReportModel) -> Section:
-    if not model.capabilities:
-        return Section("Platform limits", ())
-    rows = tuple(
-        (
-            cell.backend, cell.precision + (f" ({cell.recipe})" if cell.recipe else ""), cell.device,
-            _STATES.get(str(cell.state), str(cell.state)),
-            cell.effective.cell if str(cell.state) == "falls_back" else "", cell.reason, cell.fix,
-        )
-        for cell in model.capabilities
-    )  # fmt: skip
-    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "What helps")
-    note = "The engine's own matrix as it was stored with the newest of these runs."
-    return Section("Platform limits and capability matrix", (Text(note), Table(head, rows)))
 
 
 def _recommendations(model: ReportModel) -> Section:
@@ -290,23 +222,6 @@ def _next_steps(cells: Sequence[Cell], cores: int) -> tuple[str, ...]:
     if padded:
         steps.append(f"{which(padded)}: a good part of the tokens is padding; more texts in flight sort better.")
     return tuple(steps)
-
-
-def _environment(model: ReportModel) -> Section:
-    shown = {name: value for name, value in model.environment.items() if value not in (None, "", [], {})}
-    rows = tuple(
-        (name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-        for name, value in shown.items()
-    )
-    blocks: list[Block] = []
-    if model.mixed:
-        blocks.append(
-            Text(
-                f"~ Not the same for all runs: {', '.join(model.mixed)}. Below is the last run's; figures of different"
-                " environments should not be compared."
-            )
-        )
-    return Section("Environment", (*blocks, Table(("Fact", "Value"), rows)) if rows else tuple(blocks))
 
 
 def _method(model: ReportModel) -> Section:

@@ -34,11 +34,12 @@ def speed_text(cell: Cell) -> str:
 
 
 def latency_text(cell: Cell) -> str:
-    """p95 where it can be stated, else p50 with n and max."""
+    """p50, and p95 where it can be stated, else max; with n."""
     found = cell.latency
-    if found.p95_ms is not None:
-        return f"p95 {found.p95_ms:,.1f} ms (n={found.n:,})"
     p50 = f"p50 {found.p50_ms:,.1f} ms, " if found.p50_ms is not None else ""
+    if found.p95_ms is not None:
+        shaky = ", p95 not steady" if cell.p95_stable is False else ""
+        return f"{p50}p95 {found.p95_ms:,.1f} ms (n={found.n:,}{shaky})"
     most = f", max {found.max_ms:,.1f} ms" if found.max_ms is not None else ""
     return f"{p50}no p95 (n={found.n:,}, it needs {P95_FLOOR}){most}"
 
@@ -195,9 +196,9 @@ def _at_cost(cell: Cell) -> str:
 
 
 def _care(*cells: Cell) -> str:
-    """The mark of what stands on figures that were not steady."""
+    """Said of what stands on figures that were not steady."""
     shaky = not all(cell.sound for cell in cells)
-    return " ~" if shaky else ""
+    return " (not steady)" if shaky else ""
 
 
 def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:

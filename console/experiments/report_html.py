@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from html import escape
 from itertools import count
 
+from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_charts import Bars, Dots, Lines, Spans, Stack
-from console.experiments.report_document import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_svg import draw
 
 _KINDS = {"✓": "good", "~": "unsure", "✕": "bad"}

@@ -111,7 +111,8 @@ def _facts(cell: Cell) -> str:
 def _by_speed(best: Cell, second: Cell) -> tuple[bool, str]:
     ratio = best.over(second)
     shown = ratio is not None and ratio.verdict == "more"
-    return shown, f"{'ahead of' if shown else 'not proved ahead of'} {second.name}: {times(ratio)}"
+    shaky = "" if second.sound else " (not steady)"
+    return shown, f"{'ahead of' if shown else 'not proved ahead of'} {second.name}{shaky}: {times(ratio)}"
 
 
 def _by_latency(best: Cell, second: Cell) -> tuple[bool, str]:

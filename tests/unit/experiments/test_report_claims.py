@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from console.engine_facts import Batching
-from console.experiments.report_document import status
+from console.experiments.report_document import document, status
+from console.experiments.report_md import as_markdown
 from console.experiments.report_model import ReportModel, build_report
+from console.experiments.report_platform import environment_rows
 from console.experiments.report_recommend import Recommendation
 from console.experiments.run import Measurement
 from console.experiments.run_sets import load_set, resolve_set
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep
-from console.frame import Deployment, LoadSpec
+from console.frame import Deployment, LoadSpec, Stages
 from tests.unit.experiments.made import store_in
 from tests.unit.experiments.made_results import keep, measured
 
@@ -128,3 +130,31 @@ class TestRecommendations:
             "embedconsole compare --live 'onnx fp32' 'onnx int8' --batch 1 --concurrency 8 --corpus mixed --stream"
             " --rounds 10"
         )
+
+
+class TestThePage:
+    def test_the_matrix_has_a_row_a_backend_and_what_is_not_native_has_its_reason(self, store: Store) -> None:
+        text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
+        assert "| Backend | Device | fp32 | bf16 | fp16 | fp8 | int8 |" in text
+        assert "| onnx | cpu | ✓ native | – | – | – | ✓ native |" in text
+        assert "| openvino | bf16 | cpu | \\~ falls back | openvino·fp32 | no bf16 here |" in text
+        assert "| onnx | int8 (dynamic) |" not in text, "native cells need no reason"
+
+    def test_the_environment_is_written_for_people(self) -> None:
+        facts = {"memory_bytes": 25276502016, "libraries.numpy": "2.4", "libraries.torch": "2.13", "gpu": None}
+        assert environment_rows({**facts, "cpu_flags": ["avx2", "fma"]}) == (
+            ("memory", "23.5 GiB"),
+            ("libraries", "numpy 2.4, torch 2.13"),
+            ("cpu flags", "avx2, fma"),
+        )
+
+    def test_requests_that_wait_while_cores_are_idle_get_another_next_step(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        waiting = replace(made, stages=Stages(80.0, 1.0, 9.0, 0.1), engine_cpu_cores=0.9)
+        text = as_markdown(document(reported(store, waiting)))
+        assert "requests wait although cores are idle: try more instances or threads" in text
+
+    def test_hours_of_one_day_are_told_with_one_date(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        page = document(reported(store, made, made))
+        assert page.lead == "one cell from 2 runs, measured 2026-11-23 10:00 to 10:01 UTC; s-1."
