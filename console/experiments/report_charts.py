@@ -45,6 +45,7 @@ class Span:
     low: float
     high: float | None
     steady: bool = True
+    high_steady: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,13 @@ def throughput_chart(model: ReportModel) -> Bars:
 def latency_chart(model: ReportModel) -> Spans | None:
     """p50 and p95 at the chosen load, lowest first."""
     spans = [
-        Span(one.cell.name, one.cell.latency.p50_ms, one.cell.latency.p95_ms, one.cell.sound)
+        Span(
+            one.cell.name,
+            one.cell.latency.p50_ms,
+            one.cell.latency.p95_ms,
+            one.cell.sound,
+            one.cell.sound and one.cell.p95_stable is not False,
+        )
         for one in model.throughput[:MOST_BARS]
         if one.cell.latency.p50_ms is not None
     ]

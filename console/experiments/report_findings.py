@@ -198,7 +198,7 @@ def _at_cost(cell: Cell) -> str:
 def _care(*cells: Cell) -> str:
     """Said of what stands on figures that were not steady."""
     shaky = not all(cell.sound for cell in cells)
-    return " (not steady)" if shaky else ""
+    return "; not all of it was steady" if shaky else ""
 
 
 def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
@@ -235,10 +235,11 @@ def _scaling(cells: Sequence[Cell]) -> list[str]:
             found.append((one, most))
     found.sort(key=lambda pair: -speed(pair[1]))
     told = [
-        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} at {most.load.name}{_care(one, most)}"
+        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} at {most.load.name}"
         for one, most in found[:_MOST_NAMED]
     ]
-    return [f"From one text at a time (1 × 1) to their best load, texts/s: {'; '.join(told)}"] if told else []
+    shaky = _care(*(cell for pair in found[:_MOST_NAMED] for cell in pair))
+    return [f"From one text at a time (1 × 1) to their best load, texts/s: {', '.join(told)}{shaky}"] if told else []
 
 
 def _fallbacks(cells: Sequence[Cell]) -> list[str]:

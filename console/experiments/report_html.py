@@ -37,7 +37,7 @@ dl{margin:12px 0;font-size:13.5px}dt{color:var(--soft);margin-top:8px}dd{margin:
 code{font:12.5px/1.5 ui-monospace,"SF Mono",Consolas,monospace;background:var(--band);padding:2px 6px;border-radius:3px;
 overflow-wrap:anywhere}
 .chart{display:block;width:100%;max-width:860px;height:auto;font:12px system-ui,sans-serif}
-.chart text{fill:var(--ink)}.chart .tick{fill:var(--soft)}
+.chart text{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px}.chart .tick{fill:var(--soft)}
 .grid{stroke:var(--rule);stroke-width:1}.whisker{stroke:var(--ink);stroke-width:1.3}.span{stroke:var(--soft);stroke-width:2}
 .c0{fill:var(--c0);stroke:var(--c0)}.c1{fill:var(--c1);stroke:var(--c1)}.c2{fill:var(--c2);stroke:var(--c2)}
 .c3{fill:var(--c3);stroke:var(--c3)}.c4{fill:var(--c4);stroke:var(--c4)}.c5{fill:var(--c5);stroke:var(--c5)}

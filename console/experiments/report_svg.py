@@ -172,7 +172,7 @@ def _spans(chart: Spans) -> tuple[float, str]:
         drawn.append(_line(place(span.low), y, place(end), y, "span"))
         drawn.append(_circle(place(span.low), y, "c0", span.steady, f"{span.label}: p50 {span.low:,.2f} ms"))
         if span.high is not None:
-            drawn.append(_circle(place(span.high), y, "c1", span.steady, f"{span.label}: p95 {span.high:,.2f} ms"))
+            drawn.append(_circle(place(span.high), y, "c1", span.high_steady, f"{span.label}: p95 {span.high:,.2f} ms"))
         says = f"{span.low:,.1f} – {span.high:,.1f}" if span.high is not None else f"{span.low:,.1f} (no p95)"
         drawn.append(_text(place(end) + 9, y + 4, says, "value"))
     return height, "".join(drawn)
