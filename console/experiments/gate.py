@@ -71,6 +71,9 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
         return Outcome(condition, value, condition.holds(value), _shaky(run, condition.figure))
     base = _baseline(store, run, condition.baseline)
     before = figure_of(base, condition.figure)
+    if base.row.run_id == run.row.run_id:
+        note = f"{condition.baseline} is this very run: measure again, or pin an earlier one"
+        return Outcome(condition, None, None, note, base.row.run_id)
     if value is None or before is None:
         note = _missing(run if value is None else base, condition.figure)
         return Outcome(condition, None, None, note, base.row.run_id)
