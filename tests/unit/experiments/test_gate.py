@@ -91,6 +91,17 @@ def test_the_exit_code_is_the_first_that_applies(store: Store, conditions: list[
     assert gate(store, *conditions).exit_code == code
 
 
+def test_a_baseline_of_several_deployments_gives_the_one_that_ran_and_another_one_is_told(store: Store) -> None:
+    fp32 = replace(GOOD.engine, effective=replace(GOOD.engine.effective, precision="fp32", recipe="plain"))
+    record(store, measured("r-1"))
+    record(store, measured("r-2", engine=fp32), started_at="2026-11-24T10:00:00Z")
+    record(store, measured("r-3"), started_at="2026-11-25T10:00:00Z")
+    pin_tag(store, ["r-1", "r-2"], "main")
+    pin_tag(store, ["r-2"], "other")
+    assert "against r-1" in gate(store, "texts_per_s>-5%@main").stdout
+    assert "other ran onnx·fp32, this run onnx·int8·dynamic" in gate(store, "texts_per_s>-5%@other").stdout
+
+
 def test_a_run_is_not_held_against_itself(store: Store) -> None:
     record(store, measured("r-1"))
     pin_tag(store, ["r-1"], "main")
