@@ -67,7 +67,7 @@ def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     for name, value in facts.items():
         if value in (None, "", [], {}):
             continue
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = _value(value)
         if name.startswith("libraries."):
             package = f"{name.removeprefix('libraries.')} {text}"
             rows["libraries"] = f"{rows['libraries']}, {package}" if "libraries" in rows else package
@@ -76,3 +76,9 @@ def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         else:
             rows[name.replace("_", " ").replace(".", " ")] = text
     return tuple(rows.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
