@@ -65,6 +65,8 @@ class Cell:
     """The worst of its runs."""
     reason: str
     """Why it is not ok."""
+    duration_needed_s: int | None
+    """What would do where it was too short to be judged."""
     texts_per_s: float | None
     low: float | None
     high: float | None
@@ -229,6 +231,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         runs=tuple(run.row.run_id for run in runs),
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
+        duration_needed_s=(report.get("verdicts") or {}).get("duration_needed_s"),
         texts_per_s=texts_per_s, low=low, high=high, speeds=speeds,
         latency=_latency(measured),
         p95_stable=all(run.row.p95_stable for run in measured) if measured else None,

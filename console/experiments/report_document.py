@@ -238,10 +238,18 @@ def _method(model: ReportModel) -> Section:
             (cell.name, cell.load.name, status(cell), cell.reason or "–", cell.runs[-1]) for cell in model.unsound
         )
         blocks += [
-            Text(f"{len(model.unsound)} of {len(model.cells)} cells are not sound. Their figures are kept and marked:"),
+            Text(f"{_unsound(model)} Their figures are kept and marked:"),
             Table(("Deployment", "Load", "Verdict", "Why", "Run"), rows),
         ]
     return Section("Method, and what is not steady", tuple(blocks))
+
+
+def _unsound(model: ReportModel) -> str:
+    """How many there are, and how long it takes to judge those that were too short."""
+    needed = [cell.duration_needed_s for cell in model.unsound if cell.duration_needed_s is not None]
+    which = "1 of them was" if len(needed) == 1 else f"{len(needed)} of them were"
+    short = f" {which} too short to be judged: {max(needed)} s would do." if needed else ""
+    return f"{len(model.unsound)} of {len(model.cells)} cells not sound.{short}"
 
 
 def _all_cells(model: ReportModel) -> Section:

@@ -109,7 +109,7 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
     sound = sum(cell.sound for cell in cells)
     failed = sum(cell.verdict == "failed" for cell in cells)
     bound = sum(cell.verdict == "client_bound" for cell in cells)
-    parts = [f"{sound} of {len(cells)} cells are steady"]
+    parts = [f"{sound} of {len(cells)} cells {'is' if sound == 1 else 'are'} steady"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{bound} limited by the load driver"] if bound else []
     mark = OK if sound == len(cells) else UNSURE if sound else BAD
@@ -169,7 +169,26 @@ def find(
     cells: Sequence[Cell], here: Sequence[Cell], base: Cell | None, coalescing: Sequence[Coalescing]
 ) -> tuple[str, ...]:
     """Sentences, the weightiest first."""
-    return (*_precisions(here), *_coalesced(coalescing), *_scaling(cells), *_fallbacks(cells), *_costly(here))
+    return (
+        *_lead(here),
+        *_precisions(here),
+        *_coalesced(coalescing),
+        *_scaling(cells),
+        *_fallbacks(cells),
+        *_costly(here),
+    )
+
+
+def _lead(here: Sequence[Cell]) -> list[str]:
+    """The fastest of those that may be recommended against the next of them."""
+    ordered = sorted((cell for cell in here if cell.trusted and cell.verdict != "failed"), key=speed, reverse=True)
+    if len(ordered) < 2:
+        return []
+    first, second = ordered[:2]
+    ratio = first.over(second)
+    proved = "ahead of" if ratio is not None and ratio.verdict == "more" else "not proved ahead of"
+    fast = f"Fastest at {first.load.name} is {first.name} with {speed_text(first)}{_at_cost(first)}"
+    return [f"{fast}, {proved} {second.name}: {times(ratio)}{_care(first, second)}"]
 
 
 def _precisions(here: Sequence[Cell]) -> list[str]:

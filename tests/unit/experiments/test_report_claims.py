@@ -15,6 +15,7 @@ from console.experiments.report_platform import environment_rows
 from console.experiments.report_recommend import Recommendation
 from console.experiments.run import Measurement
 from console.experiments.run_sets import load_set, resolve_set
+from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep
 from console.frame import Deployment, LoadSpec, Stages
@@ -153,6 +154,18 @@ class TestThePage:
         waiting = replace(made, stages=Stages(80.0, 1.0, 9.0, 0.1), engine_cpu_cores=0.9)
         text = as_markdown(document(reported(store, waiting)))
         assert "requests wait although cores are idle: try more instances or threads" in text
+
+    def test_what_was_too_short_says_what_would_do(self, store: Store) -> None:
+        short = Judgement(False, "too short to judge", short=True)
+        made = measured(INT8, LoadSpec(32, 4), 256.0)
+        page = as_markdown(document(reported(store, replace(made, throughput_judgement=short))))
+        assert "one of one cell" not in page
+        assert "1 of 1 cells not sound. 1 of them was too short to be judged: 24 s would do." in page
+
+    def test_the_fastest_is_held_against_the_next(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 905.0))
+        assert model.findings[0].startswith("Fastest at 32 × 4 is onnx·int8 with 905 texts/s")
+        assert "not proved ahead of onnx·fp32: 1.0" in model.findings[0]
 
     def test_hours_of_one_day_are_told_with_one_date(self, store: Store) -> None:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)
