@@ -10,6 +10,7 @@ from console.experiments.bottleneck import Bottleneck
 from console.experiments.compare import block_rates, has_rate, load_key, steady_intervals
 from console.experiments.history import cell_name, load_name
 from console.experiments.ratios import Ratio, unpaired_ratio
+from console.experiments.soundness import SATURATED_CORES
 from console.experiments.statistics import mean_margin, percentiles
 from console.experiments.store_read import UNFINISHED, StoredRun
 from console.frame import Deployment, Percentiles
@@ -253,7 +254,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
 
 def _load(run: StoredRun) -> Load:
     row, arrival = run.row, _arrival(run)
-    name = load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
+    name = ("batch " if row.rate else "") + load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
     return Load(
         name, row.batch, row.concurrency, row.rate or None, arrival, row.workload, row.corpus, bool(row.stream),
         bool(row.coalesce),
@@ -292,14 +293,20 @@ def _reason(run: StoredRun) -> str:
         return f"{run.row.latency_n} answers are too few for a rate: measure longer"
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":
-        return (
-            f"the load driver used {(run.report or {}).get('client', {}).get('cpu', 0):.0%} of a core: it was the limit"
-        )
+        return _client_bound((run.report or {}).get("client") or {})
     for name in ("throughput", "requests_in_flight", "p95"):
         judged = verdicts.get(name) or {}
         if judged.get("stable", judged.get("holds")) is False and run.row.verdict != "ok":
             return f"{name.replace('_', ' ')}: {judged.get('reason')}"
     return ""
+
+
+def _client_bound(client: Mapping[str, Any]) -> str:
+    cpu, lag = client.get("cpu") or 0.0, client.get("send_lag_ms") or {}
+    late = next(((name, lag[name]) for name in ("p99", "p95", "p50") if lag.get(name) is not None), None)
+    if late is not None and cpu <= SATURATED_CORES:
+        return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
+    return f"the load driver used {cpu:.0%} of a core: it was the limit"
 
 
 def _grade(cosine: float | None, overlap: float | None) -> str:

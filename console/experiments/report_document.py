@@ -21,7 +21,8 @@ from console.frame import P95_FLOOR, P99_FLOOR
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
-    "idle queue": "requests wait although cores are idle: try more instances or threads, and a larger token budget",
+    "idle queue": "requests wait although the engine uses only a part of the cores: something else may use them, or it"
+    " has too few instances or threads",
     "tokenize": "tokenizing limits: send fewer characters, or spread the load over several engine processes",
     "infer": "the forward pass limits: a lower precision, more cores or a GPU is what helps",
     "serialize": "vectors into bytes limits: ask for float16 or fewer dimensions",
@@ -163,6 +164,8 @@ def _trade(model: ReportModel) -> Section:
     )  # fmt: skip
     head = ("Deployment", "texts/s", "mean cosine to fp32", "overlap@10", "Grade", "Pareto", "Verdict")
     note = "A deployment is on the front when no other one is both faster and closer to fp32."
+    if len(rows) == 1:
+        return Section(f"Speed against fidelity at {model.chosen}", (Table(head, rows, frozenset(head[1:4])),))
     return Section(
         f"Speed against fidelity at {model.chosen}",
         (trade_chart(model), Table(head, rows, frozenset(head[1:4])), Text(note)),

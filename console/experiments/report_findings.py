@@ -81,13 +81,17 @@ def summarise(
 ) -> tuple[SummaryRow, ...]:
     """`here`: the cells at the chosen load."""
     rows = [_soundness(cells)]
-    if (fastest := best_of(here, speed)) is not None:
+    if (fastest := best_of(here, speed)) is not None and not fastest.load.rate:
         mark, words = _mark(fastest)
         against = fastest.over(base) if base is not None and base is not fastest else None
         more = f", {times(against, base.name)}" if against is not None and base is not None else ""
         rows.append(
             SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
         )
+    at_a_rate = [cell for cell in here if cell.load.rate]
+    if (soonest := best_of(at_a_rate, quickness)) is not None:
+        answer = f"{soonest.name}: {latency_text(soonest)}"
+        rows.append(SummaryRow(f"Soonest at {soonest.load.name}", answer, *_mark(soonest)))
     single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
     if (quickest := best_of(single, quickness)) is not None:
         rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))

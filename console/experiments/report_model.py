@@ -138,7 +138,10 @@ def _sources(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
-    """The load that most deployments were measured at, the larger one of two; or the one that was asked for."""
+    """The load that most deployments were measured at, the larger one of two; or the one that was asked for.
+
+    Of rates the highest that was carried: one that was not says little of a deployment.
+    """
     measured = [cell for cell in cells if cell.texts_per_s]
     if at is not None:
         asked = [cell for cell in measured if (cell.load.batch, cell.load.concurrency) == at and not cell.load.rate]
@@ -151,7 +154,8 @@ def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
     names = Counter(cell.load.name for cell in measured)
     size = {cell.load.name: cell.load.batch * (cell.load.rate or cell.load.concurrency) for cell in measured}
     plain = {cell.load.name: cell.load.coalesce for cell in measured}
-    return max(names, key=lambda name: (names[name], plain[name], size[name]))
+    carried = {cell.load.name: not (cell.load.rate and cell.slo_missed) for cell in measured}
+    return max(names, key=lambda name: (names[name], carried[name], plain[name], size[name]))
 
 
 def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
@@ -161,11 +165,11 @@ def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
             names = ", ".join(cell.name for cell in here)
             raise NothingToReport(f"no deployment {asked!r} at the chosen load: --baseline takes one of {names}")
         return found[0]
-    for backend, precision in _BASELINES:
+    for backend, precision in _BASELINES if len(here) > 1 else ():
         for cell in here:
             if (cell.effective.backend, cell.effective.precision) == (backend, precision) and not cell.fell_back:
                 return cell
-    return here[0] if here else None
+    return here[0] if len(here) > 1 else None
 
 
 def _against(here: Sequence[Cell], base: Cell | None) -> tuple[Against, ...]:

@@ -52,18 +52,17 @@ def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | N
 
 
 def _purposes(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> list[_Purpose]:
-    usual = [cell for cell in cells if cell.load.coalesce]
-    closed = [cell for cell in usual if not cell.load.rate]
+    closed = [cell for cell in cells if cell.load.coalesce and not cell.load.rate]
     single = [cell for cell in closed if (cell.load.batch, cell.load.concurrency) == (1, 1)]
     crowd = [cell for cell in closed if cell.load.batch == 1 and cell.load.concurrency >= _CROWD]
     purposes = []
     if slo_p95_ms is not None:
         met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
         purposes.append(_Purpose(f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, speed, _by_speed))
-    purposes.append(_Purpose("Most texts a second", usual, speed, _by_speed))
-    fastest = best_of(usual, speed)
+    purposes.append(_Purpose("Most texts a second", closed, speed, _by_speed))
+    fastest = best_of(closed, speed)
     if fastest is not None and fastest.grade == "amber":
-        green = [cell for cell in usual if cell.grade == "green"]
+        green = [cell for cell in closed if cell.grade == "green"]
         purposes.append(_Purpose("Most texts a second at green fidelity", green, speed, _by_speed))
     return [
         *purposes,
@@ -87,8 +86,12 @@ def _recommendation(purpose: _Purpose, best: Cell) -> Recommendation:
         shown, says = purpose.judge(best, second)
     evidence = f"{_facts(best)} at {best.load.name} (run {best.runs[-1]}); {says}"
     if not best.sound:
-        evidence += f"; not steady: {best.reason}"
-    doubts = ((not best.sound, "not steady"), (second is None, "no rival measured"), (not shown, "not proved"))
+        evidence += f"; {best.verdict.replace('_', ' ')}: {best.reason}"
+    doubts = (
+        (not best.sound, best.verdict.replace("_", " ")),
+        (second is None, "no rival measured"),
+        (not shown, "not proved"),
+    )
     return Recommendation(
         purpose=purpose.words,
         choice=best.name,

@@ -15,10 +15,11 @@ from console.experiments.report_platform import environment_rows
 from console.experiments.report_recommend import Recommendation
 from console.experiments.run import Measurement
 from console.experiments.run_sets import load_set, resolve_set
+from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep
-from console.frame import Deployment, LoadSpec, Stages
+from console.frame import Deployment, LoadSpec, Percentiles, Stages
 from tests.unit.experiments.made import store_in
 from tests.unit.experiments.made_results import keep, measured
 
@@ -61,7 +62,7 @@ class TestCells:
     def test_arrivals_of_another_kind_are_another_load(self, store: Store) -> None:
         loads = [LoadSpec(1, 1, rate=50.0, arrival=arrival) for arrival in ("poisson", "constant")]
         model = reported(store, *(measured(INT8, load, 50.0) for load in loads))
-        assert [cell.load.name for cell in model.cells] == ["1 at 50/s", "1 at 50/s, constant"]
+        assert [cell.load.name for cell in model.cells] == ["batch 1 at 50/s", "batch 1 at 50/s, constant"]
         assert "--rate 50 --arrival constant" in model.cells[1].command
 
     def test_a_failure_that_the_resumed_sweep_measured_again_is_forgotten(self, store: Store) -> None:
@@ -133,6 +134,33 @@ class TestRecommendations:
         )
 
 
+class TestOpenLoops:
+    """At a rate every deployment answers what is sent: latency tells them apart, and throughput is no capacity."""
+
+    def trials(self) -> list[Measurement]:
+        made = [measured(INT8, LoadSpec(8, 1, rate=rate), 8 * rate) for rate in (70.0, 118.0, 140.0)]
+        made[2] = replace(made[2], latency=Percentiles(1400, 300, 300, 700, 800.0, 900.0, 990.0))
+        return [replace(one, spec=replace(one.spec, slo_p95_ms=40.0)) for one in made]
+
+    def test_the_highest_rate_that_was_carried_is_what_is_looked_at(self, store: Store) -> None:
+        model = reported(store, *self.trials())
+        assert model.chosen == "batch 8 at 118/s"
+        assert model.baseline is None, "one deployment is not held against itself"
+        questions = [row.question for row in model.summary]
+        assert "Soonest at batch 8 at 118/s" in questions
+        assert not any(question.startswith("Fastest") for question in questions)
+
+    def test_no_rate_is_recommended_as_the_most_that_can_be_had(self, store: Store) -> None:
+        purposes = [one.purpose for one in reported(store, *self.trials()).recommendations]
+        assert "Most texts a second with p95 ≤ 40 ms" in purposes
+        assert "Most texts a second" not in purposes
+
+    def test_a_driver_that_sent_late_is_not_said_to_have_been_busy(self, store: Store) -> None:
+        late = replace(self.trials()[1], saturated=True, lag=Lag(1180, 0.2, 2.0, 3.4), client_cpu_cores=0.09)
+        (cell,) = reported(store, late).cells
+        assert cell.reason == "the load driver sent late by p99 3.4 ms, so that latencies are partly its own"
+
+
 class TestThePage:
     def test_the_matrix_has_a_row_a_backend_and_what_is_not_native_has_its_reason(self, store: Store) -> None:
         text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
@@ -153,7 +181,7 @@ class TestThePage:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)
         waiting = replace(made, stages=Stages(80.0, 1.0, 9.0, 0.1), engine_cpu_cores=0.9)
         text = as_markdown(document(reported(store, waiting)))
-        assert "requests wait although cores are idle: try more instances or threads" in text
+        assert "requests wait although the engine uses only a part of the cores" in text
 
     def test_what_was_too_short_says_what_would_do(self, store: Store) -> None:
         short = Judgement(False, "too short to judge", short=True)
