@@ -31,6 +31,7 @@ class Load:
     name: str
     batch: int
     concurrency: int
+    """0 in an open loop."""
     rate: float | None
     arrival: str
     """Of an open loop; empty in a closed one."""
@@ -256,8 +257,8 @@ def _load(run: StoredRun) -> Load:
     row, arrival = run.row, _arrival(run)
     name = ("batch " if row.rate else "") + load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
     return Load(
-        name, row.batch, row.concurrency, row.rate or None, arrival, row.workload, row.corpus, bool(row.stream),
-        bool(row.coalesce),
+        name, row.batch, 0 if row.rate else row.concurrency, row.rate or None, arrival, row.workload, row.corpus,
+        bool(row.stream), bool(row.coalesce),
     )  # fmt: skip
 
 

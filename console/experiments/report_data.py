@@ -53,6 +53,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         **{f"requested_{name}": getattr(asked, name) for name in names},
         **{f"effective_{name}": getattr(ran, name) for name in names},
         **{name: getattr(load, name) for name in ("batch", "concurrency", "rate", "arrival", "workload", "corpus")},
+        "concurrency": load.concurrency or None,
         "stream": int(load.stream),
         "coalesce": int(load.coalesce),
         "verdict": cell.verdict,

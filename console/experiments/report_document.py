@@ -28,6 +28,10 @@ NEXT_STEPS: Mapping[str, str] = {
     "serialize": "vectors into bytes limits: ask for float16 or fewer dimensions",
     "transport": "time goes into gRPC and the client: larger batches, or --stream for single texts",
 }
+_ONE_AFTER_THE_OTHER = (
+    "Deployments were measured one after the other, so a machine that changed speed in between is not in these"
+    " intervals; `embedconsole compare --live` interleaves them."
+)
 _STAGES_NOTE = (
     "Stages are means of a request, each the longest of its texts. A request whose texts go into several batches waits"
     " for one while another runs, so that its stages may add up to more than its latency."
@@ -83,11 +87,9 @@ def _throughput(model: ReportModel) -> Section:
     )  # fmt: skip
     base = f" against {model.baseline.name}" if model.baseline else ""
     head = ("Deployment", "texts/s", "95 % interval", "over the baseline", "Verdict")
-    note = (
-        "Deployments were measured one after the other, so a machine that changed speed in between is not in these"
-        " intervals; `embedconsole compare --live` interleaves them."
-    )
-    blocks: list[Block] = [throughput_chart(model), Table(head, rows, frozenset({"texts/s"})), Text(note)]
+    blocks: list[Block] = [throughput_chart(model), Table(head, rows, frozenset({"texts/s"}))]
+    if len(rows) > 1:
+        blocks.append(Text(_ONE_AFTER_THE_OTHER))
     if (scaling := scaling_chart(model)) is not None:
         blocks.append(scaling)
     return Section(f"Throughput at {model.chosen}{base}", tuple(blocks))
@@ -106,7 +108,7 @@ def _latency(model: ReportModel) -> Section:
         )
         for cell in sorted(cells, key=_by_name_and_load)
     )  # fmt: skip
-    head = ("Deployment", "batch × concurrency", "n", "p50 ms", "p95 ms", "p99 ms", "max ms", "Verdict")
+    head = ("Deployment", "Load", "n", "p50 ms", "p95 ms", "p99 ms", "max ms", "Verdict")
     loops = {bool(cell.load.rate) for cell in cells}
     loop = (
         "; in a closed loop a slow answer delays the next request, so tails look better than users would see"
@@ -231,7 +233,8 @@ def _method(model: ReportModel) -> Section:
     blocks: list[Block] = [
         Text(
             "Throughput counts successes from completion to completion after the warm-up, with a 95 % t-interval over"
-            " blocks of seconds (or over repeats). A cell is steady when its last three windows lie within max/min 1.10"
+            " blocks of seconds (or over repeats). A load is batch × concurrency, or a batch at a rate of requests. A cell"
+            " is steady when its last three windows lie within max/min 1.10"
             " and Little's law holds. Ratios carry Welch's 95 % interval on logarithms; “same” needs all of it within"
             " 3 %."
         )
