@@ -233,10 +233,9 @@ def _method(model: ReportModel) -> Section:
     blocks: list[Block] = [
         Text(
             "Throughput counts successes from completion to completion after the warm-up, with a 95 % t-interval over"
-            " blocks of seconds (or over repeats). A load is batch × concurrency, or a batch at a rate of requests. A cell"
-            " is steady when its last three windows lie within max/min 1.10"
-            " and Little's law holds. Ratios carry Welch's 95 % interval on logarithms; “same” needs all of it within"
-            " 3 %."
+            " blocks of seconds (or over repeats). A load is batch × concurrency, or a batch at a rate of requests. A"
+            " cell is steady when its last three windows lie within max/min 1.10 and Little's law holds. Ratios carry"
+            " Welch's 95 % interval on logarithms; “same” needs all of it within 3 %."
         )
     ]
     if model.unsound:

@@ -53,9 +53,9 @@ def times(ratio: Ratio | None, of: str = "") -> str:
 
 
 def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
-    """Sound and trusted ones first."""
-    measured = [cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"]
-    return max([cell for cell in measured if cell.sound] or measured, key=value, default=None)
+    """Of those that may be recommended; one that was not steady is no worse for it, and is marked where it is named."""
+    return max((cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"),
+               key=value, default=None)  # fmt: skip
 
 
 def _mark(cell: Cell) -> tuple[str, str]:
@@ -119,7 +119,7 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
     mark = OK if sound == len(cells) else UNSURE if sound else BAD
     words = {
         OK: "all sound",
-        UNSURE: "read the marked ones with care",
+        UNSURE: "read the marked ones with care" if 2 * sound >= len(cells) else "most are not: measure longer",
         BAD: "nothing is steady: treat all as provisional",
     }
     return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])

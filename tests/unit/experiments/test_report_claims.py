@@ -20,7 +20,7 @@ from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep
 from console.frame import Deployment, LoadSpec, Percentiles, Stages
-from tests.unit.experiments.made import store_in
+from tests.unit.experiments.made import SHAKY, store_in
 from tests.unit.experiments.made_results import keep, measured
 
 FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
@@ -189,6 +189,13 @@ class TestThePage:
         page = as_markdown(document(reported(store, replace(made, throughput_judgement=short))))
         assert "one of one cell" not in page
         assert "1 of 1 cells not sound. 1 of them was too short to be judged: 24 s would do." in page
+
+    def test_the_fastest_is_named_though_it_was_not_steady_and_marked_so(self, store: Store) -> None:
+        shaky = replace(measured(INT8, LoadSpec(32, 4), 1400.0), throughput_judgement=SHAKY)
+        model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), shaky)
+        row = next(row for row in model.summary if row.question == "Fastest at 32 × 4")
+        assert (row.answer[:9], row.mark, row.words) == ("onnx·int8", "~", "unstable")
+        assert (model.recommendations[0].choice, model.recommendations[0].doubt) == ("onnx·int8", "unstable")
 
     def test_the_fastest_is_held_against_the_next(self, store: Store) -> None:
         model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 905.0))
