@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -221,6 +222,19 @@ def note(store: _Store, run_id: str, text: str) -> None:
 
     with store.open() as opened:
         add_note(opened, resolve_run(opened, run_id), text, utc_now())
+
+
+@runs.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@STORE_HERE
+@click.pass_obj
+def restore(store: _Store, path: Path) -> None:
+    """Bring a run back that its store could not take when it ended: the file that `run` or `sweep` named."""
+    from console.experiments.laid_aside import take_back
+
+    with store.open() as opened:
+        run_id = take_back(opened, path)
+    click.echo(f"restored: embedconsole runs show {run_id}; {path} is no longer needed", err=True)
 
 
 @runs.command()
