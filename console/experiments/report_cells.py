@@ -321,11 +321,23 @@ def _grade(cosine: float | None, overlap: float | None) -> str:
 
 
 def _with_fidelity(cells: Sequence[Cell]) -> list[Cell]:
-    """A deployment's fidelity does not depend on the load: cells that lack it take it from those that know it."""
-    known = {cell.effective: cell for cell in cells if cell.fidelity is not None}
+    """A deployment's fidelity depends neither on the load nor on its threads: all its cells take the fullest figures.
+
+    A run knows what was last seen when the deployment was loaded, a sweep may have measured it on a whole corpus.
+    """
+    known: dict[Deployment, Cell] = {}
+    for cell in cells:
+        if cell.fidelity is not None:
+            best = known.setdefault(_what_ran(cell), cell)
+            if best.overlap_at_10 is None and cell.overlap_at_10 is not None:
+                known[_what_ran(cell)] = cell
     return [
-        replace(cell, fidelity=other.fidelity, overlap_at_10=other.overlap_at_10, grade=other.grade)
-        if cell.fidelity is None and (other := known.get(cell.effective)) is not None
+        replace(cell, fidelity=found.fidelity, overlap_at_10=found.overlap_at_10, grade=found.grade)
+        if (found := known.get(_what_ran(cell))) is not None
         else cell
         for cell in cells
     ]
+
+
+def _what_ran(cell: Cell) -> Deployment:
+    return replace(cell.effective, instances=0, threads=0)

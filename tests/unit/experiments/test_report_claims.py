@@ -26,6 +26,8 @@ from tests.unit.experiments.made_results import keep, measured
 FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
 INT8 = Deployment("onnx", "int8", "", "cpu", "fake/MiniLM", 2, 1)
 
+FULL = {"cosine_mean": 0.9966, "overlap_at_10": 0.94, "grade": "green"}
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -74,6 +76,11 @@ class TestCells:
         (cell,) = reported(store).cells
         assert cell.runs == ("r-b", "r-c"), "the failure of another cell stays"
         assert cell.verdict == "failed"
+
+    def test_a_deployment_has_one_fidelity_the_fullest_that_is_known(self, store: Store) -> None:
+        quick = replace(measured(INT8, LoadSpec(1, 1), 300.0), fidelity=0.9951)
+        keep(store, replace(measured(INT8, LoadSpec(32, 4), 1400.0), run_id="r-full"), 40, "s-1", fidelity=FULL)
+        assert {(cell.fidelity, cell.overlap_at_10) for cell in reported(store, quick).cells} == {(0.9966, 0.94)}
 
 
 class TestTheSLO:
