@@ -67,6 +67,8 @@ class Cell:
     """The worst of its runs."""
     reason: str
     """Why it is not ok."""
+    rate_steady: bool
+    """Throughput was steady and Little's law held, whatever p95 did."""
     duration_needed_s: int | None
     """What would do where it was too short to be judged."""
     texts_per_s: float | None
@@ -95,6 +97,11 @@ class Cell:
     @property
     def sound(self) -> bool:
         return self.verdict == "ok"
+
+    @property
+    def speed_sound(self) -> bool:
+        """Each figure has its own verdict: a p95 that was not steady leaves a steady throughput what it is."""
+        return self.sound or (self.verdict == "unstable" and self.rate_steady)
 
     @property
     def fell_back(self) -> bool:
@@ -233,6 +240,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         runs=tuple(run.row.run_id for run in runs),
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
+        rate_steady=bool(measured) and all(_rate_steady(run) for run in measured),
         duration_needed_s=(report.get("verdicts") or {}).get("duration_needed_s"),
         texts_per_s=texts_per_s, low=low, high=high, speeds=speeds,
         latency=_latency(measured),
@@ -251,6 +259,11 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         client_cpu=client.get("cpu"),
         warnings=tuple(notice["message"] for notice in report.get("warnings", ())),
     )  # fmt: skip
+
+
+def _rate_steady(run: StoredRun) -> bool:
+    little = ((run.report or {}).get("verdicts") or {}).get("requests_in_flight") or {}
+    return bool(run.row.throughput_stable) and little.get("holds") is not False
 
 
 def _load(run: StoredRun) -> Load:

@@ -47,6 +47,8 @@ def document(model: ReportModel) -> Document:
     """Every section that the data can fill; what was not measured is said, with the command that would."""
     runs = sum(len(cell.runs) for cell in model.cells)
     counts = f"{_counted(len(model.cells), 'cell')} from {_counted(runs, 'run')}"
+    if again := model.runs_given - runs:
+        counts += f" ({again} more failed or were cut off, and were measured again)"
     lead = f"{counts}, measured {_when(model)}; {', '.join(model.sources)}."
     sections = (
         _summary(model), _findings(model), _throughput(model), _latency(model), _coalescing(model), _trade(model),
@@ -81,7 +83,7 @@ def _throughput(model: ReportModel) -> Section:
     rows = tuple(
         (
             one.cell.name, figure(one.cell.texts_per_s, ",.0f"), _interval(one.cell),
-            "the baseline" if one.is_baseline else times(one.ratio) if one.ratio else "–", status(one.cell),
+            "the baseline" if one.is_baseline else times(one.ratio) if one.ratio else "–", speed_status(one.cell),
         )
         for one in model.throughput
     )  # fmt: skip
@@ -149,7 +151,7 @@ def _coalescing(model: ReportModel) -> Section:
 
 
 def _both(one: Cell, two: Cell) -> str:
-    return status(one) if not one.sound else status(two)
+    return speed_status(one) if not one.speed_sound else speed_status(two)
 
 
 def _trade(model: ReportModel) -> Section:
@@ -160,7 +162,7 @@ def _trade(model: ReportModel) -> Section:
         (
             trade.cell.name, figure(trade.cell.texts_per_s, ",.0f"), figure(trade.cell.fidelity, ".5f"),
             figure(trade.cell.overlap_at_10, ".3f"), _GRADES[trade.cell.grade],
-            "✓ on the front" if trade.on_front else "beaten", status(trade.cell),
+            "✓ on the front" if trade.on_front else "beaten", speed_status(trade.cell),
         )
         for trade in model.trades
     )  # fmt: skip
@@ -273,8 +275,9 @@ def _all_cells(model: ReportModel) -> Section:
     return Section("All cells", (Table(head, rows, frozenset({head[2], *head[4:10]})),))
 
 
-def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float]:
-    return (cell.name, cell.load.batch, cell.load.concurrency, cell.load.rate or 0.0)
+def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float, bool]:
+    load = cell.load
+    return (cell.name, load.batch, load.concurrency, load.rate or 0.0, not load.coalesce)
 
 
 def status(cell: Cell) -> str:
@@ -284,6 +287,11 @@ def status(cell: Cell) -> str:
     if cell.sound and cell.slo_open:
         return "~ too few for the SLO"
     return _MARK_OF.get(cell.verdict, f"{MARKS.get(cell.verdict, '~')} {cell.verdict}")
+
+
+def speed_status(cell: Cell) -> str:
+    """The verdict on its throughput alone."""
+    return _MARK_OF["ok"] if cell.speed_sound else _MARK_OF.get(cell.verdict, cell.verdict)
 
 
 def figure(value: float | None, form: str) -> str:

@@ -59,8 +59,8 @@ def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | Non
 
 
 def _mark(cell: Cell) -> tuple[str, str]:
-    """Of one cell's figures."""
-    return (OK, "steady") if cell.sound else (UNSURE, cell.verdict.replace("_", " "))
+    """Of one cell's throughput, and of its mean latency."""
+    return (OK, "steady") if cell.speed_sound else (UNSURE, cell.verdict.replace("_", " "))
 
 
 def speed(cell: Cell) -> float:
@@ -92,7 +92,11 @@ def summarise(
     if (soonest := best_of(at_a_rate, quickness)) is not None:
         answer = f"{soonest.name}: {latency_text(soonest)}"
         rows.append(SummaryRow(f"Soonest at {soonest.load.name}", answer, *_mark(soonest)))
-    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
+    single = [
+        cell
+        for cell in cells
+        if (cell.load.batch, cell.load.concurrency) == (1, 1) and cell.load.coalesce and not cell.load.rate
+    ]
     if (quickest := best_of(single, quickness)) is not None:
         rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))
     if coalescing:
@@ -113,7 +117,9 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
     sound = sum(cell.sound for cell in cells)
     failed = sum(cell.verdict == "failed" for cell in cells)
     bound = sum(cell.verdict == "client_bound" for cell in cells)
+    fast = sum(cell.speed_sound for cell in cells)
     parts = [f"{sound} of {len(cells)} cells {'is' if sound == 1 else 'are'} steady"]
+    parts += [f"{fast} in throughput"] if fast > sound else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{bound} limited by the load driver"] if bound else []
     mark = OK if sound == len(cells) else UNSURE if sound else BAD
@@ -131,7 +137,7 @@ def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
     words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
         most.ratio.verdict if most.ratio else "", "undecided"
     )
-    if not (most.on.sound and most.off.sound):
+    if not (most.on.speed_sound and most.off.speed_sound):
         return SummaryRow("What coalescing gives", answer, UNSURE, "not steady")
     return SummaryRow("What coalescing gives", answer, UNSURE if words == "undecided" else OK, words)
 
@@ -156,7 +162,9 @@ def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
         return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
     met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
     fastest = best_of(met, speed)
-    answer = f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of {len(judged)} cells that can be judged"
+    answer = (
+        f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of the {len(judged)} cells of {len(cells)} that can be judged"
+    )
     more = f"; fastest of them: {fastest.name} at {fastest.load.name}, {speed_text(fastest)}" if fastest else ""
     return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
 
@@ -220,7 +228,7 @@ def _at_cost(cell: Cell) -> str:
 
 def _care(*cells: Cell) -> str:
     """Said of what stands on figures that were not steady."""
-    shaky = not all(cell.sound for cell in cells)
+    shaky = not all(cell.speed_sound for cell in cells)
     return "; not all of it was steady" if shaky else ""
 
 

@@ -10,7 +10,7 @@ from console.experiments.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing, cells_of
 from console.experiments.report_findings import SummaryRow, find, summarise
 from console.experiments.report_recommend import Recommendation, recommend
-from console.experiments.store_read import StoredRun
+from console.experiments.store_read import UNFINISHED, StoredRun
 from console.frame import CapabilityCell
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
@@ -46,6 +46,8 @@ class ReportModel:
 
     title: str
     sources: tuple[str, ...]
+    runs_given: int
+    """Those that stand behind no cell were measured again."""
     first_run_at: str
     last_run_at: str
     slo_p95_ms: float | None
@@ -100,6 +102,7 @@ def build_report(
     return ReportModel(
         title=f"{last.row.model or 'Embedding engine'} on {machine}",
         sources=_sources(sources),
+        runs_given=sum(run.row.verdict != UNFINISHED for run in runs),
         first_run_at=min(run.row.started_at for run in runs),
         last_run_at=last.row.started_at,
         slo_p95_ms=slo_ms,

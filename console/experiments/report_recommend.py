@@ -42,6 +42,7 @@ class _Purpose:
     value: Callable[[Cell], float]
     judge: Callable[[Cell, Cell], tuple[bool, str]]
     by_memory: bool = False
+    under_slo: bool = False
 
 
 def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> tuple[Recommendation, ...]:
@@ -58,7 +59,9 @@ def _purposes(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | N
     purposes = []
     if slo_p95_ms is not None:
         met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
-        purposes.append(_Purpose(f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, speed, _by_speed))
+        purposes.append(
+            _Purpose(f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, speed, _by_speed, under_slo=True)
+        )
     purposes.append(_Purpose("Most texts a second", closed, speed, _by_speed))
     fastest = best_of(closed, speed)
     if fastest is not None and fastest.grade == "amber":
@@ -85,13 +88,14 @@ def _recommendation(purpose: _Purpose, best: Cell) -> Recommendation:
     else:
         shown, says = purpose.judge(best, second)
     evidence = f"{_facts(best)} at {best.load.name} (run {best.runs[-1]}); {says}"
-    if not best.sound:
-        evidence += f"; {best.verdict.replace('_', ' ')}: {best.reason}"
+    verdict = best.verdict.replace("_", " ")
+    if not best.speed_sound:
+        evidence += f"; {verdict}: {best.reason}"
+    shaky_p95 = purpose.under_slo and best.p95_stable is False
     doubts = (
-        (not best.sound, best.verdict.replace("_", " ")),
-        (second is None, "no rival measured"),
+        (not best.speed_sound, verdict), (shaky_p95, "p95 not steady"), (second is None, "no rival measured"),
         (not shown, "not proved"),
-    )
+    )  # fmt: skip
     return Recommendation(
         purpose=purpose.words,
         choice=best.name,
@@ -114,7 +118,7 @@ def _facts(cell: Cell) -> str:
 def _by_speed(best: Cell, second: Cell) -> tuple[bool, str]:
     ratio = best.over(second)
     shown = ratio is not None and ratio.verdict == "more"
-    shaky = "" if second.sound else " (not steady)"
+    shaky = "" if second.speed_sound else " (not steady)"
     return shown, f"{'ahead of' if shown else 'not proved ahead of'} {second.name}{shaky}: {times(ratio)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from console.engine_facts import Batching
-from console.experiments.report_document import document, status
+from console.experiments.report_document import document, speed_status, status
 from console.experiments.report_md import as_markdown
 from console.experiments.report_model import ReportModel, build_report
 from console.experiments.report_platform import environment_rows
@@ -75,12 +75,26 @@ class TestCells:
         keep(store, replace(failed, run_id="r-c"), 42, "s-1", cell_hash="c2")
         (cell,) = reported(store).cells
         assert cell.runs == ("r-b", "r-c"), "the failure of another cell stays"
+        assert "from 2 runs (1 more failed or were cut off, and were measured again)" in document(reported(store)).lead
         assert cell.verdict == "failed"
 
     def test_a_deployment_has_one_fidelity_the_fullest_that_is_known(self, store: Store) -> None:
         quick = replace(measured(INT8, LoadSpec(1, 1), 300.0), fidelity=0.9951)
         keep(store, replace(measured(INT8, LoadSpec(32, 4), 1400.0), run_id="r-full"), 40, "s-1", fidelity=FULL)
         assert {(cell.fidelity, cell.overlap_at_10) for cell in reported(store, quick).cells} == {(0.9966, 0.94)}
+
+    def test_a_p95_that_was_not_steady_leaves_a_steady_throughput_what_it_is(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        made = replace(made, spec=replace(made.spec, slo_p95_ms=500.0), p95_judgement=SHAKY)
+        model = reported(store, made, measured(FP32, LoadSpec(32, 4), 900.0))
+        cell = model.throughput[0].cell
+        assert (cell.verdict, status(cell), speed_status(cell)) == ("unstable", "~ unstable", "✓ ok")
+        assert model.summary[0].answer == "1 of 2 cells is steady, 2 in throughput"
+        assert [one.doubt for one in model.recommendations[:2]] == ["p95 not steady", ""]
+
+    def test_a_run_whose_callers_idled_has_no_steady_throughput(self, store: Store) -> None:
+        idle = replace(measured(INT8, LoadSpec(32, 4), 1400.0), little=Judgement(False, "callers were idle"))
+        assert not reported(store, idle).cells[0].speed_sound
 
 
 class TestTheSLO:
