@@ -76,7 +76,10 @@ def _summary(model: ReportModel) -> Section:
 
 
 def _findings(model: ReportModel) -> Section:
-    return Section("Key findings", (Bullets(model.findings),) if model.findings else ())
+    blocks: list[Block] = [Bullets(model.findings)] if model.findings else []
+    if any(finding.endswith("~") for finding in model.findings):
+        blocks.append(Text("A ~ behind a finding: not all of its figures were steady."))
+    return Section("Key findings", tuple(blocks))
 
 
 def _throughput(model: ReportModel) -> Section:

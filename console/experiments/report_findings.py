@@ -227,9 +227,9 @@ def _at_cost(cell: Cell) -> str:
 
 
 def _care(*cells: Cell) -> str:
-    """Said of what stands on figures that were not steady."""
+    """The mark of what stands on figures that were not steady."""
     shaky = not all(cell.speed_sound for cell in cells)
-    return "; not all of it was steady" if shaky else ""
+    return " ~" if shaky else ""
 
 
 def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
