@@ -21,10 +21,12 @@ from console.frame import P95_FLOOR, P99_FLOOR
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
-    "idle queue": "requests wait although the engine uses only a part of the cores: something else may use them, or it"
+    "queue beside idle cores": "requests wait although the engine uses only a part of the cores: something else may use them, or it"
     " has too few instances or threads",
     "tokenize": "tokenizing limits: send fewer characters, or spread the load over several engine processes",
     "infer": "the forward pass limits: a lower precision, more cores or a GPU is what helps",
+    "infer beside idle cores": "the forward pass limits while the engine uses only a part of the cores: fewer instances"
+    " with more threads may answer sooner, and so may a lower precision",
     "serialize": "vectors into bytes limits: ask for float16 or fewer dimensions",
     "transport": "time goes into gRPC and the client: larger batches, or --stream for single texts",
 }
@@ -37,7 +39,7 @@ _STAGES_NOTE = (
     " for one while another runs, so that its stages may add up to more than its latency."
 )
 IDLE_SHARE = 0.6
-"""Of the cores: an engine that uses less and still lets requests wait has too few hands."""
+"""Of the cores: an engine that uses less is not limited by them."""
 MOST_LATENCY_ROWS = 24
 ONE_AT_A_TIME = "1 × 1"
 _MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
@@ -200,20 +202,31 @@ def _bottlenecks(model: ReportModel) -> Section:
     here = [one.cell for one in model.throughput if one.cell.stages_ms]
     if not here:
         return Section("Bottlenecks and next steps", ())
+    cores = model.environment.get("cores") or 0
+    blocks: list[Block] = [_stages_table(here), Text(_STAGES_NOTE), Bullets(_next_steps(here, cores))]
+    if (chart := stages_chart(model)) is not None:
+        blocks.insert(0, chart)
+    alone = [cell for cell in model.cells if cell.load.name == ONE_AT_A_TIME != model.chosen and cell.stages_ms]
+    if alone:
+        blocks += [
+            Text(f"At {ONE_AT_A_TIME}, where no request waits for another:"),
+            _stages_table(sorted(alone, key=lambda cell: cell.latency.p50_ms or 0.0)),
+            Bullets(_next_steps(alone, cores)),
+        ]
+    return Section(f"Bottlenecks at {model.chosen}, and next steps", tuple(blocks))
+
+
+def _stages_table(cells: Sequence[Cell]) -> Table:
     rows = tuple(
         (
             cell.name, *(figure(cell.stages_ms.get(stage), ",.2f") for stage in STAGES),
             figure(cell.padding_ratio, ".0%"), figure(cell.engine_cpu, ".2f"),
             cell.bottleneck.sentence if cell.bottleneck else "–",
         )
-        for cell in here
+        for cell in cells
     )  # fmt: skip
     head = ("Deployment", *(f"{stage} ms" for stage in STAGES), "padding", "engine cores", "What limits it")
-    steps = _next_steps(here, model.environment.get("cores") or 0)
-    blocks: list[Block] = [Table(head, rows, frozenset(head[1:7])), Text(_STAGES_NOTE), Bullets(steps)]
-    if (chart := stages_chart(model)) is not None:
-        blocks.insert(0, chart)
-    return Section(f"Bottlenecks at {model.chosen}, and next steps", tuple(blocks))
+    return Table(head, rows, frozenset(head[1:7]))
 
 
 def _next_steps(cells: Sequence[Cell], cores: int) -> tuple[str, ...]:
@@ -221,8 +234,9 @@ def _next_steps(cells: Sequence[Cell], cores: int) -> tuple[str, ...]:
     for cell in cells:
         if cell.bottleneck is not None:
             stage = cell.bottleneck.stage
-            idle = stage == "queue" and cell.engine_cpu is not None and cell.engine_cpu < IDLE_SHARE * cores
-            by_stage.setdefault("idle queue" if idle else stage, []).append(cell.name)
+            idle = cell.engine_cpu is not None and cell.engine_cpu < IDLE_SHARE * cores
+            name = f"{stage} beside idle cores"
+            by_stage.setdefault(name if idle and name in NEXT_STEPS else stage, []).append(cell.name)
 
     def which(names: Sequence[str]) -> str:
         return "All of them" if len(names) == len(cells) > 1 else ", ".join(names)

@@ -204,6 +204,16 @@ class TestThePage:
         text = as_markdown(document(reported(store, waiting)))
         assert "requests wait although the engine uses only a part of the cores" in text
 
+    def test_one_text_at_a_time_has_bottlenecks_of_its_own(self, store: Store) -> None:
+        many, one = measured(INT8, LoadSpec(32, 4), 1400.0), measured(INT8, LoadSpec(1, 1), 300.0)
+        one = replace(one, engine_cpu_cores=0.9)
+        text = as_markdown(document(reported(store, many, one)))
+        section = text.split("## Bottlenecks at 32 × 4")[1].split("\n## ")[0]
+        assert "infer is 63% of server time at batch 32" in section
+        assert "At 1 × 1, where no request waits for another:" in section
+        assert "infer is 62% of server time at batch 1" in section
+        assert "fewer instances with more threads may answer sooner" in section
+
     def test_what_was_too_short_says_what_would_do(self, store: Store) -> None:
         short = Judgement(False, "too short to judge", short=True)
         made = measured(INT8, LoadSpec(32, 4), 256.0)
