@@ -7,6 +7,7 @@ from typing import Any
 from console.engine_facts import Batching
 from console.experiments.present import as_json as report_of
 from console.experiments.run import Measurement, RunSpec, recovered
+from console.experiments.soundness import SATURATED_CORES
 from console.experiments.store_read import UNFINISHED, RunRow, StoredRun, SweepRow
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, LoadSpec
 
@@ -161,7 +162,9 @@ def as_text(run: StoredRun) -> str:
             f"so far      {figure(rate, ',.1f', found.throughput_judgement.stable)} texts/s in {found.duration_s:.0f} s"
         )
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
-    lines += [f"verdict     {MARKS.get(row.verdict, '?')} {row.verdict}" + (f": {row.failure}" if row.failure else "")]
+    why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
+    word = row.verdict.replace("_", " ")
+    lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))
     for name, judged in ((report or {}).get("verdicts") or {}).items():
         if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):
             lines.append(f"            {name.replace('_', ' ')}: {judged.get('reason')}")
@@ -184,6 +187,15 @@ def _server(report: Mapping[str, Any]) -> list[str]:
     lines += [f"memory      RSS {server['rss_bytes'] / 2**20:,.0f} MiB"] if server.get("rss_bytes") else []
     lines += [f"errors      {', '.join(f'{count:,} x {code}' for code, count in errors.items())}"] if errors else []
     return lines
+
+
+def client_bound_reason(client: Mapping[str, Any]) -> str:
+    """From the `client` of a stored report: it sent late, or it was busy."""
+    cpu, lag = client.get("cpu") or 0.0, client.get("send_lag_ms") or {}
+    late = next(((name, lag[name]) for name in ("p99", "p95", "p50") if lag.get(name) is not None), None)
+    if late is not None and cpu <= SATURATED_CORES:
+        return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
+    return f"the load driver used {cpu:.0%} of a core: it was the limit"
 
 
 def spec_of(run: StoredRun) -> RunSpec:

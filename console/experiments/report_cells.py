@@ -8,9 +8,8 @@ from typing import Any
 
 from console.experiments.bottleneck import Bottleneck
 from console.experiments.compare import block_rates, has_rate, load_key, steady_intervals
-from console.experiments.history import cell_name, load_name
+from console.experiments.history import cell_name, client_bound_reason, load_name
 from console.experiments.ratios import Ratio, unpaired_ratio
-from console.experiments.soundness import SATURATED_CORES
 from console.experiments.statistics import mean_margin, percentiles
 from console.experiments.store_read import UNFINISHED, StoredRun
 from console.frame import Deployment, Percentiles
@@ -307,20 +306,12 @@ def _reason(run: StoredRun) -> str:
         return f"{run.row.latency_n} answers are too few for a rate: measure longer"
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":
-        return _client_bound((run.report or {}).get("client") or {})
+        return client_bound_reason((run.report or {}).get("client") or {})
     for name in ("throughput", "requests_in_flight", "p95"):
         judged = verdicts.get(name) or {}
         if judged.get("stable", judged.get("holds")) is False and run.row.verdict != "ok":
             return f"{name.replace('_', ' ')}: {judged.get('reason')}"
     return ""
-
-
-def _client_bound(client: Mapping[str, Any]) -> str:
-    cpu, lag = client.get("cpu") or 0.0, client.get("send_lag_ms") or {}
-    late = next(((name, lag[name]) for name in ("p99", "p95", "p50") if lag.get(name) is not None), None)
-    if late is not None and cpu <= SATURATED_CORES:
-        return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
-    return f"the load driver used {cpu:.0%} of a core: it was the limit"
 
 
 def _grade(cosine: float | None, overlap: float | None) -> str:

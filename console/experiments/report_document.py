@@ -21,8 +21,8 @@ from console.frame import P95_FLOOR, P99_FLOOR
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",
-    "queue beside idle cores": "requests wait although the engine uses only a part of the cores: something else may use them, or it"
-    " has too few instances or threads",
+    "queue beside idle cores": "requests wait although the engine uses only a part of the cores: something else may use"
+    " them, or it has too few instances or threads",
     "tokenize": "tokenizing limits: send fewer characters, or spread the load over several engine processes",
     "infer": "the forward pass limits: a lower precision, more cores or a GPU is what helps",
     "infer beside idle cores": "the forward pass limits while the engine uses only a part of the cores: fewer instances"

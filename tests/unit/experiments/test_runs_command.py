@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli import cli, main
+from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
@@ -81,6 +82,14 @@ def test_a_shown_run_says_where_the_time_went_and_why_it_was_not_sound(path: Pat
         "            requests in flight: callers were idle",
     ):
         assert f"\n{line}" in shown
+
+
+def test_a_shown_run_that_the_driver_limited_says_how(path: Path) -> None:
+    with Store.open(path) as store:
+        record(store, replace(GOOD, run_id="r-4", saturated=True, lag=Lag(360, 0.2, 2.0, 4.0)))
+        record(store, replace(GOOD, run_id="r-5", saturated=True, client_cpu_cores=0.97))
+    assert "! client bound: the load driver sent late by p95 2.0 ms" in runs(path, "show", "r-4").stdout
+    assert "! client bound: the load driver used 97% of a core" in runs(path, "show", "r-5").stdout
 
 
 def test_json_rows_hold_truths_and_whole_deployments(path: Path) -> None:
