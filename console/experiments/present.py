@@ -231,6 +231,16 @@ def _schedule(measurement: Measurement, lag: Lag) -> list[str]:
     return [f"{load.arrival} arrivals of seed {load.seed} came at {due_per_s:,.1f}/s in this time"]
 
 
+def _wide(measurement: Measurement) -> str:
+    """Steady at its end, and yet not sure: earlier seconds were otherwise."""
+    found = measurement.rates
+    if found is None or found.margin is None or not found.wide or measurement.spec.load.is_open:
+        return ""
+    return (
+        f"; but the interval is wide, ±{found.margin:.0%}: earlier seconds differed, --duration auto goes on until not"
+    )
+
+
 def _client_bound(measurement: Measurement) -> str:
     lag, cpu = measurement.lag, f"the load driver used {measurement.client_cpu_cores:.0%} of a core"
     if lag is not None and measurement.client_cpu_cores <= SATURATED_CORES:
@@ -276,4 +286,4 @@ def verdict_in_words(measurement: Measurement) -> str:
         p95_ms = measurement.latency.p95_ms
         got = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"
         return f"{early}SLO missed: {got}, the target is {measurement.spec.slo_p95_ms:g} ms"
-    return f"{early}ok: steady, {measurement.throughput_judgement.reason}"
+    return f"{early}ok: steady, {measurement.throughput_judgement.reason}{_wide(measurement)}"
