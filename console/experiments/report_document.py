@@ -254,8 +254,8 @@ def _method(model: ReportModel) -> Section:
             "Throughput counts successes from completion to completion after the warm-up, with a 95 % t-interval over"
             " blocks of seconds (or over repeats). A load is batch × concurrency, or a batch at a rate of requests. A"
             " cell is steady when its last three windows lie within max/min 1.10 and Little's law holds. Ratios carry"
-            " Welch's 95 % interval on the logarithms of those blocks, which may move them a little from the quotient of"
-            " the two figures; “same” needs all of it within 3 %."
+            " Welch's 95 % interval on the logarithms of those blocks, which may move them a little from the quotient"
+            " of the two figures; “same” needs all of it within 3 %."
         )
     ]
     if model.unsound:

@@ -96,6 +96,11 @@ def test_a_winner_that_does_not_hold_again_gives_way_to_a_lower_one() -> None:
     assert search.remeasured[search.best] is Limit.NONE
 
 
+def test_the_client_is_the_limit_only_where_no_other_trial_of_that_level_blames_the_engine() -> None:
+    for told, binding in (((Limit.CLIENT, Limit.SLO), Limit.SLO), ((Limit.CLIENT, Limit.CLIENT), Limit.CLIENT)):
+        assert Search(RATES, {56.0: [Limit.NONE], 112.0: list(told)}).binding is binding
+
+
 def test_it_ends_however_the_machine_behaves() -> None:
     for seed in range(30):
         chance = random.Random(seed)  # noqa: S311 - noise, not a secret
