@@ -157,6 +157,9 @@ def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
 
 def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
     judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.sound]
+    if not judged and (carried := best_of([cell for cell in cells if _late_but_met(cell, slo_p95_ms)], speed)):
+        answer = f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.name} with {carried.name}: {latency_text(carried)}"
+        return SummaryRow("SLO", answer, UNSURE, "met, though sent late")
     if not judged:
         answer = f"no steady cell has a p95 to hold against {slo_p95_ms:g} ms: measure longer, or on a quieter machine"
         return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
@@ -167,6 +170,12 @@ def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
     )
     more = f"; fastest of them: {fastest.name} at {fastest.load.name}, {speed_text(fastest)}" if fastest else ""
     return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
+
+
+def _late_but_met(cell: Cell, slo_p95_ms: float) -> bool:
+    """In an open loop a driver that sends late makes latencies look worse, never better."""
+    late = bool(cell.load.rate) and cell.verdict == "client_bound"
+    return late and cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms
 
 
 def _listed(names: Sequence[str]) -> str:
