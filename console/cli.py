@@ -189,9 +189,10 @@ def _exit_code(command: Callable[[], object]) -> int:
     try:
         code = command()
     except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        path = context.command_path if context is not None else "embedconsole"
-        click.echo(f"embedconsole: {error.format_message()}\n  see: {path} --help", err=True)
+        says = f"embedconsole: {error.format_message()}"
+        if isinstance(error, click.UsageError):
+            says += f"\n  see: {error.ctx.command_path if error.ctx is not None else 'embedconsole'} --help"
+        click.echo(says, err=True)
         return EXIT_USAGE
     except click.Abort:
         return EXIT_INTERRUPTED

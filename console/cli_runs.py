@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,6 +73,21 @@ class _Store:
         return Store.open(store_path(self._asked))
 
 
+def _named_here(context: click.Context, _parameter: click.Parameter, asked: str) -> None:
+    if asked:
+        context.obj = _Store(asked)
+
+
+STORE_HERE = option(
+    "--store",
+    default="",
+    metavar="FILE",
+    expose_value=False,
+    callback=_named_here,
+    help="As of `embedconsole runs`, and as good in this place.",
+)
+
+
 class _Group(cloup.Group):
     """Trouble with the store is told as every other error of the command line."""
 
@@ -90,6 +106,7 @@ class _Group(cloup.Group):
     epilog="""\b
 Examples:
   embedconsole runs --precision int8 --since 7d
+  embedconsole runs sweeps
   embedconsole runs show last
   embedconsole runs tag last main
   embedconsole runs pin main last
@@ -103,7 +120,7 @@ A run is named by its id, the beginning or the end of it, or `last`.""",
     option("--precision", default="", metavar="NAME", help="That was effective."),
     option("--tag", default="", metavar="NAME"),
     option("--verdict", type=click.Choice(VERDICTS), default=None),
-    option("--sweep", default="", metavar="ID", help="Of one sweep."),
+    option("--sweep", default="", metavar="NAME", help="Of one sweep: its id, its name, or last-sweep."),
     option("--since", type=Since(), default=None, metavar="TIME", help="2h, 7d, or a date."),
     option("--limit", type=click.IntRange(0), default=_LISTED_AT_MOST, show_default=True, metavar="N", help="0: all."),
 )
@@ -116,11 +133,15 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
     if context.invoked_subcommand is not None:
         return
     from console.experiments.history import as_objects, as_table
+    from console.experiments.run_sets import find_sweep
+    from console.experiments.store import StoreError
     from console.experiments.store_read import RunFilter, list_runs
 
-    filters = RunFilter(**{name: value for name, value in wanted.items() if value})
     with context.obj.open() as opened:
-        rows = list_runs(opened, filters)
+        if (asked := wanted["sweep"]) and not (found := find_sweep(opened, asked)):
+            raise StoreError(f"no sweep is called {asked!r}: `embedconsole runs sweeps` lists them")
+        filters = {**wanted, "sweep": found} if asked else wanted
+        rows = list_runs(opened, RunFilter(**{name: value for name, value in filters.items() if value}))
         click.echo(json.dumps(as_objects(rows)) if as_json else as_table(rows))
         if not rows and not as_json:
             click.echo(f"in {opened.path}", err=True)
@@ -129,8 +150,23 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
 
 
 @runs.command()
+@option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+@STORE_HERE
+@click.pass_obj
+def sweeps(store: _Store, as_json: bool) -> None:
+    """List the sweeps, newest first: what is measured of each."""
+    from console.experiments.history import sweeps_table
+    from console.experiments.store_read import list_sweeps
+
+    with store.open() as opened:
+        found = list_sweeps(opened)
+    click.echo(json.dumps([one._asdict() for one in found]) if as_json else sweeps_table(found))
+
+
+@runs.command()
 @click.argument("run_id", metavar="ID")
 @option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@STORE_HERE
 @click.pass_obj
 def show(store: _Store, run_id: str, as_json: bool) -> None:
     """Show one run whole."""
@@ -146,6 +182,7 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
 @click.argument("run_id", metavar="ID")
 @click.argument("names", nargs=-1, required=True, metavar="TAG...")
 @option("--remove", is_flag=True, help="Take the tags away instead.")
+@STORE_HERE
 @click.pass_obj
 def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
     """Tag a run, to find it again or to compare with it."""
@@ -159,6 +196,7 @@ def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
 @runs.command()
 @click.argument("name")
 @click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@STORE_HERE
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
     """Make NAME stand for these runs alone: a baseline for compare, gate and report. An ID may be a sweep's."""
@@ -174,6 +212,7 @@ def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
 @runs.command()
 @click.argument("run_id", metavar="ID")
 @click.argument("text")
+@STORE_HERE
 @click.pass_obj
 def note(store: _Store, run_id: str, text: str) -> None:
     """Add a note to a run."""
@@ -186,8 +225,22 @@ def note(store: _Store, run_id: str, text: str) -> None:
 
 
 @runs.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@STORE_HERE
+@click.pass_obj
+def restore(store: _Store, path: Path) -> None:
+    """Bring a run back that its store could not take when it ended: the file that `run` or `sweep` named."""
+    from console.experiments.laid_aside import take_back
+
+    with store.open() as opened:
+        run_id = take_back(opened, path)
+    click.echo(f"restored: embedconsole runs show {run_id}; {path} is no longer needed", err=True)
+
+
+@runs.command()
 @click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
 @option("--yes", is_flag=True, help="Do not ask.")
+@STORE_HERE
 @click.pass_obj
 def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
     """Delete runs with their intervals, notes and tags. Asks first."""

@@ -9,6 +9,8 @@ BUSY_SHARE = 0.85
 COMPETING_CORES = 0.1
 """Below that the load driver takes nothing worth telling from the engine."""
 PADDING_WORTH_TELLING = 0.15
+OUTSIDE_WORTH_TELLING = 0.25
+"""Of the time that the client sees, when it is not the larger part anyhow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,15 @@ def name_bottleneck(observed: Observed) -> Bottleneck | None:
         share = work_ms[busiest] / server_ms
         stage = busiest
         says = f"{busiest} is {share:.0%} of server time {at}"
-    return Bottleneck(stage, share, "; ".join([says, *_circumstances(observed)]))
+    outside = 0.0 if stage == "transport" else away_ms / (away_ms + server_ms)
+    return Bottleneck(stage, share, "; ".join([says, *_circumstances(observed, outside)]))
 
 
-def _circumstances(observed: Observed) -> list[str]:
+def _circumstances(observed: Observed, outside: float) -> list[str]:
+    """`outside`: the share of the client's time that no stage explains."""
     said = []
+    if outside >= OUTSIDE_WORTH_TELLING and observed.client_mean_ms is not None:
+        said.append(f"{outside:.0%} of the client's {observed.client_mean_ms:.1f} ms passes outside these stages")
     engine, client, cores = observed.engine_cpu_cores, observed.client_cpu_cores, observed.cores
     if engine is not None and cores:
         used = f"the engine uses {engine:.1f} of {cores} cores"

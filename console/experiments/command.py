@@ -112,7 +112,10 @@ def recorded(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine
     except OSError as error:
         return f"embedconsole: run {run_id} was not kept: {recorder.trouble}; nor by a file ({error})\n"
     if aside is not None:
-        return f"embedconsole: run {run_id} was not recorded: {recorder.trouble}; its report is kept in {aside}\n"
+        return (
+            f"embedconsole: run {run_id} was not recorded: {recorder.trouble}\n"
+            f"it is kept in {aside}; once the store can be written: embedconsole runs restore {aside}\n"
+        )
     return f"recorded as {run_id}: embedconsole runs show {run_id}\n"
 
 

@@ -71,6 +71,9 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
         return Outcome(condition, value, condition.holds(value), _shaky(run, condition.figure))
     base = _baseline(store, run, condition.baseline)
     before = figure_of(base, condition.figure)
+    if base.row.run_id == run.row.run_id:
+        note = f"{condition.baseline} is this very run: measure again, or pin an earlier one"
+        return Outcome(condition, None, None, note, base.row.run_id)
     if value is None or before is None:
         note = _missing(run if value is None else base, condition.figure)
         return Outcome(condition, None, None, note, base.row.run_id)
@@ -80,7 +83,9 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
     if condition.figure == "texts_per_s":
         ratio = unpaired_ratio(block_rates(run), block_rates(base))
     change = value / before - 1
+    ran, compared = run.row.effective.cell, base.row.effective.cell
     notes = [
+        f"{condition.baseline} ran {compared}, this run {ran}" if compared != ran else "",
         _shaky(run, condition.figure),
         _shaky(base, condition.figure, f"{condition.baseline}: "),
         _within(ratio, condition),
@@ -98,7 +103,7 @@ def _within(ratio: Ratio | None, condition: Condition) -> str:
 
 
 def _baseline(store: Store, run: StoredRun, name: str) -> StoredRun:
-    """Of several runs of that name the newest with the same load."""
+    """Of several runs of that name the newest with the same load, on the same deployment where there is one."""
     runs = resolve_set(store, name)
     wanted = load_key(run.row)
     same = [row for row in runs.rows if load_key(row) == wanted]
@@ -107,7 +112,8 @@ def _baseline(store: Store, run: StoredRun, name: str) -> StoredRun:
             f"{name} was measured under another load ({load_name(runs.rows[-1])}) than {run.row.run_id}"
             f" ({load_name(run.row)}): pin a run of that load (embedconsole runs pin {name} ID)"
         )
-    return load_run(store, same[-1].run_id)
+    alike = [row for row in same if row.effective.cell == run.row.effective.cell]
+    return load_run(store, (alike or same)[-1].run_id)
 
 
 def figure_of(run: StoredRun, figure: str) -> float | None:

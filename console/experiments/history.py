@@ -1,19 +1,20 @@
 """Stored runs for people and for programs: the list, and one run whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 from console.engine_facts import Batching
 from console.experiments.present import as_json as report_of
 from console.experiments.run import Measurement, RunSpec, recovered
-from console.experiments.store_read import UNFINISHED, RunRow, StoredRun
+from console.experiments.soundness import SATURATED_CORES
+from console.experiments.store_read import UNFINISHED, RunRow, StoredRun, SweepRow
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, LoadSpec
 
 MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
 """One glyph a verdict; the word stands beside it wherever there is room."""
 _TRUTHS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
-_HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "tags")
+_HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "sweep", "tags")
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 
 
@@ -63,8 +64,22 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         figure(row.p95_ms, ",.1f", row.p95_stable),
         figure(row.fidelity, ".4f", True),
         f"{MARKS.get(row.verdict, '?')} {row.verdict}" + (", interrupted" if row.interrupted else ""),
+        row.sweep_id.rsplit("-", 1)[-1],
         " ".join(row.tags),
     )
+
+
+def sweeps_table(sweeps: Sequence[SweepRow]) -> str:
+    """Sweeps for people, newest first: how much of each is measured."""
+    if not sweeps:
+        return "no sweep yet: make one with `embedconsole sweep`"
+    head = ("sweep", "name", "when (UTC)", "runs", "cells", "state")
+    lines = [
+        (one.sweep_id, one.name, one.started_at[:19].replace("T", " "), f"{one.runs:,}", f"{one.cells:,}" if one.cells
+         else "–", "ended" if one.ended_at else "cut off, or running")
+        for one in sweeps
+    ]  # fmt: skip
+    return table(head, lines, {"runs", "cells"})
 
 
 def cell_name(requested: Deployment, effective: Deployment) -> str:
@@ -138,6 +153,7 @@ def as_text(run: StoredRun) -> str:
         lines += [
             f"throughput  {figure(row.texts_per_s, ',.1f', row.throughput_stable)} texts/s{interval}",
             f"latency     p50 {figure(row.p50_ms, ',.2f', True)}, p95 {p95}, p99 {p99} ms, n={row.latency_n:,}",
+            *_server(report or {}),
         ]
     elif report is None and run.intervals:
         found = recovered_measurement(run)
@@ -146,15 +162,40 @@ def as_text(run: StoredRun) -> str:
             f"so far      {figure(rate, ',.1f', found.throughput_judgement.stable)} texts/s in {found.duration_s:.0f} s"
         )
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
-    lines += [f"verdict     {MARKS.get(row.verdict, '?')} {row.verdict}" + (f": {row.failure}" if row.failure else "")]
+    why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
+    word = row.verdict.replace("_", " ")
+    lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))
     for name, judged in ((report or {}).get("verdicts") or {}).items():
-        if isinstance(judged, dict) and not judged.get("stable", True):
-            lines.append(f"            {name}: {judged.get('reason')}")
+        if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):
+            lines.append(f"            {name.replace('_', ' ')}: {judged.get('reason')}")
     lines.append(f"kept        {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
     lines += _environment(run)
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
     lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
     return "\n".join(lines)
+
+
+def _server(report: Mapping[str, Any]) -> list[str]:
+    """Where the time went, what limited it, memory and errors, as `run` told them."""
+    server, limit, errors = report.get("server") or {}, report.get("bottleneck"), report.get("errors") or {}
+    stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
+    lines = []
+    if stages:
+        told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
+        lines.append(f"stages      {told} ms (means of a request)")
+    lines += [f"bottleneck  {limit['sentence']}"] if limit else []
+    lines += [f"memory      RSS {server['rss_bytes'] / 2**20:,.0f} MiB"] if server.get("rss_bytes") else []
+    lines += [f"errors      {', '.join(f'{count:,} x {code}' for code, count in errors.items())}"] if errors else []
+    return lines
+
+
+def client_bound_reason(client: Mapping[str, Any]) -> str:
+    """From the `client` of a stored report: it sent late, or it was busy."""
+    cpu, lag = client.get("cpu") or 0.0, client.get("send_lag_ms") or {}
+    late = next(((name, lag[name]) for name in ("p99", "p95", "p50") if lag.get(name) is not None), None)
+    if late is not None and cpu <= SATURATED_CORES:
+        return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
+    return f"the load driver used {cpu:.0%} of a core: it was the limit"
 
 
 def spec_of(run: StoredRun) -> RunSpec:

@@ -66,12 +66,17 @@ class Search:
 
     @property
     def binding(self) -> Limit:
-        """What the lowest level that did not hold ran into; NONE where every level held."""
+        """What the lowest level that did not hold ran into; NONE where every level held.
+
+        Of trials that disagree the one that blames the engine: the client is the limit only where nothing else is.
+        """
         failed = self._lowest_failed
         if math.isinf(failed):
             return Limit.NONE
         limits = [one for one in self.trials.get(failed, ()) if one is not Limit.NONE]
-        return max(limits, key=limits.count) if limits else self.remeasured[failed]
+        if not limits:
+            return self.remeasured[failed]
+        return max(limits, key=lambda one: (limits.count(one), one is not Limit.CLIENT))
 
     @property
     def trials_left(self) -> int:

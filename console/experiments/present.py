@@ -9,6 +9,7 @@ from console.experiments.soundness import SATURATED_CORES, Lag
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Percentiles
 
 SCHEMA_VERSION = 1
+_SCHEDULE_WORTH_TELLING = 0.02
 
 
 def as_json(measurement: Measurement) -> dict[str, Any]:
@@ -212,10 +213,32 @@ def _driver(measurement: Measurement) -> str:
     if measurement.lag is not None:
         name, late_ms = measurement.lag.judged
         parts.append(f"sent late by {name} {late_ms:.2f} ms")
+        parts += _schedule(measurement, measurement.lag)
     if measurement.dropped:
         limit = measurement.spec.load.max_in_flight
         parts.append(f"{measurement.dropped:,} arrivals dropped with {limit:,} requests unanswered")
     return ", ".join(parts)
+
+
+def _schedule(measurement: Measurement, lag: Lag) -> list[str]:
+    """What chance made of the rate, where that is more than a reader of the throughput would shrug at."""
+    load, duration_s = measurement.spec.load, measurement.duration_s
+    if load.arrival != "poisson" or not (load.is_open and duration_s):
+        return []
+    due_per_s = (lag.n + measurement.dropped) / duration_s
+    if abs(due_per_s / load.rate - 1) <= _SCHEDULE_WORTH_TELLING:
+        return []
+    return [f"{load.arrival} arrivals of seed {load.seed} came at {due_per_s:,.1f}/s in this time"]
+
+
+def _wide(measurement: Measurement) -> str:
+    """Steady at its end, and yet not sure: earlier seconds were otherwise."""
+    found = measurement.rates
+    if found is None or found.margin is None or not found.wide or measurement.spec.load.is_open:
+        return ""
+    return (
+        f"; but the interval is wide, ±{found.margin:.0%}: earlier seconds differed, --duration auto goes on until not"
+    )
 
 
 def _client_bound(measurement: Measurement) -> str:
@@ -263,4 +286,4 @@ def verdict_in_words(measurement: Measurement) -> str:
         p95_ms = measurement.latency.p95_ms
         got = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"
         return f"{early}SLO missed: {got}, the target is {measurement.spec.slo_p95_ms:g} ms"
-    return f"{early}ok: steady, {measurement.throughput_judgement.reason}"
+    return f"{early}ok: steady, {measurement.throughput_judgement.reason}{_wide(measurement)}"

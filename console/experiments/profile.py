@@ -17,6 +17,11 @@ from console.session import Session
 
 FORMATS = {".svg": "flamegraph", ".json": "speedscope", ".txt": "raw"}
 """By the file's ending."""
+_HOW_TO_OPEN = {
+    ".svg": "open it in a browser: a frame's width is its share of the samples, idle threads left out",
+    ".json": "open it at speedscope.app",
+    ".txt": "one stack a line, with its samples behind it",
+}
 SAMPLES_PER_S = 100
 _DENIED = ("permission denied", "operation not permitted", "os error 1)", "os error 13")
 
@@ -84,6 +89,7 @@ def profile_once(options: SessionOptions, load: LoadSpec, warm_up_s: float, dura
         return ExitCode.USAGE
     progress.clear()
     print(output, flush=True)
+    sys.stderr.write(f"{_HOW_TO_OPEN[output.suffix.lower()]}\n")
     return ExitCode.OK
 
 

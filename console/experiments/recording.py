@@ -4,24 +4,26 @@ Trouble with the store never stops a measurement: what could not be written is k
 second, and what cannot be written at the end is laid aside in a file.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from console.experiments.environment import environment
+from console.experiments.laid_aside import lay_aside
 from console.experiments.present import as_json
 from console.experiments.run import Measurement, RunSpec
-from console.experiments.store import Store, StoreError, is_chosen, store_path
+from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
 from console.experiments.store_rows import Row, interval_row
 from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 from console.frame import CapabilityCell, Engine, LogLine
 from console.session import Session
 from console.session.figures import EngineSample
 
+PATIENCE_WHILE_MEASURING_S = 0.1
+"""A store that is locked gets the second with the next one: the event loop has more to do than to wait for it."""
 _KEPT_LEVELS = ("event", "warning", "error")
 
 
@@ -69,6 +71,7 @@ class Recorder:
         self._now = now
         self._run_id = ""
         self._start: RunStart | None = None
+        self._begun = False
         self._started_s = 0.0
         self._steady_s = spec.warm_up_s + spec.load.ramp_s
         self._heard_until_s = 0.0
@@ -81,6 +84,7 @@ class Recorder:
         """The load runs since `started_s`."""
         self._started_s = self._heard_until_s = started_s
         self._prepare(run_id, session.frame.engine, session.frame.capabilities)
+        self._store.wait_at_most(PATIENCE_WHILE_MEASURING_S)
         self._flush()
 
     def heard(self, session: Session) -> None:
@@ -110,12 +114,12 @@ class Recorder:
         None: all is in the store. `fidelity`: more of it than the measurement knows. Raises OSError when not even
         that file can be written.
         """
-        if not self._run_id:
-            self._prepare(measurement.run_id, measurement.engine, ())
+        begun = self._start or self._prepare(measurement.run_id, measurement.engine, ())
         report = as_json(measurement)
         if fidelity is not None:
             report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
         lines = [line for line in log if line.sequence >= self._log_from and line.level in _KEPT_LEVELS]
+        self._store.wait_at_most(BUSY_TIMEOUT_S)
         self._flush()
         if not self.trouble:
             try:
@@ -124,9 +128,10 @@ class Recorder:
                 self.trouble = str(error)
             else:
                 return None
-        return lay_aside(report, self._pending, self._aside)
+        start = replace(begun, requested=measurement.engine.requested, effective=measurement.engine.effective)
+        return lay_aside(self._aside, start, self._now(), report, self._pending, lines)
 
-    def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> None:
+    def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> RunStart:
         self._run_id = run_id
         self._knows_capabilities = bool(capabilities)
         self._start = RunStart(
@@ -141,13 +146,14 @@ class Recorder:
             sweep_id=self._sweep_id,
             cell_hash=self._cell_hash,
         )
+        return self._start
 
     def _flush(self) -> None:
         """What is pending goes in, in order; whatever does not stays pending."""
         try:
-            if self._start is not None:
+            if self._start is not None and not self._begun:
                 begin_run(self._store, self._start)
-                self._start = None
+                self._begun = True
             if self._late_capabilities:
                 set_capabilities(self._store, self._run_id, self._late_capabilities, self._now())
                 self._late_capabilities = ()
@@ -163,10 +169,3 @@ class Recorder:
 
 def _newest(samples: Sequence[EngineSample], end_s: float) -> EngineSample | None:
     return next((sample for sample in reversed(samples) if sample.time_s <= end_s), None)
-
-
-def lay_aside(report: Mapping[str, Any], pending: Sequence[Row], folder: Path) -> Path:
-    """Writes the report, and intervals that are in no store, into a JSON file. Raises OSError."""
-    path = folder / f"{report['run_id']}.json"
-    path.write_text(json.dumps({"report": report, "intervals": list(pending)}, ensure_ascii=False), "utf-8")
-    return path

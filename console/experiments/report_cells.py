@@ -1,14 +1,14 @@
 """Stored runs as the cells of a report: runs of the same deployment and load are one cell, judged together. Pure."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from console.experiments.bottleneck import Bottleneck
 from console.experiments.compare import block_rates, has_rate, load_key, steady_intervals
-from console.experiments.history import cell_name, load_name
+from console.experiments.history import cell_name, client_bound_reason, load_name
 from console.experiments.ratios import Ratio, unpaired_ratio
 from console.experiments.statistics import mean_margin, percentiles
 from console.experiments.store_read import UNFINISHED, StoredRun
@@ -30,11 +30,26 @@ class Load:
     name: str
     batch: int
     concurrency: int
+    """0 in an open loop."""
     rate: float | None
+    arrival: str
+    """Of an open loop; empty in a closed one."""
     workload: str
     corpus: str
     stream: bool
     coalesce: bool
+
+    @property
+    def flags(self) -> list[str]:
+        """`--batch 32 --concurrency 4 …`, as every command that sends a load takes them."""
+        return [
+            "--batch", str(self.batch),
+            *(["--rate", f"{self.rate:g}"] if self.rate else ["--concurrency", str(self.concurrency)]),
+            *(["--arrival", self.arrival] if self.arrival not in ("", "poisson") else []),
+            *(["--workload", self.workload] if self.workload != "texts" else []),
+            *(["--corpus", self.corpus] if self.corpus != "short" else []),
+            *(["--stream"] if self.stream else []),
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Cell:
     """One deployment under one load. None where a figure cannot be stated."""
 
     name: str
-    """What ran, and what was asked for where that differs."""
+    """What ran, what was asked for where that differs, and what else tells it from others of this report."""
     requested: Deployment
     effective: Deployment
     load: Load
@@ -51,6 +66,10 @@ class Cell:
     """The worst of its runs."""
     reason: str
     """Why it is not ok."""
+    rate_steady: bool
+    """Throughput was steady and Little's law held, whatever p95 did."""
+    duration_needed_s: int | None
+    """What would do where it was too short to be judged."""
     texts_per_s: float | None
     low: float | None
     high: float | None
@@ -65,7 +84,6 @@ class Cell:
     rss_bytes: int | None
     errors: int
     slo_p95_ms: float | None
-    slo_missed: bool
     stages_ms: Mapping[str, float]
     """Means of a request; empty where nothing was measured."""
     bottleneck: Bottleneck | None
@@ -78,6 +96,11 @@ class Cell:
     @property
     def sound(self) -> bool:
         return self.verdict == "ok"
+
+    @property
+    def speed_sound(self) -> bool:
+        """Each figure has its own verdict: a p95 that was not steady leaves a steady throughput what it is."""
+        return self.sound or (self.verdict == "unstable" and self.rate_steady)
 
     @property
     def fell_back(self) -> bool:
@@ -94,16 +117,21 @@ class Cell:
         return unpaired_ratio(self.speeds, base.speeds)
 
     @property
+    def slo_missed(self) -> bool:
+        p95_ms, slo_ms = self.latency.p95_ms, self.slo_p95_ms
+        return slo_ms is not None and p95_ms is not None and p95_ms > slo_ms
+
+    @property
+    def slo_open(self) -> bool:
+        """There is an SLO, and too few requests to hold it against a p95."""
+        return self.slo_p95_ms is not None and self.latency.p95_ms is None
+
+    @property
     def command(self) -> str:
         """Measures it again."""
-        load = self.load
-        shape = ["--rate", f"{load.rate:g}"] if load.rate else ["--concurrency", str(load.concurrency)]
         return shlex.join([
-            "embedconsole", "run", *deployment_flags(self.requested), "--batch", str(load.batch), *shape,
-            *([] if load.workload == "texts" else ["--workload", load.workload]),
-            *([] if load.corpus == "short" else ["--corpus", load.corpus]),
-            *(["--stream"] if load.stream else []), *([] if load.coalesce else ["--coalesce", "off"]),
-            "--duration", "auto", "--json",
+            "embedconsole", "run", *deployment_flags(self.requested), *self.load.flags,
+            *([] if self.load.coalesce else ["--coalesce", "off"]), "--duration", "auto", "--json",
         ])  # fmt: skip
 
 
@@ -127,26 +155,70 @@ def deployment_flags(asked: Deployment) -> list[str]:
 
 
 def cells_of(runs: Sequence[StoredRun]) -> tuple[Cell, ...]:
-    """In the order in which they were first measured; runs without an end are left out."""
-    ended = [run for run in runs if run.row.verdict != UNFINISHED]
-    shapes: dict[str, set[tuple[int, int]]] = {}
-    for run in ended:
-        live = run.row.effective
-        shapes.setdefault(cell_name(run.row.requested, live), set()).add((live.instances, live.threads))
+    """In the order in which they were first measured; runs without an end are left out, and what was done again."""
+    ended = _standing([run for run in runs if run.row.verdict != UNFINISHED])
+    names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
-    for run in ended:
-        live = run.row.effective
-        name = cell_name(run.row.requested, live)
-        if len(shapes[name]) > 1:
-            name += f" {live.instances}×{live.threads}"
-        groups.setdefault((name, *load_key(run.row)), []).append(run)
+    for run, name in zip(ended, names, strict=True):
+        groups.setdefault((name, *load_key(run.row), _arrival(run)), []).append(run)
     cells = [_cell(key[0], _whole(group)) for key, group in groups.items()]
     return tuple(_with_fidelity(cells))
+
+
+def _arrival(run: StoredRun) -> str:
+    return str(run.spec.get("load", {}).get("arrival", "")) if run.row.rate else ""
+
+
+def _machine(run: StoredRun) -> str:
+    gpu = (run.environment.get("gpu") or {}).get("model")
+    return str(gpu or run.environment.get("cpu_model") or "")
+
+
+_FACETS: tuple[Callable[[StoredRun], str], ...] = (
+    lambda run: f"{run.row.effective.instances}×{run.row.effective.threads}",
+    lambda run: f"{run.row.max_batch_tokens or 0:,} tokens",
+    lambda run: f"wait {run.row.max_wait_ms or 0:g} ms",
+    lambda run: run.row.model.rsplit("/", 1)[-1],
+    _machine,
+)
+"""What makes another cell of the same backend and precision: told in its name where a report holds several."""
+
+
+def _names(runs: Sequence[StoredRun]) -> list[str]:
+    """One for each run: the cell's, and every facet in which runs of that cell differ. What failed has no facets."""
+    plain = [cell_name(run.row.requested, run.row.effective) for run in runs]
+    facets = [[facet(run) if run.row.verdict != "failed" else "" for facet in _FACETS] for run in runs]
+    seen: dict[tuple[str, int], set[str]] = {}
+    for name, found in zip(plain, facets, strict=True):
+        for place, facet in enumerate(found):
+            if facet:
+                seen.setdefault((name, place), set()).add(facet)
+    return [
+        " ".join(
+            [name, *(facet for place, facet in enumerate(found) if len(seen.get((name, place), ())) > 1 and facet)]
+        )
+        for name, found in zip(plain, facets, strict=True)
+    ]
+
+
+def _standing(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Without failed and interrupted runs of a sweep's cell that a later part of the sweep has measured whole."""
+    again = {_place(run): run.row.started_at for run in runs if run.row.cell_hash and not _void(run)}
+    return [run for run in runs if not _void(run) or again.get(_place(run), "") <= run.row.started_at]
 
 
 def _whole(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
     """Without those that were interrupted, where there are others."""
     return [run for run in runs if not run.row.interrupted] or runs
+
+
+def _place(run: StoredRun) -> tuple[str, str]:
+    """A cell of a sweep, which is measured once more when the sweep is resumed."""
+    return run.row.sweep_id, run.row.cell_hash
+
+
+def _void(run: StoredRun) -> bool:
+    return run.row.verdict == "failed" or bool(run.row.interrupted)
 
 
 def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
@@ -163,11 +235,12 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         name=name,
         requested=row.requested,
         effective=row.effective,
-        load=Load(load_name(row), row.batch, row.concurrency, row.rate or None, row.workload, row.corpus,
-                  bool(row.stream), bool(row.coalesce)),
+        load=_load(last),
         runs=tuple(run.row.run_id for run in runs),
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
+        rate_steady=bool(measured) and all(_rate_steady(run) for run in measured),
+        duration_needed_s=(report.get("verdicts") or {}).get("duration_needed_s"),
         texts_per_s=texts_per_s, low=low, high=high, speeds=speeds,
         latency=_latency(measured),
         p95_stable=all(run.row.p95_stable for run in measured) if measured else None,
@@ -177,7 +250,6 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         rss_bytes=row.rss_bytes or None,
         errors=sum(run.row.errors for run in runs),
         slo_p95_ms=last.spec.get("slo_p95_ms"),
-        slo_missed=any(bool(run.row.slo_missed) for run in measured),
         stages_ms=stages,
         bottleneck=Bottleneck(**limit) if limit else None,
         padding_ratio=server.get("padding_ratio"),
@@ -185,6 +257,20 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         engine_cpu=server.get("cpu"),
         client_cpu=client.get("cpu"),
         warnings=tuple(notice["message"] for notice in report.get("warnings", ())),
+    )  # fmt: skip
+
+
+def _rate_steady(run: StoredRun) -> bool:
+    little = ((run.report or {}).get("verdicts") or {}).get("requests_in_flight") or {}
+    return bool(run.row.throughput_stable) and little.get("holds") is not False
+
+
+def _load(run: StoredRun) -> Load:
+    row, arrival = run.row, _arrival(run)
+    name = ("batch " if row.rate else "") + load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
+    return Load(
+        name, row.batch, 0 if row.rate else row.concurrency, row.rate or None, arrival, row.workload, row.corpus,
+        bool(row.stream), bool(row.coalesce),
     )  # fmt: skip
 
 
@@ -220,9 +306,7 @@ def _reason(run: StoredRun) -> str:
         return f"{run.row.latency_n} answers are too few for a rate: measure longer"
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":
-        return (
-            f"the load driver used {(run.report or {}).get('client', {}).get('cpu', 0):.0%} of a core: it was the limit"
-        )
+        return client_bound_reason((run.report or {}).get("client") or {})
     for name in ("throughput", "requests_in_flight", "p95"):
         judged = verdicts.get(name) or {}
         if judged.get("stable", judged.get("holds")) is False and run.row.verdict != "ok":
@@ -241,11 +325,23 @@ def _grade(cosine: float | None, overlap: float | None) -> str:
 
 
 def _with_fidelity(cells: Sequence[Cell]) -> list[Cell]:
-    """A deployment's fidelity does not depend on the load: cells that lack it take it from those that know it."""
-    known = {cell.effective: cell for cell in cells if cell.fidelity is not None}
+    """A deployment's fidelity depends neither on the load nor on its threads: all its cells take the fullest figures.
+
+    A run knows what was last seen when the deployment was loaded, a sweep may have measured it on a whole corpus.
+    """
+    known: dict[Deployment, Cell] = {}
+    for cell in cells:
+        if cell.fidelity is not None:
+            best = known.setdefault(_what_ran(cell), cell)
+            if best.overlap_at_10 is None and cell.overlap_at_10 is not None:
+                known[_what_ran(cell)] = cell
     return [
-        replace(cell, fidelity=other.fidelity, overlap_at_10=other.overlap_at_10, grade=other.grade)
-        if cell.fidelity is None and (other := known.get(cell.effective)) is not None
+        replace(cell, fidelity=found.fidelity, overlap_at_10=found.overlap_at_10, grade=found.grade)
+        if (found := known.get(_what_ran(cell))) is not None
         else cell
         for cell in cells
     ]
+
+
+def _what_ran(cell: Cell) -> Deployment:
+    return replace(cell.effective, instances=0, threads=0)

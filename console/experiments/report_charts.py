@@ -45,6 +45,7 @@ class Span:
     low: float
     high: float | None
     steady: bool = True
+    high_steady: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,14 @@ Chart = Bars | Spans | Lines | Dots | Stack
 def throughput_chart(model: ReportModel) -> Bars:
     """Deployments at the chosen load, fastest first, the baseline highlighted."""
     bars = [
-        Bar(one.cell.name, one.cell.texts_per_s or 0.0, one.cell.low, one.cell.high, one.cell.sound, one.is_baseline)
+        Bar(
+            one.cell.name,
+            one.cell.texts_per_s or 0.0,
+            one.cell.low,
+            one.cell.high,
+            one.cell.speed_sound,
+            one.is_baseline,
+        )
         for one in model.throughput[:MOST_BARS]
     ]
     base = " (baseline highlighted)" if model.baseline is not None else ""
@@ -147,7 +155,13 @@ def throughput_chart(model: ReportModel) -> Bars:
 def latency_chart(model: ReportModel) -> Spans | None:
     """p50 and p95 at the chosen load, lowest first."""
     spans = [
-        Span(one.cell.name, one.cell.latency.p50_ms, one.cell.latency.p95_ms, one.cell.sound)
+        Span(
+            one.cell.name,
+            one.cell.latency.p50_ms,
+            one.cell.latency.p95_ms,
+            one.cell.sound,
+            one.cell.sound and one.cell.p95_stable is not False,
+        )
         for one in model.throughput[:MOST_BARS]
         if one.cell.latency.p50_ms is not None
     ]
@@ -198,7 +212,7 @@ def coalescing_chart(model: ReportModel) -> Lines | None:
 def _series(name: str, cells: list[Cell], axis: str) -> Series:
     ordered = sorted(cells, key=lambda cell: int(getattr(cell.load, axis)))
     return Series(
-        name, tuple(Point(str(getattr(cell.load, axis)), cell.texts_per_s or 0.0, cell.sound) for cell in ordered)
+        name, tuple(Point(str(getattr(cell.load, axis)), cell.texts_per_s or 0.0, cell.speed_sound) for cell in ordered)
     )
 
 
@@ -206,7 +220,11 @@ def trade_chart(model: ReportModel) -> Dots:
     """Fidelity against speed."""
     dots = tuple(
         Dot(
-            trade.cell.name, trade.cell.fidelity or 0.0, trade.cell.texts_per_s or 0.0, trade.cell.sound, trade.on_front
+            trade.cell.name,
+            trade.cell.fidelity or 0.0,
+            trade.cell.texts_per_s or 0.0,
+            trade.cell.speed_sound,
+            trade.on_front,
         )
         for trade in model.trades
     )

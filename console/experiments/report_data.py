@@ -33,7 +33,8 @@ def as_json(model: ReportModel) -> str:
 def _cell(cell: Cell) -> dict[str, Any]:
     plain = asdict(cell)
     del plain["speeds"]
-    return {**plain, "fell_back": cell.fell_back, "reproduce": cell.command}
+    told = {name: getattr(cell, name) for name in ("fell_back", "slo_missed", "speed_sound")}
+    return {**plain, **told, "reproduce": cell.command}
 
 
 def as_csv(model: ReportModel) -> str:
@@ -52,7 +53,8 @@ def _row(cell: Cell) -> dict[str, Any]:
     return {
         **{f"requested_{name}": getattr(asked, name) for name in names},
         **{f"effective_{name}": getattr(ran, name) for name in names},
-        **{name: getattr(load, name) for name in ("batch", "concurrency", "rate", "workload", "corpus")},
+        **{name: getattr(load, name) for name in ("batch", "concurrency", "rate", "arrival", "workload", "corpus")},
+        "concurrency": load.concurrency or None,
         "stream": int(load.stream),
         "coalesce": int(load.coalesce),
         "verdict": cell.verdict,

@@ -1,15 +1,13 @@
-"""What the cells of a report amount to: the summary, the findings, and recommendations with their evidence. Pure.
+"""What the cells of a report amount to: the summary and the findings. Pure.
 
 Sentences are computed; a figure in one is always that of a cell that is named beside it.
 """
 
-import math
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from console.experiments.ratios import Ratio
-from console.experiments.report_cells import Cell, Coalescing, deployment_flags
+from console.experiments.report_cells import Cell, Coalescing
 from console.frame import P95_FLOOR
 
 OK, UNSURE, BAD = "✓", "~", "✕"
@@ -27,19 +25,6 @@ class SummaryRow:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to use for a purpose, why, and how to check and to do it."""
-
-    purpose: str
-    choice: str
-    evidence: str
-    sure: bool
-    """False where the runner-up may be as good, or the figures were not steady."""
-    reproduce: str
-    serve: str
-
-
 def speed_text(cell: Cell) -> str:
     """`1,280 texts/s (1,250 to 1,310)`"""
     if cell.texts_per_s is None:
@@ -49,40 +34,40 @@ def speed_text(cell: Cell) -> str:
 
 
 def latency_text(cell: Cell) -> str:
-    """p95 where it can be stated, else p50 with n and max."""
+    """p50, and p95 where it can be stated, else max; with n."""
     found = cell.latency
-    if found.p95_ms is not None:
-        return f"p95 {found.p95_ms:,.1f} ms (n={found.n:,})"
     p50 = f"p50 {found.p50_ms:,.1f} ms, " if found.p50_ms is not None else ""
+    if found.p95_ms is not None:
+        shaky = ", p95 not steady" if cell.p95_stable is False else ""
+        return f"{p50}p95 {found.p95_ms:,.1f} ms (n={found.n:,}{shaky})"
     most = f", max {found.max_ms:,.1f} ms" if found.max_ms is not None else ""
     return f"{p50}no p95 (n={found.n:,}, it needs {P95_FLOOR}){most}"
 
 
-def times(ratio: Ratio | None) -> str:
-    """`1.42 × (1.38 to 1.46)`; without an interval that is said."""
+def times(ratio: Ratio | None, of: str = "") -> str:
+    """`1.42 × torch·fp32 (1.38 to 1.46)`; without an interval that is said."""
     if ratio is None:
-        return "an unknown ratio"
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f} × (no interval)"
-    return f"{ratio.value:.2f} × ({ratio.low:.2f} to {ratio.high:.2f})"
+        return "an unknown ratio" + (f" to {of}" if of else "")
+    interval = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+    return " ".join(part for part in (f"{ratio.value:.2f} ×", of, f"({interval})") if part)
 
 
-def _best(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
-    """Sound and trusted ones first."""
-    measured = [cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"]
-    return max([cell for cell in measured if cell.sound] or measured, key=value, default=None)
+def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
+    """Of those that may be recommended; one that was not steady is no worse for it, and is marked where it is named."""
+    return max((cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"),
+               key=value, default=None)  # fmt: skip
 
 
 def _mark(cell: Cell) -> tuple[str, str]:
-    """Of one cell's figures."""
-    return (OK, "steady") if cell.sound else (UNSURE, cell.verdict.replace("_", " "))
+    """Of one cell's throughput, and of its mean latency."""
+    return (OK, "steady") if cell.speed_sound else (UNSURE, cell.verdict.replace("_", " "))
 
 
-def _speed(cell: Cell) -> float:
+def speed(cell: Cell) -> float:
     return cell.texts_per_s or 0.0
 
 
-def _quickness(cell: Cell) -> float:
+def quickness(cell: Cell) -> float:
     """p50 where not all have a p95: an order among cells must compare like with like."""
     return -(cell.latency.p50_ms or float("inf"))
 
@@ -96,22 +81,30 @@ def summarise(
 ) -> tuple[SummaryRow, ...]:
     """`here`: the cells at the chosen load."""
     rows = [_soundness(cells)]
-    if (fastest := _best(here, _speed)) is not None:
+    if (fastest := best_of(here, speed)) is not None and not fastest.load.rate:
         mark, words = _mark(fastest)
         against = fastest.over(base) if base is not None and base is not fastest else None
-        more = f", {times(against)} of {base.name}" if against is not None and base is not None else ""
+        more = f", {times(against, base.name)}" if against is not None and base is not None else ""
         rows.append(
             SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
         )
-    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
-    if (quickest := _best(single, _quickness)) is not None:
+    at_a_rate = [cell for cell in here if cell.load.rate]
+    if (soonest := best_of(at_a_rate, quickness)) is not None:
+        answer = f"{soonest.name}: {latency_text(soonest)}"
+        rows.append(SummaryRow(f"Soonest at {soonest.load.name}", answer, *_mark(soonest)))
+    single = [
+        cell
+        for cell in cells
+        if (cell.load.batch, cell.load.concurrency) == (1, 1) and cell.load.coalesce and not cell.load.rate
+    ]
+    if (quickest := best_of(single, quickness)) is not None:
         rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))
     if coalescing:
         rows.append(_coalescing_row(coalescing))
     rows += _fidelity_rows(cells)
     fell = list(dict.fromkeys(cell.name for cell in cells if cell.fell_back))
     if fell:
-        rows.append(SummaryRow("Ran as asked", f"not {_listed(fell)}", UNSURE, "fell back"))
+        rows.append(SummaryRow("Did not run as asked", _listed(fell), UNSURE, "fell back"))
     if slo_p95_ms is not None:
         rows.append(_slo(cells, slo_p95_ms))
     errors = sum(cell.errors for cell in cells)
@@ -124,46 +117,65 @@ def _soundness(cells: Sequence[Cell]) -> SummaryRow:
     sound = sum(cell.sound for cell in cells)
     failed = sum(cell.verdict == "failed" for cell in cells)
     bound = sum(cell.verdict == "client_bound" for cell in cells)
-    parts = [f"{sound} of {len(cells)} cells are steady"]
+    fast = sum(cell.speed_sound for cell in cells)
+    parts = [f"{sound} of {len(cells)} cells {'is' if sound == 1 else 'are'} steady"]
+    parts += [f"{fast} in throughput"] if fast > sound else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{bound} limited by the load driver"] if bound else []
     mark = OK if sound == len(cells) else UNSURE if sound else BAD
     words = {
         OK: "all sound",
-        UNSURE: "read the marked ones with care",
+        UNSURE: "read the marked ones with care" if 2 * sound >= len(cells) else "most are not: measure longer",
         BAD: "nothing is steady: treat all as provisional",
     }
     return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])
 
 
 def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
-    best = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
-    answer = f"{times(best.ratio)} at {best.on.load.name} with {best.on.name}"
-    helps = best.ratio is not None and best.ratio.verdict == "more"
-    return SummaryRow("What coalescing gives", answer, OK if helps else UNSURE, "helps" if helps else "undecided")
+    most = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
+    answer = f"{times(most.ratio, 'the throughput')} of {most.on.name} at {most.on.load.name}"
+    words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
+        most.ratio.verdict if most.ratio else "", "undecided"
+    )
+    if not (most.on.speed_sound and most.off.speed_sound):
+        return SummaryRow("What coalescing gives", answer, UNSURE, "not steady")
+    return SummaryRow("What coalescing gives", answer, UNSURE if words == "undecided" else OK, words)
 
 
 def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
     known = {cell.name: cell for cell in cells if cell.fidelity is not None}
     if not known:
         return []
-    red = [name for name, cell in known.items() if cell.grade == "red"]
-    closest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
-    answer = f"lowest mean cosine to fp32: {closest.fidelity:.4f} ({closest.name})"
-    words = f"red: {_listed(red)}" if red else "none is red"
-    return [SummaryRow("Fidelity", answer, BAD if red else OK, words)]
+    graded = {grade: [name for name, cell in known.items() if cell.grade == grade] for grade in ("red", "amber")}
+    lowest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
+    answer = f"lowest mean cosine to fp32: {lowest.fidelity:.4f} ({lowest.name})"
+    for mark, grade in ((BAD, "red"), (UNSURE, "amber")):
+        if graded[grade]:
+            return [SummaryRow("Fidelity", answer, mark, f"{grade}: {_listed(graded[grade])}")]
+    return [SummaryRow("Fidelity", answer, OK, "all green")]
 
 
 def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
     judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.sound]
+    if not judged and (carried := best_of([cell for cell in cells if _late_but_met(cell, slo_p95_ms)], speed)):
+        answer = f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.name} with {carried.name}: {latency_text(carried)}"
+        return SummaryRow("SLO", answer, UNSURE, "met, though sent late")
     if not judged:
         answer = f"no steady cell has a p95 to hold against {slo_p95_ms:g} ms: measure longer, or on a quieter machine"
         return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
     met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
-    best = _best(met, _speed)
-    answer = f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of {len(judged)} cells that can be judged"
-    more = f"; fastest of them: {best.name} at {best.load.name}, {speed_text(best)}" if best else ""
+    fastest = best_of(met, speed)
+    answer = (
+        f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of the {len(judged)} cells of {len(cells)} that can be judged"
+    )
+    more = f"; fastest of them: {fastest.name} at {fastest.load.name}, {speed_text(fastest)}" if fastest else ""
     return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
+
+
+def _late_but_met(cell: Cell, slo_p95_ms: float) -> bool:
+    """In an open loop a driver that sends late makes latencies look worse, never better."""
+    late = bool(cell.load.rate) and cell.verdict == "client_bound"
+    return late and cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -178,7 +190,26 @@ def find(
     cells: Sequence[Cell], here: Sequence[Cell], base: Cell | None, coalescing: Sequence[Coalescing]
 ) -> tuple[str, ...]:
     """Sentences, the weightiest first."""
-    return (*_precisions(here), *_coalesced(coalescing), *_scaling(cells), *_fallbacks(cells), *_costly(here))
+    return (
+        *_lead(here),
+        *_precisions(here),
+        *_coalesced(coalescing),
+        *_scaling(cells),
+        *_fallbacks(cells),
+        *_costly(here),
+    )
+
+
+def _lead(here: Sequence[Cell]) -> list[str]:
+    """The fastest of those that may be recommended against the next of them."""
+    ordered = sorted((cell for cell in here if cell.trusted and cell.verdict != "failed"), key=speed, reverse=True)
+    if len(ordered) < 2:
+        return []
+    first, second = ordered[:2]
+    ratio = first.over(second)
+    proved = "ahead of" if ratio is not None and ratio.verdict == "more" else "not proved ahead of"
+    fast = f"Fastest at {first.load.name} is {first.name} with {speed_text(first)}{_at_cost(first)}"
+    return [f"{fast}, {proved} {second.name}: {times(ratio)}{_care(first, second)}"]
 
 
 def _precisions(here: Sequence[Cell]) -> list[str]:
@@ -196,8 +227,7 @@ def _precisions(here: Sequence[Cell]) -> list[str]:
                 ratio.verdict if ratio else "", "not proved faster or slower than"
             )
             sentence = f"{cell.name} is {word} {fp32.name} at {cell.load.name}: {times(ratio)}"
-            size = abs(math.log(ratio.value)) if ratio is not None else 0.0
-            said.append((size, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
+            said.append((ratio.value if ratio is not None else 0.0, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
     return [sentence for _, sentence in sorted(said, reverse=True)[:_MOST_PRECISIONS]]
 
 
@@ -207,7 +237,7 @@ def _at_cost(cell: Cell) -> str:
 
 def _care(*cells: Cell) -> str:
     """The mark of what stands on figures that were not steady."""
-    shaky = not all(cell.sound for cell in cells)
+    shaky = not all(cell.speed_sound for cell in cells)
     return " ~" if shaky else ""
 
 
@@ -221,17 +251,18 @@ def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
         least = min(mine, key=lambda pair: pair.on.load.concurrency)
         items = most.on.mean_batch_items
         batches = f", in batches of {items:.1f} texts on average" if items else ""
-        alone = f"; at {least.on.load.name} {times(least.ratio)}" if least is not most else ""
+        alone = f", and {times(least.ratio)} at {least.on.load.name}" if least is not most else ""
+        shaky = _care(most.on, most.off, least.on, least.off)
         said.append(
-            f"Coalescing gives {name} {times(most.ratio)} at {most.on.load.name}{batches}{alone}"
-            f"{_care(most.on, most.off)}"
+            f"With coalescing {name} answers {times(most.ratio, 'the texts/s')} at {most.on.load.name}{batches}{alone}"
+            f"{shaky}"
         )
     return said
 
 
 def _scaling(cells: Sequence[Cell]) -> list[str]:
-    """How each deployment's throughput grows from one text at a time to its best load."""
-    said = []
+    """How the throughput of the fastest deployments grows from one text at a time to their best load."""
+    found: list[tuple[Cell, Cell]] = []
     for name in dict.fromkeys(cell.name for cell in cells):
         mine = [
             cell
@@ -239,14 +270,16 @@ def _scaling(cells: Sequence[Cell]) -> list[str]:
             if cell.name == name and cell.texts_per_s and not cell.load.rate and cell.load.coalesce
         ]
         one = next((cell for cell in mine if (cell.load.batch, cell.load.concurrency) == (1, 1)), None)
-        most = max(mine, key=_speed, default=None)
-        if one is None or most is None or most is one:
-            continue
-        said.append(
-            f"{name} goes from {one.texts_per_s:,.0f} texts/s at 1 × 1 to {most.texts_per_s:,.0f} at {most.load.name}"
-            f"{_care(one, most)}"
-        )
-    return said
+        most = max(mine, key=speed, default=None)
+        if one is not None and most is not None and most is not one:
+            found.append((one, most))
+    found.sort(key=lambda pair: -speed(pair[1]))
+    told = [
+        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} at {most.load.name}"
+        for one, most in found[:_MOST_NAMED]
+    ]
+    shaky = _care(*(cell for pair in found[:_MOST_NAMED] for cell in pair))
+    return [f"From one text at a time (1 × 1) to their best load, texts/s: {', '.join(told)}{shaky}"] if told else []
 
 
 def _fallbacks(cells: Sequence[Cell]) -> list[str]:
@@ -267,67 +300,3 @@ def _costly(here: Sequence[Cell]) -> list[str]:
         for cell in red
     )
     return [f"Too far from fp32 to be recommended, by mean cosine: {each}"]
-
-
-# ---- recommendations
-
-
-def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> tuple[Recommendation, ...]:
-    """One for each purpose that something was measured for."""
-    single = [cell for cell in cells if (cell.load.batch, cell.load.concurrency) == (1, 1) and not cell.load.rate]
-    crowd = [cell for cell in cells if cell.load.batch == 1 and cell.load.concurrency >= 8 and cell.load.coalesce]
-    wanted: list[tuple[str, Sequence[Cell], Callable[[Cell], float]]] = [
-        ("Most texts a second", [cell for cell in cells if cell.load.coalesce], _speed),
-        ("Soonest answer to one text", single, _quickness),
-        ("Many callers with one text each", crowd, _speed),
-        ("Least memory", [cell for cell in here if cell.rss_bytes], lambda cell: -(cell.rss_bytes or 0)),
-    ]
-    if slo_p95_ms is not None:
-        met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
-        wanted.insert(0, (f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, _speed))
-    found = []
-    for purpose, among, value in wanted:
-        if (best := _best(among, value)) is not None:
-            found.append(_recommendation(purpose, best, among, value))
-    return tuple(found)
-
-
-def _recommendation(purpose: str, best: Cell, among: Sequence[Cell], value: Callable[[Cell], float]) -> Recommendation:
-    others = [cell for cell in among if cell.name != best.name and cell.trusted and cell.texts_per_s]
-    same_load = [cell for cell in others if cell.load == best.load]
-    second = max(same_load, key=value, default=None)
-    facts = [speed_text(best), latency_text(best)]
-    if best.fidelity is not None:
-        facts.append(f"mean cosine {best.fidelity:.4f} ({best.grade})")
-    if best.rss_bytes:
-        facts.append(f"RSS {best.rss_bytes / 2**20:,.0f} MiB")
-    evidence = f"{', '.join(facts)} at {best.load.name} (run {best.runs[-1]})"
-    sure = best.sound
-    check = best.command
-    if second is not None:
-        ratio = best.over(second)
-        if value is _speed:
-            sure = sure and ratio is not None and ratio.verdict == "more"
-            verb = "ahead of" if sure else "not proved ahead of"
-            evidence += f"; {verb} {second.name}: {times(ratio)}"
-        else:
-            evidence += f"; next is {second.name}: {_runner_up(second, value)}"
-        check = shlex.join([
-            "embedconsole", "compare", "--live", _words(second), _words(best),
-            "--batch", str(best.load.batch), "--concurrency", str(best.load.concurrency), "--rounds", "10",
-        ])  # fmt: skip
-    if not best.sound:
-        evidence += f"; not steady: {best.reason}"
-    serve = shlex.join(["engine", "serve", *deployment_flags(best.requested)])
-    return Recommendation(purpose, best.name, evidence, sure, check, serve)
-
-
-def _runner_up(second: Cell, value: Callable[[Cell], float]) -> str:
-    return latency_text(second) if value is _quickness else f"RSS {(second.rss_bytes or 0) / 2**20:,.0f} MiB"
-
-
-def _words(cell: Cell) -> str:
-    """As `compare --live` reads a deployment."""
-    asked = cell.requested
-    recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != "plain" else ""
-    return f"{asked.backend} {asked.precision}{recipe}"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from html import escape
 from itertools import count
 
+from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_charts import Bars, Dots, Lines, Spans, Stack
-from console.experiments.report_document import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_svg import draw
 
 _KINDS = {"✓": "good", "~": "unsure", "✕": "bad"}
@@ -17,7 +17,7 @@ STYLE = """
 --good:#5ccf9b;--unsure:#e2b04a;--bad:#ff8a80;--c0:#6db3f2;--c1:#f4a259;--c2:#5ccfa6;--c3:#e58fbd;--c4:#b0a4f5;--c5:#d9c04c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:1040px;margin:0 auto;padding:32px 24px 64px}
+main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}
 h1{font-size:26px;line-height:1.25;margin:0 0 6px}
 h2{font-size:19px;margin:44px 0 10px;padding-bottom:4px;border-bottom:1px solid var(--rule)}
 p{margin:10px 0;max-width:78ch}
@@ -29,7 +29,7 @@ table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:
 th{text-align:left;font-weight:600;color:var(--soft);border-bottom:1px solid var(--rule);padding:5px 12px 5px 0;
 vertical-align:bottom}
 td{border-bottom:1px solid var(--rule);padding:5px 12px 5px 0;vertical-align:top}
-.figure{text-align:right;white-space:nowrap}
+.figure{text-align:right;white-space:nowrap;padding-right:20px}
 .good{color:var(--good)}.unsure{color:var(--unsure)}.bad{color:var(--bad)}
 td.good,td.unsure,td.bad{min-width:9em;font-weight:600}
 figure{margin:18px 0}figcaption{font-weight:600;margin-bottom:6px}
@@ -37,7 +37,7 @@ dl{margin:12px 0;font-size:13.5px}dt{color:var(--soft);margin-top:8px}dd{margin:
 code{font:12.5px/1.5 ui-monospace,"SF Mono",Consolas,monospace;background:var(--band);padding:2px 6px;border-radius:3px;
 overflow-wrap:anywhere}
 .chart{display:block;width:100%;max-width:860px;height:auto;font:12px system-ui,sans-serif}
-.chart text{fill:var(--ink)}.chart .tick{fill:var(--soft)}
+.chart text{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px}.chart .tick{fill:var(--soft)}
 .grid{stroke:var(--rule);stroke-width:1}.whisker{stroke:var(--ink);stroke-width:1.3}.span{stroke:var(--soft);stroke-width:2}
 .c0{fill:var(--c0);stroke:var(--c0)}.c1{fill:var(--c1);stroke:var(--c1)}.c2{fill:var(--c2);stroke:var(--c2)}
 .c3{fill:var(--c3);stroke:var(--c3)}.c4{fill:var(--c4);stroke:var(--c4)}.c5{fill:var(--c5);stroke:var(--c5)}

@@ -2,20 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console.experiments.compare import flat
 from console.experiments.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing, cells_of
-from console.experiments.report_findings import (
-    Recommendation,
-    SummaryRow,
-    find,
-    recommend,
-    summarise,
-)
-from console.experiments.store_read import StoredRun
+from console.experiments.report_findings import SummaryRow, find, summarise
+from console.experiments.report_recommend import Recommendation, recommend
+from console.experiments.store_read import UNFINISHED, StoredRun
 from console.frame import CapabilityCell
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
@@ -51,6 +46,8 @@ class ReportModel:
 
     title: str
     sources: tuple[str, ...]
+    runs_given: int
+    """Those that stand behind no cell were measured again."""
     first_run_at: str
     last_run_at: str
     slo_p95_ms: float | None
@@ -85,22 +82,27 @@ def build_report(
     NothingToReport.
     """
     cells = cells_of(runs)
+    if slo_p95_ms is not None:
+        cells = tuple(replace(cell, slo_p95_ms=slo_p95_ms) for cell in cells)
     if not any(cell.texts_per_s for cell in cells):
         raise NothingToReport("no run here has measured anything: make one with `embedconsole run`, or name others")
     chosen = _chosen(cells, at)
     here = [cell for cell in cells if cell.load.name == chosen and cell.texts_per_s]
     base = _baseline(here, baseline)
-    slo_ms = slo_p95_ms if slo_p95_ms is not None else next((c.slo_p95_ms for c in cells if c.slo_p95_ms), None)
+    slo_ms = next((cell.slo_p95_ms for cell in cells if cell.slo_p95_ms), None)
     coalescing = _coalescing(cells)
     last = max(runs, key=lambda run: run.row.started_at)
     facts = _facts(last)
     machine = facts.get("cpu_model") or "an unknown machine"
+    if cores := facts.get("cores"):
+        machine += f", {cores} core{'s' if cores != 1 else ''}"
     if gpu := (facts.get("gpu") or {}).get("model"):
         machine = f"{gpu}, {machine}"
     matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())
     return ReportModel(
         title=f"{last.row.model or 'Embedding engine'} on {machine}",
         sources=_sources(sources),
+        runs_given=sum(run.row.verdict != UNFINISHED for run in runs),
         first_run_at=min(run.row.started_at for run in runs),
         last_run_at=last.row.started_at,
         slo_p95_ms=slo_ms,
@@ -139,7 +141,10 @@ def _sources(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
-    """The load that most deployments were measured at, the larger one of two; or the one that was asked for."""
+    """The load that most deployments were measured at, the larger one of two; or the one that was asked for.
+
+    Of rates the highest that was carried: one that was not says little of a deployment.
+    """
     measured = [cell for cell in cells if cell.texts_per_s]
     if at is not None:
         asked = [cell for cell in measured if (cell.load.batch, cell.load.concurrency) == at and not cell.load.rate]
@@ -152,7 +157,8 @@ def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
     names = Counter(cell.load.name for cell in measured)
     size = {cell.load.name: cell.load.batch * (cell.load.rate or cell.load.concurrency) for cell in measured}
     plain = {cell.load.name: cell.load.coalesce for cell in measured}
-    return max(names, key=lambda name: (names[name], plain[name], size[name]))
+    carried = {cell.load.name: not (cell.load.rate and cell.slo_missed) for cell in measured}
+    return max(names, key=lambda name: (names[name], carried[name], plain[name], size[name]))
 
 
 def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
@@ -162,11 +168,11 @@ def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
             names = ", ".join(cell.name for cell in here)
             raise NothingToReport(f"no deployment {asked!r} at the chosen load: --baseline takes one of {names}")
         return found[0]
-    for backend, precision in _BASELINES:
+    for backend, precision in _BASELINES if len(here) > 1 else ():
         for cell in here:
             if (cell.effective.backend, cell.effective.precision) == (backend, precision) and not cell.fell_back:
                 return cell
-    return here[0] if here else None
+    return here[0] if len(here) > 1 else None
 
 
 def _against(here: Sequence[Cell], base: Cell | None) -> tuple[Against, ...]:

@@ -163,14 +163,16 @@ def _bars(chart: Bars) -> tuple[float, str]:
 
 def _spans(chart: Spans) -> tuple[float, str]:
     most = max(span.high if span.high is not None else span.low for span in chart.spans)
-    height, place, drawn = _rows([span.label for span in chart.spans], most, chart.unit)
+    top = _TOP + _LEGEND
+    height, place, drawn = _rows([span.label for span in chart.spans], most, chart.unit, top)
+    drawn += _legend(("p50", "p95"))
     for row, span in enumerate(chart.spans):
-        y = _TOP + _ROW * (row + 0.5)
+        y = top + _ROW * (row + 0.5)
         end = span.high if span.high is not None else span.low
         drawn.append(_line(place(span.low), y, place(end), y, "span"))
         drawn.append(_circle(place(span.low), y, "c0", span.steady, f"{span.label}: p50 {span.low:,.2f} ms"))
         if span.high is not None:
-            drawn.append(_circle(place(span.high), y, "c1", span.steady, f"{span.label}: p95 {span.high:,.2f} ms"))
+            drawn.append(_circle(place(span.high), y, "c1", span.high_steady, f"{span.label}: p95 {span.high:,.2f} ms"))
         says = f"{span.low:,.1f} – {span.high:,.1f}" if span.high is not None else f"{span.low:,.1f} (no p95)"
         drawn.append(_text(place(end) + 9, y + 4, says, "value"))
     return height, "".join(drawn)
@@ -219,7 +221,10 @@ def _plane(
     drawn = [_line(_LEFT, place(mark), WIDTH - 16, place(mark), "grid") for mark in y_marks]
     drawn += [_text(_LEFT - 8, place(mark) + 4, _tick_text(mark, y_marks), "tick", "end") for mark in y_marks]
     drawn += [_text(x, bottom + 18, words, "tick", "middle") for x, words in x_ticks]
-    drawn += [_text(WIDTH - 16, bottom + 36, x_label, "tick", "end"), _text(4, top - 8, y_label, "tick")]
+    drawn += [
+        _text(WIDTH - 16, bottom + 36, x_label, "tick", "end"),
+        _text(_LEFT - 8, top - 12, y_label, "tick", "end"),
+    ]
     return bottom + _AXIS + 4, place, drawn
 
 

@@ -280,11 +280,13 @@ def enough(steady: Sequence[Interval], spec: RunSpec) -> bool:
 
 
 def certified(intervals: Sequence[Interval], spec: RunSpec) -> bool:
-    """Throughput is steady and p95 can be stated; where an SLO watches p95, that is steady as well."""
+    """Throughput is steady, its interval narrow, and p95 can be stated; where an SLO watches p95, it is steady too."""
     if sum(interval.answers.requests for interval in intervals) < P95_FLOOR:
         return False
     throughput, p95 = _judgements(intervals)
-    return throughput.stable and (p95.stable or spec.slo_p95_ms is None)
+    measured = rates(intervals)
+    wide = measured is not None and measured.wide and not spec.load.is_open  # of an open one chance sets the width
+    return throughput.stable and not wide and (p95.stable or spec.slo_p95_ms is None)
 
 
 def _judgements(intervals: Sequence[Interval]) -> tuple[Judgement, Judgement]:

@@ -41,7 +41,7 @@ def resolve_set(store: Store, name: str) -> RunSet:
     Runs without an end are left out of sweeps and tags. Raises StoreError.
     """
     if name != LAST:
-        if sweep_id := _sweep(store, name):
+        if sweep_id := find_sweep(store, name):
             return RunSet(sweep_id, "sweep", _ended(store, RunFilter(sweep=sweep_id), f"sweep {sweep_id}"))
         if list_runs(store, RunFilter(tag=name, limit=1)):
             return RunSet(name, "tag", _ended(store, RunFilter(tag=name), f"tag {name}"))
@@ -51,7 +51,8 @@ def resolve_set(store: Store, name: str) -> RunSet:
         if "several" in str(error) or name == LAST:
             raise
         raise StoreError(
-            f"nothing in {store.path} is called {name!r}: `embedconsole runs` lists runs with their sweeps and tags"
+            f"nothing in {store.path} is called {name!r}: `embedconsole runs` lists runs and tags, `embedconsole runs"
+            " sweeps` sweeps"
         ) from error
     return RunSet(run_id, "run", tuple(list_runs(store, RunFilter(run_id=run_id))))
 
@@ -68,7 +69,7 @@ def _ended(store: Store, wanted: RunFilter, what: str) -> tuple[RunRow, ...]:
     return tuple(rows)
 
 
-def _sweep(store: Store, name: str) -> str:
+def find_sweep(store: Store, name: str) -> str:
     """The id of the sweep that is meant, empty when none is. A name stands for the newest sweep of that name."""
     with store.reading() as connection:
         if name == LAST_SWEEP:

@@ -22,6 +22,8 @@ WINDOW_MIN_REQUESTS = 50
 BLOCKS = 5
 """Of the throughput's interval: as many as the windows of a run."""
 SAME_WITHIN = 0.03
+WIDE_MARGIN = 0.10
+"""As much as the windows of a steady run may differ."""
 _US_PER_MS = 1000.0
 _TWO_SIDED_95 = 0.975
 
@@ -35,6 +37,18 @@ class Rates:
     pairs_per_s: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def wide(self) -> bool:
+        """The interval reaches further from the figure than WIDE_MARGIN; one that is not known is not wide."""
+        return self.margin is not None and self.margin > WIDE_MARGIN
+
+    @property
+    def margin(self) -> float | None:
+        """Half the interval's width, as a share of texts/s."""
+        if self.high is None or not self.texts_per_s:
+            return None
+        return self.high / self.texts_per_s - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +244,8 @@ def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
     spread = max(values) / min(values)
     stable = spread <= STABLE_RATIO
     word = "within" if stable else "beyond"
-    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.2f}, {word} {STABLE_RATIO:.2f}"
+    digits = 2 if stable or f"{spread:.2f}" != f"{STABLE_RATIO:.2f}" else 4  # 1.10 is not beyond 1.10, 1.1023 is
+    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.{digits}f}, {word} {STABLE_RATIO:.2f}"
     return Judgement(stable, reason, spread, values)
 
 

@@ -75,6 +75,11 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on, for another program to let go of the store."""
+        with _told(self.path):
+            self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it is kept, or none of it."""

@@ -222,6 +222,27 @@ def _capability(row: Mapping[str, Any]) -> CapabilityCell:
     return CapabilityCell(state=CellState(row["state"]), effective=effective, **plain)
 
 
+class SweepRow(NamedTuple):
+    """One sweep of the list. `cells`: how many it has to measure, 0 where that is not known beforehand."""
+
+    sweep_id: str
+    name: str
+    started_at: str
+    ended_at: str | None
+    cells: int
+    runs: int
+
+
+def list_sweeps(store: Store) -> list[SweepRow]:
+    """Newest first. Raises StoreError."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, name, started_at, ended_at, coalesce(cells, 0),"
+            " (SELECT count(*) FROM run WHERE run.sweep_id = sweep.id) FROM sweep ORDER BY started_at DESC, rowid DESC"
+        ).fetchall()
+    return [SweepRow(*row) for row in rows]
+
+
 def newest_sweep(store: Store, name: str) -> str:
     """The id of the sweep of this name that was begun last; empty when there is none."""
     with store.reading() as connection:

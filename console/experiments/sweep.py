@@ -220,7 +220,8 @@ class Sweep:
             self._publish(trouble=f"{recorder.trouble}; run {measurement.run_id} is lost ({error})")
         else:
             if aside is not None:
-                self._publish(trouble=f"{recorder.trouble}; the report of this run is kept in {aside}")
+                kept = f"this run is kept in {aside}: embedconsole runs restore {aside}"
+                self._publish(trouble=f"{recorder.trouble}; {kept}")
 
     def _settle(self, place: int, measurement: Measurement) -> None:
         figures = figures_of_measurement(measurement)

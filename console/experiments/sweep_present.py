@@ -55,7 +55,12 @@ def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
     lines = [table(_HEAD, [_line(one) for one in cells], _RIGHT)]
     lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
     counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
-    return "\n".join([*lines, f"sweep {state.sweep_id}: {', '.join(counts)}"])
+    lines.append(f"sweep {state.sweep_id}: {', '.join(counts)}")
+    if shaky := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
+        lines.append(
+            f"~ {shaky} not steady: `embedconsole runs show RUN` says why; a longer duration or more repeats settle it"
+        )
+    return "\n".join(lines)
 
 
 def _line(one: CellState) -> tuple[str, ...]:

@@ -67,8 +67,20 @@ def parse_spec(text: str, source: str, name: str) -> SweepSpec:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{source}: not TOML: {error}") from error
+        raise SpecError(_not_toml(str(error), source, text.splitlines())) from error
     return _Reader(text, source).spec(document, name)
+
+
+def _not_toml(error: str, source: str, lines: Sequence[str]) -> str:
+    """The parser's sentence, its line in front as in all our errors, with the key that is assigned there."""
+    found = re.search(r" \(at line (\d+), column \d+\)$", error)
+    if found is None:
+        return f"{source}: not TOML: {error}"
+    number = int(found[1])
+    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[number - 1] if number <= len(lines) else "")
+    where = f"{source}, line {number}" + (f", {key[1]}" if key else "")
+    why = "a key or table is there twice" if error.startswith(("Cannot overwrite", "Cannot declare")) else error
+    return f"{where}: not TOML: {why.removesuffix(found[0])}"
 
 
 # ---- what a value may be: each check returns the value, or raises ValueError with what would do
@@ -119,7 +131,7 @@ def _auto_or(most: int) -> Callable[[Any], int]:
 def _number(least: float, most: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"write a number from {least:g} to {most:g}")
+            raise ValueError(f"write a number from {least:g} to {most:,.0f}")
         return float(value)
 
     return check
@@ -190,6 +202,8 @@ class _Reader:
 
     def spec(self, document: dict[str, Any], name: str) -> SweepSpec:
         grids = document.pop("grid", None)
+        if grids is None:
+            self._refuse_misspelt_grid(document)
         if isinstance(grids, dict):
             grids = [grids]
         if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
@@ -212,6 +226,11 @@ class _Reader:
             text="\n".join(self._lines) + "\n",
             fidelity=settings["fidelity"],
         )
+
+    def _refuse_misspelt_grid(self, document: Mapping[str, Any]) -> None:
+        for key, value in document.items():
+            if isinstance(value, (dict, list)) and difflib.get_close_matches(key, ["grid"]):
+                raise SpecError(f"{self._where(key, 0, '')}: no such table: did you mean [grid]?")
 
     def _settings(self, document: Mapping[str, Any]) -> dict[str, Any]:
         for key in document:
@@ -271,7 +290,15 @@ def _line_of(lines: Sequence[str], table: str, number: int, key: str) -> int:
             and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
         ):
             return index
-    return 0
+    return _line_of_other_form(lines, table, key)
+
+
+def _line_of_other_form(lines: Sequence[str], table: str, key: str) -> int:
+    """Of `table.key = …`, `[table.key]` or `table = { key = … }`; 0 if there is none of them."""
+    if not table:
+        return 0
+    forms = (rf"\s*\[?\[?\s*{table}\s*\.\s*{re.escape(key)}\b", rf"\s*{table}\s*=.*\b{re.escape(key)}\s*=")
+    return next((index for form in forms for index, line in enumerate(lines, 1) if re.match(form, line)), 0)
 
 
 def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:

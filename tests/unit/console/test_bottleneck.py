@@ -35,6 +35,12 @@ def test_time_outside_the_server_is_named_where_it_is_the_larger_part() -> None:
     assert "67% of the client's time at batch 1 is outside the server" in sentence
 
 
+def test_time_outside_the_server_is_told_where_it_is_the_smaller_part_but_worth_it() -> None:
+    stages = Stages(3.5, 0.1, 13.8, 0.1)
+    assert "33% of the client's 26.1 ms passes outside these stages" in named(stages, client_mean_ms=26.1)[2]
+    assert "outside" not in named(stages, client_mean_ms=20.0)[2]
+
+
 def test_padding_is_told_where_it_is_worth_it_and_cores_that_engine_and_driver_fight_for() -> None:
     _, _, sentence = named(
         Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.31, engine_cpu_cores=1.3, client_cpu_cores=0.6, cores=2

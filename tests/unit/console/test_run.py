@@ -120,9 +120,19 @@ def test_figures_are_certified_when_throughput_is_steady_and_p95_can_be_stated()
     assert certified([second(index, 20) for index in range(10)], spec)
     assert not certified([second(index, 12) for index in range(10)], spec)  # 120 requests: no p95
     assert not certified([second(index, 20 + 4 * index) for index in range(10)], spec)
+    late = [second(index, 60 if index < 4 else 120) for index in range(10)]
+    assert not certified(late, spec)  # steady at last, but not what the figure over all of it is
+    assert certified(late, replace(spec, load=LoadSpec(rate=30.0)))
     watched = replace(spec, slo_p95_ms=50.0)
     assert not certified([second(index, 30) for index in range(10)], watched)  # two windows of 130
     assert certified([second(index, 60) for index in range(10)], watched)
+
+
+def test_a_steady_run_with_a_wide_interval_says_so() -> None:
+    wide = replace(GOOD, rates=Rates(180.0, 1441.0, 0.0, 1161.0, 1721.0), throughput_judgement=STEADY)
+    assert "ok: steady" in as_text(wide)
+    assert "the interval is wide, ±19%: earlier seconds differed" in as_text(wide)
+    assert "wide" not in as_text(replace(wide, rates=Rates(180.0, 1441.0, 0.0, 1400.0, 1482.0)))
 
 
 def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
@@ -148,6 +158,12 @@ def test_an_open_loop_says_so_and_tells_lag_and_dropped_arrivals() -> None:
     assert found["client"]["send_lag_ms"] == {"n": 1000, "p50": 0.2, "p95": 0.5, "p99": 0.8}
     assert found["client"]["dropped"] == 1200
     assert found["client"]["ceiling"]["share"] == pytest.approx(0.01)
+
+
+def test_an_open_loop_tells_what_chance_made_of_its_rate() -> None:
+    chance = replace(GOOD, spec=RunSpec(LoadSpec(1, rate=150.0)), duration_s=8.0, lag=Lag(1307, 0.1, 0.2, 0.4))
+    assert "poisson arrivals of seed 0 came at 163.4/s in this time" in as_text(chance)
+    assert "arrivals of seed" not in as_text(replace(chance, lag=Lag(1201, 0.1, 0.2, 0.4)))
 
 
 def test_a_driver_that_sent_late_is_told_apart_from_one_that_was_busy() -> None:
@@ -242,13 +258,13 @@ def test_ctrl_c_prints_what_there_is_and_exits_130() -> None:
 
 @pytest.mark.parametrize(
     ("steady_from", "at_most_s", "lasts_s"),
-    [(0, 20.0, 10), (8, 20.0, 15), (100, 14.0, 14), (100, None, 10)],
+    [(0, 20.0, 10), (8, 60.0, 22), (100, 14.0, 14), (100, None, 10)],
     ids=["steady from the start", "steady later", "never steady", "a fixed duration"],
 )
 def test_auto_measures_until_the_figures_are_certified_and_no_longer_than_it_may(
     steady_from: int, at_most_s: float | None, lasts_s: int
 ) -> None:
     spec = RunSpec(LoadSpec(), 10.0, at_most_s=at_most_s)
-    speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(30)]
+    speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(60)]
     seconds = [second(index, speed) for index, speed in enumerate(speeds)]
-    assert next(n for n in range(1, 30) if enough(seconds[:n], spec)) == lasts_s
+    assert next(n for n in range(1, 60) if enough(seconds[:n], spec)) == lasts_s

@@ -126,6 +126,8 @@ def test_steady_is_the_last_three_windows_within_ten_percent() -> None:
     shaky = judge_throughput([[second(i, n)] for i, n in enumerate((100, 105, 111))])
     assert not shaky.stable
     assert "beyond 1.10" in shaky.reason
+    barely = judge_throughput([[second(i, n)] for i, n in enumerate((1000, 1050, 1103))])
+    assert "max/min is 1.1030, beyond 1.10" in barely.reason
 
 
 def test_too_few_windows_are_unstable_with_the_reason_not_a_guess() -> None:

@@ -1,6 +1,8 @@
 """A made-up sweep like those that are recorded: deployments, batches, coalescing off and on, and what goes wrong."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from console.engine_facts import Batching
 from console.experiments.present import as_json
@@ -94,10 +96,17 @@ def _fallen_back() -> Measurement:
     return replace(made, engine=replace(made.engine, requested=asked, warnings=(notice,)), fidelity=1.0)
 
 
-def keep(store: Store, measurement: Measurement, number: int, sweep_id: str | None = None) -> None:
+def keep(
+    store: Store,
+    measurement: Measurement,
+    number: int,
+    sweep_id: str | None = None,
+    cell_hash: str | None = None,
+    fidelity: Mapping[str, Any] | None = None,
+) -> None:
     """With its seconds, whose requests wobble a little."""
     began = f"2026-11-23T10:{number:02}:00Z"
-    begin_run(store, replace(start_of(measurement, began), capabilities=MATRIX, sweep_id=sweep_id))
+    begin_run(store, replace(start_of(measurement, began), capabilities=MATRIX, sweep_id=sweep_id, cell_hash=cell_hash))
     rate = measurement.rates.requests_per_s if measurement.rates else 0.0
     latency_ms = measurement.latency.p50_ms or 1.0
     rows = [
@@ -108,4 +117,7 @@ def keep(store: Store, measurement: Measurement, number: int, sweep_id: str | No
         for place in range(SECONDS)
     ]  # fmt: skip
     add_intervals(store, measurement.run_id, rows, 0)
-    finish_run(store, measurement.run_id, f"2026-11-23T10:{number:02}:12Z", as_json(measurement), ())
+    report = as_json(measurement)
+    if fidelity is not None:
+        report["fidelity"] = dict(fidelity)
+    finish_run(store, measurement.run_id, f"2026-11-23T10:{number:02}:12Z", report, ())

@@ -15,6 +15,7 @@ from console.experiments.run import Measurement
 from console.experiments.statistics import Rates
 from console.experiments.store import Store
 from console.experiments.store_read import RunFilter, list_runs
+from console.experiments.store_write import pin_tag
 from console.frame import LoadSpec, Percentiles
 from tests.unit.experiments.made import GOOD, STEADY, record, store_in
 
@@ -88,6 +89,25 @@ def test_what_cannot_be_read_is_pointed_at(text: str, place: int, says: str) -> 
 def test_the_exit_code_is_the_first_that_applies(store: Store, conditions: list[str], code: int) -> None:
     record(store, measured("r-1"))
     assert gate(store, *conditions).exit_code == code
+
+
+def test_a_baseline_of_several_deployments_gives_the_one_that_ran_and_another_one_is_told(store: Store) -> None:
+    fp32 = replace(GOOD.engine, effective=replace(GOOD.engine.effective, precision="fp32", recipe="plain"))
+    record(store, measured("r-1"))
+    record(store, measured("r-2", engine=fp32), started_at="2026-11-24T10:00:00Z")
+    record(store, measured("r-3"), started_at="2026-11-25T10:00:00Z")
+    pin_tag(store, ["r-1", "r-2"], "main")
+    pin_tag(store, ["r-2"], "other")
+    assert "against r-1" in gate(store, "texts_per_s>-5%@main").stdout
+    assert "other ran onnx·fp32, this run onnx·int8·dynamic" in gate(store, "texts_per_s>-5%@other").stdout
+
+
+def test_a_run_is_not_held_against_itself(store: Store) -> None:
+    record(store, measured("r-1"))
+    pin_tag(store, ["r-1"], "main")
+    found = gate(store, "texts_per_s>-5%@main")
+    assert found.exit_code == 2
+    assert "main is this very run: measure again, or pin an earlier one" in found.stdout
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from console.cli import main
-from console.experiments.max_load import MaxLoadSpec, as_json, as_text, find_max_load, limit_of
+from console.experiments.max_load import MaxLoad, MaxLoadSpec, as_json, as_text, find_max_load, limit_of
 from console.experiments.max_load_search import Bounds, Limit, Search
 from console.experiments.recording import Recorder
 from console.experiments.run import RunSpec
+from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement
 from console.experiments.store_read import list_runs
 from console.frame import LoadSpec, Percentiles
@@ -95,6 +96,11 @@ def test_a_winner_that_does_not_hold_again_gives_way_to_a_lower_one() -> None:
     assert search.remeasured[search.best] is Limit.NONE
 
 
+def test_the_client_is_the_limit_only_where_no_other_trial_of_that_level_blames_the_engine() -> None:
+    for told, binding in (((Limit.CLIENT, Limit.SLO), Limit.SLO), ((Limit.CLIENT, Limit.CLIENT), Limit.CLIENT)):
+        assert Search(RATES, {56.0: [Limit.NONE], 112.0: list(told)}).binding is binding
+
+
 def test_it_ends_however_the_machine_behaves() -> None:
     for seed in range(30):
         chance = random.Random(seed)  # noqa: S311 - noise, not a secret
@@ -103,15 +109,20 @@ def test_it_ends_however_the_machine_behaves() -> None:
 
 FINE = replace(GOOD, errors={}, p95_judgement=STEADY, latency=Percentiles(400, 9, 9, 9, 9.0, None, 12))
 
+SLOW = Percentiles(400, 9, 9, 9, 60.0, None, 99)
+
 
 @pytest.mark.parametrize(
     ("changes", "limit"),
     [
         ({}, Limit.NONE),
         ({"saturated": True}, Limit.NONE),
-        ({"latency": Percentiles(400, 9, 9, 9, 60.0, None, 99), "saturated": True}, Limit.CLIENT),
+        ({"latency": SLOW, "saturated": True}, Limit.CLIENT),
+        ({"latency": SLOW, "saturated": True, "lag": Lag(700, 0.2, 2.0, 4.0)}, Limit.SLO),
+        ({"latency": SLOW, "saturated": True, "lag": Lag(700, 1.0, 9.0, 14.0)}, Limit.CLIENT),
+        ({"latency": SLOW, "saturated": True, "lag": Lag(700, 0.2, 2.0, 4.0), "client_cpu_cores": 0.98}, Limit.CLIENT),
         ({"errors": {"UNAVAILABLE": 5}}, Limit.ERRORS),
-        ({"latency": Percentiles(400, 9, 9, 9, 60.0, None, 99)}, Limit.SLO),
+        ({"latency": SLOW}, Limit.SLO),
         ({"latency": Percentiles(99, 9, 9, 9, None, None, 12)}, Limit.UNSTABLE),
         ({"little": Judgement(False, "a backlog grows")}, Limit.UNSTABLE),
         ({"errors": {"UNAVAILABLE": 5}, "saturated": True}, Limit.ERRORS),
@@ -119,6 +130,19 @@ FINE = replace(GOOD, errors={}, p95_judgement=STEADY, latency=Percentiles(400, 9
 )
 def test_the_limit_of_a_trial_is_named(changes: dict[str, object], limit: Limit) -> None:
     assert limit_of(replace(FINE, **changes), 50.0) is limit  # type: ignore[arg-type]
+
+
+def test_a_winner_whose_requests_went_out_late_is_no_worse_for_it() -> None:
+    search, _ = searched(RATES, up_to(118.0))
+    winner = replace(FINE, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
+    found = MaxLoad(MaxLoadSpec(LoadSpec(8), 50.0), search, winner=winner)
+    assert found.exit_code == 0
+    assert "verdict     ok: the load driver sent some requests late" in as_text(found)
+
+
+def test_every_trial_has_a_chance_of_its_own() -> None:
+    spec = MaxLoadSpec(LoadSpec(1, seed=7), 50.0)
+    assert [spec.trial(100.0, number=number).load.seed for number in range(3)] == [7, 8, 9]
 
 
 def test_trials_hold_enough_requests_for_a_p95() -> None:

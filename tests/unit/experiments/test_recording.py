@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.recording import Recorder
+from console.experiments.laid_aside import take_back
+from console.experiments.recording import PATIENCE_WHILE_MEASURING_S, Recorder
 from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.experiments.store import Store, StoreError
+from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError
 from console.experiments.store_read import list_runs, load_run
 from console.frame import LoadSpec
 from console.ports import SessionOptions
@@ -55,11 +56,15 @@ async def test_every_second_is_in_the_store_with_the_events_and_the_environment(
 
 
 class Stumbling(Store):
-    """Refuses so many transactions, then works."""
+    """Refuses so many transactions, then works. Notes how long it was asked to wait for others."""
 
     def __init__(self, store: Store, refusals: int) -> None:
         super().__init__(store._connection, store.path)
         self.refusals = refusals
+        self.patience_s: list[float] = []
+
+    def wait_at_most(self, seconds: float) -> None:
+        self.patience_s.append(seconds)
 
     def writing(self):  # type: ignore[no-untyped-def]
         if self.refusals:
@@ -68,9 +73,25 @@ class Stumbling(Store):
         return super().writing()
 
 
+class Filling(Store):
+    """Takes so many transactions, then is full."""
+
+    def __init__(self, store: Store, room: int) -> None:
+        super().__init__(store._connection, store.path)
+        self.room = room
+
+    def writing(self):  # type: ignore[no-untyped-def]
+        if not self.room:
+            raise StoreError("no room for the store")
+        self.room -= 1
+        return super().writing()
+
+
 async def test_a_store_that_is_locked_for_a_while_gets_everything_afterwards(store: Store) -> None:
-    recorder = Recorder(Stumbling(store, 2), SPEC)
+    stumbling = Stumbling(store, 2)
+    recorder = Recorder(stumbling, SPEC)
     measurement, aside = await measured(recorder)
+    assert stumbling.patience_s == [PATIENCE_WHILE_MEASURING_S, BUSY_TIMEOUT_S], "only the end waits for it"
     assert aside is None
     assert recorder.trouble == ""
     found = load_run(store, measurement.run_id)
@@ -84,6 +105,37 @@ def test_a_store_that_stays_unusable_leaves_the_report_in_a_file(store: Store, t
     assert aside is not None
     assert json.loads(aside.read_text())["report"]["throughput"]["texts_per_s"] == 1280.0
     assert "locked" in recorder.trouble
+
+
+async def test_what_was_laid_aside_completes_the_run_in_the_store_or_comes_back_whole(
+    store: Store, tmp_path: Path
+) -> None:
+    """The store takes the beginning of the run, and then no more."""
+    full = Filling(store, 2)
+    measurement, aside = await measured(Recorder(full, SPEC, aside=tmp_path))
+    assert aside is not None
+    (row,) = list_runs(store)
+    assert row.verdict == "unfinished"
+    with Store.open(tmp_path / "other.sqlite") as other:
+        for target in (store, other):
+            assert take_back(target, aside) == measurement.run_id
+            found = load_run(target, measurement.run_id)
+            assert found.row.verdict == str(measurement.verdict)
+            assert sum(interval.duration_s for interval in found.intervals) > 0
+            assert any("load started" in text for _, _, _, text in found.events)
+            with pytest.raises(StoreError, match="is in the store already"):
+                take_back(target, aside)
+    kept = load_run(store, measurement.run_id).intervals
+    assert [interval.index for interval in kept] == sorted({interval.index for interval in kept}), "each second once"
+
+
+@pytest.mark.parametrize(("text", "says"), [("{", "is no run that was laid aside"), ("{}", "it lacks start")])
+def test_a_file_that_is_no_run_is_refused(store: Store, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(StoreError, match=says):
+        take_back(store, tmp_path / "x.json")
+    with pytest.raises(StoreError, match="cannot be read"):
+        take_back(store, tmp_path / "none.json")
 
 
 def test_a_run_whose_engine_never_served_is_recorded_as_failed(store: Store) -> None:

@@ -9,8 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli import cli, main
+from console.experiments.soundness import Lag
+from console.experiments.statistics import Judgement
+from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run
+from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run, begin_sweep
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import GOOD, record, start_of, store_in
 
@@ -47,6 +50,46 @@ def test_filters_limit_what_is_listed(path: Path) -> None:
     assert len(limited.stdout.splitlines()) == 2
     assert "--limit 0 lists all" in limited.stderr
     assert "make one with `embedconsole run`" in runs(path, "--tag", "none").stdout
+
+
+def test_sweeps_are_listed_and_name_what_is_listed(path: Path) -> None:
+    with Store.open(path) as store:
+        begin_sweep(store, "s-20261126-fade", "night", "2026-11-26T10:00:00Z", 1, 3, "")
+        record(store, replace(GOOD, run_id="r-4"), started_at="2026-11-26T10:00:00Z", sweep_id="s-20261126-fade")
+    _, line = runs(path, "sweeps").stdout.splitlines()
+    assert line.split()[:2] == ["s-20261126-fade", "night"]
+    assert line.endswith("1      3  cut off, or running"), "runs, cells, state"
+    for name in ("night", "fade", "last-sweep"):
+        assert [row["run_id"] for row in json.loads(runs(path, "--sweep", name, "--json").stdout)] == ["r-4"]
+    assert "fade" in runs(path).stdout.splitlines()[1]
+    assert "`embedconsole runs sweeps` lists them" in runs(path, "--sweep", "day").stderr
+
+
+def test_the_store_may_be_named_behind_the_subcommand_too(path: Path) -> None:
+    shown = CliRunner().invoke(cli, ["runs", "show", "r-1", "--store", str(path)])
+    assert shown.stdout.startswith("run         r-1 ")
+
+
+def test_a_shown_run_says_where_the_time_went_and_why_it_was_not_sound(path: Path) -> None:
+    with Store.open(path) as store:
+        record(store, replace(GOOD, run_id="r-4", little=Judgement(False, "callers were idle")))
+    shown = runs(path, "show", "r-4").stdout
+    for line in (
+        "stages      queue 1.00, tokenize 2.00, infer 3.00, serialize 4.00 ms (means of a request)",
+        "bottleneck  90% of the client's time at batch 32",
+        "memory      RSS 256 MiB",
+        "errors      2 x UNAVAILABLE",
+        "            requests in flight: callers were idle",
+    ):
+        assert f"\n{line}" in shown
+
+
+def test_a_shown_run_that_the_driver_limited_says_how(path: Path) -> None:
+    with Store.open(path) as store:
+        record(store, replace(GOOD, run_id="r-4", saturated=True, lag=Lag(360, 0.2, 2.0, 4.0)))
+        record(store, replace(GOOD, run_id="r-5", saturated=True, client_cpu_cores=0.97))
+    assert "! client bound: the load driver sent late by p95 2.0 ms" in runs(path, "show", "r-4").stdout
+    assert "! client bound: the load driver used 97% of a core" in runs(path, "show", "r-5").stdout
 
 
 def test_json_rows_hold_truths_and_whole_deployments(path: Path) -> None:

@@ -165,8 +165,9 @@ def test_the_exit_code_is_the_first_that_applies_to_any_cell(measured: Sequence[
 
 def test_the_table_marks_what_is_shaky_failed_or_left_out() -> None:
     state = cells(OK, UNSTABLE, None, FAILED)
-    head, *lines, end = as_text(state, [one.cell for one in state.cells]).splitlines()
+    head, *lines, end, hint = as_text(state, [one.cell for one in state.cells]).splitlines()
     assert head.split()[0] == "cell"
+    assert hint.startswith("~ 1 not steady: `embedconsole runs show RUN` says why")
     assert "1,280  " in lines[0]
     assert "✓ ok" in lines[0]
     assert "1,280 ~" in lines[1]

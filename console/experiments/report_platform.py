@@ -1,0 +1,84 @@
+"""Sections of a report on the machine: what it cannot do and what runs instead, and its environment. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.experiments.report_blocks import Block, Section, Table, Text
+from console.experiments.report_model import ReportModel
+from console.frame import CapabilityCell
+
+_PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
+_STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}
+
+
+def limits(model: ReportModel) -> Section:
+    """The capability matrix, and every cell that is not native with its reason and what helps."""
+    if not model.capabilities:
+        return Section("Platform limits", ())
+    rows = tuple(
+        (
+            cell.backend, cell.precision + (f" ({cell.recipe})" if cell.recipe else ""), cell.device,
+            _STATES.get(str(cell.state), str(cell.state)),
+            cell.effective.cell if str(cell.state) == "falls_back" else "–", cell.reason, cell.fix,
+        )
+        for cell in model.capabilities if str(cell.state) != "native"
+    )  # fmt: skip
+    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "What helps")
+    blocks: list[Block] = [
+        Text("The engine's own matrix as it was stored with the newest of these runs; the best recipe of each cell."),
+        _matrix(model.capabilities),
+    ]
+    blocks += [Text("What is not native, and why:"), Table(head, rows)] if rows else []
+    return Section("Platform limits and capability matrix", tuple(blocks))
+
+
+def _matrix(cells: Sequence[CapabilityCell]) -> Table:
+    """Backends down, precisions across; a row for each device."""
+    precisions = [one for one in _PRECISIONS if any(cell.precision == one for cell in cells)]
+    best: dict[tuple[str, str, str], str] = {}
+    for state in reversed(_STATES):
+        for cell in cells:
+            if str(cell.state) == state:
+                best[cell.backend, cell.device, cell.precision] = _STATES[state]
+    rows = tuple(
+        (backend, device, *(best.get((backend, device, precision), "–") for precision in precisions))
+        for backend, device in dict.fromkeys((cell.backend, cell.device) for cell in cells)
+    )
+    return Table(("Backend", "Device", *precisions), rows)
+
+
+def environment(model: ReportModel) -> Section:
+    """Of the last run; what was not the same for all is said first."""
+    rows = environment_rows(model.environment)
+    blocks: list[Block] = []
+    if model.mixed:
+        blocks.append(
+            Text(
+                f"~ Not the same for all runs: {', '.join(model.mixed)}. Below is the last run's; figures of different"
+                " environments should not be compared."
+            )
+        )
+    return Section("Environment", (*blocks, Table(("Fact", "Value"), rows)) if rows else tuple(blocks))
+
+
+def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What is known, in the order in which it is stored; libraries in one row, memory in GiB."""
+    rows: dict[str, str] = {}
+    for name, value in facts.items():
+        if value in (None, "", [], {}):
+            continue
+        text = _value(value)
+        if name.startswith("libraries."):
+            package = f"{name.removeprefix('libraries.')} {text}"
+            rows["libraries"] = f"{rows['libraries']}, {package}" if "libraries" in rows else package
+        elif name == "memory_bytes":
+            rows["memory"] = f"{value / 2**30:,.1f} GiB"
+        else:
+            rows[name.replace("_", " ").replace(".", " ")] = text
+    return tuple(rows.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

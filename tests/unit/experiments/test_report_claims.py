@@ -1,0 +1,243 @@
+"""What a report may claim: cells that are kept apart, proofs that are asked for, commands that measure the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.engine_facts import Batching
+from console.experiments.report_document import document, speed_status, status
+from console.experiments.report_md import as_markdown
+from console.experiments.report_model import ReportModel, build_report
+from console.experiments.report_platform import environment_rows
+from console.experiments.report_recommend import Recommendation
+from console.experiments.run import Measurement
+from console.experiments.run_sets import load_set, resolve_set
+from console.experiments.soundness import Lag
+from console.experiments.statistics import Judgement
+from console.experiments.store import Store
+from console.experiments.store_write import begin_sweep
+from console.frame import Deployment, LoadSpec, Percentiles, Stages
+from tests.unit.experiments.made import SHAKY, store_in
+from tests.unit.experiments.made_results import keep, measured
+
+FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
+INT8 = Deployment("onnx", "int8", "", "cpu", "fake/MiniLM", 2, 1)
+
+FULL = {"cosine_mean": 0.9966, "overlap_at_10": 0.94, "grade": "green"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_in(tmp_path) as opened:
+        begin_sweep(opened, "s-1", "made", "2026-11-23T10:00:00Z", 1, 0, "")
+        yield opened
+
+
+def reported(store: Store, *measurements: Measurement, **asked: Any) -> ReportModel:
+    for number, measurement in enumerate(measurements):
+        keep(store, replace(measurement, run_id=f"r-{number}"), number, "s-1")
+    return build_report(load_set(store, resolve_set(store, "s-1")), ["s-1"], **asked)
+
+
+def with_knobs(measurement: Measurement, **knobs: Any) -> Measurement:
+    return replace(measurement, engine=replace(measurement.engine, batching=Batching(**knobs)))
+
+
+def recommended(model: ReportModel, purpose: str) -> Recommendation:
+    return next(one for one in model.recommendations if one.purpose == purpose)
+
+
+class TestCells:
+    def test_runs_with_other_knobs_are_other_cells_and_say_so(self, store: Store) -> None:
+        plain = measured(INT8, LoadSpec(32, 4), 1400.0)
+        model = reported(store, with_knobs(plain, max_wait_ms=0.0), with_knobs(plain, max_wait_ms=5.0))
+        assert [cell.name for cell in model.cells] == ["onnx·int8 wait 0 ms", "onnx·int8 wait 5 ms"]
+
+    def test_two_models_are_never_one_cell(self, store: Store) -> None:
+        other = replace(INT8, model="fake/Large")
+        model = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0), measured(other, LoadSpec(32, 4), 200.0))
+        assert [cell.name for cell in model.cells] == ["onnx·int8 MiniLM", "onnx·int8 Large"]
+
+    def test_arrivals_of_another_kind_are_another_load(self, store: Store) -> None:
+        loads = [LoadSpec(1, 1, rate=50.0, arrival=arrival) for arrival in ("poisson", "constant")]
+        model = reported(store, *(measured(INT8, load, 50.0) for load in loads))
+        assert [cell.load.name for cell in model.cells] == ["batch 1 at 50/s", "batch 1 at 50/s, constant"]
+        assert "--rate 50 --arrival constant" in model.cells[1].command
+
+    def test_a_failure_that_the_resumed_sweep_measured_again_is_forgotten(self, store: Store) -> None:
+        good = measured(INT8, LoadSpec(32, 4), 1400.0)
+        failed = replace(good, failure="the engine was lost", rates=None)
+        keep(store, replace(failed, run_id="r-a"), 40, "s-1", cell_hash="c1")
+        keep(store, replace(good, run_id="r-b"), 41, "s-1", cell_hash="c1")
+        keep(store, replace(failed, run_id="r-c"), 42, "s-1", cell_hash="c2")
+        (cell,) = reported(store).cells
+        assert cell.runs == ("r-b", "r-c"), "the failure of another cell stays"
+        assert "from 2 runs (1 more failed or were cut off, and were measured again)" in document(reported(store)).lead
+        assert cell.verdict == "failed"
+
+    def test_a_deployment_has_one_fidelity_the_fullest_that_is_known(self, store: Store) -> None:
+        quick = replace(measured(INT8, LoadSpec(1, 1), 300.0), fidelity=0.9951)
+        keep(store, replace(measured(INT8, LoadSpec(32, 4), 1400.0), run_id="r-full"), 40, "s-1", fidelity=FULL)
+        assert {(cell.fidelity, cell.overlap_at_10) for cell in reported(store, quick).cells} == {(0.9966, 0.94)}
+
+    def test_a_p95_that_was_not_steady_leaves_a_steady_throughput_what_it_is(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        made = replace(made, spec=replace(made.spec, slo_p95_ms=500.0), p95_judgement=SHAKY)
+        model = reported(store, made, measured(FP32, LoadSpec(32, 4), 900.0))
+        cell = model.throughput[0].cell
+        assert (cell.verdict, status(cell), speed_status(cell)) == ("unstable", "~ unstable", "✓ ok")
+        assert model.summary[0].answer == "1 of 2 cells is steady, 2 in throughput"
+        assert [one.doubt for one in model.recommendations[:2]] == ["p95 not steady", ""]
+
+    def test_a_run_whose_callers_idled_has_no_steady_throughput(self, store: Store) -> None:
+        idle = replace(measured(INT8, LoadSpec(32, 4), 1400.0), little=Judgement(False, "callers were idle"))
+        assert not reported(store, idle).cells[0].speed_sound
+
+
+class TestTheSLO:
+    def test_the_reports_own_slo_rules_every_mark(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        made = replace(made, spec=replace(made.spec, slo_p95_ms=1000.0))
+        (cell,) = reported(store, made, slo_p95_ms=50.0).cells
+        assert status(cell) == "✕ SLO missed"
+        (cell,) = reported(store, slo_p95_ms=500.0).cells
+        assert status(cell) == "✓ ok"
+
+    def test_too_few_requests_for_a_p95_are_no_miss(self, store: Store) -> None:
+        (cell,) = reported(store, measured(INT8, LoadSpec(32, 4), 250.0), slo_p95_ms=50.0).cells
+        assert status(cell) == "~ too few for the SLO"
+
+
+class TestRecommendations:
+    def test_what_nothing_was_compared_with_is_not_called_shown(self, store: Store) -> None:
+        (most, *_) = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0)).recommendations
+        assert (most.sure, most.doubt) == (False, "no rival measured")
+        assert "the only deployment measured at 32 × 4" in most.evidence
+
+    def test_the_soonest_answer_is_shown_where_the_interval_of_the_mean_latencies_shows_it(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 300.0))
+        soonest = recommended(model, "Soonest answer to one text")
+        assert soonest.sure
+        assert "its mean latency is 0.67 × that of onnx·fp32 (0.67 to 0.67)" in soonest.evidence
+
+    def test_a_lead_in_latency_within_the_noise_is_not_shown(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 200.4))
+        soonest = recommended(model, "Soonest answer to one text")
+        assert (soonest.sure, soonest.doubt) == (False, "not proved")
+
+    @pytest.mark.parametrize(("mib", "doubt"), [(150, ""), (245, "not proved")])
+    def test_memory_is_shown_only_with_a_clear_lead(self, store: Store, mib: int, doubt: str) -> None:
+        heavy = measured(FP32, LoadSpec(32, 4), 900.0, rss_mib=250)
+        model = reported(store, heavy, measured(INT8, LoadSpec(32, 4), 1400.0, rss_mib=mib))
+        least = recommended(model, "Least memory")
+        assert least.doubt == doubt
+        assert f"RSS {mib} MiB" in least.evidence
+        assert least.reproduce.startswith("embedconsole run --backend onnx"), "in a process of its own"
+
+    def test_where_the_fastest_is_not_green_the_fastest_green_one_is_named_too(self, store: Store) -> None:
+        model = reported(
+            store,
+            replace(measured(FP32, LoadSpec(32, 4), 900.0), fidelity=1.0),
+            replace(measured(INT8, LoadSpec(32, 4), 1400.0), fidelity=0.99),
+        )
+        assert recommended(model, "Most texts a second").choice == "onnx·int8"
+        assert recommended(model, "Most texts a second at green fidelity").choice == "onnx·fp32"
+
+    def test_the_command_that_checks_measures_the_same_load(self, store: Store) -> None:
+        load = LoadSpec(1, 8, corpus="mixed", stream=True)
+        (most, *_) = reported(store, measured(FP32, load, 400.0), measured(INT8, load, 800.0)).recommendations
+        assert most.reproduce == (
+            "embedconsole compare --live 'onnx fp32' 'onnx int8' --batch 1 --concurrency 8 --corpus mixed --stream"
+            " --rounds 10"
+        )
+
+
+class TestOpenLoops:
+    """At a rate every deployment answers what is sent: latency tells them apart, and throughput is no capacity."""
+
+    def trials(self) -> list[Measurement]:
+        made = [measured(INT8, LoadSpec(8, 1, rate=rate), 8 * rate) for rate in (70.0, 118.0, 140.0)]
+        made[2] = replace(made[2], latency=Percentiles(1400, 300, 300, 700, 800.0, 900.0, 990.0))
+        return [replace(one, spec=replace(one.spec, slo_p95_ms=40.0)) for one in made]
+
+    def test_the_highest_rate_that_was_carried_is_what_is_looked_at(self, store: Store) -> None:
+        model = reported(store, *self.trials())
+        assert model.chosen == "batch 8 at 118/s"
+        assert model.baseline is None, "one deployment is not held against itself"
+        questions = [row.question for row in model.summary]
+        assert "Soonest at batch 8 at 118/s" in questions
+        assert not any(question.startswith("Fastest") for question in questions)
+
+    def test_no_rate_is_recommended_as_the_most_that_can_be_had(self, store: Store) -> None:
+        purposes = [one.purpose for one in reported(store, *self.trials()).recommendations]
+        assert "Most texts a second with p95 ≤ 40 ms" in purposes
+        assert "Most texts a second" not in purposes
+
+    def test_a_driver_that_sent_late_is_not_said_to_have_been_busy(self, store: Store) -> None:
+        late = replace(self.trials()[1], saturated=True, lag=Lag(1180, 0.2, 2.0, 3.4), client_cpu_cores=0.09)
+        model = reported(store, late, slo_p95_ms=1000.0)
+        (cell,) = model.cells
+        row = next(row for row in model.summary if row.question == "SLO")
+        assert row.answer.startswith("p95 ≤ 1000 ms holds up to batch 8 at 118/s with onnx·int8: p50")
+        assert (row.mark, row.words) == ("~", "met, though sent late")
+        assert cell.reason == "the load driver sent late by p99 3.4 ms, so that latencies are partly its own"
+
+
+class TestThePage:
+    def test_the_matrix_has_a_row_a_backend_and_what_is_not_native_has_its_reason(self, store: Store) -> None:
+        text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
+        assert "| Backend | Device | fp32 | bf16 | fp16 | fp8 | int8 |" in text
+        assert "| onnx | cpu | ✓ native | – | – | – | ✓ native |" in text
+        assert "| openvino | bf16 | cpu | \\~ falls back | openvino·fp32 | no bf16 here |" in text
+        assert "| onnx | int8 (dynamic) |" not in text, "native cells need no reason"
+
+    def test_the_environment_is_written_for_people(self) -> None:
+        facts = {"memory_bytes": 25276502016, "libraries.numpy": "2.4", "libraries.torch": "2.13", "gpu": None}
+        assert environment_rows({**facts, "cpu_flags": ["avx2", "fma"]}) == (
+            ("memory", "23.5 GiB"),
+            ("libraries", "numpy 2.4, torch 2.13"),
+            ("cpu flags", "avx2, fma"),
+        )
+
+    def test_requests_that_wait_while_cores_are_idle_get_another_next_step(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        waiting = replace(made, stages=Stages(80.0, 1.0, 9.0, 0.1), engine_cpu_cores=0.9)
+        text = as_markdown(document(reported(store, waiting)))
+        assert "requests wait although the engine uses only a part of the cores" in text
+
+    def test_one_text_at_a_time_has_bottlenecks_of_its_own(self, store: Store) -> None:
+        many, one = measured(INT8, LoadSpec(32, 4), 1400.0), measured(INT8, LoadSpec(1, 1), 300.0)
+        one = replace(one, engine_cpu_cores=0.9)
+        text = as_markdown(document(reported(store, many, one)))
+        section = text.split("## Bottlenecks at 32 × 4")[1].split("\n## ")[0]
+        assert "infer is 63% of server time at batch 32" in section
+        assert "At 1 × 1, where no request waits for another:" in section
+        assert "infer is 62% of server time at batch 1" in section
+        assert "fewer instances with more threads may answer sooner" in section
+
+    def test_what_was_too_short_says_what_would_do(self, store: Store) -> None:
+        short = Judgement(False, "too short to judge", short=True)
+        made = measured(INT8, LoadSpec(32, 4), 256.0)
+        page = as_markdown(document(reported(store, replace(made, throughput_judgement=short))))
+        assert "one of one cell" not in page
+        assert "1 of 1 cells not sound. 1 of them was too short to be judged: 24 s would do." in page
+
+    def test_the_fastest_is_named_though_it_was_not_steady_and_marked_so(self, store: Store) -> None:
+        shaky = replace(measured(INT8, LoadSpec(32, 4), 1400.0), throughput_judgement=SHAKY)
+        model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), shaky)
+        row = next(row for row in model.summary if row.question == "Fastest at 32 × 4")
+        assert (row.answer[:9], row.mark, row.words) == ("onnx·int8", "~", "unstable")
+        assert (model.recommendations[0].choice, model.recommendations[0].doubt) == ("onnx·int8", "unstable")
+
+    def test_the_fastest_is_held_against_the_next(self, store: Store) -> None:
+        model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 905.0))
+        assert model.findings[0].startswith("Fastest at 32 × 4 is onnx·int8 with 905 texts/s")
+        assert "not proved ahead of onnx·fp32: 1.0" in model.findings[0]
+
+    def test_hours_of_one_day_are_told_with_one_date(self, store: Store) -> None:
+        made = measured(INT8, LoadSpec(32, 4), 1400.0)
+        page = document(reported(store, made, made))
+        assert page.lead == "one cell from 2 runs, measured 2026-11-23 10:00 to 10:01 UTC; s-1."
