@@ -13,7 +13,8 @@ from tests.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 PIECES = [
     "the", "The", "naïve", "café", "cafe\u0301", "\u0301", "don't", "e-mail,", "C++?", "東京", "漢字kanji", "ΣΑΣ",
-    "ẞtraße", "İstanbul", "[SEP]", "[MASK]x", "x[CLS]", "[", "\t", "a\tb", "\n", "\u00a0", "a\u00a0b", "\u2003", "\u200b", "\x00",
+    "ẞtraße", "İstanbul", "[SEP]", "[MASK]x", "x[CLS]", "[", "\t", "a\tb", "\n", "\u00a0", "a\u00a0b", "\u2003",
+    "\u200b", "\x00",
     "\ufffd", "\u1e9b\u0323", "\u00b4", "🙂", "12,345.67", "", "", "ﬁ", "w" * 40, "supercalifragilistic", "…",
     "\u3000", "\x1c",
 ]  # fmt: skip
