@@ -1,4 +1,4 @@
-"""PyTorch: the module as transformers built it, in inference mode."""
+"""PyTorch: the module that transformers built, in the fastest form there is for it, in inference mode."""
 
 import threading
 import warnings
@@ -14,6 +14,7 @@ from engine.backends.base import Cell
 from engine.backends.layout import Rectangle
 from engine.backends.memory import release_memory
 from engine.backends.module import load_module
+from engine.backends.packed import packing
 from engine.backends.padding import Padding
 from engine.backends.quantize_torch import converted, linear_precisions
 from engine.card import read_card
@@ -45,7 +46,7 @@ class TorchBackend:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations that are ours to know, not the user's
             try:
-                module = converted(load_module(model_dir, card), cell, artifact)
+                module = converted(load_module(model_dir, card), cell, artifact, card.pad_token_id)
             except (RuntimeError, NotImplementedError, AssertionError) as error:  # no such device or kernel, no memory
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ModelError(f"torch cannot load {cell.precision} on {cell.device}: {reason}") from error
@@ -63,6 +64,7 @@ class TorchModel:
         self._tf32 = tf32
         self._parameters = Counter(parameter.dtype for parameter in module.parameters())
         self._linear = linear_precisions(module)
+        self._packing = packing(module)
         self._product_error = _product_error(self.turn(), device) if self._is_float32_on_gpu() else 0.0
 
     @property
@@ -85,6 +87,8 @@ class TorchModel:
         name = str(dtype).removeprefix("torch.")
         if precision in ("int8", "int4", "fp8"):
             return f"{count} of {self._linear.total()} linear layers {precision}, embeddings and layer norm {name}"
+        if self._packing:
+            return f"{count} of {self._linear.total()} linear layers {precision}, {self._packing}; the rest {name}"
         said = f"{tensors} of {self._parameters.total()} weight tensors are {name}"
         if self._is_float32_on_gpu():
             said += f", products on the device are off by {self._product_error:.0e}"
