@@ -1,5 +1,7 @@
 """Torch modules made faster on x86 processors: linear layers in oneDNN's own layout, BERT's kin without padding."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ def packed(module: SentenceModule, pad_token_id: int) -> SentenceModule:
         if _says(module, expected, pad_token_id):
             return module
         module.transformer = whole
-    linear: dict[str, nn.Module] = {name: layer for name, layer in whole.named_modules() if type(layer) is nn.Linear}
+    linear = {name: layer for name, layer in whole.named_modules() if type(layer) is nn.Linear}
     _put(whole, {name: PackedLinear([layer]) for name, layer in linear.items()})
     if not _says(module, expected, pad_token_id):
         _put(whole, linear)
@@ -66,7 +68,7 @@ def _says(module: SentenceModule, expected: Tensor, pad_token_id: int) -> bool:
     return bool(((found * expected).sum(dim=-1) >= _LEAST_COSINE).all())
 
 
-def _put(module: nn.Module, layers: dict[str, nn.Module]) -> None:
+def _put(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     for name, layer in layers.items():
         parent, _, child = name.rpartition(".")
         setattr(module.get_submodule(parent), child, layer)

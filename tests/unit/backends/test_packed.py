@@ -55,7 +55,8 @@ needs_packing = pytest.mark.parametrize("dtype", [one for one in LEAST_COSINE if
 
 def built(config: Any, dtype: torch.dtype) -> SentenceModule:
     torch.manual_seed(7)
-    return SentenceModule(AutoModel.from_config(config), "mean", []).eval().to(dtype)
+    models: Any = AutoModel  # it carries no types
+    return SentenceModule(models.from_config(config), "mean", []).eval().to(dtype)
 
 
 def batch(lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor]:
@@ -128,8 +129,8 @@ def test_a_model_that_packed_layers_would_break_stays_as_it_was() -> None:
 
 def test_kernels_are_made_for_few_numbers_of_rows_and_little_is_computed_in_vain() -> None:
     rounded = [_rounded(count) for count in range(1, 4097)]
-    assert all(count <= rows <= count * 33 / 32 for count, rows in enumerate(rounded, start=1))
-    assert len(set(rounded)) * 4 < 1024, "four products a layer, and oneDNN keeps a thousand kernels"
+    assert all(count <= rows <= max(count + 1, count * 17 / 16) for count, rows in enumerate(rounded, start=1))
+    assert len(set(rounded)) <= 130, "each keeps megabytes of kernels"
 
 
 def test_the_eager_recipe_runs_the_module_as_transformers_built_it(prepared: Prepared) -> None:
