@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.backends.onednn import PackedLinear
+from engine.backends.onednn import OneDnnLinear
 
 _ACTIVATION_OF = {"gelu": "gelu", "gelu_new": "tanh-gelu", "gelu_pytorch_tanh": "tanh-gelu", "relu": "relu"}
 """By the name that a model's configuration has for it."""
@@ -79,11 +79,11 @@ class LeanLayer(nn.Module):
     def __init__(self, layer: nn.Module, names: Names, heads: int, activation: str) -> None:
         super().__init__()
         self._heads = heads
-        self.products = PackedLinear([_linear(layer, name) for name in names.products])
-        self.attended = PackedLinear([_linear(layer, names.attended)])
+        self.products = OneDnnLinear([_linear(layer, name) for name in names.products])
+        self.attended = OneDnnLinear([_linear(layer, names.attended)])
         self.attention_norm = layer.get_submodule(names.attention_norm)
-        self.up = PackedLinear([_linear(layer, names.up)], activation)
-        self.down = PackedLinear([_linear(layer, names.down)])
+        self.up = OneDnnLinear([_linear(layer, names.up)], activation)
+        self.down = OneDnnLinear([_linear(layer, names.down)])
         self.norm = layer.get_submodule(names.norm)
 
     def forward(self, tokens: Tensor, attended: Tensor, runs: Sequence[Run], bias: Tensor | None) -> Tensor:
@@ -122,7 +122,7 @@ class LeanEncoder(nn.Module):
         texts, length, hidden = embedded.shape
         runs = list(_runs(attention_mask.sum(dim=1).tolist()))
         count = runs[-1].rows.stop if runs else 0
-        tokens = embedded.new_zeros(_rounded(count), hidden)
+        tokens = embedded.new_zeros(rows_for(count), hidden)
         tokens[:count] = embedded[attention_mask.bool()] if count < texts * length else embedded.view(count, hidden)
         attended = torch.zeros_like(tokens)
         for layer in self.layers:
@@ -155,7 +155,7 @@ def _runs(lengths: Sequence[int]) -> Iterator[Run]:
         start += texts * length
 
 
-def _rounded(count: int) -> int:
+def rows_for(count: int) -> int:
     """`count` rows, or up to 6 % more: even numbers, 16 from each power of two to the next.
 
     oneDNN makes kernels for each number of rows that it meets. For all layers together that takes longer than a text,

@@ -11,11 +11,11 @@ _USUAL_ROWS = 512
 """What the layout of the weights is chosen for; products of other sizes were as fast with it."""
 
 _ACTIVATIONS = {"none": ("none", ""), "gelu": ("gelu", "none"), "tanh-gelu": ("gelu", "tanh"), "relu": ("relu", "")}
-"""As torch.compile names them, whose operations these are: torch has no public ones that keep packed weights."""
+"""As torch.compile names them, whose operations these are: torch has no public ones that keep reordered weights."""
 
 
-def can_pack(dtype: torch.dtype) -> bool:
-    """Whether weights of this type gain from being packed here.
+def can_multiply(dtype: torch.dtype) -> bool:
+    """Whether weights of this type gain from oneDNN here.
 
     x86 alone: there torch multiplies float32 with MKL. Elsewhere this was never measured.
     """
@@ -27,7 +27,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-class PackedLinear(nn.Module):
+class OneDnnLinear(nn.Module):
     """Linear layers over the same input as one, with the activation that follows them, if any.
 
     `activation` is none, gelu, tanh-gelu or relu; it is applied to each block of the product while it is in the cache.

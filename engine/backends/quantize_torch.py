@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.backends.base import Cell
+from engine.backends.forms import fastest
 from engine.backends.module import SentenceModule
-from engine.backends.onednn import PackedLinear
-from engine.backends.packed import packed
+from engine.backends.onednn import OneDnnLinear
 from engine.backends.recipes import recipe_of
 from engine.backends.smoothing import smoothing, worth_smoothing
 from engine.errors import ModelError
@@ -74,7 +74,7 @@ def converted(module: SentenceModule, cell: Cell, artifact: Path, pad_token_id: 
     recipe = recipe_of(cell)
     if recipe.name in ("plain", "cast", "eager"):
         cast = module.to(device=cell.device, dtype=_CASTS[cell.precision])
-        return packed(cast, pad_token_id) if cell.device == "cpu" and recipe.name != "eager" else cast
+        return fastest(cast, pad_token_id) if cell.device == "cpu" and recipe.name != "eager" else cast
     on_gpu = cell.device != "cpu"
     if on_gpu:
         module = module.to(device=cell.device, dtype=torch.bfloat16)
@@ -109,7 +109,7 @@ def linear_precisions(module: nn.Module) -> Counter[str]:
         if isinstance(layer, torch.ao.nn.quantized.dynamic.Linear):
             packed: Any = layer  # torch carries no types for it
             found[_named(packed.weight().dtype)] += 1
-        elif isinstance(layer, nn.Linear | PackedLinear):
+        elif isinstance(layer, nn.Linear | OneDnnLinear):
             found[_weight_precision(layer.weight)] += 1
     return found
 

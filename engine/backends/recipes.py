@@ -32,9 +32,9 @@ def _recipe(
 
 
 RECIPES: tuple[Recipe, ...] = (
-    _recipe("torch fp32 cpu", "plain", "the weights as they are, packed for oneDNN on x86"),
+    _recipe("torch fp32 cpu", "plain", "the weights as they are, products through oneDNN on x86"),
     _recipe("torch fp32 cpu", "eager", "the module as transformers built it: a baseline", other=True),
-    _recipe("torch bf16 cpu", "cast", "weights and activations in bf16, packed for oneDNN on x86, the norm in fp32"),
+    _recipe("torch bf16 cpu", "cast", "weights and activations in bf16, through oneDNN on x86, the norm in fp32"),
     _recipe("torch bf16 cpu", "eager", "the module as transformers built it, cast to bf16: a baseline", other=True),
     _recipe("torch fp16 cpu", "cast", "all weights and activations in fp16, the norm in fp32"),
     _recipe(

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from engine.backends.base import Cell
+from engine.backends.forms import form_of, is_unpadded
 from engine.backends.layout import Rectangle
+from engine.backends.lean import rows_for
 from engine.backends.memory import release_memory
 from engine.backends.module import load_module
-from engine.backends.packed import packing
 from engine.backends.padding import Padding
 from engine.backends.quantize_torch import converted, linear_precisions
 from engine.card import read_card
@@ -64,7 +65,8 @@ class TorchModel:
         self._tf32 = tf32
         self._parameters = Counter(parameter.dtype for parameter in module.parameters())
         self._linear = linear_precisions(module)
-        self._packing = packing(module)
+        self._form = form_of(module)
+        self.is_unpadded = is_unpadded(module)
         self._product_error = _product_error(self.turn(), device) if self._is_float32_on_gpu() else 0.0
 
     @property
@@ -87,8 +89,8 @@ class TorchModel:
         name = str(dtype).removeprefix("torch.")
         if precision in ("int8", "int4", "fp8"):
             return f"{count} of {self._linear.total()} linear layers {precision}, embeddings and layer norm {name}"
-        if self._packing:
-            return f"{count} of {self._linear.total()} linear layers {precision}, {self._packing}; the rest {name}"
+        if self._form:
+            return f"{count} of {self._linear.total()} linear layers {precision}, {self._form}; the rest {name}"
         said = f"{tensors} of {self._parameters.total()} weight tensors are {name}"
         if self._is_float32_on_gpu():
             said += f", products on the device are off by {self._product_error:.0e}"
@@ -147,7 +149,8 @@ class TorchExecutor:
         (only,) = self._padding(texts)
         with self._model.turn(), torch.inference_mode():
             unit, norms = self._model.module(*(self._on_device(one) for one in only.inputs.values()))
-            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), only.computed_tokens)
+            computed = rows_for(sum(map(len, texts))) if self._model.is_unpadded else only.computed_tokens
+            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), computed)
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:
         return torch.from_numpy(rectangle).to(self._device)

@@ -80,11 +80,11 @@ def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
 def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
     import torch
 
-    from engine.backends.onednn import can_pack
+    from engine.backends.onednn import can_multiply
 
     torch_evidence = (
-        "24 of 24 linear layers fp32, packed for oneDNN, no padding; the rest float32"
-        if can_pack(torch.float32)
+        "24 of 24 linear layers fp32, through oneDNN, no padding; the rest float32"
+        if can_multiply(torch.float32)
         else "103 of 103 weight tensors are float32"
     )
     said = {}

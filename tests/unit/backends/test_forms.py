@@ -1,4 +1,4 @@
-"""Torch's faster forms say what transformers says, for every family they are written for and for those they are not."""
+"""Torch's faster forms say what transformers says, for each family with one and for others."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ from transformers import (
 
 from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.lean import _rounded
+from engine.backends.forms import fastest, form_of
+from engine.backends.lean import rows_for
 from engine.backends.module import SentenceModule
-from engine.backends.onednn import can_pack
-from engine.backends.packed import packed, packing
+from engine.backends.onednn import can_multiply
 from engine.backends.torch import TorchModel
 from tests.unit.backends.conftest import Prepared
 
@@ -50,7 +50,7 @@ OTHERS = {
 LENGTHS = (3, 3, 5, 9, 9, 2, 9)
 LEAST_COSINE = {torch.float32: 0.999999, torch.bfloat16: 0.9995}
 
-needs_packing = pytest.mark.parametrize("dtype", [one for one in LEAST_COSINE if can_pack(one)], ids=str)
+needs_onednn = pytest.mark.parametrize("dtype", [one for one in LEAST_COSINE if can_multiply(one)], ids=str)
 
 
 def built(config: Any, dtype: torch.dtype) -> SentenceModule:
@@ -69,34 +69,36 @@ def batch(lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-@needs_packing
+@needs_onednn
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_known_family_says_without_padding_what_transformers_says_with_it(family: str, dtype: torch.dtype) -> None:
     module = built(FAMILIES[family], dtype)
     with torch.inference_mode():
         unit, norms = module(*batch())
-        made = packed(module, 1)
+        made = fastest(module, 1)
         found, found_norms = made(*batch())
-    assert packing(made) == "packed for oneDNN, no padding"
+    assert form_of(made) == "through oneDNN, no padding"
     assert (unit * found).sum(dim=1).min() >= LEAST_COSINE[dtype]
     torch.testing.assert_close(norms, found_norms, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=0)
 
 
-@needs_packing
+@needs_onednn
 @pytest.mark.parametrize("family", OTHERS)
-def test_another_family_keeps_its_own_forward_pass_with_packed_linear_layers(family: str, dtype: torch.dtype) -> None:
+def test_another_family_keeps_its_own_forward_pass_with_linear_layers_of_onednn(
+    family: str, dtype: torch.dtype
+) -> None:
     module = built(OTHERS[family], dtype)
     with torch.inference_mode():
         unit, _ = module(*batch())
-        made = packed(module, 1)
+        made = fastest(module, 1)
         found, _ = made(*batch())
-    assert packing(made) == "packed for oneDNN, the rest as transformers built it"
+    assert form_of(made) == "through oneDNN, the rest as transformers built it"
     assert (unit * found).sum(dim=1).min() >= LEAST_COSINE[dtype]
 
 
-@needs_packing
+@needs_onednn
 def test_a_text_says_the_same_alone_and_among_others(dtype: torch.dtype) -> None:
-    made = packed(built(FAMILIES["mpnet"], dtype), 1)
+    made = fastest(built(FAMILIES["mpnet"], dtype), 1)
     ids, mask = batch()
     with torch.inference_mode():
         together, _ = made(ids, mask)
@@ -106,7 +108,7 @@ def test_a_text_says_the_same_alone_and_among_others(dtype: torch.dtype) -> None
 
 
 class Peeking(nn.Module):
-    """A model that multiplies with its layer's weights itself: packed ones are of no use to it."""
+    """A model that multiplies with its layer's weights itself: reordered ones are of no use to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,17 +120,17 @@ class Peeking(nn.Module):
         return type("Output", (), {"last_hidden_state": self.words(input_ids) @ self.linear.weight.t()})
 
 
-def test_a_model_that_packed_layers_would_break_stays_as_it_was() -> None:
+def test_a_model_that_reordered_weights_would_break_stays_as_it_was() -> None:
     module = SentenceModule(Peeking(), "mean", [])
     with torch.inference_mode():
         unit, _ = module(*batch())
-        made = packed(module, 1)
-        assert packing(made) == ""
+        made = fastest(module, 1)
+        assert form_of(made) == ""
         torch.testing.assert_close(made(*batch())[0], unit)
 
 
 def test_kernels_are_made_for_few_numbers_of_rows_and_little_is_computed_in_vain() -> None:
-    rounded = [_rounded(count) for count in range(1, 4097)]
+    rounded = [rows_for(count) for count in range(1, 4097)]
     assert all(count <= rows <= max(count + 1, count * 17 / 16) for count, rows in enumerate(rounded, start=1))
     assert len(set(rounded)) <= 130, "each keeps megabytes of kernels"
 

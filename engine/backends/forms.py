@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 from engine.backends.lean import LeanEncoder, lean_encoder
 from engine.backends.module import SentenceModule
-from engine.backends.onednn import PackedLinear, can_pack
+from engine.backends.onednn import OneDnnLinear, can_multiply
 
 _LEAST_COSINE = 0.99
 """Between a module and its faster form. A form that is wrong for this model is far off; how precise one is, is judged
 later against the reference vectors."""
 
 
-def packed(module: SentenceModule, pad_token_id: int) -> SentenceModule:
-    """`module` with its linear layers packed, and its encoder replaced where one is written for its family.
+def fastest(module: SentenceModule, pad_token_id: int) -> SentenceModule:
+    """`module` with its linear layers through oneDNN, and its encoder replaced where one is written for its family.
 
-    What cannot be packed here, or says something else once it is, comes back as it was. The weights must be float32 or
+    What cannot be helped here, or says something else once it is, comes back as it was. The weights must be float32 or
     bfloat16 and lie on the CPU; the module given is used up.
     """
-    if not can_pack(next(module.parameters()).dtype):
+    if not can_multiply(next(module.parameters()).dtype):
         return module
     expected = _probe(module, pad_token_id)
     whole = module.transformer
@@ -31,18 +31,23 @@ def packed(module: SentenceModule, pad_token_id: int) -> SentenceModule:
             return module
         module.transformer = whole
     linear = {name: layer for name, layer in whole.named_modules() if type(layer) is nn.Linear}
-    _put(whole, {name: PackedLinear([layer]) for name, layer in linear.items()})
+    _put(whole, {name: OneDnnLinear([layer]) for name, layer in linear.items()})
     if not _says(module, expected, pad_token_id):
         _put(whole, linear)
     return module
 
 
-def packing(module: nn.Module) -> str:
-    """What was packed, in words read from the module; empty when nothing was."""
-    if any(isinstance(part, LeanEncoder) for part in module.modules()):
-        return "packed for oneDNN, no padding"
-    if any(isinstance(part, PackedLinear) for part in module.modules()):
-        return "packed for oneDNN, the rest as transformers built it"
+def is_unpadded(module: nn.Module) -> bool:
+    """Whether padding of a batch is left out of the arithmetic."""
+    return any(isinstance(part, LeanEncoder) for part in module.modules())
+
+
+def form_of(module: nn.Module) -> str:
+    """The form that `fastest` gave it, in words read from the module; empty when it stayed as it was."""
+    if is_unpadded(module):
+        return "through oneDNN, no padding"
+    if any(isinstance(part, OneDnnLinear) for part in module.modules()):
+        return "through oneDNN, the rest as transformers built it"
     return ""
 
 
