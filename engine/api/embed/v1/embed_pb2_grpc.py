@@ -5,7 +5,7 @@ import warnings
 
 from engine.api.embed.v1 import embed_pb2 as embed_dot_v1_dot_embed__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class EmbedderStub:
+class EmbedderStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -51,7 +51,7 @@ class EmbedderStub:
                 _registered_method=True)
 
 
-class EmbedderServicer:
+class EmbedderServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Embed(self, request, context):
@@ -101,7 +101,7 @@ def add_EmbedderServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Embedder:
+class Embedder(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
@@ -186,7 +186,7 @@ class Embedder:
             _registered_method=True)
 
 
-class ControlStub:
+class ControlStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -232,7 +232,7 @@ class ControlStub:
                 _registered_method=True)
 
 
-class ControlServicer:
+class ControlServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Switch(self, request, context):
@@ -330,7 +330,7 @@ def add_ControlServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Control:
+class Control(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
