@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -18,8 +19,9 @@ from textual.binding import Binding, BindingType
 from textual.filter import NoColor
 from textual.screen import Screen
 
-from console.action import Action
+from console.action import REPLAY, Action
 from console.actions import ACTIONS, BY_ID
+from console.actions_replay import not_in_a_replay
 from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from console.ports import ExperimentsPort, SessionPort
+    from console.tui.player import Player
 
 CLOCK_S = 0.1
 CLOSE_LIMIT_S = 15.0
@@ -65,12 +68,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
         start: bool,
         on_terminal: bool = False,
         clock_s: float = CLOCK_S,
+        clock: Callable[[], float] = time.monotonic,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
-        `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
-        beside that session; without it the modes that need them say so.
+        `clock_s`: between two beats; 0 leaves the beating to the caller. `clock`: what replays run on.
+        `make_experiments`: the store and the sweeps beside that session; without it the modes that need them say so.
         """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
@@ -81,6 +85,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.session: SessionPort | None = None
         self.view = View()
         self.experiments = Experiments()
+        self.player: Player | None = None
+        """While a stored run is replayed."""
         self.farewell = ""
         self.failure = ""
         self._make_session = make_session
@@ -90,6 +96,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._start = start
         self._on_terminal = on_terminal
         self._clock_s = clock_s
+        self.clock = clock
         self._frame = OPENING if start else Frame()
         self._tick = 0
         self._phase_since: tuple[EngineState, float] | None = None
@@ -162,7 +169,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return
         if self.session is not None:
             newest = self.session.frame
-            if self.view.frozen:
+            if self.player is not None:
+                self._frame = self.player.frame(newest)
+            elif self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
                 self._frame = self._aged(newest)
@@ -216,7 +225,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.tick()
 
     async def go_to(self, mode: str) -> None:
-        """Another mode."""
+        """Another mode. A replay ends with its screen."""
+        if mode != REPLAY and self.player is not None:
+            self.player = None
+            self.tick()
         await self.switch_mode(mode)
         self.look(mode=mode)
 
@@ -226,6 +238,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Performs an action, or says why it cannot be performed now."""
         action = BY_ID[action_id]
         if self.current_mode not in action.modes:
+            if self.current_mode == REPLAY and (why := not_in_a_replay(action)):
+                self.say(why, severity="warning")
             raise SkipAction  # the key may mean something else in this mode
         if reason := action.unavailable(self._frame):
             self.say(reason, severity="warning")
