@@ -26,6 +26,7 @@ from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
 from console.standing import Experiments, SweepStage, stage_of
+from console.tui import performing_replay
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.performing import DOWN, perform
@@ -70,11 +71,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
         clock_s: float = CLOCK_S,
         clock: Callable[[], float] = time.monotonic,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+        replay: tuple[str, float] | None = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
         `clock_s`: between two beats; 0 leaves the beating to the caller. `clock`: what replays run on.
         `make_experiments`: the store and the sweeps beside that session; without it the modes that need them say so.
+        `replay`: the run that is shown first, and how fast.
         """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
@@ -94,6 +97,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._experiments_port: ExperimentsPort | None = None
         self._sweeping: Worker[None] | None = None
         self._start = start
+        self._replay = replay
         self._on_terminal = on_terminal
         self._clock_s = clock_s
         self.clock = clock
@@ -160,6 +164,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
+        if self._replay:
+            self.command(performing_replay.begin(self, *self._replay))
 
     def tick(self) -> None:
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
@@ -373,16 +379,18 @@ def run_console(
     *,
     start: bool,
     make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+    replay: tuple[str, float] | None = None,
 ) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments)
+    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments, replay=replay)
     code = app.run()
     if app.farewell:
         try:
-            print(app.farewell, flush=True)
+            # a browser's page has gone, and its stdout speaks a protocol: there the server's own terminal is told
+            print(app.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
         except OSError:
             os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
     return EXIT_OK if code is None else code
