@@ -43,8 +43,8 @@ def percentile_ratio(percentile: float, floor: int) -> RunRatio:
     """Of that latency percentile, its interval from order statistics; None where a side has under `floor` requests."""
 
     def ratio(ours: StoredRun, base: StoredRun) -> Ratio | None:
-        answers = [[interval.answers for interval in steady_intervals(run)] for run in (base, ours)]
-        change = percentile_change(*answers, percentile, floor)
+        before, after = ([interval.answers for interval in steady_intervals(run)] for run in (base, ours))
+        change = percentile_change(before, after, percentile, floor)
         if change is None or change.relative is None or change.margin is None:
             return None
         value = 1 + change.relative

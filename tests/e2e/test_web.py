@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +21,20 @@ import pytest
 from tests.e2e.browser import FLAGS, browser
 
 PATIENCE_S = 60.0
-DRAWN = """new Promise(drawn => setInterval(() => {
+LINES = 40
+DRAWN = f"""new Promise(drawn => setInterval(() => {{
   const layer = document.querySelector('canvas.xterm-text-layer');
   if (!layer || !document.body.classList.contains('-first-byte')) return;
-  const pixels = layer.getContext('2d').getImageData(0, 0, layer.width, layer.height).data;
-  const rows = new Set();
-  for (let at = 3; at < pixels.length; at += 4) if (pixels[at]) rows.add(Math.floor(at / 4 / layer.width / 16));
-  if (rows.size > 40) drawn(rows.size);
-}, 200))"""
-"""Resolves when ink stands in more than forty rows of the terminal."""
+  const pixels = new Uint32Array(layer.getContext('2d').getImageData(0, 0, layer.width, layer.height).data.buffer);
+  const paper = {{}}, inked = new Set();
+  pixels.forEach((pixel, at) => {{
+    const row = Math.floor(at / layer.width / 16);
+    paper[row] ??= pixel;
+    if (paper[row] !== pixel) inked.add(row);
+  }});
+  if (inked.size > {LINES}) drawn(inked.size);
+}}, 300))"""
+"""Resolves when more than so many lines of the terminal have ink on their paper."""
 
 
 class Page(NamedTuple):
@@ -75,10 +80,23 @@ async def test_the_console_is_drawn_in_the_browser_and_a_closed_window_ends_its_
     window = _in_browser(program, page, tmp_path) if program else _on_the_wire(page)
     async with window as shown:
         assert shown
-        started = page.server.children(recursive=True)
-        assert any("engine.cli" in process.cmdline() for process in started)
+        started = await _with_an_engine(page.server)
     _, alive = psutil.wait_procs(started, PATIENCE_S)
     assert alive == []
+
+
+def _is_an_engine(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "engine.cli" in process.cmdline()
+    return False
+
+
+async def _with_an_engine(server: psutil.Process) -> list[psutil.Process]:
+    """All that a window has started, once its engine is among it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(_is_an_engine(process) for process in server.children(recursive=True)):  # noqa: ASYNC110 - other processes set no Event
+            await asyncio.sleep(0.05)
+    return server.children(recursive=True)
 
 
 @asynccontextmanager
@@ -96,7 +114,7 @@ async def _in_browser(program: str, page: Page, profile: Path) -> AsyncIterator[
                 target = await opened.json()
             async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as devtools:
                 rows = await _evaluated(devtools, DRAWN)
-        yield rows > 40
+        yield rows > LINES
     finally:
         running.kill()
         await running.wait()
@@ -104,9 +122,11 @@ async def _in_browser(program: str, page: Page, profile: Path) -> AsyncIterator[
 
 async def _evaluated(devtools: aiohttp.ClientWebSocketResponse, expression: str) -> Any:
     """What a promise in the page resolves to."""
-    parameters = {"expression": expression, "awaitPromise": True}
-    await devtools.send_json({"id": 1, "method": "Runtime.evaluate", "params": parameters})
-    answer = await devtools.receive_json(timeout=PATIENCE_S)
+    command = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression, "awaitPromise": True}}
+    answer: dict[str, Any] = {}
+    while "result" not in answer:  # a page that is still being opened forgets what it was asked
+        await devtools.send_json(command)
+        answer = await devtools.receive_json(timeout=PATIENCE_S)
     return answer["result"]["result"]["value"]
 
 
