@@ -16,7 +16,9 @@ COMPARE = "compare"
 LOG = "log"
 MODES = (LIVE, SWEEP, RUNS, COMPARE, LOG)
 """In the order of their keys, 1 to 5."""
-EVERYWHERE = frozenset(MODES)
+REPLAY = "replay"
+"""A stored run on a Live screen of its own: entered from Runs, it has no key of its own."""
+EVERYWHERE = frozenset({*MODES, REPLAY})
 
 
 def always(_frame: Frame) -> str | None:
@@ -58,4 +60,14 @@ class Action:
         return KEY_LABELS.get(self.keys[0], self.keys[0])
 
 
-KEY_LABELS = {"space": "space", "ctrl+p": "^p", "ctrl+c": "^c", "f12": "F12"}
+KEY_LABELS = {
+    "space": "space",
+    "ctrl+p": "^p",
+    "ctrl+c": "^c",
+    "f12": "F12",
+    "escape": "esc",
+    "left": "←",
+    "right": "→",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+}

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from console.action import COMPARE, LIVE, LOG, RUNS, SWEEP, Action
+from console.action import COMPARE, LIVE, LOG, MODES, REPLAY, RUNS, SWEEP, Action
 from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
+from console.actions_replay import REPLAY_ACTIONS
 from console.cli_form import (
     capabilities_command,
     compare_command,
@@ -103,8 +104,9 @@ def _load_start_stop(frame: Frame) -> str:
 
 
 LIVE_ONLY = frozenset({LIVE})
+LIKE_LIVE = frozenset({LIVE, REPLAY})
 LOG_ONLY = frozenset({LOG})
-WITH_CHARTS = frozenset({LIVE, SWEEP})
+WITH_CHARTS = frozenset({LIVE, SWEEP, REPLAY})
 STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 _MODES = (
@@ -125,6 +127,7 @@ _ENGINE_AND_LOAD = (
         "Engine",
         short="Engine",
         bar_rank=4,
+        modes=frozenset(MODES),
         unavailable=_engine_own,
         cli=serve_command,
         label=_start_stop,
@@ -308,7 +311,7 @@ _VIEW = (
         "View",
         short="Log-y",
         bar_rank=16,
-        modes=LIVE_ONLY,
+        modes=LIKE_LIVE,
     ),
     Action(
         "details",
@@ -318,7 +321,7 @@ _VIEW = (
         "View",
         short="Details",
         bar_rank=17,
-        modes=LIVE_ONLY,
+        modes=LIKE_LIVE,
         unavailable=_details,
         cli=capabilities_command,
     ),
@@ -383,6 +386,7 @@ ACTIONS: tuple[Action, ...] = (
     *SWEEP_ACTIONS,
     *RUNS_ACTIONS,
     *COMPARE_ACTIONS,
+    *REPLAY_ACTIONS,
     *_VIEW,
     *_LOG,
     *_CONSOLE,

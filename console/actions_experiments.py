@@ -1,7 +1,7 @@
 """The actions of Sweep, Runs and Compare. Nothing here draws."""
 
 from console.action import COMPARE, RUNS, SWEEP, Action, Availability
-from console.cli_form import compare_command, runs_command, sweep_command
+from console.cli_form import compare_command, replay_command, runs_command, sweep_command
 from console.frame import Frame
 from console.standing import MOST_COMPARED, SweepStage
 
@@ -154,6 +154,18 @@ RUNS_ACTIONS = (
         modes=RUNS_ONLY,
         unavailable=_a_run,
         cli=runs_command,
+    ),
+    Action(
+        "run_replay",
+        ("R",),
+        "Replay the run",
+        "Through a Live screen of its own, at ×1 to ×60; the live engine goes on",
+        "Runs",
+        short="Replay",
+        bar_rank=10,
+        modes=RUNS_ONLY,
+        unavailable=_a_run,
+        cli=replay_command,
     ),
     Action(
         "run_filter",

@@ -76,6 +76,14 @@ def runs_command(frame: Frame, _spec: EngineSpec) -> str:
     return shlex.join(["embedconsole", "runs", *(["show", here] if here else [])])
 
 
+def replay_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The replay on the screen, or of the run under the cursor."""
+    shown = frame.replay
+    run_id = shown.run_id if shown is not None else frame.experiments.run_id
+    speed = ["--speed", f"{shown.speed:g}"] if shown is not None and shown.speed != 1 else []
+    return shlex.join(["embedconsole", "runs", "replay", run_id or "last", *speed])
+
+
 def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
     """The sweep on the screen; else the shortest preset."""
     source = frame.experiments.sweep_source or "quick"

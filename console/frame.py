@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
-from console.standing import Experiments
+from console.standing import Experiments, Replaying
 
 PLAIN = "plain"
 """The recipe that changes nothing."""
@@ -353,3 +353,5 @@ class Frame:
     dropped_frames: int = 0
     """Engine frames that came later than twice their interval, or intervals lost."""
     experiments: Experiments = field(default_factory=Experiments)
+    replay: Replaying | None = None
+    """Set: this is no live engine, but a stored run."""

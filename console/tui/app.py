@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -18,12 +19,14 @@ from textual.binding import Binding, BindingType
 from textual.filter import NoColor
 from textual.screen import Screen
 
-from console.action import Action
+from console.action import REPLAY, Action
 from console.actions import ACTIONS, BY_ID
+from console.actions_replay import not_in_a_replay
 from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
 from console.standing import Experiments, SweepStage, stage_of
+from console.tui import performing_replay
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.performing import DOWN, perform
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from console.ports import ExperimentsPort, SessionPort
+    from console.tui.player import Player
 
 CLOCK_S = 0.1
 CLOSE_LIMIT_S = 15.0
@@ -65,12 +69,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
         start: bool,
         on_terminal: bool = False,
         clock_s: float = CLOCK_S,
+        clock: Callable[[], float] = time.monotonic,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+        replay: tuple[str, float] | None = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
-        `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
-        beside that session; without it the modes that need them say so.
+        `clock_s`: between two beats; 0 leaves the beating to the caller. `clock`: what replays run on.
+        `make_experiments`: the store and the sweeps beside that session; without it the modes that need them say so.
+        `replay`: the run that is shown first, and how fast.
         """
         super().__init__()
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
@@ -81,6 +88,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.session: SessionPort | None = None
         self.view = View()
         self.experiments = Experiments()
+        self.player: Player | None = None
+        """While a stored run is replayed."""
         self.farewell = ""
         self.failure = ""
         self._make_session = make_session
@@ -88,8 +97,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._experiments_port: ExperimentsPort | None = None
         self._sweeping: Worker[None] | None = None
         self._start = start
+        self._replay = replay
         self._on_terminal = on_terminal
         self._clock_s = clock_s
+        self.clock = clock
         self._frame = OPENING if start else Frame()
         self._tick = 0
         self._phase_since: tuple[EngineState, float] | None = None
@@ -153,6 +164,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
+        if self._replay:
+            self.command(performing_replay.begin(self, *self._replay))
 
     def tick(self) -> None:
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
@@ -162,7 +175,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return
         if self.session is not None:
             newest = self.session.frame
-            if self.view.frozen:
+            if self.player is not None:
+                self._frame = self.player.frame(newest)
+            elif self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
                 self._frame = self._aged(newest)
@@ -216,7 +231,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.tick()
 
     async def go_to(self, mode: str) -> None:
-        """Another mode."""
+        """Another mode. A replay ends with its screen."""
+        if mode != REPLAY and self.player is not None:
+            self.player = None
+            self.tick()
         await self.switch_mode(mode)
         self.look(mode=mode)
 
@@ -226,6 +244,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Performs an action, or says why it cannot be performed now."""
         action = BY_ID[action_id]
         if self.current_mode not in action.modes:
+            if self.current_mode == REPLAY and (why := not_in_a_replay(action)):
+                self.say(why, severity="warning")
             raise SkipAction  # the key may mean something else in this mode
         if reason := action.unavailable(self._frame):
             self.say(reason, severity="warning")
@@ -359,16 +379,18 @@ def run_console(
     *,
     start: bool,
     make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+    replay: tuple[str, float] | None = None,
 ) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments)
+    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments, replay=replay)
     code = app.run()
     if app.farewell:
         try:
-            print(app.farewell, flush=True)
+            # a browser's page has gone, and its stdout speaks a protocol: there the server's own terminal is told
+            print(app.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
         except OSError:
             os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
     return EXIT_OK if code is None else code

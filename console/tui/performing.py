@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.cli_form import compare_command, run_command, runs_command, sweep_command
+from console.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
 from console.frame import Deployment, EngineState, Frame, LoadSpec
-from console.tui import performing_experiments, performing_export
+from console.tui import performing_experiments, performing_export, performing_replay
 from console.tui.themes import following
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from console.tui.screens.load import LoadChoice
     from console.tui.screens.switch import SwitchChoice
 
-COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command}
+COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command, "replay": replay_command}
 """What `y` copies; elsewhere the present load as a run."""
 DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
 
@@ -212,6 +212,7 @@ def summary(frame: Frame) -> str:
 
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     **performing_experiments.PERFORM,
+    **performing_replay.PERFORM,
     "mode_live": _mode("live"),
     "mode_sweep": _mode("sweep"),
     "mode_runs": _mode("runs"),

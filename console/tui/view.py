@@ -1,6 +1,6 @@
 """How the person looks at the session: zoom, scale, freeze. One immutable value, owned by the app."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ZOOMS_S = (30.0, 60.0, 120.0, 300.0, 0.0)
 """Time on the charts; 0 is everything the ring holds."""
@@ -19,6 +19,10 @@ class View:
     mode: str = "live"
     command: str = ""
     """What `y` copies."""
+
+    def thawed(self) -> "View":
+        """Not frozen."""
+        return replace(self, frozen=False, behind_s=0.0)
 
     @property
     def span_s(self) -> float:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.action import MODES
+from console.action import MODES, REPLAY
 from console.actions import ACTIONS, BY_ID
 from console.frame import EngineSpec, EngineState, Frame, LoadSpec
 from console.tui.performing import PERFORM
@@ -16,7 +16,7 @@ def test_every_action_can_be_performed_and_nothing_else() -> None:
 
 
 def test_no_key_means_two_things_in_one_mode() -> None:
-    for mode in MODES:
+    for mode in (*MODES, REPLAY):
         keys = [key for action in ACTIONS if mode in action.modes for key in action.keys]
         assert len(keys) == len(set(keys))
 

@@ -29,7 +29,11 @@ def picture(
 ) -> bool:
     """Whether the console looks on this scene, after these keys, as it looked when the picture was accepted."""
     app = ConsoleApp(
-        lambda: FakeSession(frame), start=False, clock_s=0, make_experiments=lambda _: port or FakeExperiments()
+        lambda: FakeSession(frame),
+        start=False,
+        clock_s=0,
+        clock=lambda: 0.0,
+        make_experiments=lambda _: port or FakeExperiments(),
     )
     app.animation_level = "none"
     app.theme = theme
@@ -130,6 +134,8 @@ EXPERIMENTS: dict[str, tuple[Callable[[], FakeExperiments], tuple[str, ...]]] = 
     "runs_filter": (recorded.experiments, ("3", "slash", "i", "n", "t", "8")),
     "run_opened": (recorded.experiments, ("3", "G", "enter")),
     "run_delete": (recorded.experiments, ("3", "d")),
+    "replay": (recorded.experiments, ("3", "G", "R", "right", "right", "greater_than_sign", "space")),
+    "replay_ended": (recorded.experiments, ("3", "j", "R", "end")),
     "sweep_none": (recorded.experiments, ("2",)),
     "sweep_new": (recorded.experiments, ("2", "n", "down")),
     "sweep_running": (lambda: sweeping(sweeps.running()), ("2",)),

@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.frame import EngineState, Frame
 from console.tui import figures
 from console.tui.ink import Line, Picture, Span, clean, clip, line
-from console.tui.panels.words import arrow, model_name, state_words
+from console.tui.panels.words import arrow, keyless, model_name, state_words
 from console.tui.view import View
 
 LABEL = 10
@@ -33,13 +33,13 @@ def engine(frame: Frame, _view: View, size: Size) -> Picture:
         field("last swap", _last_swap(frame)),
         field("cpu", line(Span(clean(live.cpu_model) or "–", "muted"))),
     ]
-    rows = [row for row in rows if row]
+    rows = [row if frame.replay is None else keyless(row) for row in rows if row]
     buttons = line(
         *(Span(" s ", "key", "engine"), Span("Start  " if _down(frame) else "Stop  ", "label", "engine")),
         *(Span(" r ", "key", "restart"), Span("Restart  ", "label", "restart")),
         *(Span(" b ", "key", "backend"), Span("Switch…", "label", "backend")),
     )
-    if size.height >= len(rows) + 2:
+    if frame.replay is None and size.height >= len(rows) + 2:
         rows += [line()] * (size.height - len(rows) - 1) + [buttons]
     return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "engine")
 

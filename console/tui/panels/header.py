@@ -4,18 +4,24 @@ from textual.geometry import Size
 
 from console.action import MODES
 from console.frame import EngineState, Frame
+from console.standing import Replaying
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
+from console.tui.panels.replay import badge
 from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_words
 from console.tui.view import View
 
 WIDE = 150
 MIDDLE = 112
 """From here on the modes stand in the first line."""
+SHORT_BADGE = 76
+"""Below it a run is named by the end of its id."""
 
 
 def header(frame: Frame, view: View, size: Size) -> Picture:
     """One line, in as many words as fit."""
+    if frame.replay is not None:
+        return Picture((_of_a_replay(frame, frame.replay, view, size.width),))
     if size.width >= WIDE:
         return Picture((_wide(frame, view, size.width),))
     return Picture((_narrow(frame, view, size.width),))
@@ -48,6 +54,20 @@ def _load(frame: Frame) -> Line:
         return line(Span("load off", "muted"), Span(f" b{spec.batch} c{spec.concurrency}", "muted"))
     state = "warming up" if load.warming_up else "ON"
     return line(Span(f"load {state} ", "good"), Span(figures.clock(load.elapsed_s)))
+
+
+def _of_a_replay(frame: Frame, shown: Replaying, view: View, width: int) -> Line:
+    """What the run measured stands where a live engine's state would: nothing here can be taken for one."""
+    engine, spec = frame.engine, frame.load.spec
+    pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
+    warm_up = Span("  warm-up" if frame.load.warming_up else "", "accent")
+    about = [cell_short(engine.requested, engine.effective), line(Span(f"b{spec.batch} {pace}"), warm_up)]
+    parts = [badge(shown, short=width < SHORT_BADGE), *about]
+    if width >= MIDDLE:
+        parts.insert(1, modes(view))
+    if width >= WIDE and (name := model_name(engine)):
+        parts.append(line(Span(name, "value")))
+    return clip(joined(parts, SEPARATOR), width)
 
 
 def _narrow(frame: Frame, view: View, width: int) -> Line:

@@ -66,6 +66,6 @@ def _word(frame: Frame, view: View, action: Action) -> str:
         return "Thaw"
     if action.id == "load_toggle":
         return "Stop load" if frame.load.running else "Start load"
-    if action.id == "sweep_pause":
+    if action.id in {"sweep_pause", "replay_pause"}:
         return action.name(frame)
     return action.short

@@ -6,6 +6,7 @@ from console.frame import Frame, LoadSpec
 from console.tui import figures
 from console.tui.ink import Line, Picture, Span, clean, clip, line
 from console.tui.panels.engine import field
+from console.tui.panels.words import keyless
 from console.tui.view import View
 
 
@@ -22,6 +23,8 @@ def load(frame: Frame, _view: View, size: Size) -> Picture:
         field("sent", _sent(frame)),
         field("driver", _driver(frame)),
     ]
+    if frame.replay is not None:
+        rows = [keyless(row) for row in rows]
     return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
 
 

@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from console.frame import Frame
 from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart
-from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, stages, status, switches
+from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, replay, stages, status, switches
 from console.tui.view import View
 from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.tile import Tile
@@ -39,6 +39,7 @@ class LiveScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Tile(header.header, id="header", follows_view=True)
+        yield Tile(replay.timeline, id="replay", classes="notice")
         yield Tile(status.alarm, id="alarm", classes="notice")
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")

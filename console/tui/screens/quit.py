@@ -32,6 +32,11 @@ class QuitDialog(Dialog[str]):
         super().__init__(frame, view)
         self.row = 0
 
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        """The question is about the live engine: a replay on the screen below does not change it."""
+        if frame.replay is None:
+            super().show(frame, view, tick)
+
     @property
     def choices(self) -> tuple[tuple[str, str, str, str], ...]:
         """Letter, answer, name, and what it means."""

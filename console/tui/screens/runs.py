@@ -17,6 +17,7 @@ from console.tui.panels import run_facts, run_list
 from console.tui.panels.run_chart import curves
 from console.tui.screens.mode import ModeScreen, blank
 from console.tui.view import View
+from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.list_window import ListWindow
 from console.tui.widgets.tile import Tile
 
@@ -60,10 +61,7 @@ class RunsScreen(ModeScreen):
                 yield Tile(blank, id="facts", classes="panel")
                 yield Tile(blank, id="history", classes="panel")
         yield Tile(blank, id="brief", classes="panel")
-        field = Input(placeholder="words that must all be there; -word: must not; enter keeps, esc clears", id="filter")
-        field.compact = True
-        field.cursor_blink = False
-        yield field
+        yield FilterField("words that must all be there; -word: must not; enter keeps, esc clears")
 
     @property
     def here(self) -> ListedRun | None:
@@ -240,10 +238,7 @@ class RunsScreen(ModeScreen):
 
     def open_filter(self) -> None:
         """Shows the filter's field and gives it the keys."""
-        field = self.query_one(Input)
-        field.display = True
-        field.value = self.words
-        field.focus()
+        self.query_one(FilterField).ask(self.words)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filters as it is typed."""
@@ -252,14 +247,10 @@ class RunsScreen(ModeScreen):
 
     def on_input_submitted(self) -> None:
         """Keeps the filter."""
-        self._close_filter()
+        self.query_one(FilterField).close()
 
     def action_clear_filter(self) -> None:
         """All of them again."""
         self.words = ""
-        self._close_filter()
+        self.query_one(FilterField).close()
         self._filter()
-
-    def _close_filter(self) -> None:
-        self.query_one(Input).display = False
-        self.set_focus(None)

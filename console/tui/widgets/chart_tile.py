@@ -16,7 +16,7 @@ class ChartTile(Tile):
         if not self.display or not self.ink_size:
             return
         look = (view.zoom, view.log_y, self.ink_size, frame.engine.state, frame.load.running)
-        shown = (frame.points_version, len(frame.markers))
+        shown = (frame.points_version, len(frame.markers), frame.replay and frame.replay.run_id)
         if look == self._look and shown == self._shown:
             return
         asked_for = bool(self._look) and look != self._look

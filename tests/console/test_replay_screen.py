@@ -1,0 +1,108 @@
+"""A stored run is replayed on a Live screen of its own; the live engine goes on, and nothing there can disturb it."""
+
+from dataclasses import replace
+
+import pytest
+
+from console.action import REPLAY
+from console.frame import EngineState
+from tests.console import recorded, scenes
+from tests.console.conftest import Console, Open
+
+RUN = "r-20261123-100000-3fa2"
+BEGIN = ("3", "G", "R")
+
+
+def header(it: Console) -> str:
+    return it.text("header")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_the_first_lines_say_what_is_replayed_how_fast_and_what_goes_on(
+    console: Open, size: tuple[int, int]
+) -> None:
+    async with console(scenes.busy(), size, recorded.experiments()) as it:
+        await it.press(*BEGIN)
+        await it.later(8.0)
+        assert f"REPLAY {RUN} ×1 00:08/00:12" in header(it)
+        assert "LIVE" not in header(it)
+        assert "engine running, load on" in it.text("replay")
+        assert "n=96" in str(it.app.screen.query_one("#now").border_title)
+
+
+async def test_time_runs_at_the_chosen_speed_stops_and_goes_on(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN, "greater_than_sign", "greater_than_sign")
+        await it.later(1.0)
+        assert "×5 00:05/00:12" in header(it)
+        await it.press("space")
+        await it.later(30.0)
+        assert "00:05/00:12" in header(it)
+        assert "paused" in it.text("replay")
+        await it.press("right", "less_than_sign")
+        assert "×2 00:10/00:12" in header(it)
+        await it.press("left", "space")
+        await it.later(60.0)
+        assert "ended" in it.text("replay")
+        await it.press("space")
+        assert "00:00/00:12" in header(it)
+
+
+async def test_keys_and_clicks_that_act_on_an_engine_say_why_they_do_not(console: Open) -> None:
+    async with console(scenes.busy(), (200, 50), recorded.experiments()) as it:
+        await it.press(*BEGIN)
+        for key in ("s", "r", "b", "p", "x", "c", "k", "l", "L", "]", "{"):
+            await it.press(key)
+            assert "1 shows the live engine" in it.said
+        assert it.session.calls == []
+        assert "REPLAYED" in it.text("engine")
+        assert "Restart" not in it.text("engine")
+        assert "[ ]" not in it.text("load")
+
+
+async def test_esc_goes_back_to_runs_and_1_to_the_live_engine(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN)
+        assert it.app.current_mode == REPLAY
+        await it.press("escape")
+        assert it.app.current_mode == "runs"
+        await it.press("R", "1")
+        assert it.app.frame.replay is None
+        assert "▶ LIVE" in header(it)
+
+
+async def test_a_frozen_screen_is_thawed_so_that_a_replay_is_never_taken_for_it(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press("space", *BEGIN, "1")
+        assert it.app.frame.engine == it.session.frame.engine
+        assert "▶ LIVE" in header(it)
+
+
+async def test_a_live_engine_that_is_lost_meanwhile_is_told_of(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN)
+        it.session.frame = replace(it.session.frame, engine=replace(it.session.frame.engine, state=EngineState.LOST))
+        await it.beat()
+        assert "engine lost" in it.text("replay")
+        assert it.text("alarm") == ""
+
+
+async def test_quitting_asks_about_the_live_engine(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN, "q")
+        assert "127.0.0.1:50051 serves on" in it.text("box")
+        await it.beat(12)
+        assert "127.0.0.1:50051 serves on" in it.text("box")
+
+
+async def test_y_copies_the_command_that_replays_at_this_speed(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN, "greater_than_sign", "y")
+        assert it.said == f"embedconsole runs replay {RUN} --speed 2"
+
+
+async def test_another_run_is_drawn_at_once_where_the_first_one_was(console: Open) -> None:
+    async with console(scenes.busy(), (200, 50), recorded.experiments()) as it:
+        await it.press(*BEGIN, "end", "escape", "k", "R", "end")
+        assert "onnx int8" in header(it)
+        assert "torch" not in it.text()
