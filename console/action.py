@@ -49,13 +49,22 @@ class Action:
 
     @property
     def key_label(self) -> str:
-        """The keys as a person reads them."""
-        return " ".join(KEY_LABELS.get(key, key) for key in self.keys)
+        """The keys as a person reads them; empty where it has none."""
+        return " ".join(key_label(key) for key in self.keys)
 
     @property
     def first_key_label(self) -> str:
-        """The first key as a person reads it."""
-        return KEY_LABELS.get(self.keys[0], self.keys[0])
+        """The first key as a person reads it; empty where it has none."""
+        return key_label(self.keys[0]) if self.keys else ""
 
 
-KEY_LABELS = {"space": "space", "ctrl+p": "^p", "ctrl+c": "^c", "f12": "F12"}
+_KEY_LABELS = {"up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn"}
+
+
+def key_label(key: str) -> str:
+    """`^p`, `F12`, `←`; a character as it is."""
+    if key.startswith("ctrl+"):
+        return f"^{key_label(key.removeprefix('ctrl+'))}"
+    if key[:1] == "f" and key[1:].isdecimal():
+        return key.upper()
+    return _KEY_LABELS.get(key, key)

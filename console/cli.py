@@ -15,6 +15,7 @@ from cloup import HelpFormatter, option, option_group
 from console.cli_compare import compare
 from console.cli_engine import ENGINE_OPTIONS, engine_spec
 from console.cli_gate import gate
+from console.cli_keys import KEYMAP_OPTION, keys, registry_of
 from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_max_load import max_load
 from console.cli_profile import profile
@@ -41,6 +42,7 @@ def _open_console(flags: dict[str, Any], start: bool) -> int:
     from console.ports import SessionOptions
     from console.tui.app import run_console
 
+    registry = registry_of(flags["keymap"])
     options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "")
 
     def make_session() -> Any:
@@ -54,7 +56,9 @@ def _open_console(flags: dict[str, Any], start: bool) -> int:
 
         return Experiments(session, store_path())
 
-    return run_console(make_session, start=start and not options.connect, make_experiments=make_experiments)
+    return run_console(
+        make_session, start=start and not options.connect, make_experiments=make_experiments, registry=registry
+    )
 
 
 @cloup.group(
@@ -68,6 +72,7 @@ Start here:
   {INSTEAD}   without a terminal""",
 )
 @option("--start", is_flag=True, help="Start the engine at once.")
+@KEYMAP_OPTION
 @ENGINE_OPTIONS
 @cloup.version_option(package_name="embedconsole", prog_name="embedconsole")
 @click.pass_context
@@ -149,6 +154,7 @@ cli.add_command(gate)
 cli.add_command(report)
 cli.add_command(max_load)
 cli.add_command(profile)
+cli.add_command(keys)
 
 
 @cli.command(

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.actions import SkipAction
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap
 from textual.filter import NoColor
 from textual.screen import Screen
 
 from console.action import Action
-from console.actions import ACTIONS, BY_ID
 from console.cli_form import run_command
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
+from console.registry import DEFAULT, Registry
 from console.standing import Experiments, SweepStage, stage_of
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
@@ -43,9 +43,13 @@ EXIT_OK = 0
 EXIT_ENGINE_FAILED = 5
 
 
-def bindings() -> list[BindingType]:
+def bindings(registry: Registry) -> BindingsMap:
     """The registry as key bindings; those of one mode do nothing in the other."""
-    return [Binding(",".join(a.keys), f"perform({a.id!r})", a.title, id=a.id, show=False) for a in ACTIONS]
+    return BindingsMap(
+        Binding("comma" if key == "," else key, f"perform({action.id!r})", action.title, id=action.id, show=False)
+        for action in registry
+        for key in action.keys
+    )
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -55,7 +59,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = SCREENS
     DEFAULT_MODE = "live"
     COMMANDS = {ActionProvider}  # noqa: RUF012 Textual's declaration
-    BINDINGS: ClassVar[list[BindingType]] = bindings()
     TITLE = "embedconsole"
 
     def __init__(
@@ -66,20 +69,23 @@ class ConsoleApp(App[int], inherit_bindings=False):
         on_terminal: bool = False,
         clock_s: float = CLOCK_S,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+        registry: Registry = DEFAULT,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
         `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
-        beside that session; without it the modes that need them say so.
+        beside that session; without it the modes that need them say so. `registry`: the actions with their keys.
         """
         super().__init__()
+        self.registry = registry
+        self._bindings = bindings(registry)
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
         self._filters = [NoColor()] if self.no_color else []
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
         self.session: SessionPort | None = None
-        self.view = View()
+        self.view = View(registry=registry)
         self.experiments = Experiments()
         self.farewell = ""
         self.failure = ""
@@ -224,10 +230,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     async def action_perform(self, action_id: str) -> None:
         """Performs an action, or says why it cannot be performed now."""
-        action = BY_ID[action_id]
+        action = self.registry.by_id[action_id]
         if self.current_mode not in action.modes:
             raise SkipAction  # the key may mean something else in this mode
-        if reason := action.unavailable(self._frame):
+        if reason := self.registry.reason(action, self._frame):
             self.say(reason, severity="warning")
             return
         if action_id == "quit":
@@ -269,8 +275,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         severity: Literal["information", "warning", "error"] = "information",
         timeout: float = 6,
     ) -> None:
-        """A message in the corner, as it stands: no markup is read in it."""
-        self.notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+        """A message in the corner: `{id}` in it is that action's key, and no markup is read in it."""
+        self.notify(self.registry.told(message), title=title, severity=severity, timeout=timeout, markup=False)
 
     def open_dialog(self, dialog: Dialog[Any], then: Callable[[Any], None] | None) -> None:
         """Opens a dialog; `then` gets its answer."""
@@ -359,12 +365,13 @@ def run_console(
     *,
     start: bool,
     make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+    registry: Registry = DEFAULT,
 ) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments)
+    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments, registry=registry)
     code = app.run()
     if app.farewell:
         try:

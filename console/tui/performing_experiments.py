@@ -19,7 +19,7 @@ def _runs(app: "ConsoleApp") -> "RunsScreen":
 
     if isinstance(app.screen, RunsScreen):
         return app.screen
-    raise LookupError("This belongs to Runs: 3 shows it")
+    raise LookupError("This belongs to Runs: {mode_runs} shows it")
 
 
 def _sweep(app: "ConsoleApp") -> "SweepScreen":
@@ -27,7 +27,7 @@ def _sweep(app: "ConsoleApp") -> "SweepScreen":
 
     if isinstance(app.screen, SweepScreen):
         return app.screen
-    raise LookupError("This belongs to Sweep: 2 shows it")
+    raise LookupError("This belongs to Sweep: {mode_sweep} shows it")
 
 
 def _compare(app: "ConsoleApp") -> "CompareScreen":
@@ -35,7 +35,7 @@ def _compare(app: "ConsoleApp") -> "CompareScreen":
 
     if isinstance(app.screen, CompareScreen):
         return app.screen
-    raise LookupError("This belongs to Compare: 4 shows it")
+    raise LookupError("This belongs to Compare: {mode_compare} shows it")
 
 
 async def open_run(app: "ConsoleApp", run_id: str) -> None:

@@ -48,9 +48,11 @@ async def _write(app: "ConsoleApp", form: str, path: Path) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise CommandRefused(f"{path} is there already: e again, with another name") from None
+        raise CommandRefused(f"{path} is there already: {{export}} again, with another name") from None
     except OSError as error:
-        raise CommandRefused(f"{path} cannot be written ({error.strerror}): e again, with another place") from error
+        raise CommandRefused(
+            f"{path} cannot be written ({error.strerror}): {{export}} again, with another place"
+        ) from error
     app.say(str(path), title="Exported", timeout=10)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from console.registry import DEFAULT, Registry
+
 ZOOMS_S = (30.0, 60.0, 120.0, 300.0, 0.0)
 """Time on the charts; 0 is everything the ring holds."""
 DEFAULT_ZOOM = 1
@@ -19,6 +21,17 @@ class View:
     mode: str = "live"
     command: str = ""
     """What `y` copies."""
+    registry: Registry = DEFAULT
+    """The actions with the keys in force."""
+
+    @property
+    def still(self) -> "View":
+        """What also those tiles depend on that follow neither zoom, freeze nor mode."""
+        return View(registry=self.registry)
+
+    def key(self, action_id: str) -> str:
+        """The action's key as a person reads it."""
+        return self.registry.key(action_id)
 
     @property
     def span_s(self) -> float:

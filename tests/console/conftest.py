@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -63,10 +64,10 @@ def console() -> Open:
 
     @asynccontextmanager
     async def opened(
-        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None
+        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None, **more: Any
     ) -> AsyncIterator[Console]:
         session, port = FakeSession(frame), experiments or FakeExperiments()
-        app = ConsoleApp(lambda: session, start=False, clock_s=0, make_experiments=lambda _session: port)
+        app = ConsoleApp(lambda: session, start=False, clock_s=0, make_experiments=lambda _session: port, **more)
         app.animation_level = "none"
         async with app.run_test(size=size) as pilot:
             it = Console(pilot, app, session)

@@ -7,6 +7,7 @@ import pytest
 from console.action import MODES
 from console.actions import ACTIONS, BY_ID
 from console.frame import EngineSpec, EngineState, Frame, LoadSpec
+from console.registry import DEFAULT
 from console.tui.performing import PERFORM
 from tests.console import scenes
 
@@ -48,7 +49,7 @@ def test_later_issues_leave_no_dead_keys() -> None:
     ],
 )
 def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: Frame, words: str) -> None:
-    reason = BY_ID[action].unavailable(frame)
+    reason = DEFAULT.reason(BY_ID[action], frame)
     assert reason is not None
     assert words in reason
 

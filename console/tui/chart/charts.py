@@ -45,7 +45,7 @@ class Chart:
         shown = visible(frame.points, span)
         title = self._title(view, shown)
         if not any(curve.value(point) is not None for point in shown for curve in self.series):
-            return Picture(_empty(frame, size), title, f"last {view.span_name}")
+            return Picture(_empty(frame, view, size), title, f"last {view.span_name}")
         height = size.height - 1 if size.height >= AXIS_ROW_FROM else size.height
         kept = self._axis if self._rows == height else None
         self._rows = height
@@ -95,19 +95,20 @@ def _ago(seconds: float) -> str:
     return f"−{seconds:.0f} s"
 
 
-def _empty(frame: Frame, size: Size) -> Lines:
+def _empty(frame: Frame, view: View, size: Size) -> Lines:
     """What to do so that something appears here."""
     match frame.engine.state:
         case EngineState.STOPPED:
-            words, key, action = "no samples: the engine is stopped, start it with", "s", "engine"
+            words, action = "no samples: the engine is stopped, start it with", "engine"
         case EngineState.STARTING:
-            words, key, action = "no samples yet: the engine is starting", "", ""
+            words, action = "no samples yet: the engine is starting", ""
         case EngineState.LOST:
-            words, key, action = "no samples: the engine is lost, restart it with", "r", "restart"
+            words, action = "no samples: the engine is lost, restart it with", "restart"
         case _ if frame.load.running:
-            words, key, action = "waiting for the first interval", "", ""
+            words, action = "waiting for the first interval", ""
         case _:
-            words, key, action = "no samples: start the load with", "L", "load_toggle"
+            words, action = "no samples: start the load with", "load_toggle"
+    key = view.key(action) if action else ""
     text = f"{words} {key}".rstrip()
     pad = " " * max(0, (size.width - len(text)) // 2)
     row: Line = (Span(pad + words, "muted"), Span(f" {key}" if key else "", "key", action))

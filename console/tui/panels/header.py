@@ -31,11 +31,12 @@ def liveness(view: View, *, long: bool = False) -> Line:
 
 def modes(view: View) -> Line:
     """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the present one marked."""
-    return joined((_mode(str(at), name.capitalize(), name, view) for at, name in enumerate(MODES, start=1)), Span(" "))
+    return joined((_mode(name, view) for name in MODES), Span(" "))
 
 
-def _mode(key: str, name: str, mode: str, view: View) -> Line:
-    action = f"mode_{mode}"
+def _mode(mode: str, view: View) -> Line:
+    action, name = f"mode_{mode}", mode.capitalize()
+    key = view.registry.by_id[action].first_key_label
     if view.mode == mode:
         return line(Span(f" {key} {name} ", "cursor", action))
     return line(Span(f" {key} ", "key", action), Span(f"{name} ", "label", action))

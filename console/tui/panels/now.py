@@ -18,7 +18,7 @@ def now(frame: Frame, view: View, size: Size) -> Picture:
     if size.height < 7 or size.width < 36:
         return Picture((_throughput(window), _latency(window), _counts(frame))[: size.height], title)
     rows = [*_tall(window, size.width), _latency_rest(window)]
-    details = [_rates(window), _counts(frame), _honesty(frame)]
+    details = [_rates(window), _counts(frame), _honesty(frame, view)]
     if size.height >= 10:
         details.insert(2, _gap(window))
     rows += [clip(row, size.width) for row in details]
@@ -144,10 +144,12 @@ def _gap(window: Window) -> Line:
     return line(Span("client − server ", "label"), Span(figures.ms(window.client_server_gap_ms)), Span(" ms", "muted"))
 
 
-def _honesty(frame: Frame) -> Line:
+def _honesty(frame: Frame, view: View) -> Line:
     n = frame.window.latency.n
     if not frame.load.running:
-        return line(Span("no load: ", "muted"), Span("L", "key", "load_toggle"), Span(" starts it", "muted"))
+        return line(
+            Span("no load: ", "muted"), Span(view.key("load_toggle"), "key", "load_toggle"), Span(" starts it", "muted")
+        )
     if frame.load.saturated:
         return line(Span("⚠ the load driver is the bottleneck", "warn"))
     if 0 < n < P99_FLOOR:

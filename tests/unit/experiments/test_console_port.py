@@ -103,7 +103,7 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
         assert state is not None
         assert state.ended
         assert [one.status for one in state.cells] == [CellStatus.DONE, CellStatus.SKIPPED]
-        with pytest.raises(CommandRefused, match="n begins one"):
+        with pytest.raises(CommandRefused, match="No sweep is running"):
             port.sweeps.pause()
         offer = await port.sweeps.offer(str(path))
         assert offer.measured == 1
