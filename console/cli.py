@@ -13,7 +13,7 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from console.cli_compare import compare
-from console.cli_engine import ENGINE_OPTIONS, engine_spec
+from console.cli_engine import ENGINE_OPTIONS, engine_spec, names_an_engine
 from console.cli_gate import gate
 from console.cli_keys import KEYMAP_OPTION, keys, registry_of
 from console.cli_load import LOAD_OPTIONS, load_spec
@@ -40,10 +40,16 @@ def _has_terminal() -> bool:
 
 def _open_console(flags: dict[str, Any], start: bool) -> int:
     from console.ports import SessionOptions
+    from console.remembered import Memory, state_path
     from console.tui.app import run_console
 
     registry = registry_of(flags["keymap"])
-    options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "")
+    memory = Memory(state_path(), fresh=flags["fresh"])
+    engine = memory.found.engine
+    if names_an_engine(flags):
+        engine = engine_spec(flags)
+        memory.restore_no_engine()
+    options = SessionOptions(engine=engine, connect=flags["connect"] or "", load=memory.found.load)
 
     def make_session() -> Any:
         from console.session import Session
@@ -57,7 +63,11 @@ def _open_console(flags: dict[str, Any], start: bool) -> int:
         return Experiments(session, store_path())
 
     return run_console(
-        make_session, start=start and not options.connect, make_experiments=make_experiments, registry=registry
+        make_session,
+        start=start and not options.connect,
+        make_experiments=make_experiments,
+        registry=registry,
+        memory=memory,
     )
 
 
@@ -72,6 +82,7 @@ Start here:
   {INSTEAD}   without a terminal""",
 )
 @option("--start", is_flag=True, help="Start the engine at once.")
+@option("--fresh", is_flag=True, help="Start without what is restored from last time: view, load, engine.")
 @KEYMAP_OPTION
 @ENGINE_OPTIONS
 @cloup.version_option(package_name="embedconsole", prog_name="embedconsole")

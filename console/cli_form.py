@@ -1,6 +1,7 @@
 """What is on the screen as command lines: the headless twin of the console's present state."""
 
 import shlex
+from dataclasses import replace
 
 from console.frame import EngineSpec, Frame, LoadSpec
 
@@ -18,16 +19,32 @@ def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
     if frame.engine.remote:
         return ["--connect", frame.engine.address]
     asked = frame.engine.requested
+    requested = replace(
+        spec,
+        backend=asked.backend or spec.backend,
+        precision=asked.precision or spec.precision,
+        recipe=asked.recipe or spec.recipe,
+        coalesce=frame.engine.batching.coalesce,
+        max_batch_tokens=0,
+        max_batch_items=0,
+    )
+    return engine_flags(requested)
+
+
+def engine_flags(spec: EngineSpec) -> list[str]:
+    """The flags of the engine; none where everything is left to it."""
     return [
-        *_flags({"--model": spec.model, "--backend": asked.backend or spec.backend}),
-        *_flags({"--precision": asked.precision or spec.precision, "--recipe": asked.recipe or spec.recipe}),
-        *_flags({"--device": spec.device, "--instances": spec.instances, "--threads": spec.threads}),
+        *_flags({"--model": spec.model, "--backend": spec.backend, "--precision": spec.precision}),
+        *_flags({"--recipe": spec.recipe, "--device": spec.device}),
+        *_flags({"--instances": spec.instances, "--threads": spec.threads}),
         *(["--strict"] if spec.strict else []),
-        *([] if frame.engine.batching.coalesce else ["--coalesce", "off"]),
+        *([] if spec.coalesce else ["--coalesce", "off"]),
+        *_flags({"--max-batch-tokens": spec.max_batch_tokens, "--max-batch-items": spec.max_batch_items}),
     ]
 
 
-def _load(load: LoadSpec) -> list[str]:
+def load_flags(load: LoadSpec) -> list[str]:
+    """The flags of the load, batch and pace always among them."""
     return [
         *("--batch", str(load.batch)),
         *(_open_loop(load) if load.is_open else ["--concurrency", str(load.concurrency)]),
@@ -49,7 +66,15 @@ def _open_loop(load: LoadSpec) -> list[str]:
 
 def run_command(frame: Frame, spec: EngineSpec) -> str:
     """`embedconsole run …` for what is requested and loaded now."""
-    words = ["embedconsole", "run", *_placement(frame, spec), *_load(frame.load.spec), "--duration", "60s", "--json"]
+    words = [
+        "embedconsole",
+        "run",
+        *_placement(frame, spec),
+        *load_flags(frame.load.spec),
+        "--duration",
+        "60s",
+        "--json",
+    ]
     return shlex.join(words)
 
 

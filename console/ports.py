@@ -88,6 +88,14 @@ class SessionPort(Protocol):
         """Sets the named fields of Batching at once, and for the next start; 0 gives a bound back to the plan."""
         ...
 
+    def note(self, text: str) -> None:
+        """A line of the console's own in the log."""
+        ...
+
+    def mark(self, label: str, time_s: float) -> None:
+        """A marker on the charts at that moment, and a line in the log. The label may be empty."""
+        ...
+
     async def detach(self) -> Detached:
         """Leaves the engine running after the console has gone. The load stops."""
         ...

@@ -27,6 +27,7 @@ from console.standing import Experiments, SweepStage, stage_of
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.performing import DOWN, perform
+from console.tui.remembering import Remembering
 from console.tui.screens.dialog import Dialog
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from console.ports import ExperimentsPort, SessionPort
+    from console.remembered import Memory
 
 CLOCK_S = 0.1
 CLOSE_LIMIT_S = 15.0
@@ -70,11 +72,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
         clock_s: float = CLOCK_S,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
         registry: Registry = DEFAULT,
+        memory: "Memory | None" = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
         `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
         beside that session; without it the modes that need them say so. `registry`: the actions with their keys.
+        `memory`: what is restored and kept; without it nothing is.
         """
         super().__init__()
         self.registry = registry
@@ -87,6 +91,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.session: SessionPort | None = None
         self.view = View(registry=registry)
         self.experiments = Experiments()
+        self._remembering = Remembering(self, memory)
+        self._remembering.restore_look()
         self.farewell = ""
         self.failure = ""
         self._make_session = make_session
@@ -159,6 +165,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
+        self.command(self._remembering.restore_mode())
 
     def tick(self) -> None:
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
@@ -174,6 +181,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self._frame = self._aged(newest)
         self._stands()
         self.draw()
+        self._remembering.tick(self._tick)
 
     def _aged(self, frame: Frame) -> Frame:
         """The frame with a phase that ages: the engine tells of a phase when it begins, the screen shows how long."""
@@ -329,6 +337,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def _close(self) -> None:
         code = self._code()
         try:
+            await self._remembering.keep()
             await asyncio.wait_for(self._end_sweep(), CLOSE_LIMIT_S)
             if self.session is not None:
                 await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
@@ -366,12 +375,20 @@ def run_console(
     start: bool,
     make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
     registry: Registry = DEFAULT,
+    memory: "Memory | None" = None,
 ) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments, registry=registry)
+    app = ConsoleApp(
+        make_session,
+        start=start,
+        on_terminal=True,
+        make_experiments=make_experiments,
+        registry=registry,
+        memory=memory,
+    )
     code = app.run()
     if app.farewell:
         try:

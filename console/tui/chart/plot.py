@@ -145,8 +145,8 @@ def _labels(columns: dict[int, Marker], cols: int, *, long: bool) -> dict[int, s
     for index, col in enumerate(ordered):
         marker = columns[col]
         room = (ordered[index + 1] if index + 1 < len(ordered) else cols) - col - 2
-        full = f"S{marker.ordinal} {clean(marker.label)}"
-        small = f"S{marker.ordinal}"
+        small = marker.name
+        full = f"{small} {clean(marker.label)}".rstrip()
         text = full if long and len(full) <= room else small
         if len(text) <= room:
             labels[col + 1] = text
