@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from console.action import COMPARE, RUNS, SWEEP, Action
+from console.action import COMPARE, LIVE, RUNS, SWEEP, Action
 from console.actions_engine import ENGINE_ACTIONS
 from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
 from console.actions_view import LOG_ACTIONS, VIEW_ACTIONS
 from console.cli_form import compare_command, connect_command, run_command, runs_command, sweep_command
 
-STORED = frozenset({SWEEP, RUNS, COMPARE})
+EXPORTED = frozenset({LIVE, SWEEP, RUNS, COMPARE})
 
 _MODES = (
     Action("mode_live", ("1",), "Live", "Figures, charts, the engine and its load", "Modes"),
@@ -28,7 +28,7 @@ _CONSOLE = (
         "Console",
         short="Export",
         bar_rank=11,
-        modes=STORED,
+        modes=EXPORTED,
     ),
     Action(
         "copy_cli",
@@ -43,6 +43,15 @@ _CONSOLE = (
     Action("theme", ("t",), "Next theme", "Dark, light, high contrast", "Console", short="Theme", bar_rank=18),
     Action("screenshot", ("f12",), "Save a screenshot", "The screen as an SVG file in this directory", "Console"),
     Action("palette", ("ctrl+p",), "Command palette", "Every action by name", "Console", short="Palette", bar_rank=19),
+    Action(
+        "jump",
+        ("ctrl+o",),
+        "Jump",
+        "To any mode, tile or dialog by one letter",
+        "Console",
+        short="Jump",
+        bar_rank=19,
+    ),
     Action("help", ("?",), "Help", "Keys, glyphs and words", "Console", short="Help", bar_rank=2),
     Action(
         "quit",

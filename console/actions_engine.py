@@ -76,6 +76,12 @@ def _concurrency_up(frame: Frame) -> str | None:
     return f"The concurrency is at {MAX_CONCURRENCY:,}: {{concurrency_down}} halves it" if at_limit else None
 
 
+def _open_loop(frame: Frame) -> str | None:
+    if frame.load.spec.is_open or frame.window.requests_per_s is not None:
+        return None
+    return "No rate is known yet: {load} sets one, or {load_toggle} starts a closed loop that finds one"
+
+
 def _start_stop(frame: Frame) -> str:
     return "Start engine" if frame.engine.state in {EngineState.STOPPED, EngineState.LOST} else "Stop engine"
 
@@ -191,6 +197,18 @@ ENGINE_ACTIONS = (
         unavailable=_load_switch,
         cli=run_command,
         label=_load_start_stop,
+    ),
+    Action(
+        "open_loop",
+        ("o",),
+        "Open loop or closed loop",
+        "Open: at 80 % of what the closed loop reached, on a schedule",
+        "Load",
+        short="Open loop",
+        bar_rank=18,
+        modes=LIVE_ONLY,
+        unavailable=_open_loop,
+        cli=run_command,
     ),
     Action(
         "batch_down",

@@ -16,6 +16,16 @@ def _details(frame: Frame) -> str | None:
     return "Nothing is served yet, so there is nothing to explain"
 
 
+def _pin(frame: Frame) -> str | None:
+    if frame.window.texts_per_s is not None:
+        return None
+    return "There are no figures yet that could be pinned: {load_toggle} starts the load"
+
+
+def _pan(frame: Frame) -> str | None:
+    return None if frame.points else "Nothing is on the charts yet: {load_toggle} starts the load"
+
+
 def _any_warning(frame: Frame) -> str | None:
     if any(entry.level in {"warning", "error"} for entry in frame.log):
         return None
@@ -52,7 +62,59 @@ VIEW_ACTIONS = (
         bar_rank=9,
         modes=WITH_CHARTS,
     ),
-    Action("zoom_reset", ("0",), "Zoom to 60 s", "Back to the usual minute", "View", modes=WITH_CHARTS),
+    Action("zoom_reset", ("0",), "Zoom to 60 s", "Back to the usual minute, up to now", "View", modes=WITH_CHARTS),
+    Action(
+        "pan_left",
+        ("left",),
+        "Look further back",
+        "By half of what the charts show; the figures stay live",
+        "View",
+        short="Pan",
+        bar_rank=22,
+        modes=LIVE_ONLY,
+        unavailable=_pan,
+    ),
+    Action(
+        "pan_right",
+        ("right",),
+        "Look nearer to now",
+        "And at the end follow the newest interval again",
+        "View",
+        bar_with="pan_left",
+        modes=LIVE_ONLY,
+        unavailable=_pan,
+    ),
+    Action(
+        "mark",
+        ("m",),
+        "Mark this moment",
+        "A marker on every chart and in the log, with words of yours",
+        "View",
+        short="Mark",
+        bar_rank=13,
+        modes=LIVE_ONLY,
+    ),
+    Action(
+        "pin",
+        ("w",),
+        "Pin the figures, or unpin them",
+        "Now shows the change against what was pinned",
+        "View",
+        short="Pin",
+        bar_rank=16,
+        modes=LIVE_ONLY,
+        unavailable=_pin,
+    ),
+    Action(
+        "maximise",
+        ("z",),
+        "Maximise a tile, or go back",
+        "Also one that this terminal has no room for",
+        "View",
+        short="Maximise",
+        bar_rank=17,
+        modes=LIVE_ONLY,
+    ),
     Action(
         "log_y",
         ("v",),
@@ -60,7 +122,7 @@ VIEW_ACTIONS = (
         "And back to a linear one",
         "View",
         short="Log-y",
-        bar_rank=16,
+        bar_rank=20,
         modes=LIVE_ONLY,
     ),
     Action(
@@ -70,7 +132,7 @@ VIEW_ACTIONS = (
         "Every warning with its reason, its fix and the evidence",
         "View",
         short="Details",
-        bar_rank=17,
+        bar_rank=21,
         modes=LIVE_ONLY,
         unavailable=_details,
         cli=capabilities_command,

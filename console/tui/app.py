@@ -232,7 +232,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def go_to(self, mode: str) -> None:
         """Another mode."""
         await self.switch_mode(mode)
-        self.look(mode=mode)
+        self.look(mode=mode, until_s=None)
 
     # ---- doing ----
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from console.cli_form import compare_command, run_command, runs_command, sweep_command
 from console.frame import Deployment, EngineState, Frame, LoadSpec
-from console.tui import performing_experiments, performing_export
+from console.tui import performing_experiments, performing_export, performing_view
 from console.tui.themes import following
-from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
 if TYPE_CHECKING:
     from console.ports import SessionPort
@@ -135,17 +134,6 @@ async def _freeze(app: "ConsoleApp") -> None:
     app.toggle_freeze()
 
 
-def _zoom(to: Callable[[int], int]) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def zoom(app: "ConsoleApp") -> None:
-        app.look(zoom=max(0, min(len(ZOOMS_S) - 1, to(app.view.zoom))))
-
-    return zoom
-
-
-async def _log_y(app: "ConsoleApp") -> None:
-    app.look(log_y=not app.view.log_y)
-
-
 async def _details(app: "ConsoleApp") -> None:
     from console.tui.screens.details import DetailsDialog
 
@@ -212,6 +200,7 @@ def summary(frame: Frame) -> str:
 
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     **performing_experiments.PERFORM,
+    **performing_view.PERFORM,
     "mode_live": _mode("live"),
     "mode_sweep": _mode("sweep"),
     "mode_runs": _mode("runs"),
@@ -231,10 +220,6 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "concurrency_down": _change(lambda spec: replace(spec, concurrency=max(1, spec.concurrency // 2))),
     "concurrency_up": _change(lambda spec: replace(spec, concurrency=spec.concurrency * 2)),
     "freeze": _freeze,
-    "zoom_in": _zoom(lambda zoom: zoom - 1),
-    "zoom_out": _zoom(lambda zoom: zoom + 1),
-    "zoom_reset": _zoom(lambda _zoom: DEFAULT_ZOOM),
-    "log_y": _log_y,
     "details": _details,
     "log_filter": _log("filter"),
     "log_follow": _log("follow"),

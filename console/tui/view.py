@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from console.frame import Window
 from console.registry import DEFAULT, Registry
 
 ZOOMS_S = (30.0, 60.0, 120.0, 300.0, 0.0)
@@ -10,11 +11,25 @@ DEFAULT_ZOOM = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """The figures that somebody pinned, to compare the present ones with."""
+
+    window: Window
+    name: str
+    """What ran: `onnx·fp32 b32 c4`."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What the screens need besides the frame."""
 
     zoom: int = DEFAULT_ZOOM
     log_y: bool = False
+    until_s: float | None = None
+    """Where the charts end, in session seconds; None follows the newest interval."""
+    pinned: Pinned | None = None
+    big: str = ""
+    """The tile of Live that has the screen to itself; empty: none."""
     frozen: bool = False
     behind_s: float = 0.0
     """How far a frozen screen is behind the session."""
@@ -27,7 +42,7 @@ class View:
     @property
     def still(self) -> "View":
         """What also those tiles depend on that follow neither zoom, freeze nor mode."""
-        return View(registry=self.registry)
+        return View(registry=self.registry, pinned=self.pinned)
 
     def key(self, action_id: str) -> str:
         """The action's key as a person reads it."""

@@ -29,11 +29,6 @@ def test_every_action_explains_itself() -> None:
         assert action.group
 
 
-def test_later_issues_leave_no_dead_keys() -> None:
-    keys = {key for action in ACTIONS for key in action.keys}
-    assert not keys & {"o", "m", "w", "z", "ctrl+o"}
-
-
 @pytest.mark.parametrize(
     ("action", "frame", "words"),
     [

@@ -21,11 +21,14 @@ def header(frame: Frame, view: View, size: Size) -> Picture:
     return Picture((_narrow(frame, view, size.width),))
 
 
-def liveness(view: View, *, long: bool = False) -> Line:
-    """`▶ LIVE 60 s`, or how far behind a frozen screen is."""
+def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
+    """`▶ LIVE 60 s`, or how far behind a frozen screen is, or how far back the charts end."""
     if view.frozen:
         behind = f" {figures.clock(view.behind_s)} behind"
         return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
+    if view.until_s is not None and frame.points:
+        back = figures.clock(frame.points[-1].time_s - view.until_s)
+        return line(Span("◀ CHARTS", "accent"), Span(f" {back} back ", "muted"))
     return line(Span("▶ LIVE", "good"), Span(f" {view.span_name}" + ("  10 Hz" if long else "") + " ", "muted"))
 
 
@@ -54,7 +57,7 @@ def _load(frame: Frame) -> Line:
 def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
-    tail = liveness(view)
+    tail = liveness(frame, view)
     head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
@@ -91,4 +94,4 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
     left = joined([name, line(*state_words(frame), *where), both], Span("     "))
-    return spread(left, liveness(view, long=True), width)
+    return spread(left, liveness(frame, view, long=True), width)

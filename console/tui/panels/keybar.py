@@ -63,6 +63,12 @@ def _word(frame: Frame, view: View, action: Action) -> str:
         return action.name(frame).split(" ", maxsplit=1)[0]
     if action.id == "freeze" and view.frozen:
         return "Thaw"
+    if action.id == "maximise" and view.big:
+        return "Back"
+    if action.id == "pin" and view.pinned is not None:
+        return "Unpin"
+    if action.id == "open_loop" and frame.load.spec.is_open:
+        return "Closed loop"
     if action.id == "load_toggle":
         return "Stop load" if frame.load.running else "Start load"
     if action.id == "sweep_pause":
