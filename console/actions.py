@@ -6,9 +6,29 @@ from console.action import COMPARE, LIVE, RUNS, SWEEP, Action
 from console.actions_engine import ENGINE_ACTIONS
 from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
 from console.actions_view import LOG_ACTIONS, VIEW_ACTIONS
-from console.cli_form import compare_command, connect_command, run_command, runs_command, sweep_command
+from console.cli_form import (
+    calibrate_command,
+    compare_command,
+    connect_command,
+    keys_command,
+    max_load_command,
+    profile_command,
+    run_command,
+    runs_command,
+    sweep_command,
+)
+from console.frame import Frame
 
 EXPORTED = frozenset({LIVE, SWEEP, RUNS, COMPARE})
+
+LIVE_ONLY = frozenset({LIVE})
+
+
+def _max_load(frame: Frame) -> str | None:
+    if frame.load.running:
+        return "The search sends a load of its own, and this one would disturb it: {load_toggle} stops it first"
+    return None
+
 
 _MODES = (
     Action("mode_live", ("1",), "Live", "Figures, charts, the engine and its load", "Modes"),
@@ -40,6 +60,34 @@ _CONSOLE = (
         bar_rank=10,
         cli=run_command,
     ),
+    Action(
+        "max_load",
+        (),
+        "Highest load under an SLO",
+        "Copies the command: from another terminal, on this engine",
+        "Console",
+        modes=LIVE_ONLY,
+        unavailable=_max_load,
+        cli=max_load_command,
+    ),
+    Action(
+        "profile",
+        (),
+        "Profile the engine",
+        "Copies the command: where its threads spend their time",
+        "Console",
+        modes=LIVE_ONLY,
+        cli=profile_command,
+    ),
+    Action(
+        "calibrate",
+        (),
+        "Calibrate the load driver",
+        "Copies the command: what the driver itself can do at most",
+        "Console",
+        modes=LIVE_ONLY,
+        cli=calibrate_command,
+    ),
     Action("theme", ("t",), "Next theme", "Dark, light, high contrast", "Console", short="Theme", bar_rank=18),
     Action("screenshot", ("f12",), "Save a screenshot", "The screen as an SVG file in this directory", "Console"),
     Action("palette", ("ctrl+p",), "Command palette", "Every action by name", "Console", short="Palette", bar_rank=19),
@@ -52,7 +100,16 @@ _CONSOLE = (
         short="Jump",
         bar_rank=19,
     ),
-    Action("help", ("?",), "Help", "Keys, glyphs and words", "Console", short="Help", bar_rank=2),
+    Action(
+        "help",
+        ("?",),
+        "Help",
+        "Keys, glyphs and words",
+        "Console",
+        short="Help",
+        bar_rank=2,
+        cli=keys_command,
+    ),
     Action(
         "quit",
         ("q", "ctrl+c"),

@@ -1,13 +1,14 @@
 """The actions of Sweep, Runs and Compare. Nothing here draws."""
 
 from console.action import COMPARE, RUNS, SWEEP, Action, Availability
-from console.cli_form import compare_command, runs_command, sweep_command
+from console.cli_form import compare_command, gate_command, report_command, runs_command, sweep_command
 from console.frame import Frame
 from console.standing import MOST_COMPARED, SweepStage
 
 SWEEP_ONLY = frozenset({SWEEP})
 RUNS_ONLY = frozenset({RUNS})
 COMPARE_ONLY = frozenset({COMPARE})
+STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 
 def not_while_sweeping(otherwise: Availability) -> Availability:
@@ -219,6 +220,29 @@ RUNS_ACTIONS = (
         bar_rank=8,
         modes=RUNS_ONLY,
         unavailable=_a_run,
+    ),
+    Action(
+        "run_gate",
+        ("a",),
+        "Hold the run against conditions",
+        "As p95<120ms or texts_per_s>-5%@main: which of them hold",
+        "Runs",
+        short="Gate",
+        bar_rank=10,
+        modes=RUNS_ONLY,
+        unavailable=_a_run,
+        cli=gate_command,
+    ),
+    Action(
+        "report",
+        ("R",),
+        "Write a report",
+        "A page of results: of the marked runs, else of the last sweep",
+        "Runs",
+        short="Report",
+        bar_rank=13,
+        modes=STORED,
+        cli=report_command,
     ),
     Action(
         "run_delete",

@@ -113,6 +113,51 @@ def is_file(source: str) -> bool:
     return "/" in source or source.endswith(".toml")
 
 
+def gate_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The run under the cursor held against conditions; else the last one."""
+    return shlex.join(["embedconsole", "gate", frame.experiments.run_id or "last", *GATE_CONDITIONS])
+
+
+GATE_CONDITIONS = ("p95<120ms", "texts_per_s>-5%@main")
+"""An absolute one, and one against the baseline that is pinned as main."""
+
+
+def report_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The page of results of what is marked; else of the last sweep."""
+    return shlex.join(["embedconsole", "report", *frame.experiments.compared, "-o", "results.html"])
+
+
+def _beside(frame: Frame, spec: EngineSpec) -> list[str]:
+    """The engine that serves here, from another terminal; else one of its own."""
+    address = frame.engine.address
+    return ["--connect", address] if address else _placement(frame, spec)
+
+
+def max_load_command(frame: Frame, spec: EngineSpec) -> str:
+    """The search for the highest load under an SLO, on the engine that serves here."""
+    load = frame.load.spec
+    shape = load_flags(replace(load, rate=0.0, ramp_s=0.0))
+    pace = shape.index("--concurrency")
+    words = [*_beside(frame, spec), *shape[:pace], *shape[pace + 2 :]]
+    return shlex.join(["embedconsole", "max-load", "--slo-p95", "50", *words])
+
+
+def profile_command(frame: Frame, spec: EngineSpec) -> str:
+    """A flame graph of the engine under the load that it has now."""
+    load = [] if frame.load.running and frame.engine.address else load_flags(frame.load.spec)
+    return shlex.join(["embedconsole", "profile", *_beside(frame, spec), *load, "-o", "engine-profile.svg"])
+
+
+def calibrate_command(frame: Frame, _spec: EngineSpec) -> str:
+    """What the load driver can do at most with this load."""
+    return shlex.join(["embedconsole", "calibrate", *load_flags(frame.load.spec)])
+
+
+def keys_command(_frame: Frame, _spec: EngineSpec) -> str:
+    """The keys, to change some."""
+    return "embedconsole keys"
+
+
 def compare_command(frame: Frame, _spec: EngineSpec) -> str:
     """The runs side by side, headless."""
     return shlex.join(["embedconsole", "compare", *frame.experiments.compared])

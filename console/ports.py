@@ -148,6 +148,14 @@ class RunsPort(Protocol):
         """For good, with their intervals, notes and tags."""
         ...
 
+    async def report(self, names: Sequence[str], form: str) -> str:
+        """The page of results of these runs, sweeps or tags, as `md`, `html`, `json` or `csv`."""
+        ...
+
+    async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
+        """The run held against conditions: a line for each, then what they come to."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SweepOffer:

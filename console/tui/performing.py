@@ -153,6 +153,15 @@ async def _copy_cli(app: "ConsoleApp") -> None:
     app.say(command, title="Copied as a command", timeout=10)
 
 
+def _copied(action_id: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def copy(app: "ConsoleApp") -> None:
+        command = app.cli_form(app.registry.by_id[action_id])
+        app.copy_to_clipboard(command)
+        app.say(command, title="Copied, for another terminal", timeout=15)
+
+    return copy
+
+
 async def _theme(app: "ConsoleApp") -> None:
     app.theme = following(app.theme)
 
@@ -225,7 +234,11 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "log_follow": _log("follow"),
     "log_warning": _log("warning"),
     "export": performing_export.export,
+    "report": performing_export.report,
     "copy_cli": _copy_cli,
+    "max_load": _copied("max_load"),
+    "profile": _copied("profile"),
+    "calibrate": _copied("calibrate"),
     "theme": _theme,
     "screenshot": _screenshot,
     "palette": _palette,

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from console.cli_form import GATE_CONDITIONS
 from console.standing import SweepStage
 
 if TYPE_CHECKING:
@@ -120,6 +121,23 @@ async def _run_delete(app: "ConsoleApp") -> None:
     )
 
 
+async def _run_gate(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.read import ReadDialog
+
+    run_id = app.experiments.run_id
+
+    async def judge(conditions: str) -> None:
+        told = await app.experiments_port.runs.gate(run_id, conditions.split())
+        app.open_dialog(ReadDialog(app.frame, app.view, "gate", told), None)
+
+    about = f"What {run_id} must keep, with spaces between: FIGURE, one of < <= > >=, a value or a change @BASELINE."
+    app.open_dialog(
+        TextDialog(app.frame, app.view, "gate", about, " ".join(GATE_CONDITIONS)),
+        lambda text: app.command(judge(text)) if text else None,
+    )
+
+
 async def _sweep_new(app: "ConsoleApp") -> None:
     from console.tui.screens.sweep_start import SweepChoice, SweepDialog
 
@@ -204,6 +222,7 @@ PERFORM: dict[str, Perform] = {
     "run_tag": _run_tag,
     "run_note": _run_note,
     "run_delete": _run_delete,
+    "run_gate": _run_gate,
     "run_reload": _run_reload,
     "compare_baseline": _compare_baseline,
     "compare_remove": _compare_remove,

@@ -19,7 +19,7 @@ async def test_a_mark_stands_where_the_key_was_pressed_however_long_its_words_ta
         it.session.frame = replace(it.session.frame, now_s=195.0)
         await it.press(*"gc off", "enter")
         assert it.session.calls == [("mark", "gc off", 180.0)]
-        assert "M1 gc off" in it.text("throughput") or "M1" in it.text("throughput")
+        assert "M1" in it.text("throughput")
 
 
 async def test_a_mark_needs_no_words_and_esc_makes_none(console: Open) -> None:
@@ -64,22 +64,20 @@ async def test_without_figures_there_is_nothing_to_pin(console: Open) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50), (50, 12)])
-@pytest.mark.parametrize("place", TILES, ids=lambda place: place.tile)
 async def test_each_tile_can_have_the_screen_to_itself_also_where_there_was_no_room_for_it(
-    console: Open, size: tuple[int, int], place: object
+    console: Open, size: tuple[int, int]
 ) -> None:
-    letter, name = place.letter, place.tile  # type: ignore[attr-defined]  # a Place
     async with console(scenes.busy(), size) as it:
-        await it.press("z", letter)
-        panels = [tile.id for tile in it.app.screen.query(Tile) if tile.has_class("panel") and tile.region.area]
-        assert panels == [name]
-        tile = it.app.screen.query_one(f"#{name}", Tile)
-        assert tile.region.width == size[0]
-        assert tile.region.height >= size[1] - 4
-        assert it.text(name)
-        await it.press("escape")
-        assert it.app.view.big == ""
-        assert it.app.screen.query_one("#now").region.area
+        for place in TILES:
+            await it.press("z", place.letter)
+            panels = [tile for tile in it.app.screen.query(Tile) if tile.has_class("panel") and tile.region.area]
+            assert [tile.id for tile in panels] == [place.tile]
+            assert panels[0].region.width == size[0]
+            assert panels[0].region.height >= size[1] - 4
+            assert it.text(place.tile)
+            await it.press("escape")
+            assert it.app.view.big == ""
+            assert it.app.screen.query_one("#now").region.area
 
 
 async def test_panning_goes_back_by_half_a_chart_and_comes_home_to_now(console: Open) -> None:
@@ -107,7 +105,6 @@ async def test_panned_charts_stay_while_the_figures_go_on(console: Open) -> None
         later = scenes.points(count=184)
         it.session.frame = replace(frame, points=later, points_version=184)
         await it.beat()
-        assert it.app.view.until_s == 150.0
         assert "00:34 back" in it.text("header")
 
 
