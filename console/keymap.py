@@ -12,7 +12,7 @@ from typing import Any
 from console.action import COMPARE, EVERYWHERE, LIVE, LOG, MODES, RUNS, SWEEP, Action
 from console.actions import ACTIONS
 from console.registry import DEFAULT, Registry
-from console.toml_lines import line_of
+from console.toml_lines import line_of, not_toml
 
 KEYMAP_VARIABLE = "EMBEDCONSOLE_KEYMAP"
 _LIST = frozenset("kjgG") | {"up", "down", "pageup", "pagedown", "home", "end"}
@@ -75,7 +75,7 @@ def parse_keymap(text: str, source: str) -> Registry:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise KeymapError(f"{source}: not TOML: {error}") from error
+        raise KeymapError(not_toml(str(error), source, text.splitlines())) from error
     lines = text.splitlines()
 
     def refused(action_id: str, why: str) -> KeymapError:

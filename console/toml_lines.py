@@ -4,6 +4,18 @@ import re
 from collections.abc import Sequence
 
 
+def not_toml(error: str, source: str, lines: Sequence[str]) -> str:
+    """The parser's sentence, its line in front as in all our errors, with the key that is assigned there."""
+    found = re.search(r" \(at line (\d+), column \d+\)$", error)
+    if found is None:
+        return f"{source}: not TOML: {error}"
+    number = int(found[1])
+    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[number - 1] if number <= len(lines) else "")
+    where = f"{source}, line {number}" + (f", {key[1]}" if key else "")
+    why = "a key or table is there twice" if error.startswith(("Cannot overwrite", "Cannot declare")) else error
+    return f"{where}: not TOML: {why.removesuffix(found[0])}"
+
+
 def line_of(lines: Sequence[str], table: str, number: int, key: str) -> int:
     """The line (from 1) of a key in the `number`-th table of that name, or of the table itself; 0 if not found."""
     current, seen = "", -1

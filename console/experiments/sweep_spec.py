@@ -18,7 +18,7 @@ from console.frame import Deployment, LoadSpec
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.ports import CommandRefused
 from console.session.load_link import check_load
-from console.toml_lines import line_of
+from console.toml_lines import line_of, not_toml
 
 PRESETS = ("quick", "seed", "latency", "throughput")
 MOST_CELLS = 10_000
@@ -67,20 +67,8 @@ def parse_spec(text: str, source: str, name: str) -> SweepSpec:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(_not_toml(str(error), source, text.splitlines())) from error
+        raise SpecError(not_toml(str(error), source, text.splitlines())) from error
     return _Reader(text, source).spec(document, name)
-
-
-def _not_toml(error: str, source: str, lines: Sequence[str]) -> str:
-    """The parser's sentence, its line in front as in all our errors, with the key that is assigned there."""
-    found = re.search(r" \(at line (\d+), column \d+\)$", error)
-    if found is None:
-        return f"{source}: not TOML: {error}"
-    number = int(found[1])
-    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[number - 1] if number <= len(lines) else "")
-    where = f"{source}, line {number}" + (f", {key[1]}" if key else "")
-    why = "a key or table is there twice" if error.startswith(("Cannot overwrite", "Cannot declare")) else error
-    return f"{where}: not TOML: {why.removesuffix(found[0])}"
 
 
 # ---- what a value may be: each check returns the value, or raises ValueError with what would do

@@ -227,15 +227,12 @@ async def test_a_run_is_held_against_conditions_and_the_outcome_can_be_read(cons
 
 async def test_a_report_of_the_marked_runs_is_written_in_the_form_of_its_ending(console: Open, tmp_path: Path) -> None:
     port = recorded.experiments()
+    outcomes = {"page.doc": "ends in none of html", "page.md": "page.md", "./page.md": "is there already: R again"}
     async with console(scenes.busy(), (80, 24), port) as it:
         await it.press("3", "space")
-        for name, outcome in (
-            ("page.md", "page.md"),
-            ("page.doc", "ends in none of html"),
-            ("page.md", "there already"),
-        ):
+        for name, outcome in outcomes.items():
             await it.press("R", "ctrl+u")
-            it.app.screen.post_message(Paste(str(tmp_path / name)))
+            it.app.post_message(Paste(f"{tmp_path}/{name}"))
             await it.pilot.pause()
             await it.press("enter")
             await it.app.workers.wait_for_complete()

@@ -10,7 +10,12 @@ from console.tui.screens.ask import TextDialog
 from console.tui.screens.load import LoadDialog
 from console.tui.widgets.tile import Tile
 from tests.console import scenes
-from tests.console.conftest import Open
+from tests.console.conftest import Console, Open
+
+
+def charts_end(it: Console) -> float | None:
+    """In session seconds; None where they follow the newest interval."""
+    return it.app.view.until_s
 
 
 async def test_a_mark_stands_where_the_key_was_pressed_however_long_its_words_take(console: Open) -> None:
@@ -69,30 +74,35 @@ async def test_each_tile_can_have_the_screen_to_itself_also_where_there_was_no_r
 ) -> None:
     async with console(scenes.busy(), size) as it:
         for place in TILES:
-            await it.press("z", place.letter)
+            it.app.look(big=place.tile)
+            await it.pilot.pause()
+            await it.beat(5)
             panels = [tile for tile in it.app.screen.query(Tile) if tile.has_class("panel") and tile.region.area]
             assert [tile.id for tile in panels] == [place.tile]
             assert panels[0].region.width == size[0]
             assert panels[0].region.height >= size[1] - 4
             assert it.text(place.tile)
-            await it.press("escape")
-            assert it.app.view.big == ""
-            assert it.app.screen.query_one("#now").region.area
+        assert "z Back" in it.text("keybar")
+        await it.press("escape")
+        assert it.app.view.big == ""
+        assert it.app.screen.query_one("#now").region.area
+        await it.press("z", "l", "z", "z", "m")
+        assert it.app.view.big == "matrix"
 
 
 async def test_panning_goes_back_by_half_a_chart_and_comes_home_to_now(console: Open) -> None:
     async with console(scenes.busy()) as it:
         before = it.text("throughput")
         await it.press("left")
-        assert it.app.view.until_s == 150.0
+        assert charts_end(it) == 150.0
         assert "00:30 back" in it.text("header")
         assert "S1" in it.text("throughput")
         assert it.text("throughput") != before
         await it.press("left", "left", "left", "left")
-        assert it.app.view.until_s == 61.0
+        assert charts_end(it) == 61.0
         assert "The charts begin here: - shows a longer time" in it.said
         await it.press("right", "right", "right", "right")
-        assert it.app.view.until_s is None
+        assert charts_end(it) is None
         assert it.text("throughput") == before
         await it.press("left", "0")
         assert it.text("throughput") == before

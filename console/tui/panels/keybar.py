@@ -21,7 +21,7 @@ def keybar(frame: Frame, view: View, size: Size) -> Picture:
         rows = _rows(frame, view, entries, size, small=small)
         if rows is not None:
             return Picture(tuple(rows))
-    by_rank = sorted(entries, key=lambda action: action.bar_rank)
+    by_rank = sorted(entries, key=lambda action: _rank(action, view))
     while len(by_rank) > ALWAYS_RANK:
         by_rank.pop()
         kept = [action for action in entries if action in by_rank]
@@ -29,6 +29,11 @@ def keybar(frame: Frame, view: View, size: Size) -> Picture:
         if rows is not None:
             return Picture(tuple(rows))
     return Picture((BLANK,))
+
+
+def _rank(action: Action, view: View) -> int:
+    """The way back from a tile that has the screen to itself stays as long as Help and Quit."""
+    return ALWAYS_RANK if action.id == "maximise" and view.big else action.bar_rank
 
 
 def _rows(frame: Frame, view: View, entries: list[Action], size: Size, *, small: bool) -> list[Line] | None:
