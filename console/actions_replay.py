@@ -1,4 +1,7 @@
-"""The actions of a replay, and why what acts on an engine does not act there. Nothing here draws."""
+"""The actions of a replay, and why what acts on an engine does not act there. Nothing here draws.
+
+`{id}` in a sentence is that action's key.
+"""
 
 from console.action import REPLAY, Action
 from console.cli_form import replay_command
@@ -14,17 +17,20 @@ def not_in_a_replay(action: Action) -> str:
     """Why this key does nothing on a replay; empty where it means nothing there anyway."""
     if action.group not in _OF_THE_ENGINE:
         return ""
-    return f"This is a replay: 1 shows the live engine, where {action.first_key_label} acts; esc goes back to Runs"
+    return (
+        f"This is a replay: {{mode_live}} shows the live engine, where {{{action.id}}} acts; "
+        "{replay_leave} goes back to Runs"
+    )
 
 
 def _slower(frame: Frame) -> str | None:
     at_limit = frame.replay is not None and frame.replay.speed <= SLOWEST
-    return f"The replay runs at ×{SLOWEST:g} already: > makes it faster" if at_limit else None
+    return f"The replay runs at ×{SLOWEST:g} already: {{replay_faster}} makes it faster" if at_limit else None
 
 
 def _faster(frame: Frame) -> str | None:
     at_limit = frame.replay is not None and frame.replay.speed >= FASTEST
-    return f"The replay runs at ×{FASTEST:g} already: < makes it slower" if at_limit else None
+    return f"The replay runs at ×{FASTEST:g} already: {{replay_slower}} makes it slower" if at_limit else None
 
 
 def _pause_or_go_on(frame: Frame) -> str:
@@ -49,7 +55,7 @@ REPLAY_ACTIONS = (
     ),
     Action(
         "replay_slower",
-        ("less_than_sign",),
+        ("<",),
         "Slower",
         "×60, ×30, ×20, ×10, ×5, ×2, ×1",
         "Replay",
@@ -61,7 +67,7 @@ REPLAY_ACTIONS = (
     ),
     Action(
         "replay_faster",
-        ("greater_than_sign",),
+        (">",),
         "Faster",
         "×1, ×2, ×5, ×10, ×20, ×30, ×60",
         "Replay",

@@ -13,9 +13,10 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from console.cli_compare import compare
-from console.cli_console import has_terminal, open_console, refuse_without_terminal
-from console.cli_engine import ENGINE_OPTIONS, engine_spec
+from console.cli_console import FRESH_OPTION, has_terminal, open_console, refuse_without_terminal
+from console.cli_engine import ENGINE_OPTIONS, engine_spec, names_an_engine
 from console.cli_gate import gate
+from console.cli_keys import KEYMAP_OPTION, keys, registry_of
 from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_max_load import max_load
 from console.cli_profile import profile
@@ -45,29 +46,28 @@ Start here:
   {INSTEAD}   without a terminal""",
 )
 @option("--start", is_flag=True, help="Start the engine at once.")
+@FRESH_OPTION
+@KEYMAP_OPTION
 @ENGINE_OPTIONS
 @WEB_OPTIONS
 @cloup.version_option(package_name="embedconsole", prog_name="embedconsole")
 @click.pass_context
-def cli(
-    context: click.Context, /, start: bool, web: bool, web_host: str, web_port: int, web_url: str, **flags: Any
-) -> None:
+def cli(context: click.Context, /, start: bool, fresh: bool, keymap: str, web: bool, **flags: Any) -> None:
     """Live experiments on an embedding engine: serve, switch, load and measure it while you watch.
 
     Without a command it opens the console on this terminal.
     """
     if context.invoked_subcommand is not None:
         return
-    from console.ports import SessionOptions
-
     engine = engine_spec(flags)
+    registry = registry_of(keymap)
     if web:
         from console.web import serve
 
-        context.exit(serve(command_of(context), web_host, web_port, web_url))
+        context.exit(serve(command_of(context), flags["web_host"], flags["web_port"], flags["web_url"]))
     refuse_without_terminal(context, INSTEAD)
-    options = SessionOptions(engine=engine, connect=flags["connect"] or "")
-    context.exit(open_console(options, start=start))
+    named = engine if names_an_engine(flags) else None
+    context.exit(open_console(registry, engine=named, connect=flags["connect"] or "", start=start, fresh=fresh))
 
 
 @cli.command(
@@ -135,6 +135,7 @@ cli.add_command(gate)
 cli.add_command(report)
 cli.add_command(max_load)
 cli.add_command(profile)
+cli.add_command(keys)
 
 
 @cli.command(

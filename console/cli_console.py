@@ -5,14 +5,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from console.standing import SPEEDS
+from cloup import option
 
 if TYPE_CHECKING:
-    from console.ports import SessionOptions
+    from console.frame import EngineSpec
+    from console.registry import Registry
 
 EXIT_NO_TERMINAL = 2
-FASTEST = SPEEDS[-1]
+FRESH_OPTION = option(
+    "--fresh", is_flag=True, help="Start without what is restored from last time: view, load, engine."
+)
 
 
 def has_terminal() -> bool:
@@ -28,10 +30,31 @@ def refuse_without_terminal(context: click.Context, instead: str) -> None:
 
 
 def open_console(
-    options: "SessionOptions", *, start: bool, store: str = "", replay: tuple[str, float] | None = None
+    registry: "Registry",
+    *,
+    engine: "EngineSpec | None" = None,
+    connect: str = "",
+    start: bool = False,
+    fresh: bool = False,
+    store: str = "",
+    replay: tuple[str, float] | None = None,
 ) -> int:
-    """Runs it until it is left. `store`: as asked for; `replay`: a run's id and the speed. Returns the exit code."""
+    """Runs it until it is left. Returns the exit code.
+
+    `engine`: what the command line says of it; None: the one that is remembered. `connect`: host:port of one that runs.
+    `fresh`: nothing is restored. `store`: as asked for. `replay`: a run's id and the speed; it is shown first.
+    """
+    from console.ports import SessionOptions
+    from console.remembered import Memory, state_path
     from console.tui.app import run_console
+
+    memory = Memory(state_path(), fresh=fresh)
+    if engine is not None:
+        memory.restore_no_engine()
+    if replay is not None:
+        memory.restore_no_mode()
+    found = memory.found
+    options = SessionOptions(engine=engine or found.engine, connect=connect, load=found.load)
 
     def make_session() -> Any:
         from console.session import Session
@@ -44,5 +67,11 @@ def open_console(
 
         return Experiments(session, store_path(store))
 
-    start = start and not options.connect
-    return run_console(make_session, start=start, make_experiments=make_experiments, replay=replay)
+    return run_console(
+        make_session,
+        start=start and not connect,
+        make_experiments=make_experiments,
+        replay=replay,
+        registry=registry,
+        memory=memory,
+    )

@@ -10,7 +10,8 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_console import open_console, refuse_without_terminal
+from console.cli_console import FRESH_OPTION, open_console, refuse_without_terminal
+from console.cli_keys import KEYMAP_OPTION, registry_of
 from console.durations import seconds_of
 from console.standing import SPEEDS
 
@@ -191,12 +192,14 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
     metavar="N",
     help="Seconds of the run in one of yours, up to 60.",
 )
+@FRESH_OPTION
+@KEYMAP_OPTION
 @click.pass_context
-def replay(context: click.Context, run_id: str, speed: float) -> None:
+def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keymap: str) -> None:
     """Show a run again through the Live screen, as it was measured. No engine is started."""
     from console.experiments.store_read import load_run, resolve_run
-    from console.ports import SessionOptions
 
+    registry = registry_of(keymap)
     refuse_without_terminal(context, f"embedconsole runs show {run_id}")
     with context.obj.open() as opened:
         found = resolve_run(opened, run_id)
@@ -205,7 +208,7 @@ def replay(context: click.Context, run_id: str, speed: float) -> None:
                 f"{found} has kept no interval, so there is nothing to replay: choose another run"
             )
         path = opened.path
-    context.exit(open_console(SessionOptions(), start=False, store=str(path), replay=(found, speed)))
+    context.exit(open_console(registry, fresh=fresh, store=str(path), replay=(found, speed)))
 
 
 @runs.command()

@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from console.experiments import gate as gates
+from console.experiments.gate_conditions import ConditionError, parse_condition
 from console.experiments.history import cell_name, load_name, recovered_measurement
 from console.experiments.present import as_json as report_of
 from console.experiments.recording import utc_now
+from console.experiments.report_model import NothingToReport
+from console.experiments.reporting import report_text
 from console.experiments.store import Store, StoreError
 from console.experiments.store_read import RunRow, StoredRun, list_runs, load_run
 from console.experiments.store_write import add_note, add_tags, delete_runs, remove_tags
@@ -52,6 +56,16 @@ class RunLibrary:
     async def delete(self, run_ids: Sequence[str]) -> None:
         await self._ask(lambda store: delete_runs(store, run_ids))
 
+    async def report(self, names: Sequence[str], form: str) -> str:
+        return await self._ask(lambda store: report_text(store, names, form))
+
+    async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
+        def judge(store: Store) -> str:
+            wanted = [parse_condition(condition) for condition in conditions]
+            return gates.as_text(gates.gate(store, load_run(store, run_id), wanted))
+
+        return await self._ask(judge)
+
     async def _ask(self, question: Callable[[Store], Answer]) -> Answer:
         def asked() -> Answer:
             with Store.open(self._path) as store:
@@ -59,7 +73,7 @@ class RunLibrary:
 
         try:
             return await asyncio.to_thread(asked)
-        except StoreError as error:
+        except (StoreError, NothingToReport, ConditionError, gates.WrongBaseline) as error:
             raise CommandRefused(str(error)) from error
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.action import REPLAY
+from console.action import REPLAY, RUNS
 from console.tui.player import Player
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ async def begin(app: "ConsoleApp", run_id: str, speed: float = 1.0) -> None:
     opened = await app.experiments_port.runs.run(run_id)
     replay = await asyncio.to_thread(Replay, opened)
     app.player = Player(replay, Playback(replay.length_s, speed), app.clock)
-    app.view = app.view.thawed()
+    app.view = replace(app.view.thawed(), big="")
     app.tick()
     await app.go_to(REPLAY)
 
@@ -31,7 +32,7 @@ async def _begin_here(app: "ConsoleApp") -> None:
 
 
 async def _leave(app: "ConsoleApp") -> None:
-    await app.go_to("runs")
+    await app.go_to(RUNS)
 
 
 def _change(change: "Callable[[Playback], Playback]") -> Perform:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -70,7 +71,7 @@ def console() -> Open:
 
     @asynccontextmanager
     async def opened(
-        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None
+        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None, **more: Any
     ) -> AsyncIterator[Console]:
         consoles: list[Console] = []
         session, port = FakeSession(frame), experiments or FakeExperiments()
@@ -80,6 +81,7 @@ def console() -> Open:
             clock_s=0,
             clock=lambda: consoles[0].now_s,
             make_experiments=lambda _session: port,
+            **more,
         )
         app.animation_level = "none"
         async with app.run_test(size=size) as pilot:

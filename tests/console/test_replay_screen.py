@@ -6,6 +6,9 @@ import pytest
 
 from console.action import REPLAY
 from console.frame import EngineState
+from console.keymap import parse_keymap
+from console.tui.screens.details import DetailsDialog
+from console.tui.screens.load import LoadDialog
 from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open
 
@@ -106,3 +109,58 @@ async def test_another_run_is_drawn_at_once_where_the_first_one_was(console: Ope
         await it.press(*BEGIN, "end", "escape", "k", "R", "end")
         assert "onnx int8" in header(it)
         assert "torch" not in it.text()
+
+
+async def test_a_tile_of_the_replay_can_be_alone_and_esc_shows_all_of_them_before_it_leaves(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press("z", "t", *BEGIN)
+        assert it.app.view.big == ""
+        await it.press("z", "l")
+        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "latency")
+        assert f"REPLAY {RUN}" in header(it)
+        await it.press("escape")
+        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "")
+        await it.press("z", "e", "1")
+        assert (it.app.current_mode, it.app.view.big) == ("live", "")
+        await it.press("3", "R", "escape")
+        assert it.app.current_mode == "runs"
+
+
+async def test_a_jump_to_a_tile_stays_in_the_replay_and_one_to_what_acts_on_the_engine_leaves_it(console: Open) -> None:
+    async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
+        await it.press(*BEGIN, "ctrl+o", "m")
+        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "matrix")
+        await it.press("ctrl+o", "i")
+        assert it.app.current_mode == REPLAY
+        assert isinstance(it.app.screen, DetailsDialog)
+        await it.press("escape", "ctrl+o", "a")
+        assert it.app.current_mode == "live"
+        assert isinstance(it.app.screen, LoadDialog)
+        assert it.app.frame.replay is None
+        await it.press("escape", "3", "R", "ctrl+o", "1")
+        assert it.app.current_mode == "live"
+
+
+async def test_live_figures_that_are_pinned_are_compared_with_the_replay_until_they_are_unpinned(console: Open) -> None:
+    async with console(scenes.busy(), (200, 50), recorded.experiments()) as it:
+        await it.press("w", *BEGIN)
+        await it.later(8.0)
+        assert "%" in it.text("now")
+        await it.press("w")
+        assert it.app.view.pinned is None
+        await it.press("home", "w")
+        assert "→ goes on to a later one" in it.said
+
+
+async def test_what_the_replay_says_names_the_keys_in_force(console: Open) -> None:
+    keys = 'mode_live = "f6"\nreplay_leave = "x"\nreplay_slower = "s"\nengine = "f7"'
+    async with console(
+        scenes.busy(), (120, 40), recorded.experiments(), registry=parse_keymap(keys, "keymap.toml")
+    ) as it:
+        await it.press(*BEGIN, "f7")
+        assert it.said == "This is a replay: F6 shows the live engine, where F7 acts; x goes back to Runs"
+        assert "F6 shows it" in it.text("replay")
+        await it.press("end", *[">"] * 7)
+        assert it.said == "The replay runs at ×60 already: s makes it slower"
+        await it.press("x")
+        assert it.app.current_mode == "runs"

@@ -27,21 +27,25 @@ def header(frame: Frame, view: View, size: Size) -> Picture:
     return Picture((_narrow(frame, view, size.width),))
 
 
-def liveness(view: View, *, long: bool = False) -> Line:
-    """`▶ LIVE 60 s`, or how far behind a frozen screen is."""
+def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
+    """`▶ LIVE 60 s`, or how far behind a frozen screen is, or how far back the charts end."""
     if view.frozen:
         behind = f" {figures.clock(view.behind_s)} behind"
         return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
+    if view.until_s is not None and frame.points:
+        back = figures.clock(frame.points[-1].time_s - view.until_s)
+        return line(Span("◀ CHARTS", "accent"), Span(f" {back} back ", "muted"))
     return line(Span("▶ LIVE", "good"), Span(f" {view.span_name}" + ("  10 Hz" if long else "") + " ", "muted"))
 
 
 def modes(view: View) -> Line:
     """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the present one marked."""
-    return joined((_mode(str(at), name.capitalize(), name, view) for at, name in enumerate(MODES, start=1)), Span(" "))
+    return joined((_mode(name, view) for name in MODES), Span(" "))
 
 
-def _mode(key: str, name: str, mode: str, view: View) -> Line:
-    action = f"mode_{mode}"
+def _mode(mode: str, view: View) -> Line:
+    action, name = f"mode_{mode}", mode.capitalize()
+    key = view.registry.by_id[action].first_key_label
     if view.mode == mode:
         return line(Span(f" {key} {name} ", "cursor", action))
     return line(Span(f" {key} ", "key", action), Span(f"{name} ", "label", action))
@@ -73,7 +77,7 @@ def _of_a_replay(frame: Frame, shown: Replaying, view: View, width: int) -> Line
 def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
-    tail = liveness(view)
+    tail = liveness(frame, view)
     head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
@@ -110,4 +114,4 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
     left = joined([name, line(*state_words(frame), *where), both], Span("     "))
-    return spread(left, liveness(view, long=True), width)
+    return spread(left, liveness(frame, view, long=True), width)

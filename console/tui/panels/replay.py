@@ -23,7 +23,7 @@ def _place(shown: Replaying) -> str:
     return f"{figures.clock(shown.position_s)}/{figures.clock(shown.length_s)}"
 
 
-def timeline(frame: Frame, _view: View, size: Size) -> Picture:
+def timeline(frame: Frame, view: View, size: Size) -> Picture:
     """One line under the header. Empty where no run is replayed."""
     shown = frame.replay
     if shown is None:
@@ -31,7 +31,7 @@ def timeline(frame: Frame, _view: View, size: Size) -> Picture:
     state = (
         Span(" ■ ended  ", "strong") if shown.ended else Span(" ‖ paused " if shown.paused else " ▶ plays  ", "accent")
     )
-    live = _live(frame, shown, short=size.width < 100)
+    live = _live(frame, shown, view, short=size.width < 100)
     room = size.width - width_of((state,)) - width_of(live) - 2
     if room < LEAST_BAR:
         return Picture((clip(line(state, *live), size.width),))
@@ -44,7 +44,7 @@ def _bar(shown: Replaying, cells: int) -> Line:
     return line(Span("━" * done, "accent"), Span("●", "strong"), Span("─" * (cells - 1 - done), "grid"))
 
 
-def _live(frame: Frame, shown: Replaying, *, short: bool) -> Line:
+def _live(frame: Frame, shown: Replaying, view: View, *, short: bool) -> Line:
     """What goes on behind: a person must not take the replay for it, nor forget it."""
     words = [f"engine {shown.live_engine}" if shown.live_engine else "no engine"]
     words += ["load on"] if shown.live_load else []
@@ -52,5 +52,7 @@ def _live(frame: Frame, shown: Replaying, *, short: bool) -> Line:
     lost = shown.live_engine == "lost"
     said = Span(", ".join(words), "bad" if lost else "value")
     head = Span("live: " if short else "the live session goes on: ", "label")
-    way = line(Span(" 1 ", "key", "mode_live"), Span("" if short else "shows it ", "label", "mode_live"))
+    way = line(
+        Span(f" {view.key('mode_live')} ", "key", "mode_live"), Span("" if short else "shows it ", "label", "mode_live")
+    )
     return line(head, said, *(way or BLANK))

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
 
 
-def switches(frame: Frame, _view: View, size: Size) -> Picture:
+def switches(frame: Frame, view: View, size: Size) -> Picture:
     """The newest switch in full, older ones by a line each while there is room."""
     if not frame.deltas:
-        words = "No switch yet: b or p opens the matrix. What a switch changes appears here."
-        hint = wrap(
-            words if frame.replay is None else "What a switch changed is not kept with a run.", size.width, "muted"
-        )
+        told = view.registry.told("No switch yet: {backend} or {precision} opens the matrix.")
+        words = f"{told} What a switch changes appears here."
+        if frame.replay is not None:
+            words = "What a switch changed is not kept with a run."
+        hint = wrap(words, size.width, "muted")
         return Picture(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]

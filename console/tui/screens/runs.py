@@ -159,7 +159,8 @@ class RunsScreen(ModeScreen):
             line(Span(" No run yet.", "strong")),
             line(),
             line(
-                Span(" 2 ", "key", "mode_sweep"), Span(" then ", "muted"), Span("n", "key"), Span(" measures a sweep")
+                *(Span(f" {self.view.key('mode_sweep')} ", "key", "mode_sweep"), Span(" then ", "muted")),
+                *(Span(self.view.key("sweep_new"), "key"), Span(" measures a sweep")),
             ),
             line(Span(" embedconsole run … ", "accent"), Span("measures one cell", "muted")),
             line(),
@@ -175,7 +176,11 @@ class RunsScreen(ModeScreen):
             below.put(Picture((), "its seconds"))
         elif self.opened is not None and self.opened.run.row.run_id == here.row.run_id:
             rows = run_facts.facts(self.opened, tile.ink_size.width)
-            tile.put(Picture(rows[: tile.ink_size.height], run_facts.title(self.opened), "enter opens"))
+            tile.put(
+                Picture(
+                    rows[: tile.ink_size.height], run_facts.title(self.opened), f"{self.view.key('run_open')} opens"
+                )
+            )
             below.put(Picture(curves(self.opened, below.ink_size), "its seconds"))
         elif self._rested_on == here.row.run_id and self._asked_for != here.row.run_id:
             self._asked_for = here.row.run_id
