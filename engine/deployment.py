@@ -273,8 +273,8 @@ class Deployments:
 
 
 def _cell(deployment: Deployment) -> str:
-    """`openvino int8 static-nncf`; the one way to reach fp32 needs no name."""
-    recipe = deployment.recipe if deployment.precision != "fp32" else ""
+    """`openvino int8 static-nncf`; the plain way needs no name."""
+    recipe = deployment.recipe if deployment.recipe != "plain" else ""
     return " ".join(filter(None, (deployment.backend, deployment.precision, recipe)))
 
 

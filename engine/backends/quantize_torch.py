@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.backends.base import Cell
+from engine.backends.forms import fastest
 from engine.backends.module import SentenceModule
+from engine.backends.onednn import OneDnnLinear
 from engine.backends.recipes import recipe_of
 from engine.backends.smoothing import smoothing, worth_smoothing
 from engine.errors import ModelError
@@ -67,11 +69,12 @@ def measure_smoothing(module: SentenceModule, calibration: Sequence[TokenIds], f
     np.savez(folder / SMOOTHING_FILE, **scales)
 
 
-def converted(module: SentenceModule, cell: Cell, artifact: Path) -> nn.Module:
+def converted(module: SentenceModule, cell: Cell, artifact: Path, pad_token_id: int) -> nn.Module:
     """`module` in the cell's precision on its device. The module given is used up. Raises ModelError."""
     recipe = recipe_of(cell)
-    if recipe.name in ("plain", "cast"):
-        return module.to(device=cell.device, dtype=_CASTS[cell.precision])
+    if recipe.name in ("plain", "cast", "eager"):
+        cast = module.to(device=cell.device, dtype=_CASTS[cell.precision])
+        return fastest(cast, pad_token_id) if cell.device == "cpu" and recipe.name != "eager" else cast
     on_gpu = cell.device != "cpu"
     if on_gpu:
         module = module.to(device=cell.device, dtype=torch.bfloat16)
@@ -106,7 +109,7 @@ def linear_precisions(module: nn.Module) -> Counter[str]:
         if isinstance(layer, torch.ao.nn.quantized.dynamic.Linear):
             packed: Any = layer  # torch carries no types for it
             found[_named(packed.weight().dtype)] += 1
-        elif isinstance(layer, nn.Linear):
+        elif isinstance(layer, nn.Linear | OneDnnLinear):
             found[_weight_precision(layer.weight)] += 1
     return found
 

@@ -32,8 +32,10 @@ def _recipe(
 
 
 RECIPES: tuple[Recipe, ...] = (
-    _recipe("torch fp32 cpu", "plain", "the weights as they are"),
-    _recipe("torch bf16 cpu", "cast", "all weights and activations in bf16, the norm in fp32"),
+    _recipe("torch fp32 cpu", "plain", "the weights as they are, products through oneDNN on x86"),
+    _recipe("torch fp32 cpu", "eager", "the module as transformers built it: a baseline", other=True),
+    _recipe("torch bf16 cpu", "cast", "weights and activations in bf16, through oneDNN on x86, the norm in fp32"),
+    _recipe("torch bf16 cpu", "eager", "the module as transformers built it, cast to bf16: a baseline", other=True),
     _recipe("torch fp16 cpu", "cast", "all weights and activations in fp16, the norm in fp32"),
     _recipe(
         "torch int8 cpu", "smoothed", "torch's dynamic int8 per channel, activations smoothed", calibrated=True

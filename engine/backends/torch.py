@@ -1,4 +1,4 @@
-"""PyTorch: the module as transformers built it, in inference mode."""
+"""PyTorch: the module that transformers built, in the fastest form there is for it, in inference mode."""
 
 import threading
 import warnings
@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from engine.backends.base import Cell
+from engine.backends.forms import form_of, is_unpadded
 from engine.backends.layout import Rectangle
+from engine.backends.lean import rows_for
 from engine.backends.memory import release_memory
 from engine.backends.module import load_module
 from engine.backends.padding import Padding
@@ -45,7 +47,7 @@ class TorchBackend:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations that are ours to know, not the user's
             try:
-                module = converted(load_module(model_dir, card), cell, artifact)
+                module = converted(load_module(model_dir, card), cell, artifact, card.pad_token_id)
             except (RuntimeError, NotImplementedError, AssertionError) as error:  # no such device or kernel, no memory
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ModelError(f"torch cannot load {cell.precision} on {cell.device}: {reason}") from error
@@ -63,6 +65,8 @@ class TorchModel:
         self._tf32 = tf32
         self._parameters = Counter(parameter.dtype for parameter in module.parameters())
         self._linear = linear_precisions(module)
+        self._form = form_of(module)
+        self.is_unpadded = is_unpadded(module)
         self._product_error = _product_error(self.turn(), device) if self._is_float32_on_gpu() else 0.0
 
     @property
@@ -85,6 +89,8 @@ class TorchModel:
         name = str(dtype).removeprefix("torch.")
         if precision in ("int8", "int4", "fp8"):
             return f"{count} of {self._linear.total()} linear layers {precision}, embeddings and layer norm {name}"
+        if self._form:
+            return f"{count} of {self._linear.total()} linear layers {precision}, {self._form}; the rest {name}"
         said = f"{tensors} of {self._parameters.total()} weight tensors are {name}"
         if self._is_float32_on_gpu():
             said += f", products on the device are off by {self._product_error:.0e}"
@@ -143,7 +149,8 @@ class TorchExecutor:
         (only,) = self._padding(texts)
         with self._model.turn(), torch.inference_mode():
             unit, norms = self._model.module(*(self._on_device(one) for one in only.inputs.values()))
-            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), only.computed_tokens)
+            computed = rows_for(sum(map(len, texts))) if self._model.is_unpadded else only.computed_tokens
+            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), computed)
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:
         return torch.from_numpy(rectangle).to(self._device)

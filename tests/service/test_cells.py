@@ -30,7 +30,7 @@ async def switch(client: EmbedClient, cell: embed_pb2.CapabilityCell, *, strict:
     return last
 
 
-def words(deployment: embed_pb2.Deployment) -> tuple[str, str, str, str]:
+def words(deployment: embed_pb2.Deployment | embed_pb2.CapabilityCell) -> tuple[str, str, str, str]:
     return deployment.backend, deployment.precision, deployment.device, deployment.recipe
 
 
@@ -74,7 +74,7 @@ async def test_every_cell_of_this_machine_becomes_what_the_table_says(
             else:
                 assert words(cell.effective) == (cell.backend, cell.precision, cell.device, cell.recipe)
         known = (await client.control.GetCapabilities(embed_pb2.GetCapabilitiesRequest())).cells
-        (first,) = (cell for cell in known if (cell.backend, cell.precision, cell.device) == ("torch", "fp32", "cpu"))
+        (first,) = (cell for cell in known if words(cell) == ("torch", "fp32", "cpu", "plain"))
         assert first.probe == embed_pb2.PASSED, "what was loaded needs no probe of its own"
     engine.close_stdin()
     assert engine.wait() == 0, "all runtimes in one process end in order"

@@ -18,6 +18,7 @@ class RanIn:
     """A loaded model of some precision."""
 
     dim = 3
+    packs = False
 
     def __init__(self, precision: str) -> None:
         self.precision = precision

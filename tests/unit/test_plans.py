@@ -102,7 +102,7 @@ def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
 class Model:
     """Answers at once, and remembers for how many threads it was asked."""
 
-    dim, precision, evidence = 3, "fp32", ""
+    dim, precision, evidence, packs = 3, "fp32", "", False
 
     def __init__(self) -> None:
         self.asked: list[int] = []

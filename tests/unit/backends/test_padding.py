@@ -2,11 +2,17 @@
 
 import numpy as np
 
+from engine.backends.layout import Rectangle
 from engine.backends.padding import Padding
 
 
+def rectangles(padding: Padding, texts: list[list[int]]) -> tuple[Rectangle, Rectangle]:
+    (only,) = padding(texts)
+    return only.inputs["input_ids"], only.inputs["attention_mask"]
+
+
 def test_shorter_texts_are_padded_with_the_models_own_id_and_masked() -> None:
-    ids, mask = Padding(pad_token_id=7)([[1, 2, 3], [4]])
+    ids, mask = rectangles(Padding(pad_token_id=7), [[1, 2, 3], [4]])
     assert ids.tolist() == [[1, 2, 3], [4, 7, 7]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert ids.dtype == mask.dtype == np.int64
@@ -15,8 +21,8 @@ def test_shorter_texts_are_padded_with_the_models_own_id_and_masked() -> None:
 
 def test_a_batch_that_fits_reuses_the_buffers_and_sees_nothing_of_the_one_before() -> None:
     padding = Padding(pad_token_id=0)
-    large, _ = padding([[9] * 8] * 4)
-    ids, mask = padding([[1, 2], [3]])
+    large, _ = rectangles(padding, [[9] * 8] * 4)
+    ids, mask = rectangles(padding, [[1, 2], [3]])
     assert np.shares_memory(large, ids)
     assert ids.tolist() == [[1, 2], [3, 0]]
     assert mask.tolist() == [[1, 1], [1, 0]]

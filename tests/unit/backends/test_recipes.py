@@ -116,7 +116,7 @@ def test_a_trace_says_which_products_were_quantised_and_which_were_not() -> None
     softmax = {"op_name": "Softmax", "input_type_shape": [{"float": [1, 4, 2, 2]}]}
     trace = OnnxTrace.of([linear, linear, left_alone, attention, softmax])
     assert trace.precision == "int8"
-    assert trace.evidence == "2 of 3 linear layers int8, 1 products of attention float32, softmax float32"
+    assert trace.evidence == "2 of 3 linear layers int8, 1 products between activations float32, softmax float32"
     assert OnnxTrace.of([left_alone, attention]).evidence == "2 of 2 matrix multiplications ran in float32"
 
 

@@ -78,6 +78,15 @@ def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
 
 
 def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
+    import torch
+
+    from engine.backends.onednn import can_multiply
+
+    torch_evidence = (
+        "24 of 24 linear layers fp32, through oneDNN, no padding; the rest float32"
+        if can_multiply(torch.float32)
+        else "103 of 103 weight tensors are float32"
+    )
     said = {}
     for runtime in BACKENDS:
         files, artifact = prepared("bundled", runtime)
@@ -85,8 +94,8 @@ def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) ->
         said[runtime] = (loaded.precision, loaded.evidence)
         loaded.close()
     assert said == {
-        "torch": ("fp32", "103 of 103 weight tensors are float32"),
-        "onnx": ("fp32", "48 of 48 matrix multiplications ran in float32"),
+        "torch": ("fp32", torch_evidence),
+        "onnx": ("fp32", "49 of 49 matrix multiplications ran in float32"),
         "openvino": ("fp32", "36 of 36 linear layers fp32, layer norm fp32"),
     }
 
@@ -102,6 +111,39 @@ def test_every_pooling_mode_equals_sentence_transformers_own(mode: str) -> None:
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
     features = Pooling(4, mode)({"token_embeddings": tokens, "attention_mask": mask})
     torch.testing.assert_close(pool(mode, tokens, mask), features["sentence_embedding"])
+
+
+@pytest.mark.parametrize("mode", POOLING_MODES)
+def test_pooling_of_packed_rows_is_the_same_for_every_text(mode: str) -> None:
+    import torch
+
+    from engine.backends.module import pool
+    from engine.backends.packed_module import pool as pool_packed
+
+    tokens = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(2))
+    places, numbers = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]]), torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0]])
+    members = numbers.unsqueeze(1) == torch.tensor([1, 2]).view(1, -1, 1)
+    found = pool_packed(mode, tokens, members, places)
+    for text, part in enumerate((slice(0, 3), slice(3, 7))):
+        alone = tokens[:, part]
+        torch.testing.assert_close(found[:, text], pool(mode, alone, torch.ones(alone.shape[:2], dtype=torch.long)))
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", MODELS)
+def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
+    name: str, runtime: str, prepared: Prepared
+) -> None:
+    files, artifact = prepared(name, runtime)
+    loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
+    assert loaded.packs
+    run = loaded.executor(1)
+    texts = artifact.reference.token_ids
+    together = run(texts)
+    assert together.computed_tokens < len(texts) * max(map(len, texts))
+    alone = np.concatenate([run([text]).unit for text in texts])
+    assert cosines(together.unit, alone).min() >= MIN_COSINE
+    loaded.close()
 
 
 def test_a_zero_vector_stays_zero_instead_of_becoming_nan() -> None:

@@ -254,3 +254,41 @@ def test_the_cost_per_text_does_not_grow_with_the_queue() -> None:
     shallow, deep = (min(times) for times in zip(*runs, strict=True))
     # The target is 15 %, which a quiet machine shows; a busy one gets room for noise, not for a linear scan.
     assert deep < shallow * 1.6
+
+
+PACKS = replace(POLICY, packs=True, max_batch_tokens=100, max_batch_items=50)
+
+
+def test_where_texts_share_rows_a_batch_is_the_next_in_turn_whatever_their_lengths() -> None:
+    queue = BatchQueue()
+    requests = [request(length) for length in (9, 60, 3, 20, 30, 8)]
+    for one in requests:
+        queue.add(one)
+    assert tickets_in(take(queue, PACKS)) == set(requests[:4])
+    assert tickets_in(take(queue, PACKS)) == set(requests[4:])
+
+
+def test_where_texts_share_rows_idle_instances_share_tokens_and_not_texts() -> None:
+    queue = BatchQueue()
+    queue.add(request(60))
+    for _ in range(6):
+        queue.add(request(10))
+    assert lengths_in(take(queue, replace(PACKS, max_batch_tokens=1000), idle=2)) == [60]
+    assert lengths_in(take(queue, PACKS, idle=1)) == [10] * 6
+
+
+def test_a_text_over_the_budget_goes_alone_where_texts_share_rows() -> None:
+    queue = BatchQueue()
+    queue.add(request(500))
+    queue.add(request(5))
+    assert lengths_in(take(queue, PACKS)) == [500]
+    assert lengths_in(take(queue, PACKS)) == [5]
+
+
+def test_a_single_text_behind_a_thousand_is_in_the_next_batch_where_texts_share_rows() -> None:
+    queue = BatchQueue()
+    queue.add(request(*[20] * 1000))
+    take(queue, PACKS)
+    single = request(5)
+    queue.add(single)
+    assert single in tickets_in(take(queue, PACKS))

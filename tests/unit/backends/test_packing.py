@@ -1,0 +1,100 @@
+"""Texts that share rows: each is whole, once, in a place of its own, and little is wasted."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.backends.layout import Rectangle, forward
+from engine.backends.packing import ROW_TOKENS, TEXTS_A_ROW, WIDTH_STEP, Packing, layout_of
+from engine.backends.padding import Padding
+
+PAD = 99
+
+
+def texts_of(lengths: Sequence[int]) -> list[list[int]]:
+    """Texts whose tokens tell which text they are and where in it they stand."""
+    return [[1000 * (text + 1) + place for place in range(length)] for text, length in enumerate(lengths)]
+
+
+def read_back(packing: Packing, texts: Sequence[Sequence[int]]) -> dict[int, list[int]]:
+    """What the rows hold, by text, read as the graph reads them: by text number and place."""
+    found: dict[int, list[int]] = {}
+    for one in packing(texts):
+        ids, places, numbers = (one.inputs[name] for name in ("input_ids", "places", "texts"))
+        assert ids.shape == places.shape == numbers.shape
+        assert (ids[numbers == 0] == PAD).all()
+        assert isinstance(one.texts, list)
+        assert isinstance(one.places, list)
+        for text, slot in zip(one.texts, one.places, strict=True):
+            row, number = divmod(slot, TEXTS_A_ROW)
+            own = numbers[row] == number + 1
+            assert places[row][own].tolist() == list(range(own.sum()))
+            found[text] = ids[row][own].tolist()
+    return found
+
+
+@pytest.mark.parametrize("few_shapes", [False, True])
+def test_every_text_lies_whole_in_one_row_whatever_the_lengths(few_shapes: bool) -> None:
+    chance = random.Random(3)  # noqa: S311 - no secret
+    for _ in range(300):
+        longest = chance.choice([3, 16, 60, 200, 512])
+        texts = texts_of([chance.randint(1, longest) for _ in range(chance.randint(1, 70))])
+        assert read_back(Packing(PAD, few_shapes=few_shapes), texts) == dict(enumerate(texts))
+
+
+@pytest.mark.parametrize(("shortest", "longest", "least"), [(7, 16, 0.93), (5, 60, 0.90), (2, 5, 0.80)])
+def test_little_is_padding(shortest: int, longest: int, least: float) -> None:
+    chance = random.Random(4)  # noqa: S311 - no secret
+    tokens = computed = 0
+    for _ in range(100):
+        lengths = [chance.randint(shortest, longest) for _ in range(40)]
+        tokens += sum(lengths)
+        computed += sum(one.computed_tokens for one in Packing(PAD, few_shapes=True)(texts_of(lengths)))
+    assert tokens / computed >= least
+
+
+def test_shapes_are_few_where_they_must_be() -> None:
+    chance = random.Random(5)  # noqa: S311 - no secret
+    packing = Packing(PAD, few_shapes=True)
+    shapes = set()
+    for _ in range(500):
+        lengths = [chance.randint(7, 16) for _ in range(chance.randint(1, 44))]
+        shapes |= {one.inputs["input_ids"].shape for one in packing(texts_of(lengths))}
+    assert len(shapes) <= 40
+    assert all(width % WIDTH_STEP == 0 for _, width in shapes)
+
+
+def test_a_lone_text_has_a_row_of_its_own_length() -> None:
+    (only,) = Packing(PAD)(texts_of([11]))
+    assert only.inputs["input_ids"].shape == (1, 11)
+
+
+def test_a_text_longer_than_a_row_has_a_wider_one_which_short_ones_fill_up() -> None:
+    wide, usual = sorted(Packing(PAD)(texts_of([70, 20, 60, 60])), key=lambda one: one.computed_tokens)
+    assert (wide.computed_tokens, usual.computed_tokens) == (90, 120)
+    assert wide.texts == [0, 1]
+    assert usual.inputs["input_ids"].shape[1] <= ROW_TOKENS
+
+
+def test_the_graphs_inputs_tell_the_layout() -> None:
+    assert isinstance(layout_of(("input_ids", "places", "texts"), 0), Packing)
+    assert isinstance(layout_of(("input_ids", "attention_mask"), 0), Padding)
+
+
+def test_vectors_come_back_in_the_order_of_the_texts() -> None:
+    texts = texts_of([5, 70, 9, 30, 64, 2, 200])
+
+    def first_token_everywhere(inputs: Mapping[str, Rectangle]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        ids, places, numbers = inputs["input_ids"], inputs["places"], inputs["texts"]
+        norms = np.zeros((len(ids), TEXTS_A_ROW), np.float32)
+        for row, place in zip(*np.nonzero((places == 0) & (numbers > 0)), strict=True):
+            norms[row, numbers[row, place] - 1] = ids[row, place]
+        return np.repeat(norms[..., None], 3, axis=2), norms
+
+    vectors = forward(Packing(PAD), first_token_everywhere, texts)
+    assert vectors.norms.tolist() == [text[0] for text in texts]
+    assert vectors.unit.shape == (7, 3)
+    assert vectors.computed_tokens >= sum(map(len, texts))
