@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
-from console.frame import Deployment, EngineState, Frame, LoadSpec
+from console.frame import Deployment, EngineState, LoadSpec
 from console.tui import performing_experiments, performing_export, performing_replay, performing_view
 from console.tui.themes import following
 
@@ -200,11 +200,6 @@ def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
             app.say("No warning passes the filter: esc clears it", severity="warning")
 
     return act
-
-
-def summary(frame: Frame) -> str:
-    """One line on what went with the console."""
-    return "nothing was running" if frame.engine.state in DOWN else "stopped the engine and the load"
 
 
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {

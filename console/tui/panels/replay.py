@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.frame import Frame
 from console.standing import Replaying
 from console.tui import figures
-from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, line, spread, width_of
+from console.tui.ink import Line, Picture, Span, clean, clip, line, spread, width_of
 from console.tui.view import View
 
 LEAST_BAR = 8
@@ -52,7 +52,5 @@ def _live(frame: Frame, shown: Replaying, view: View, *, short: bool) -> Line:
     lost = shown.live_engine == "lost"
     said = Span(", ".join(words), "bad" if lost else "value")
     head = Span("live: " if short else "the live session goes on: ", "label")
-    way = line(
-        Span(f" {view.key('mode_live')} ", "key", "mode_live"), Span("" if short else "shows it ", "label", "mode_live")
-    )
-    return line(head, said, *(way or BLANK))
+    shows = Span("Live " if short else "shows it ", "label", "mode_live")
+    return line(head, said, Span(f" {view.key('mode_live')} ", "key", "mode_live"), shows)

@@ -68,20 +68,39 @@ def test_an_address_for_everywhere_is_told_by_the_machine_s_name() -> None:
 
 
 def test_every_window_runs_this_command_with_all_that_it_was_given() -> None:
-    arguments = ["--web", "--web-port", "9000", "--start", "--backend", "onnx", "--model", "/data/my model", "--strict"]
-    words = command_of(cli.make_context("embedconsole", arguments))
-    assert words.endswith("-m console.cli --start --model '/data/my model' --backend onnx --strict")
+    asked = [
+        "--start",
+        "--fresh",
+        "--keymap",
+        "my keys.toml",
+        "--backend",
+        "onnx",
+        "--model",
+        "/data/my model",
+        "--strict",
+    ]
+    words = command_of(cli.make_context("embedconsole", ["--web", "--web-port", "9000", *asked]))
+    assert words.endswith(
+        "-m console.cli --start --fresh --keymap 'my keys.toml' --model '/data/my model' --backend onnx --strict"
+    )
 
 
-def test_flags_that_contradict_each_other_are_refused_before_anything_is_served(
-    served: type[Served], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--connect", "127.0.0.1:50051", "--backend", "onnx"), "give one of them"),
+        (("--keymap", "gone.toml"), "`embedconsole keys > gone.toml` writes one"),
+    ],
+)
+def test_what_a_window_would_refuse_is_refused_before_anything_is_served(
+    served: type[Served], capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], words: str
 ) -> None:
     served.made = ()
     with pytest.raises(SystemExit) as ended:
-        main(["--web", "--connect", "127.0.0.1:50051", "--backend", "onnx"])
+        main(["--web", *flags])
     assert ended.value.code == 3
     assert served.made == ()
-    assert "give one of them" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_names_the_flag_to_change(
