@@ -3,12 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from textual.geometry import Size
 
 from console.action import REPLAY
+from console.engine_facts import Batching
 from console.frame import EngineState
 from console.keymap import parse_keymap
+from console.tui.ink import plain
+from console.tui.panels.engine import engine
 from console.tui.screens.details import DetailsDialog
 from console.tui.screens.load import LoadDialog
+from console.tui.view import View
 from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open
 
@@ -61,6 +66,12 @@ async def test_keys_and_clicks_that_act_on_an_engine_say_why_they_do_not(console
         assert "REPLAYED" in it.text("engine")
         assert "Restart" not in it.text("engine")
         assert "[ ]" not in it.text("load")
+
+
+def test_an_item_cap_that_a_run_has_not_kept_is_not_shown_as_none_allowed() -> None:
+    frame = replace(scenes.busy(), engine=replace(scenes.BASE, batching=Batching(512, 0)))
+    shown = "\n".join(plain(row) for row in engine(frame, View(), Size(40, 12)).lines)
+    assert "coalescing  ≤ 512 tok" in shown
 
 
 async def test_esc_goes_back_to_runs_and_1_to_the_live_engine(console: Open) -> None:

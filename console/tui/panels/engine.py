@@ -80,7 +80,8 @@ def _instances(frame: Frame) -> Line:
 def _batching(frame: Frame) -> Line:
     knobs = frame.engine.batching
     coalesce = Span("coalescing", "value") if knobs.coalesce else Span("coalescing off", "warn")
-    size = f"  ≤ {knobs.max_batch_items} × {knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
+    items = f"{knobs.max_batch_items} × " if knobs.max_batch_items else ""  # a stored run has not kept its item cap
+    size = f"  ≤ {items}{knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
     return line(coalesce, Span(size, "muted"))
 
 
