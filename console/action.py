@@ -16,7 +16,11 @@ COMPARE = "compare"
 LOG = "log"
 MODES = (LIVE, SWEEP, RUNS, COMPARE, LOG)
 """In the order of their keys, 1 to 5."""
-EVERYWHERE = frozenset(MODES)
+REPLAY = "replay"
+"""A stored run on a Live screen of its own: entered from Runs, it has no key of its own."""
+SHOWN = (*MODES, REPLAY)
+"""All that a screen can be in: those with a key of their own, then the replay."""
+EVERYWHERE = frozenset(SHOWN)
 
 
 def always(_frame: Frame) -> str | None:
@@ -49,13 +53,30 @@ class Action:
 
     @property
     def key_label(self) -> str:
-        """The keys as a person reads them."""
-        return " ".join(KEY_LABELS.get(key, key) for key in self.keys)
+        """The keys as a person reads them; empty where it has none."""
+        return " ".join(key_label(key) for key in self.keys)
 
     @property
     def first_key_label(self) -> str:
-        """The first key as a person reads it."""
-        return KEY_LABELS.get(self.keys[0], self.keys[0])
+        """The first key as a person reads it; empty where it has none."""
+        return key_label(self.keys[0]) if self.keys else ""
 
 
-KEY_LABELS = {"space": "space", "ctrl+p": "^p", "ctrl+c": "^c", "f12": "F12"}
+_KEY_LABELS = {
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "escape": "esc",
+}
+
+
+def key_label(key: str) -> str:
+    """`^p`, `F12`, `←`; a character as it is."""
+    if key.startswith("ctrl+"):
+        return f"^{key_label(key.removeprefix('ctrl+'))}"
+    if key[:1] == "f" and key[1:].isdecimal():
+        return key.upper()
+    return _KEY_LABELS.get(key, key)

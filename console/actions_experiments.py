@@ -1,13 +1,21 @@
 """The actions of Sweep, Runs and Compare. Nothing here draws."""
 
 from console.action import COMPARE, RUNS, SWEEP, Action, Availability
-from console.cli_form import compare_command, runs_command, sweep_command
+from console.cli_form import (
+    compare_command,
+    gate_command,
+    replay_command,
+    report_command,
+    runs_command,
+    sweep_command,
+)
 from console.frame import Frame
 from console.standing import MOST_COMPARED, SweepStage
 
 SWEEP_ONLY = frozenset({SWEEP})
 RUNS_ONLY = frozenset({RUNS})
 COMPARE_ONLY = frozenset({COMPARE})
+STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 
 def not_while_sweeping(otherwise: Availability) -> Availability:
@@ -15,14 +23,14 @@ def not_while_sweeping(otherwise: Availability) -> Availability:
 
     def unavailable(frame: Frame) -> str | None:
         if frame.experiments.sweep.active:
-            return "A sweep has the engine: 2 shows it, and X there ends it"
+            return "A sweep has the engine: {mode_sweep} shows it, and {sweep_stop} there ends it"
         return otherwise(frame)
 
     return unavailable
 
 
 def _sweep_new(frame: Frame) -> str | None:
-    return "A sweep is running: X ends it first" if frame.experiments.sweep.active else None
+    return "A sweep is running: {sweep_stop} ends it first" if frame.experiments.sweep.active else None
 
 
 def _sweep_pause(frame: Frame) -> str | None:
@@ -32,16 +40,16 @@ def _sweep_pause(frame: Frame) -> str | None:
         case SweepStage.ENDING:
             return "The sweep is ending already: wait for its running cell"
         case _:
-            return "No sweep is running: n begins one"
+            return "No sweep is running: {sweep_new} begins one"
 
 
 def _sweep_stop(frame: Frame) -> str | None:
-    return None if frame.experiments.sweep.active else "No sweep is running: n begins one"
+    return None if frame.experiments.sweep.active else "No sweep is running: {sweep_new} begins one"
 
 
 def _sweep_skip(frame: Frame) -> str | None:
     if not frame.experiments.sweep.active:
-        return "No sweep is running: n begins one"
+        return "No sweep is running: {sweep_new} begins one"
     return None if frame.experiments.cell_waits else "Only a cell that is still waiting can be skipped: choose one"
 
 
@@ -50,22 +58,32 @@ def _sweep_open(frame: Frame) -> str | None:
 
 
 def _a_run(frame: Frame) -> str | None:
-    return None if frame.experiments.run_id else "No run is chosen: 2 measures some, / changes the filter"
+    return (
+        None
+        if frame.experiments.run_id
+        else "No run is chosen: {mode_sweep} measures some, {run_filter} changes the filter"
+    )
 
 
 def _run_mark(frame: Frame) -> str | None:
     at = frame.experiments
     if len(at.compared) >= MOST_COMPARED and at.run_id not in at.compared:
-        return f"{MOST_COMPARED} runs are marked already: space on one of them takes its mark away"
+        return f"{MOST_COMPARED} runs are marked already: {{run_mark}} on one of them takes its mark away"
     return _a_run(frame)
 
 
 def _two_runs(frame: Frame) -> str | None:
-    return None if len(frame.experiments.compared) > 1 else "Nothing is compared yet: 3 lists runs, space marks them"
+    return (
+        None
+        if len(frame.experiments.compared) > 1
+        else "Nothing is compared yet: {mode_runs} lists runs, {run_mark} marks them"
+    )
 
 
 def _one_run(frame: Frame) -> str | None:
-    return None if frame.experiments.compared else "Nothing is compared yet: 3 lists runs, space marks them"
+    return (
+        None if frame.experiments.compared else "Nothing is compared yet: {mode_runs} lists runs, {run_mark} marks them"
+    )
 
 
 def _sweep_pause_or_go_on(frame: Frame) -> str:
@@ -156,6 +174,18 @@ RUNS_ACTIONS = (
         cli=runs_command,
     ),
     Action(
+        "run_replay",
+        ("R",),
+        "Replay the run",
+        "Through a Live screen of its own, at ×1 to ×60; the live engine goes on",
+        "Runs",
+        short="Replay",
+        bar_rank=10,
+        modes=RUNS_ONLY,
+        unavailable=_a_run,
+        cli=replay_command,
+    ),
+    Action(
         "run_filter",
         ("/",),
         "Filter the runs",
@@ -209,6 +239,29 @@ RUNS_ACTIONS = (
         bar_rank=8,
         modes=RUNS_ONLY,
         unavailable=_a_run,
+    ),
+    Action(
+        "run_gate",
+        ("a",),
+        "Hold the run against conditions",
+        "As p95<120ms or texts_per_s>-5%@main: which of them hold",
+        "Runs",
+        short="Gate",
+        bar_rank=10,
+        modes=RUNS_ONLY,
+        unavailable=_a_run,
+        cli=gate_command,
+    ),
+    Action(
+        "report",
+        ("W",),
+        "Write a report",
+        "A page of results: of the marked runs, else of the last sweep",
+        "Runs",
+        short="Report",
+        bar_rank=13,
+        modes=STORED,
+        cli=report_command,
     ),
     Action(
         "run_delete",

@@ -13,8 +13,10 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from console.cli_compare import compare
-from console.cli_engine import ENGINE_OPTIONS, engine_spec
+from console.cli_console import FRESH_OPTION, has_terminal, open_console, refuse_without_terminal
+from console.cli_engine import ENGINE_OPTIONS, engine_spec, names_an_engine
 from console.cli_gate import gate
+from console.cli_keys import KEYMAP_OPTION, keys, registry_of
 from console.cli_load import LOAD_OPTIONS, load_spec
 from console.cli_max_load import max_load
 from console.cli_profile import profile
@@ -22,8 +24,8 @@ from console.cli_report import report
 from console.cli_runs import STORE_OPTIONS, runs, store_of
 from console.cli_sweep import sweep
 from console.cli_types import AUTO, Duration
+from console.cli_web import WEB_OPTIONS, command_of
 
-EXIT_NO_TERMINAL = 2
 EXIT_USAGE = 3
 EXIT_ENGINE_FAILED = 5
 EXIT_INTERRUPTED = 130
@@ -31,30 +33,6 @@ EXIT_INTERRUPTED = 130
 AUTO_FROM_S, AUTO_TO_S = 10.0, 60.0
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
 FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
-
-
-def _has_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _open_console(flags: dict[str, Any], start: bool) -> int:
-    from console.ports import SessionOptions
-    from console.tui.app import run_console
-
-    options = SessionOptions(engine=engine_spec(flags), connect=flags["connect"] or "")
-
-    def make_session() -> Any:
-        from console.session import Session
-
-        return Session.opened(options)
-
-    def make_experiments(session: Any) -> Any:
-        from console.experiments.store import store_path
-        from console.experiments.sweep_runner import Experiments
-
-        return Experiments(session, store_path())
-
-    return run_console(make_session, start=start and not options.connect, make_experiments=make_experiments)
 
 
 @cloup.group(
@@ -68,20 +46,28 @@ Start here:
   {INSTEAD}   without a terminal""",
 )
 @option("--start", is_flag=True, help="Start the engine at once.")
+@FRESH_OPTION
+@KEYMAP_OPTION
 @ENGINE_OPTIONS
+@WEB_OPTIONS
 @cloup.version_option(package_name="embedconsole", prog_name="embedconsole")
 @click.pass_context
-def cli(context: click.Context, /, start: bool, **flags: Any) -> None:
+def cli(context: click.Context, /, start: bool, fresh: bool, keymap: str, web: bool, **flags: Any) -> None:
     """Live experiments on an embedding engine: serve, switch, load and measure it while you watch.
 
     Without a command it opens the console on this terminal.
     """
     if context.invoked_subcommand is not None:
         return
-    if not _has_terminal():
-        click.echo(f"embedconsole: the console needs a terminal; without one use: {INSTEAD}", err=True)
-        context.exit(EXIT_NO_TERMINAL)
-    context.exit(_open_console(flags, start))
+    engine = engine_spec(flags)
+    registry = registry_of(keymap)
+    if web:
+        from console.web import serve
+
+        context.exit(serve(command_of(context), flags["web_host"], flags["web_port"], flags["web_url"]))
+    refuse_without_terminal(context, INSTEAD)
+    named = engine if names_an_engine(flags) else None
+    context.exit(open_console(registry, engine=named, connect=flags["connect"] or "", start=start, fresh=fresh))
 
 
 @cli.command(
@@ -149,6 +135,7 @@ cli.add_command(gate)
 cli.add_command(report)
 cli.add_command(max_load)
 cli.add_command(profile)
+cli.add_command(keys)
 
 
 @cli.command(
@@ -167,7 +154,7 @@ def calibrate(as_json: bool, **flags: Any) -> None:
 @cli.command(hidden=True)
 def quickstart() -> None:
     """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
-    if _has_terminal():
+    if has_terminal():
         main(["--start"])
     from console.experiments.command import run_once
     from console.experiments.run import RunSpec

@@ -59,14 +59,27 @@ ENGINE_OPTIONS = option_group(
 )
 
 
+_STARTING = (
+    *("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port"),
+    *("max_batch_tokens", "max_batch_items"),
+)
+"""What belongs to an engine that is started, not to one that runs."""
+
+
+def names_an_engine(flags: dict[str, Any]) -> bool:
+    """Whether the command line says anything of the engine itself."""
+    source = click.get_current_context().get_parameter_source
+    asked = any(source(name) is click.core.ParameterSource.COMMANDLINE for name in (*_STARTING, "coalesce"))
+    return asked or bool(flags["connect"])
+
+
 def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
     """The engine to start, from the flags of `ENGINE_OPTIONS`. Raises UsageError with --connect."""
     from console.frame import EngineSpec
 
     if flags["connect"]:
         context = click.get_current_context()
-        names = ("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port")
-        for name in (*names, "max_batch_tokens", "max_batch_items"):
+        for name in _STARTING:
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
                 flag = "--" + name.replace("_", "-")
                 raise click.UsageError(f"{flag} starts an engine, --connect uses one that runs: give one of them")

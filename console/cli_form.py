@@ -1,6 +1,7 @@
 """What is on the screen as command lines: the headless twin of the console's present state."""
 
 import shlex
+from dataclasses import replace
 
 from console.frame import EngineSpec, Frame, LoadSpec
 
@@ -18,16 +19,32 @@ def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
     if frame.engine.remote:
         return ["--connect", frame.engine.address]
     asked = frame.engine.requested
+    requested = replace(
+        spec,
+        backend=asked.backend or spec.backend,
+        precision=asked.precision or spec.precision,
+        recipe=asked.recipe or spec.recipe,
+        coalesce=frame.engine.batching.coalesce,
+        max_batch_tokens=0,
+        max_batch_items=0,
+    )
+    return engine_flags(requested)
+
+
+def engine_flags(spec: EngineSpec) -> list[str]:
+    """The flags of the engine; none where everything is left to it."""
     return [
-        *_flags({"--model": spec.model, "--backend": asked.backend or spec.backend}),
-        *_flags({"--precision": asked.precision or spec.precision, "--recipe": asked.recipe or spec.recipe}),
-        *_flags({"--device": spec.device, "--instances": spec.instances, "--threads": spec.threads}),
+        *_flags({"--model": spec.model, "--backend": spec.backend, "--precision": spec.precision}),
+        *_flags({"--recipe": spec.recipe, "--device": spec.device}),
+        *_flags({"--instances": spec.instances, "--threads": spec.threads}),
         *(["--strict"] if spec.strict else []),
-        *([] if frame.engine.batching.coalesce else ["--coalesce", "off"]),
+        *([] if spec.coalesce else ["--coalesce", "off"]),
+        *_flags({"--max-batch-tokens": spec.max_batch_tokens, "--max-batch-items": spec.max_batch_items}),
     ]
 
 
-def _load(load: LoadSpec) -> list[str]:
+def load_flags(load: LoadSpec) -> list[str]:
+    """The flags of the load, batch and pace always among them."""
     return [
         *("--batch", str(load.batch)),
         *(_open_loop(load) if load.is_open else ["--concurrency", str(load.concurrency)]),
@@ -49,7 +66,15 @@ def _open_loop(load: LoadSpec) -> list[str]:
 
 def run_command(frame: Frame, spec: EngineSpec) -> str:
     """`embedconsole run …` for what is requested and loaded now."""
-    words = ["embedconsole", "run", *_placement(frame, spec), *_load(frame.load.spec), "--duration", "60s", "--json"]
+    words = [
+        "embedconsole",
+        "run",
+        *_placement(frame, spec),
+        *load_flags(frame.load.spec),
+        "--duration",
+        "60s",
+        "--json",
+    ]
     return shlex.join(words)
 
 
@@ -76,6 +101,14 @@ def runs_command(frame: Frame, _spec: EngineSpec) -> str:
     return shlex.join(["embedconsole", "runs", *(["show", here] if here else [])])
 
 
+def replay_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The replay on the screen, or of the run under the cursor."""
+    shown = frame.replay
+    run_id = shown.run_id if shown is not None else frame.experiments.run_id
+    speed = ["--speed", f"{shown.speed:g}"] if shown is not None and shown.speed != 1 else []
+    return shlex.join(["embedconsole", "runs", "replay", run_id or "last", *speed])
+
+
 def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
     """The sweep on the screen; else the shortest preset."""
     source = frame.experiments.sweep_source or "quick"
@@ -86,6 +119,51 @@ def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
 def is_file(source: str) -> bool:
     """Whether a sweep's source is a specification's path rather than a preset's name."""
     return "/" in source or source.endswith(".toml")
+
+
+def gate_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The run under the cursor held against conditions; else the last one."""
+    return shlex.join(["embedconsole", "gate", frame.experiments.run_id or "last", *GATE_CONDITIONS])
+
+
+GATE_CONDITIONS = ("p95<120ms", "texts_per_s>-5%@main")
+"""An absolute one, and one against the baseline that is pinned as main."""
+
+
+def report_command(frame: Frame, _spec: EngineSpec) -> str:
+    """The page of results of what is marked; else of the last sweep."""
+    return shlex.join(["embedconsole", "report", *frame.experiments.compared, "-o", "results.html"])
+
+
+def _beside(frame: Frame, spec: EngineSpec) -> list[str]:
+    """The engine that serves here, from another terminal; else one of its own."""
+    address = frame.engine.address
+    return ["--connect", address] if address else _placement(frame, spec)
+
+
+def max_load_command(frame: Frame, spec: EngineSpec) -> str:
+    """The search for the highest load under an SLO, on the engine that serves here."""
+    load = frame.load.spec
+    shape = load_flags(replace(load, rate=0.0, ramp_s=0.0))
+    pace = shape.index("--concurrency")
+    words = [*_beside(frame, spec), *shape[:pace], *shape[pace + 2 :]]
+    return shlex.join(["embedconsole", "max-load", "--slo-p95", "50", *words])
+
+
+def profile_command(frame: Frame, spec: EngineSpec) -> str:
+    """A flame graph of the engine under the load that it has now."""
+    load = [] if frame.load.running and frame.engine.address else load_flags(frame.load.spec)
+    return shlex.join(["embedconsole", "profile", *_beside(frame, spec), *load, "-o", "engine-profile.svg"])
+
+
+def calibrate_command(frame: Frame, _spec: EngineSpec) -> str:
+    """What the load driver can do at most with this load."""
+    return shlex.join(["embedconsole", "calibrate", *load_flags(frame.load.spec)])
+
+
+def keys_command(_frame: Frame, _spec: EngineSpec) -> str:
+    """The keys, to change some."""
+    return "embedconsole keys"
 
 
 def compare_command(frame: Frame, _spec: EngineSpec) -> str:

@@ -1,16 +1,13 @@
 """`embedconsole report`: stored runs as a page of results. Nothing heavy is imported before it is needed."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import cloup
 from cloup import option
-
-if TYPE_CHECKING:
-    from console.experiments.report_model import ReportModel
 
 FORMATS = ("md", "html", "json", "csv")
 
@@ -52,12 +49,16 @@ last run where there is none. All of it comes from the store alone.""",
 def report(names: Sequence[str], kind: str | None, output: Path | None, store: str, **flags: Any) -> None:
     """Write what was measured as a page of results: summary, findings, charts, recommendations, environment."""
     from console.experiments.report_model import NothingToReport
-    from console.experiments.store import StoreError
+    from console.experiments.reporting import report_text
+    from console.experiments.store import Store, StoreError, store_path
 
     ending = output.suffix.lstrip(".").lower() if output is not None else ""
     kind = kind or (ending if ending in FORMATS else "md")
     try:
-        text = _renderer(kind)(_model(store, names, flags))
+        with Store.open(store_path(store)) as opened:
+            text = report_text(
+                *(opened, names, kind), at=flags["at"], baseline=flags["baseline"], slo_p95_ms=flags["slo_p95"]
+            )
     except (StoreError, NothingToReport) as error:
         raise click.ClickException(str(error)) from error
     if output is None:
@@ -70,38 +71,3 @@ def report(names: Sequence[str], kind: str | None, output: Path | None, store: s
             f"{output} cannot be written ({error.strerror}): name another file with -o"
         ) from error
     click.echo(f"written: {output}", err=True)
-
-
-def _model(path: str, names: Sequence[str], flags: dict[str, Any]) -> "ReportModel":
-    from console.experiments.report_model import build_report
-    from console.experiments.run_sets import LAST_SWEEP, load_set, resolve_set
-    from console.experiments.store import Store, StoreError, store_path
-    from console.experiments.store_read import LAST
-
-    with Store.open(store_path(path)) as store:
-        if not names:
-            try:
-                sets = [resolve_set(store, LAST_SWEEP)]
-            except StoreError:
-                sets = [resolve_set(store, LAST)]
-        else:
-            sets = [resolve_set(store, name) for name in names]
-        runs = {run.row.run_id: run for one in sets for run in load_set(store, one)}
-    ordered = sorted(runs.values(), key=lambda run: run.row.started_at)
-    titles = [one.title for one in sets]
-    return build_report(ordered, titles, at=flags["at"], baseline=flags["baseline"], slo_p95_ms=flags["slo_p95"])
-
-
-def _renderer(kind: str) -> "Callable[[ReportModel], str]":
-    from console.experiments.report_data import as_csv, as_json
-    from console.experiments.report_document import document
-    from console.experiments.report_html import as_html
-    from console.experiments.report_md import as_markdown
-
-    renderers: dict[str, Callable[[ReportModel], str]] = {
-        "md": lambda model: as_markdown(document(model)),
-        "html": lambda model: as_html(document(model)),
-        "json": as_json,
-        "csv": as_csv,
-    }
-    return renderers[kind]

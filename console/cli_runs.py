@@ -10,7 +10,10 @@ import click
 import cloup
 from cloup import option, option_group
 
+from console.cli_console import FRESH_OPTION, open_console, refuse_without_terminal
+from console.cli_keys import KEYMAP_OPTION, registry_of
 from console.durations import seconds_of
+from console.standing import SPEEDS
 
 if TYPE_CHECKING:
     from console.experiments.store import Store
@@ -108,6 +111,7 @@ Examples:
   embedconsole runs --precision int8 --since 7d
   embedconsole runs sweeps
   embedconsole runs show last
+  embedconsole runs replay last --speed 10
   embedconsole runs tag last main
   embedconsole runs pin main last
   embedconsole runs delete r-20261123-101500-3fa2 --yes
@@ -128,7 +132,7 @@ A run is named by its id, the beginning or the end of it, or `last`.""",
 @option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
 @click.pass_context
 def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) -> None:
-    """List what has been measured, newest first; show, tag, pin, note or delete it."""
+    """List what has been measured, newest first; show, replay, tag, pin, note or delete it."""
     context.obj = _Store(store)
     if context.invoked_subcommand is not None:
         return
@@ -176,6 +180,35 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
     with store.open() as opened:
         run = load_run(opened, resolve_run(opened, run_id))
     click.echo(json.dumps(as_object(run), ensure_ascii=False) if as_json else as_text(run))
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@option(
+    "--speed",
+    type=click.FloatRange(SPEEDS[0], SPEEDS[-1]),
+    default=SPEEDS[0],
+    show_default=True,
+    metavar="N",
+    help="Seconds of the run in one of yours, up to 60.",
+)
+@FRESH_OPTION
+@KEYMAP_OPTION
+@click.pass_context
+def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keymap: str) -> None:
+    """Show a run again through the Live screen, as it was measured. No engine is started."""
+    from console.experiments.store_read import load_run, resolve_run
+
+    registry = registry_of(keymap)
+    refuse_without_terminal(context, f"embedconsole runs show {run_id}")
+    with context.obj.open() as opened:
+        found = resolve_run(opened, run_id)
+        if not load_run(opened, found).intervals:
+            raise click.ClickException(
+                f"{found} has kept no interval, so there is nothing to replay: choose another run"
+            )
+        path = opened.path
+    context.exit(open_console(registry, fresh=fresh, store=str(path), replay=(found, speed)))
 
 
 @runs.command()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
-from console.standing import Experiments
+from console.standing import Experiments, Replaying
 
 PLAIN = "plain"
 """The recipe that changes nothing."""
@@ -246,14 +246,20 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A switch (or another event) on the time axis."""
+    """A switch, or what somebody marked by hand, on the time axis."""
 
     time_s: float
     ordinal: int
-    """1 for S1, 2 for S2, ..."""
+    """1 for S1, 2 for S2, …; marks are counted by themselves: M1, M2, …"""
     label: str
-    """`torch·fp32 → onnx·fp32`, with `(eff fp32)` where it fell back."""
+    """`torch·fp32 → onnx·fp32`, with `(eff fp32)` where it fell back; of a mark somebody's own words, or none."""
     fell_back: bool = False
+    by_hand: bool = False
+
+    @property
+    def name(self) -> str:
+        """`S1` of a switch, `M1` of a mark."""
+        return f"{'M' if self.by_hand else 'S'}{self.ordinal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,3 +359,5 @@ class Frame:
     dropped_frames: int = 0
     """Engine frames that came later than twice their interval, or intervals lost."""
     experiments: Experiments = field(default_factory=Experiments)
+    replay: Replaying | None = None
+    """Set: this is no live engine, but a stored run."""

@@ -88,6 +88,14 @@ class SessionPort(Protocol):
         """Sets the named fields of Batching at once, and for the next start; 0 gives a bound back to the plan."""
         ...
 
+    def note(self, text: str) -> None:
+        """A line of the console's own in the log."""
+        ...
+
+    def mark(self, label: str, time_s: float) -> None:
+        """A marker on the charts at that moment, and a line in the log. The label may be empty."""
+        ...
+
     async def detach(self) -> Detached:
         """Leaves the engine running after the console has gone. The load stops."""
         ...
@@ -138,6 +146,14 @@ class RunsPort(Protocol):
 
     async def delete(self, run_ids: Sequence[str]) -> None:
         """For good, with their intervals, notes and tags."""
+        ...
+
+    async def report(self, names: Sequence[str], form: str) -> str:
+        """The page of results of these runs, sweeps or tags, as `md`, `html`, `json` or `csv`."""
+        ...
+
+    async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
+        """The run held against conditions: a line for each, then what they come to."""
         ...
 
 

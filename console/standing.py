@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MOST_COMPARED = 4
+SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Of a replay: seconds of a run in one of the person's."""
 
 
 class SweepStage(StrEnum):
@@ -29,6 +31,25 @@ def stage_of(*, ended: bool, ending: bool, paused: bool) -> SweepStage:
     if ending:
         return SweepStage.ENDING
     return SweepStage.PAUSED if paused else SweepStage.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """A stored run is on the screen, not the engine: which one, where in it, and what goes on meanwhile."""
+
+    run_id: str
+    position_s: float = 0.0
+    length_s: float = 0.0
+    speed: float = 1.0
+    paused: bool = False
+    live_engine: str = ""
+    """The live engine's state; empty: not known."""
+    live_load: bool = False
+    """The live load is on."""
+
+    @property
+    def ended(self) -> bool:
+        return self.position_s >= self.length_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One artifact cache for the whole suite, kept between runs: exporting the bundled model costs many seconds.
 
-And one store of runs, so that no test writes into the user's.
+And one store of runs and one state of the console, so that no test reads or writes the user's.
 """
 
 import os
@@ -23,4 +23,5 @@ def run_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where runs that tests start as processes are recorded."""
     path = tmp_path_factory.mktemp("store") / "runs.sqlite"
     os.environ["EMBEDCONSOLE_STORE"] = str(path)
+    os.environ["EMBEDCONSOLE_STATE"] = str(path.with_name("console.json"))
     return path

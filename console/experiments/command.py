@@ -24,7 +24,7 @@ from console.session import Session
 
 ENGINE_SAYS_USAGE = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_EXIT_BY_SIGNAL = 128
+EXIT_BY_SIGNAL = 128
 
 
 class ExitCode(IntEnum):
@@ -100,7 +100,7 @@ async def _run_once(
     print(json.dumps(json_object(measurement), ensure_ascii=False) if as_json else as_text(measurement), flush=True)
     sys.stderr.write(told)
     if received:
-        return _EXIT_BY_SIGNAL + received[0]
+        return EXIT_BY_SIGNAL + received[0]
     return exit_code(measurement, engine_exit_code)
 
 

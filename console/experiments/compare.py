@@ -8,22 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.experiments.history import cell_name, load_name, spec_of
-from console.experiments.ratios import Ratio, paired_ratio, unpaired_ratio
-from console.experiments.run import steady
+from console.experiments.history import cell_name, load_name
+from console.experiments.ratios import Ratio, paired_ratio
+from console.experiments.run_ratios import has_rate, percentile_ratio, throughput_ratio
 from console.experiments.run_sets import RunSet
-from console.experiments.statistics import (
-    blocks,
-    completion_rates,
-    percentile_change,
-)
 from console.experiments.store_read import RunRow, StoredRun
 from console.frame import P95_FLOOR
-from console.load.protocol import Interval
 
 SIDES = "ABCD"
 _SPEEDS = {"more": "faster", "less": "slower"}
 _DELAYS = {"more": "higher", "less": "lower"}
+_p95_ratio = percentile_ratio(95, P95_FLOOR)
 _OF_EVIDENCE = {"hash", "evidence"}
 """Parts of an environment that say nothing of their own."""
 
@@ -179,7 +174,7 @@ def _throughput(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Findin
         count = min(map(len, speeds))
         ratio = paired_ratio(speeds[1][:count], speeds[0][:count])
     elif min(map(len, speeds)) == 1:
-        ratio = unpaired_ratio(block_rates(other[0]), block_rates(base[0]))
+        ratio = throughput_ratio(other[0], base[0])
         ratio = ratio or paired_ratio(speeds[1][:1], speeds[0][:1])
     else:
         ratio = None
@@ -193,30 +188,8 @@ def _p95(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Finding:
         count = min(map(len, delays))
         ratio = paired_ratio(delays[1][:count], delays[0][:count])
     elif len(base) == len(other) == 1:
-        answers = [[interval.answers for interval in steady_intervals(run)] for run in (base[0], other[0])]
-        change = percentile_change(answers[0], answers[1], 95, P95_FLOOR)
-        if change is not None and change.relative is not None and change.margin is not None:
-            value = 1 + change.relative
-            ratio = Ratio(value, max(value - change.margin, 0.0), value + change.margin, 1)
+        ratio = _p95_ratio(other[0], base[0])
     return Finding(_mean(delays[0]), _mean(delays[1]), ratio, _said(ratio, _DELAYS))
-
-
-def steady_intervals(run: StoredRun) -> list[Interval]:
-    """Those that the run's figures stand on."""
-    return steady(run.intervals, 0.0, spec_of(run))
-
-
-def has_rate(run: StoredRun) -> bool:
-    """A rate needs more than one answer a caller: the time between the answers of one burst says nothing."""
-    row = run.row
-    if row.texts_per_s is None or row.verdict == "failed":
-        return False
-    return bool(row.rate) or row.latency_n >= 2 * max(row.concurrency, 1)
-
-
-def block_rates(run: StoredRun) -> list[float]:
-    """texts/s of the blocks that the run's own interval stands on."""
-    return [rate for rate in completion_rates(blocks(steady_intervals(run))) if rate > 0]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -7,14 +7,13 @@ round is the unit: within it all sides met the same machine.
 import asyncio
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from console.experiments.command import ExitCode
+from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
 from console.experiments.compare import SIDES, Finding
 from console.experiments.compare_present import SCHEMA_VERSION, finding_object, ratio_text
 from console.experiments.history import table
@@ -22,22 +21,20 @@ from console.experiments.ratios import paired_ratio
 from console.experiments.run import RunSpec
 from console.experiments.statistics import SAME_WITHIN
 from console.experiments.store import Store
-from console.experiments.sweep import Sweep, plan_sweep
+from console.experiments.sweep import plan_sweep
 from console.experiments.sweep_cell import SweepCell, expected_s
-from console.experiments.sweep_command import SweepProgress
+from console.experiments.sweep_command import SweepProgress, swept
 from console.experiments.sweep_present import duration, load_of
 from console.experiments.sweep_spec import SweepSpec
 from console.experiments.sweep_state import CellFigures, CellStatus, SweepState
 from console.frame import Deployment
 from console.ports import SessionOptions
-from console.session import Session
 
 _BACKENDS = ("torch", "onnx", "openvino")
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 _KEYS = ("recipe", "instances", "threads", "device", "model", "coalesce", "max-batch-tokens")
 _SPEED_WORDS = {"more": "faster", "less": "slower"}
 _DELAY_WORDS = {"more": "higher", "less": "lower"}
-_EXIT_BY_SIGNAL = 128
 
 
 class SideError(Exception):
@@ -250,29 +247,22 @@ async def _compare(
     spec = SweepSpec(plan.name, plan.seed, 1, plan.cells, _told(plan))
     sweep_plan = plan_sweep(spec, store)
     progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.cells, None))}")
-    received: list[signal.Signals] = []
-    async with Session(options) as session:
-        sweep = Sweep(session, sweep_plan, store, lambda state: progress.show(in_rounds(state, len(plan.sides))))
-
-        def interrupt(number: signal.Signals) -> None:
-            received.append(number)
-            if number is signal.SIGINT and len(received) == 1:
-                progress.say("finishing this measurement; Ctrl+C again stops now and keeps what is there")
-                sweep.finish_cell()
-            else:
-                sweep.stop_now()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, interrupt, number)
-        state = await sweep.run()
-    progress.clear()
+    state, stopped_by = await swept(
+        options,
+        sweep_plan,
+        store,
+        progress,
+        "finishing this measurement; Ctrl+C again stops now and keeps what is there",
+        shown_as=lambda state: in_rounds(state, len(plan.sides)),
+    )
     result = result_of(plan, state)
-    shown = json.dumps(as_json(result, interrupted=bool(received)), ensure_ascii=False) if in_json else as_text(result)
+    shown = (
+        json.dumps(as_json(result, interrupted=bool(stopped_by)), ensure_ascii=False) if in_json else as_text(result)
+    )
     print(shown, flush=True)
     if store is not None:
         progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}")
-    return _EXIT_BY_SIGNAL + received[0] if received else exit_code(state)
+    return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 
 
 def _told(plan: LivePlan) -> str:

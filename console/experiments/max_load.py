@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from console.experiments.command import ExitCode
+from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
 from console.experiments.max_load_search import Bounds, Limit, Search
 from console.experiments.present import verdict_in_words
 from console.experiments.progress import Progress
@@ -31,7 +31,6 @@ NEEDED = P95_FLOOR + 45
 LONGEST_TRIAL_S = 60.0
 MOST_RATE, MOST_CALLERS = 20_000.0, 1024.0
 ERRORS_ALLOWED = 0.001
-_EXIT_BY_SIGNAL = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
             end_sweep(store, sweep_id, utc_now())
     result = json.dumps(as_json(found, interrupted=bool(received)), ensure_ascii=False) if in_json else as_text(found)
     print(result, flush=True)
-    return _EXIT_BY_SIGNAL + received[0] if received else found.exit_code
+    return EXIT_BY_SIGNAL + received[0] if received else found.exit_code
 
 
 def as_json(found: MaxLoad, *, interrupted: bool = False) -> dict[str, Any]:

@@ -5,18 +5,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from console.experiments import gate as gates
+from console.experiments.gate_conditions import ConditionError, parse_condition
 from console.experiments.history import cell_name, load_name, recovered_measurement
 from console.experiments.present import as_json as report_of
 from console.experiments.recording import utc_now
-from console.experiments.statistics import percentiles
+from console.experiments.report_model import NothingToReport
+from console.experiments.reporting import report_text
 from console.experiments.store import Store, StoreError
 from console.experiments.store_read import RunRow, StoredRun, list_runs, load_run
 from console.experiments.store_write import add_note, add_tags, delete_runs, remove_tags
 from console.frame import Point
 from console.load.protocol import Interval
 from console.ports import CommandRefused, ListedRun, OpenedRun
+from console.session.figures import EngineSample, point_of
 
 Answer = TypeVar("Answer")
+_SAMPLES_BESIDE = 8
+"""Counters that a point may need: one comes each second."""
 
 
 class RunLibrary:
@@ -50,6 +56,16 @@ class RunLibrary:
     async def delete(self, run_ids: Sequence[str]) -> None:
         await self._ask(lambda store: delete_runs(store, run_ids))
 
+    async def report(self, names: Sequence[str], form: str) -> str:
+        return await self._ask(lambda store: report_text(store, names, form))
+
+    async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
+        def judge(store: Store) -> str:
+            wanted = [parse_condition(condition) for condition in conditions]
+            return gates.as_text(gates.gate(store, load_run(store, run_id), wanted))
+
+        return await self._ask(judge)
+
     async def _ask(self, question: Callable[[Store], Answer]) -> Answer:
         def asked() -> Answer:
             with Store.open(self._path) as store:
@@ -57,7 +73,7 @@ class RunLibrary:
 
         try:
             return await asyncio.to_thread(asked)
-        except StoreError as error:
+        except (StoreError, NothingToReport, ConditionError, gates.WrongBaseline) as error:
             raise CommandRefused(str(error)) from error
 
 
@@ -66,7 +82,7 @@ def opened(run: StoredRun) -> OpenedRun:
     report = run.report
     if report is None and run.intervals:
         report = report_of(recovered_measurement(run))
-    return OpenedRun(run, report or {}, points_of(run.intervals))
+    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples))
 
 
 def words_of(row: RunRow) -> str:
@@ -80,22 +96,11 @@ def words_of(row: RunRow) -> str:
     ).lower()
 
 
-def points_of(intervals: Sequence[Interval]) -> tuple[Point, ...]:
+def points_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> tuple[Point, ...]:
     """The run's seconds as a chart draws them; a second without an answer is a gap."""
-    return tuple(_point(interval) for interval in intervals)
-
-
-def _point(interval: Interval) -> Point:
-    answers = interval.answers
-    if not answers.requests:
-        return Point(interval.end_s)
-    latency = percentiles([answers], certified=False)
-    return Point(
-        time_s=interval.end_s,
-        texts_per_s=answers.texts / interval.duration_s,
-        requests_per_s=answers.requests / interval.duration_s,
-        p50_ms=latency.p50_ms,
-        p95_ms=latency.p95_ms,
-        p99_ms=latency.p99_ms,
-        n=answers.requests,
-    )
+    points, until = [], 0
+    for interval in intervals:
+        while until < len(samples) and samples[until].time_s <= interval.end_s:
+            until += 1
+        points.append(point_of(interval, samples[max(0, until - _SAMPLES_BESIDE) : until]))
+    return tuple(point for point in points if point is not None)

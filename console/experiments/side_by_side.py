@@ -1,18 +1,16 @@
 """Two to four stored runs side by side: figures with their ratio to the first one, what differs, and a warning where
 the machines do. Pure: runs in, rows out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from console.experiments.history import cell_name, load_name
-from console.experiments.run import WINDOWS_OF_A_RUN
-from console.experiments.statistics import blocks, completion_rates, percentile_change, throughput_change, verdict
-from console.frame import P95_FLOOR, P99_FLOOR, Change
-from console.load.protocol import Interval
+from console.experiments.ratios import Ratio
+from console.experiments.run_ratios import RunRatio, percentile_ratio, throughput_ratio
+from console.frame import P95_FLOOR, P99_FLOOR
 from console.ports import OpenedRun
 
-_SLACK_S = 0.05
 _P50_FLOOR = 30
 _NOT_COMPARED = ("hash", "evidence", "host_name")
 
@@ -67,36 +65,13 @@ def side_by_side(runs: Sequence[OpenedRun]) -> SideBySide:
     return SideBySide(tuple(runs), _figures(runs), _config(runs), environment, _warnings(runs, environment))
 
 
-def steady(opened: OpenedRun) -> list[Interval]:
-    """Whole seconds after ramp and warm-up that answered something."""
-    spec = opened.run.spec
-    since_s = float(spec.get("warm_up_s") or 0.0) + float((spec.get("load") or {}).get("ramp_s") or 0.0)
-    return [
-        interval
-        for interval in opened.run.intervals
-        if interval.start_s >= since_s - _SLACK_S and interval.duration_s >= 0.5 and interval.answers.requests
-    ]
-
-
 def _figures(runs: Sequence[OpenedRun]) -> tuple[FigureRow, ...]:
-    intervals = [steady(opened) for opened in runs]
-
-    def speed(at: int) -> Change | None:
-        sides = [completion_rates(blocks(part, WINDOWS_OF_A_RUN)) for part in (intervals[0], intervals[at])]
-        return throughput_change(*sides) if all(sides) else None
-
-    def percentile(wanted: float, floor: int) -> Callable[[int], Change | None]:
-        def change(at: int) -> Change | None:
-            first, other = ([interval.answers for interval in part] for part in (intervals[0], intervals[at]))
-            return percentile_change(first, other, wanted, floor) if first and other else None
-
-        return change
-
+    p50, p95, p99 = (percentile_ratio(*one) for one in ((50, _P50_FLOOR), (95, P95_FLOOR), (99, P99_FLOOR)))
     return (
-        _row("texts/s", runs, ("throughput", "texts_per_s"), True, speed, "throughput"),
-        _row("p50 ms", runs, ("latency_ms", "p50"), False, percentile(50, _P50_FLOOR)),
-        _row("p95 ms", runs, ("latency_ms", "p95"), False, percentile(95, P95_FLOOR), "p95"),
-        _row("p99 ms", runs, ("latency_ms", "p99"), False, percentile(99, P99_FLOOR)),
+        _row("texts/s", runs, ("throughput", "texts_per_s"), True, throughput_ratio, "throughput"),
+        _row("p50 ms", runs, ("latency_ms", "p50"), False, p50),
+        _row("p95 ms", runs, ("latency_ms", "p95"), False, p95, "p95"),
+        _row("p99 ms", runs, ("latency_ms", "p99"), False, p99),
         _row("fidelity", runs, ("fidelity", "cosine_mean"), True, as_ratio=False),
         _row("RSS", runs, ("server", "rss_bytes"), False),
         _row("texts a batch", runs, ("server", "mean_batch_items"), True, as_ratio=False),
@@ -109,7 +84,7 @@ def _row(
     runs: Sequence[OpenedRun],
     path: tuple[str, str],
     more_is_better: bool,
-    change: Callable[[int], Change | None] = lambda at: None,
+    of_runs: RunRatio = lambda ours, base: None,
     judged: str = "",
     *,
     as_ratio: bool = True,
@@ -123,17 +98,18 @@ def _row(
         if value is None or not first or not as_ratio:
             versus.append(None)
         else:
-            versus.append(_versus(value / first, change(at), more_is_better))
+            found = of_runs(runs[at].run, runs[0].run)
+            versus.append(Versus(value / first) if found is None else _versus(found, more_is_better))
     return FigureRow(name, values, stable, tuple(versus))
 
 
-def _versus(ratio: float, change: Change | None, more_is_better: bool) -> Versus:
-    if change is None or change.relative is None or change.margin is None:
-        return Versus(ratio)
-    said = verdict(change)
-    if said in {"faster", "slower"}:
-        said = "better" if (said == "faster") == more_is_better else "worse"
-    return Versus(1 + change.relative, change.margin, said)
+def _versus(found: Ratio, more_is_better: bool) -> Versus:
+    if found.low is None or found.high is None:
+        return Versus(found.value)
+    said = found.verdict
+    if said in {"more", "less"}:
+        said = "better" if (said == "more") == more_is_better else "worse"
+    return Versus(found.value, (found.high - found.low) / 2, said)
 
 
 def _number(report: Mapping[str, Any], path: tuple[str, str]) -> float | None:

@@ -4,10 +4,10 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from console.experiments.command import ExitCode
+from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
 from console.experiments.store import Store
 from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
 from console.experiments.sweep_cell import expected_s
@@ -18,7 +18,6 @@ from console.experiments.sweep_state import CellState, CellStatus, SweepState
 from console.ports import SessionOptions
 from console.session import Session
 
-_EXIT_BY_SIGNAL = 128
 _LINE_LETTERS = 110
 
 
@@ -102,14 +101,38 @@ async def _sweep(
     *,
     as_json: bool,
 ) -> int:
+    state, stopped_by = await swept(
+        options, plan, store, progress, "finishing the running cell; Ctrl+C again stops now and keeps what is there"
+    )
+    order = spec.cells
+    shown = json.dumps(json_object(state, order, interrupted=bool(stopped_by))) if as_json else as_text(state, order)
+    print(shown, flush=True)
+    if store is not None:
+        progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}{_resumable(state.cells)}")
+    return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
+
+
+async def swept(
+    options: SessionOptions,
+    plan: SweepPlan,
+    store: Store | None,
+    progress: SweepProgress,
+    finishing: str,
+    *,
+    shown_as: Callable[[SweepState], SweepState] = lambda state: state,
+) -> tuple[SweepState, int]:
+    """Sweeps to its end, or until a signal. Returns how it stands, and the first signal's number, 0 without one.
+
+    `finishing`: what the first Ctrl+C says; `shown_as`: the state as progress shows it.
+    """
     received: list[signal.Signals] = []
     async with Session(options) as session:
-        sweep = Sweep(session, plan, store, progress.show)
+        sweep = Sweep(session, plan, store, lambda state: progress.show(shown_as(state)))
 
         def interrupt(number: signal.Signals) -> None:
             received.append(number)
             if number is signal.SIGINT and len(received) == 1:
-                progress.say("finishing the running cell; Ctrl+C again stops now and keeps what is there")
+                progress.say(finishing)
                 sweep.finish_cell()
             else:
                 sweep.stop_now()
@@ -119,12 +142,7 @@ async def _sweep(
             loop.add_signal_handler(number, interrupt, number)
         state = await sweep.run()
     progress.clear()
-    order = spec.cells
-    shown = json.dumps(json_object(state, order, interrupted=bool(received))) if as_json else as_text(state, order)
-    print(shown, flush=True)
-    if store is not None:
-        progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}{_resumable(state.cells)}")
-    return _EXIT_BY_SIGNAL + received[0] if received else exit_code(state)
+    return state, received[0] if received else 0
 
 
 def _resumable(cells: Sequence[CellState]) -> str:

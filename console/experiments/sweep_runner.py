@@ -61,7 +61,7 @@ class SweepRunner:
 
     async def sweep(self, source: str, *, resume: bool) -> None:
         if self._sweep is not None:
-            raise CommandRefused("A sweep is running already: X ends it")
+            raise CommandRefused("A sweep is running already: {sweep_stop} ends it")
         spec = await asyncio.to_thread(_read, source)
         if self._session.frame.load.running:
             await self._session.stop_load()
@@ -81,7 +81,7 @@ class SweepRunner:
     @property
     def _running(self) -> Sweep:
         if self._sweep is None:
-            raise CommandRefused("No sweep is running: n begins one")
+            raise CommandRefused("No sweep is running: {sweep_new} begins one")
         return self._sweep
 
     def pause(self) -> None:

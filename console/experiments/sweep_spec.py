@@ -3,9 +3,8 @@
 import difflib
 import hashlib
 import itertools
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -19,6 +18,7 @@ from console.frame import Deployment, LoadSpec
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.ports import CommandRefused
 from console.session.load_link import check_load
+from console.toml_lines import line_of, not_toml
 
 PRESETS = ("quick", "seed", "latency", "throughput")
 MOST_CELLS = 10_000
@@ -67,20 +67,8 @@ def parse_spec(text: str, source: str, name: str) -> SweepSpec:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(_not_toml(str(error), source, text.splitlines())) from error
+        raise SpecError(not_toml(str(error), source, text.splitlines())) from error
     return _Reader(text, source).spec(document, name)
-
-
-def _not_toml(error: str, source: str, lines: Sequence[str]) -> str:
-    """The parser's sentence, its line in front as in all our errors, with the key that is assigned there."""
-    found = re.search(r" \(at line (\d+), column \d+\)$", error)
-    if found is None:
-        return f"{source}: not TOML: {error}"
-    number = int(found[1])
-    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[number - 1] if number <= len(lines) else "")
-    where = f"{source}, line {number}" + (f", {key[1]}" if key else "")
-    why = "a key or table is there twice" if error.startswith(("Cannot overwrite", "Cannot declare")) else error
-    return f"{where}: not TOML: {why.removesuffix(found[0])}"
 
 
 # ---- what a value may be: each check returns the value, or raises ValueError with what would do
@@ -271,34 +259,8 @@ class _Reader:
 
     def _where(self, table: str, number: int, key: str) -> str:
         name = ".".join(part for part in (table, key) if part)
-        line = _line_of(self._lines, table, number, key)
+        line = line_of(self._lines, table, number, key)
         return f"{self._source}, line {line}, {name}" if line else f"{self._source}, {name}"
-
-
-def _line_of(lines: Sequence[str], table: str, number: int, key: str) -> int:
-    """The line (from 1) of a key in the `number`-th table of that name, or of the table itself; 0 if not found."""
-    current, seen = "", -1
-    for index, line in enumerate(lines, start=1):
-        if header := re.match(r"\s*\[\[?\s*([\w.]+)\s*\]\]?", line):
-            current = header[1]
-            seen += current == table
-            if not key and current == table and seen == number:
-                return index
-        elif (
-            current == table
-            and (not table or seen == number)
-            and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
-        ):
-            return index
-    return _line_of_other_form(lines, table, key)
-
-
-def _line_of_other_form(lines: Sequence[str], table: str, key: str) -> int:
-    """Of `table.key = …`, `[table.key]` or `table = { key = … }`; 0 if there is none of them."""
-    if not table:
-        return 0
-    forms = (rf"\s*\[?\[?\s*{table}\s*\.\s*{re.escape(key)}\b", rf"\s*{table}\s*=.*\b{re.escape(key)}\s*=")
-    return next((index for form in forms for index, line in enumerate(lines, 1) if re.match(form, line)), 0)
 
 
 def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:

@@ -163,6 +163,15 @@ class Session:
         self._spec = replace(self._spec, **knobs)
         self._disturb()
 
+    def note(self, text: str) -> None:
+        self._console_log("event", text)
+
+    def mark(self, label: str, time_s: float) -> None:
+        marker = Marker(time_s, sum(marker.by_hand for marker in self._markers) + 1, label, by_hand=True)
+        self._markers = tuple(sorted((*self._markers, marker), key=lambda one: one.time_s))
+        ago_s = self._now_s() - time_s
+        self._console_log("event", f"{marker.name} {label}".rstrip() + (f" ({ago_s:.0f} s ago)" if ago_s >= 2 else ""))
+
     async def detach(self) -> Detached:
         if self._load.load.running:
             await self._load.stop()
@@ -238,7 +247,7 @@ class Session:
             self._in_background(self._load.stop("stopped: the engine does not serve any more"))
 
     def _on_switched(self, switched: Switched) -> None:
-        ordinal = len(self._markers) + 1
+        ordinal = len(self._spans) + 1
         self._markers = (*self._markers, Marker(switched.cut_over_s, ordinal, switched.label, switched.fell_back))
         span = SwitchSpan(
             ordinal=ordinal,

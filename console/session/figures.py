@@ -5,7 +5,8 @@ merged histograms.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from console.durations import LONGEST_S
 from console.experiments.soundness import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
@@ -21,6 +22,10 @@ RING_S = 600.0
 _ASIDE = 600
 """Intervals beside the longest measurement: ramp and warm-up."""
 _SHORTEST_INTERVAL_S = 0.5
+_SLACK_S = 0.05
+"""An interval may be a few ms off its second."""
+_SAMPLES_S = 2.5
+"""Of counters beside a point: two samples at one a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def batches_between(first: EngineSample, last: EngineSample) -> Batches:
     )
 
 
-def mean_stages(intervals: list[Interval]) -> Stages | None:
+def mean_stages(intervals: Sequence[Interval]) -> Stages | None:
     """Means over all the requests of the intervals."""
     requests = sum(interval.answers.requests for interval in intervals)
     if not requests:
@@ -84,6 +89,101 @@ def mean_stages(intervals: list[Interval]) -> Stages | None:
         return sum(i.stages_ms.get(name, 0.0) * i.answers.requests for i in intervals) / requests
 
     return Stages(mean("queue"), mean("tokenize"), mean("infer"), mean("serialize"))
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What the intervals of the last seconds say together."""
+
+    latency: Percentiles = field(default_factory=Percentiles)
+    stages: Stages | None = None
+    lag: Lag | None = None
+
+    @classmethod
+    def of(cls, intervals: Sequence[Interval]) -> "Recent":
+        """From their merged histograms."""
+        latency = percentiles([part.answers for part in intervals], certified=False)
+        return cls(latency, mean_stages(intervals), send_lag(intervals))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Answers a second over a stretch of time."""
+
+    texts_per_s: float
+    requests_per_s: float
+
+
+def began_since(
+    intervals: Iterable[Interval], end_s: float, length_s: float, load_start_s: float = 0.0
+) -> list[Interval]:
+    """Those of a load that began in the last `length_s` before `end_s`."""
+    begin_s = max(end_s - length_s, load_start_s) - _SLACK_S
+    return [interval for interval in intervals if interval.start_s >= begin_s]
+
+
+def driver_saturated(last: Sequence[Interval], recent: Recent) -> bool:
+    """The driver used over 90 % of a core for SATURATED_S, or an open loop's requests are sent too late.
+
+    `last`: the intervals of the last SATURATED_S, fewer where the load is younger.
+    """
+    long_enough = sum(interval.duration_s for interval in last) >= SATURATED_S - _SHORTEST_INTERVAL_S
+    return (long_enough and cpu_saturated(last)) or lag_saturated(recent.lag, recent.latency)
+
+
+def window_of(
+    recent: Recent, rate: Rate | None, before: Rate | None, samples: Sequence[EngineSample], *, pairs: bool
+) -> Window:
+    """The Now window. `samples`: the engine's counters over it, oldest first; `before`: the rate of the window before.
+
+    The best rate so far is left to the caller, who knows when the load was warm.
+    """
+    batches = batches_between(samples[0], samples[-1]) if rate is not None and samples else Batches()
+    latency, stages = recent.latency, recent.stages
+    gap_ms = None
+    if latency.mean_ms is not None and stages is not None:
+        server_ms = stages.queue_ms + stages.tokenize_ms + stages.infer_ms + stages.serialize_ms
+        # a request cut into several batches reports its longest queueing and its longest pass, which may overlap
+        gap_ms = latency.mean_ms - server_ms if latency.mean_ms >= server_ms else None
+    return Window(
+        window_s=WINDOW_S,
+        texts_per_s=rate.texts_per_s if rate else None,
+        pairs_per_s=rate.texts_per_s / 2 if rate and pairs else None,
+        requests_per_s=rate.requests_per_s if rate else None,
+        trend=rate.texts_per_s / before.texts_per_s - 1 if rate and before and before.texts_per_s else None,
+        latency=latency,
+        stages=stages,
+        client_server_gap_ms=gap_ms,
+        mean_batch_items=batches.mean_items,
+        mean_batch_tokens=batches.mean_tokens,
+        padding_ratio=batches.padding_ratio,
+    )
+
+
+def point_of(interval: Interval, samples: Sequence[EngineSample]) -> Point | None:
+    """The interval on the charts; None where it is too short for a rate. `samples`: all until its end, oldest first."""
+    if interval.duration_s < _SHORTEST_INTERVAL_S:
+        return None
+    answers = interval.answers
+    own = percentiles([answers], certified=False)
+    first = len(samples)
+    while first > 0 and samples[first - 1].time_s >= interval.end_s - _SAMPLES_S:
+        first -= 1
+    latest = samples[first:]
+    batches = batches_between(latest[0], latest[-1]) if latest else Batches()
+    return Point(
+        time_s=interval.end_s,
+        texts_per_s=answers.texts / interval.duration_s if answers.requests else None,
+        requests_per_s=answers.requests / interval.duration_s if answers.requests else None,
+        p50_ms=own.p50_ms,
+        p95_ms=own.p95_ms,
+        p99_ms=own.p99_ms,
+        n=answers.requests,
+        epoch=max(map(int, interval.epochs), default=0),
+        queued_items=latest[-1].queued_items if latest else None,
+        mean_batch_items=batches.mean_items,
+        in_flight_requests=interval.in_flight,
+    )
 
 
 class Figures:
@@ -97,9 +197,7 @@ class Figures:
         self._ticks: deque[Tick] = deque()
         self._load_start_s = 0.0
         self._best: float | None = None
-        self._latency = Percentiles()
-        self._stages: Stages | None = None
-        self._lag: Lag | None = None
+        self._recent = Recent()
 
     def load_started(self, time_s: float) -> None:
         """A new load: what is shown from now on is its own."""
@@ -109,9 +207,7 @@ class Figures:
 
     def load_stopped(self) -> None:
         self._ticks.clear()
-        self._latency = Percentiles()
-        self._stages = None
-        self._lag = None
+        self._recent = Recent()
 
     def tick(self, tick: Tick) -> None:
         """`tick.time_s` in the session's time."""
@@ -125,12 +221,9 @@ class Figures:
     def interval(self, interval: Interval) -> None:
         """`interval.start_s` in the session's time."""
         self.intervals.append(interval)
-        recent = self.recent(interval.end_s)
-        self._latency = percentiles([part.answers for part in recent], certified=False)
-        self._stages = mean_stages(recent)
-        self._lag = send_lag(recent)
-        if interval.duration_s >= _SHORTEST_INTERVAL_S:
-            self._add_point(self._point(interval))
+        self._recent = Recent.of(self.recent(interval.end_s))
+        if (point := point_of(interval, tuple(self.samples))) is not None:
+            self._add_point(point)
         rate = self._rate(WINDOW_S, 0.0)
         if rate is not None and interval.start_s >= self._load_start_s + WARM_UP_S + WINDOW_S:
             self._best = max(self._best or 0.0, rate.texts_per_s)
@@ -143,55 +236,26 @@ class Figures:
 
     def recent(self, end_s: float, length_s: float = WINDOW_S) -> list[Interval]:
         """The current load's intervals that began in the last `length_s` before `end_s`."""
-        begin_s = max(end_s - length_s - 0.05, self._load_start_s - 0.05)  # an interval may be a few ms off its second
-        return [interval for interval in self.intervals if interval.start_s >= begin_s]
+        return began_since(self.intervals, end_s, length_s, self._load_start_s)
 
     def saturated(self) -> bool:
-        """The driver used over 90 % of a core for the last 10 s, or an open loop's requests are sent too late."""
-        if not self.intervals:
-            return False
-        recent = self.recent(self.intervals[-1].end_s, SATURATED_S)
-        long_enough = sum(interval.duration_s for interval in recent) >= SATURATED_S - _SHORTEST_INTERVAL_S
-        return (long_enough and cpu_saturated(recent)) or lag_saturated(self._lag, self._latency)
+        """Whether the load driver is the bottleneck."""
+        return bool(self.intervals) and driver_saturated(
+            self.recent(self.intervals[-1].end_s, SATURATED_S), self._recent
+        )
 
     def lag_p99_ms(self) -> float | None:
         """How late an open loop's requests were sent over the last seconds."""
-        return self._lag.p99_ms if self._lag is not None else None
+        return self._recent.lag.p99_ms if self._recent.lag is not None else None
 
     def window(self) -> Window:
         """The figures at this moment."""
-        rate = self._rate(WINDOW_S, 0.0)
-        before = self._rate(WINDOW_S, WINDOW_S)
         recent = [sample for sample in self.samples if sample.time_s >= self.samples[-1].time_s - WINDOW_S - 0.5]
-        batches = batches_between(recent[0], recent[-1]) if rate is not None and recent else Batches()
-        latency, stages = self._latency, self._stages
-        gap_ms = None
-        if latency.mean_ms is not None and stages is not None:
-            server_ms = stages.queue_ms + stages.tokenize_ms + stages.infer_ms + stages.serialize_ms
-            # a request cut into several batches reports its longest queueing and its longest pass, which may overlap
-            gap_ms = latency.mean_ms - server_ms if latency.mean_ms >= server_ms else None
-        recent_pairs = self.intervals[-1].pairs if self.intervals else 0
-        return Window(
-            window_s=WINDOW_S,
-            texts_per_s=rate.texts_per_s if rate else None,
-            pairs_per_s=rate.texts_per_s / 2 if rate and recent_pairs else None,
-            requests_per_s=rate.requests_per_s if rate else None,
-            trend=rate.texts_per_s / before.texts_per_s - 1 if rate and before and before.texts_per_s else None,
-            best_texts_per_s=self._best,
-            latency=latency,
-            stages=stages,
-            client_server_gap_ms=gap_ms,
-            mean_batch_items=batches.mean_items,
-            mean_batch_tokens=batches.mean_tokens,
-            padding_ratio=batches.padding_ratio,
-        )
+        pairs = bool(self.intervals and self.intervals[-1].pairs)
+        rates = self._rate(WINDOW_S, 0.0), self._rate(WINDOW_S, WINDOW_S)
+        return replace(window_of(self._recent, *rates, recent, pairs=pairs), best_texts_per_s=self._best)
 
-    @dataclass(frozen=True, slots=True)
-    class _Rate:
-        texts_per_s: float
-        requests_per_s: float
-
-    def _rate(self, length_s: float, ago_s: float) -> "Figures._Rate | None":
+    def _rate(self, length_s: float, ago_s: float) -> Rate | None:
         """Over the ticks from `ago_s + length_s` to `ago_s` before the newest; for a past window it must be whole."""
         if len(self._ticks) < 2:
             return None
@@ -201,26 +265,7 @@ class Figures:
             return None
         first, last = inside[0], inside[-1]
         duration_s = last.time_s - first.time_s
-        return Figures._Rate((last.texts - first.texts) / duration_s, (last.requests - first.requests) / duration_s)
-
-    def _point(self, interval: Interval) -> Point:
-        answers = interval.answers
-        own = percentiles([answers], certified=False)
-        latest = [sample for sample in self.samples if sample.time_s >= interval.end_s - 2.5]
-        batches = batches_between(latest[0], latest[-1]) if latest else Batches()
-        return Point(
-            time_s=interval.end_s,
-            texts_per_s=answers.texts / interval.duration_s if answers.requests else None,
-            requests_per_s=answers.requests / interval.duration_s if answers.requests else None,
-            p50_ms=own.p50_ms,
-            p95_ms=own.p95_ms,
-            p99_ms=own.p99_ms,
-            n=answers.requests,
-            epoch=max(map(int, interval.epochs), default=0),
-            queued_items=latest[-1].queued_items if latest else None,
-            mean_batch_items=batches.mean_items,
-            in_flight_requests=interval.in_flight,
-        )
+        return Rate((last.texts - first.texts) / duration_s, (last.requests - first.requests) / duration_s)
 
     def _add_point(self, point: Point) -> None:
         self.points = (*self.points[-int(RING_S) + 1 :], point)

@@ -3,10 +3,9 @@
 import asyncio
 import gc
 import os
-import select
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -14,19 +13,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.actions import SkipAction
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap
 from textual.filter import NoColor
 from textual.screen import Screen
 
-from console.action import Action
-from console.actions import ACTIONS, BY_ID
-from console.cli_form import run_command
+from console.action import REPLAY, Action
+from console.actions_replay import not_in_a_replay
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
+from console.registry import DEFAULT, Registry
 from console.standing import Experiments, SweepStage, stage_of
+from console.tui import performing_replay
+from console.tui.leaving import EXIT_OK, Leaving, terminal_gone
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
-from console.tui.performing import DOWN, perform
+from console.tui.performing import perform
+from console.tui.remembering import Remembering
 from console.tui.screens.dialog import Dialog
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
@@ -35,17 +37,20 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from console.ports import ExperimentsPort, SessionPort
+    from console.remembered import Memory
+    from console.tui.player import Player
 
 CLOCK_S = 0.1
-CLOSE_LIMIT_S = 15.0
 OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
-EXIT_OK = 0
-EXIT_ENGINE_FAILED = 5
 
 
-def bindings() -> list[BindingType]:
+def bindings(registry: Registry) -> BindingsMap:
     """The registry as key bindings; those of one mode do nothing in the other."""
-    return [Binding(",".join(a.keys), f"perform({a.id!r})", a.title, id=a.id, show=False) for a in ACTIONS]
+    return BindingsMap(
+        Binding("comma" if key == "," else key, f"perform({action.id!r})", action.title, id=action.id, show=False)
+        for action in registry
+        for key in action.keys
+    )
 
 
 class ConsoleApp(App[int], inherit_bindings=False):
@@ -55,7 +60,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = SCREENS
     DEFAULT_MODE = "live"
     COMMANDS = {ActionProvider}  # noqa: RUF012 Textual's declaration
-    BINDINGS: ClassVar[list[BindingType]] = bindings()
     TITLE = "embedconsole"
 
     def __init__(
@@ -65,36 +69,48 @@ class ConsoleApp(App[int], inherit_bindings=False):
         start: bool,
         on_terminal: bool = False,
         clock_s: float = CLOCK_S,
+        clock: Callable[[], float] = time.monotonic,
         make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+        replay: tuple[str, float] | None = None,
+        registry: Registry = DEFAULT,
+        memory: "Memory | None" = None,
     ) -> None:
         """`start`: start the engine at once. `on_terminal`: take care of signals and of a terminal that goes away.
 
-        `clock_s`: between two beats; 0 leaves the beating to the caller. `make_experiments`: the store and the sweeps
-        beside that session; without it the modes that need them say so.
+        `clock_s`: between two beats; 0 leaves the beating to the caller. `clock`: what replays run on.
+        `make_experiments`: the store and the sweeps beside that session; without it the modes that need them say so.
+        `replay`: the run that is shown first, and how fast. `registry`: the actions with their keys.
+        `memory`: what is restored and kept; without it nothing is.
         """
         super().__init__()
+        self.registry = registry
+        self._bindings = bindings(registry)
         # every colour here is a true one already; and where NO_COLOR is set, Textual would still draw greys
         self._filters = [NoColor()] if self.no_color else []
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
         self.session: SessionPort | None = None
-        self.view = View()
+        self.view = View(registry=registry)
         self.experiments = Experiments()
-        self.farewell = ""
+        self.player: Player | None = None
+        """While a stored run is replayed."""
+        self.remembering = Remembering(self, memory)
+        self.remembering.restore_look()
+        self.leaving = Leaving(self)
         self.failure = ""
         self._make_session = make_session
         self._make_experiments = make_experiments
         self._experiments_port: ExperimentsPort | None = None
         self._sweeping: Worker[None] | None = None
         self._start = start
+        self._replay = replay
         self._on_terminal = on_terminal
         self._clock_s = clock_s
+        self.clock = clock
         self._frame = OPENING if start else Frame()
         self._tick = 0
         self._phase_since: tuple[EngineState, float] | None = None
-        self._leaving = False
-        self._dark = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DARK.variables)
@@ -137,7 +153,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self._on_terminal:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._leave_at_once)
+                loop.add_signal_handler(number, self.leaving.at_once)
         self.call_after_refresh(self._open)
 
     def _open(self) -> None:
@@ -153,21 +169,27 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
+        self.command(self.remembering.restore_mode())
+        if self._replay:
+            self.command(performing_replay.begin(self, *self._replay))
 
     def tick(self) -> None:
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
         self._tick += 1
-        if self._on_terminal and _terminal_gone():
-            self._leave_at_once()
+        if self._on_terminal and terminal_gone():
+            self.leaving.at_once()
             return
         if self.session is not None:
             newest = self.session.frame
-            if self.view.frozen:
+            if self.player is not None:
+                self._frame = self.player.frame(newest)
+            elif self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
                 self._frame = self._aged(newest)
         self._stands()
         self.draw()
+        self.remembering.tick(self._tick)
 
     def _aged(self, frame: Frame) -> Frame:
         """The frame with a phase that ages: the engine tells of a phase when it begins, the screen shows how long."""
@@ -197,11 +219,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Draws the frame on the active screen."""
         screen = self.screen
         show = getattr(screen, "show", None)
-        if show is None or not screen.is_active or not screen.is_mounted or self._dark:
+        if show is None or not screen.is_active or not screen.is_mounted or self.leaving.dark:
             return
-        if self._tick % 5 == 0 or not self.view.command:
-            command = run_command(self._frame, self.engine_spec)
-            self.view = replace(self.view, mode=self.current_mode, command=command)
+        if self.view.mode != self.current_mode:
+            self.view = replace(self.view, mode=self.current_mode)
         with self.batch_update():
             show(self._frame, self.view, self._tick)
 
@@ -216,22 +237,28 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.tick()
 
     async def go_to(self, mode: str) -> None:
-        """Another mode."""
+        """Another mode. A replay ends with its screen."""
+        if mode != REPLAY and self.player is not None:
+            self.player = None
+            self.view = replace(self.view, big="")
+            self.tick()
         await self.switch_mode(mode)
-        self.look(mode=mode)
+        self.look(mode=mode, until_s=None)
 
     # ---- doing ----
 
     async def action_perform(self, action_id: str) -> None:
         """Performs an action, or says why it cannot be performed now."""
-        action = BY_ID[action_id]
+        action = self.registry.by_id[action_id]
         if self.current_mode not in action.modes:
+            if self.current_mode == REPLAY and (why := not_in_a_replay(action)):
+                self.say(why, severity="warning")
             raise SkipAction  # the key may mean something else in this mode
-        if reason := action.unavailable(self._frame):
+        if reason := self.registry.reason(action, self._frame):
             self.say(reason, severity="warning")
             return
         if action_id == "quit":
-            self.ask_to_quit()
+            self.leaving.ask()
             return
         await self._guarded(perform(self, action_id))
         self.draw()
@@ -246,7 +273,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         sweep = self._guarded(self.experiments_port.sweeps.sweep(source, resume=resume))
         self._sweeping = self.run_worker(sweep, exit_on_error=False)
 
-    async def _end_sweep(self) -> None:
+    async def end_sweep(self) -> None:
         """At once; what the running cell has measured is kept."""
         if self._sweeping is not None and not self._sweeping.is_finished:
             with suppress(CommandRefused):
@@ -269,89 +296,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         severity: Literal["information", "warning", "error"] = "information",
         timeout: float = 6,
     ) -> None:
-        """A message in the corner, as it stands: no markup is read in it."""
-        self.notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+        """A message in the corner: `{id}` in it is that action's key, and no markup is read in it."""
+        self.notify(self.registry.told(message), title=title, severity=severity, timeout=timeout, markup=False)
 
     def open_dialog(self, dialog: Dialog[Any], then: Callable[[Any], None] | None) -> None:
         """Opens a dialog; `then` gets its answer."""
         self.push_screen(dialog, then)
-
-    # ---- leaving ----
-
-    def ask_to_quit(self) -> None:
-        """Leaves at once where nothing runs, else asks what shall become of it; asked again while leaving: goes."""
-        from console.tui.screens.quit import QuitDialog
-
-        if self._leaving:
-            self.exit(self._code())
-            return
-        engine, load = self._newest().engine, self._newest().load
-        idle = engine.state in DOWN or (engine.remote and not load.running)
-        if idle and not self.experiments.sweep.active:
-            self._leave("")
-        elif not isinstance(self.screen, QuitDialog):
-            self.open_dialog(QuitDialog(self._newest(), self.view), self._answered)
-
-    def _newest(self) -> Frame:
-        return self.session.frame if self.session else self._frame
-
-    def _answered(self, answer: str | None) -> None:
-        if answer == "stop":
-            engine = self._newest().engine
-            where = f"the engine at {engine.address} serves on" if engine.remote else f"engine {engine.pid} stopped"
-            self._leave(f"embedconsole: load stopped, {where}")
-        elif answer == "detach":
-            self.command(self._leave_running())
-
-    async def _leave_running(self) -> None:
-        if self.session is None:
-            return
-        await self._end_sweep()
-        left = await self.session.detach()
-        self._leave(
-            f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "
-            f"stop it with: {left.stop_command}"
-        )
-
-    def _leave(self, farewell: str) -> None:
-        self._leaving = True
-        self.farewell = farewell
-        if self.view.frozen:
-            self.toggle_freeze()
-        self.run_worker(self._close(), exit_on_error=False)
-
-    async def _close(self) -> None:
-        code = self._code()
-        try:
-            await asyncio.wait_for(self._end_sweep(), CLOSE_LIMIT_S)
-            if self.session is not None:
-                await asyncio.wait_for(self.session.close(), CLOSE_LIMIT_S)
-        except Exception as error:  # leaving is what was asked for: the fault is told on the way out
-            self.farewell = f"embedconsole: {type(error).__name__} while stopping: {error}"
-        if self._dark:
-            os._exit(code)  # there is no terminal to put back in order
-        self.exit(code)
-
-    def _code(self) -> int:
-        lost = self._newest().engine.state is EngineState.LOST
-        return EXIT_ENGINE_FAILED if self.failure or lost else EXIT_OK
-
-    def _leave_at_once(self) -> None:
-        """SIGTERM, SIGHUP or no terminal any more: there is nobody to ask, so what was started is stopped."""
-        if not self._dark and _terminal_gone():
-            # a write would wait for ever for a terminal that does not read
-            self._dark = True
-            watchdog = threading.Timer(CLOSE_LIMIT_S + 1, os._exit, (EXIT_OK,))
-            watchdog.daemon = True
-            watchdog.start()
-        if not self._leaving:
-            self._leave("embedconsole: ended by a signal; what it started was stopped")
-
-
-def _terminal_gone() -> bool:
-    poll = select.poll()
-    poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def run_console(
@@ -359,16 +309,28 @@ def run_console(
     *,
     start: bool,
     make_experiments: "Callable[[SessionPort], ExperimentsPort] | None" = None,
+    replay: tuple[str, float] | None = None,
+    registry: Registry = DEFAULT,
+    memory: "Memory | None" = None,
 ) -> int:
     """Runs the console on this terminal until it is left. `make_session` is called after the first paint.
 
     Returns the exit code: 0, or 5 if the session could not be opened or the engine was lost at the end.
     """
-    app = ConsoleApp(make_session, start=start, on_terminal=True, make_experiments=make_experiments)
+    app = ConsoleApp(
+        make_session,
+        start=start,
+        on_terminal=True,
+        make_experiments=make_experiments,
+        replay=replay,
+        registry=registry,
+        memory=memory,
+    )
     code = app.run()
-    if app.farewell:
+    if app.leaving.farewell:
         try:
-            print(app.farewell, flush=True)
+            # a browser's page has gone, and its stdout speaks a protocol: there the server's own terminal is told
+            print(app.leaving.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
         except OSError:
             os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
     return EXIT_OK if code is None else code

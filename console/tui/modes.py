@@ -38,4 +38,5 @@ SCREENS: dict[str, str | Callable[[], Screen[Any]]] = {
     "runs": _runs,
     "compare": _compare,
     "log": _log,
+    "replay": LiveScreen,
 }

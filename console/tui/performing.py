@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.cli_form import compare_command, run_command, runs_command, sweep_command
-from console.frame import Deployment, EngineState, Frame, LoadSpec
-from console.tui import performing_experiments, performing_export
+from console.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
+from console.frame import Deployment, EngineState, LoadSpec
+from console.tui import performing_experiments, performing_export, performing_replay, performing_view
 from console.tui.themes import following
-from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
 if TYPE_CHECKING:
     from console.ports import SessionPort
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from console.tui.screens.load import LoadChoice
     from console.tui.screens.switch import SwitchChoice
 
-COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command}
+COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command, "replay": replay_command}
 """What `y` copies; elsewhere the present load as a run."""
 DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
 
@@ -135,17 +134,6 @@ async def _freeze(app: "ConsoleApp") -> None:
     app.toggle_freeze()
 
 
-def _zoom(to: Callable[[int], int]) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def zoom(app: "ConsoleApp") -> None:
-        app.look(zoom=max(0, min(len(ZOOMS_S) - 1, to(app.view.zoom))))
-
-    return zoom
-
-
-async def _log_y(app: "ConsoleApp") -> None:
-    app.look(log_y=not app.view.log_y)
-
-
 async def _details(app: "ConsoleApp") -> None:
     from console.tui.screens.details import DetailsDialog
 
@@ -165,6 +153,15 @@ async def _copy_cli(app: "ConsoleApp") -> None:
     app.say(command, title="Copied as a command", timeout=10)
 
 
+def _copied(action_id: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
+    async def copy(app: "ConsoleApp") -> None:
+        command = app.cli_form(app.registry.by_id[action_id])
+        app.copy_to_clipboard(command)
+        app.say(command, title="Copied, for another terminal", timeout=15)
+
+    return copy
+
+
 async def _theme(app: "ConsoleApp") -> None:
     app.theme = following(app.theme)
 
@@ -178,7 +175,7 @@ async def _palette(app: "ConsoleApp") -> None:
 
 
 async def _quit(app: "ConsoleApp") -> None:
-    app.ask_to_quit()
+    app.leaving.ask()
 
 
 def _mode(name: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
@@ -205,13 +202,10 @@ def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
     return act
 
 
-def summary(frame: Frame) -> str:
-    """One line on what went with the console."""
-    return "nothing was running" if frame.engine.state in DOWN else "stopped the engine and the load"
-
-
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     **performing_experiments.PERFORM,
+    **performing_replay.PERFORM,
+    **performing_view.PERFORM,
     "mode_live": _mode("live"),
     "mode_sweep": _mode("sweep"),
     "mode_runs": _mode("runs"),
@@ -231,16 +225,16 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "concurrency_down": _change(lambda spec: replace(spec, concurrency=max(1, spec.concurrency // 2))),
     "concurrency_up": _change(lambda spec: replace(spec, concurrency=spec.concurrency * 2)),
     "freeze": _freeze,
-    "zoom_in": _zoom(lambda zoom: zoom - 1),
-    "zoom_out": _zoom(lambda zoom: zoom + 1),
-    "zoom_reset": _zoom(lambda _zoom: DEFAULT_ZOOM),
-    "log_y": _log_y,
     "details": _details,
     "log_filter": _log("filter"),
     "log_follow": _log("follow"),
     "log_warning": _log("warning"),
     "export": performing_export.export,
+    "report": performing_export.report,
     "copy_cli": _copy_cli,
+    "max_load": _copied("max_load"),
+    "profile": _copied("profile"),
+    "calibrate": _copied("calibrate"),
     "theme": _theme,
     "screenshot": _screenshot,
     "palette": _palette,

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from console.cli_form import GATE_CONDITIONS
 from console.standing import SweepStage
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def _runs(app: "ConsoleApp") -> "RunsScreen":
 
     if isinstance(app.screen, RunsScreen):
         return app.screen
-    raise LookupError("This belongs to Runs: 3 shows it")
+    raise LookupError("This belongs to Runs: {mode_runs} shows it")
 
 
 def _sweep(app: "ConsoleApp") -> "SweepScreen":
@@ -27,7 +28,7 @@ def _sweep(app: "ConsoleApp") -> "SweepScreen":
 
     if isinstance(app.screen, SweepScreen):
         return app.screen
-    raise LookupError("This belongs to Sweep: 2 shows it")
+    raise LookupError("This belongs to Sweep: {mode_sweep} shows it")
 
 
 def _compare(app: "ConsoleApp") -> "CompareScreen":
@@ -35,7 +36,7 @@ def _compare(app: "ConsoleApp") -> "CompareScreen":
 
     if isinstance(app.screen, CompareScreen):
         return app.screen
-    raise LookupError("This belongs to Compare: 4 shows it")
+    raise LookupError("This belongs to Compare: {mode_compare} shows it")
 
 
 async def open_run(app: "ConsoleApp", run_id: str) -> None:
@@ -117,6 +118,23 @@ async def _run_delete(app: "ConsoleApp") -> None:
     app.open_dialog(
         ConfirmDialog(app.frame, app.view, "delete", f"Delete {run_id} for good?", about, "delete"),
         lambda yes: app.command(delete()) if yes else None,
+    )
+
+
+async def _run_gate(app: "ConsoleApp") -> None:
+    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.read import ReadDialog
+
+    run_id = app.experiments.run_id
+
+    async def judge(conditions: str) -> None:
+        told = await app.experiments_port.runs.gate(run_id, conditions.split())
+        app.open_dialog(ReadDialog(app.frame, app.view, "gate", told), None)
+
+    about = f"What {run_id} must keep, with spaces between: FIGURE, one of < <= > >=, a value or a change @BASELINE."
+    app.open_dialog(
+        TextDialog(app.frame, app.view, "gate", about, " ".join(GATE_CONDITIONS)),
+        lambda text: app.command(judge(text)) if text else None,
     )
 
 
@@ -204,6 +222,7 @@ PERFORM: dict[str, Perform] = {
     "run_tag": _run_tag,
     "run_note": _run_note,
     "run_delete": _run_delete,
+    "run_gate": _run_gate,
     "run_reload": _run_reload,
     "compare_baseline": _compare_baseline,
     "compare_remove": _compare_remove,

@@ -9,6 +9,7 @@ from console.ports import CommandRefused
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
 
+REPORTS = ("html", "md", "json", "csv")
 FORMS = {"j": "json", "c": "csv", "s": "svg"}
 
 
@@ -44,14 +45,45 @@ def _ask_where(app: "ConsoleApp", form: str) -> None:
 
 async def _write(app: "ConsoleApp", form: str, path: Path) -> None:
     text = app.export_screenshot(title="embedconsole") if form == "svg" else _text(app, form)
+    _put(path, text, "export")
+    app.say(str(path), title="Exported", timeout=10)
+
+
+def _put(path: Path, text: str, action_id: str) -> None:
+    """A new file. Raises CommandRefused, with the key of the action for another try."""
+    again = f"{{{action_id}}} again, with another"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise CommandRefused(f"{path} is there already: e again, with another name") from None
+        raise CommandRefused(f"{path} is there already: {again} name") from None
     except OSError as error:
-        raise CommandRefused(f"{path} cannot be written ({error.strerror}): e again, with another place") from error
-    app.say(str(path), title="Exported", timeout=10)
+        raise CommandRefused(f"{path} cannot be written ({error.strerror}): {again} place") from error
+
+
+async def report(app: "ConsoleApp") -> None:
+    """Asks for the file; its ending says the form."""
+    from console.tui.screens.ask import TextDialog
+
+    marked = app.experiments.compared
+    name = f"embedconsole-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
+    what = f"{len(marked)} marked runs" if marked else "the last sweep, or of the last run; marked runs go before it"
+    about = f"Of {what}. The ending says the form: {', '.join(REPORTS)}. From {Path.cwd()}."
+
+    def chosen(path: str | None) -> None:
+        if path:
+            app.command(_report(app, Path(path).expanduser()))
+
+    app.open_dialog(TextDialog(app.frame, app.view, "report", about, name), chosen)
+
+
+async def _report(app: "ConsoleApp", path: Path) -> None:
+    form = path.suffix.lstrip(".").lower()
+    if form not in REPORTS:
+        raise CommandRefused(f"{path} ends in none of {', '.join(REPORTS)}: {{report}} again, with another name")
+    text = await app.experiments_port.runs.report(app.experiments.compared, form)
+    _put(path, text, "report")
+    app.say(str(path), title="Report written", timeout=10)
 
 
 def _text(app: "ConsoleApp", form: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -19,6 +20,13 @@ class Console:
         self.pilot = pilot
         self.app = app
         self.session = session
+        self.now_s = 0.0
+        """The person's clock: what replays run on."""
+
+    async def later(self, seconds: float) -> None:
+        """So much later on the person's clock."""
+        self.now_s += seconds
+        await self.beat()
 
     async def beat(self, times: int = 6) -> None:
         """Beats the console's clock, so that every tile has had its turn."""
@@ -63,13 +71,22 @@ def console() -> Open:
 
     @asynccontextmanager
     async def opened(
-        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None
+        frame: Frame, size: tuple[int, int] = (200, 50), experiments: FakeExperiments | None = None, **more: Any
     ) -> AsyncIterator[Console]:
+        consoles: list[Console] = []
         session, port = FakeSession(frame), experiments or FakeExperiments()
-        app = ConsoleApp(lambda: session, start=False, clock_s=0, make_experiments=lambda _session: port)
+        app = ConsoleApp(
+            lambda: session,
+            start=False,
+            clock_s=0,
+            clock=lambda: consoles[0].now_s,
+            make_experiments=lambda _session: port,
+            **more,
+        )
         app.animation_level = "none"
         async with app.run_test(size=size) as pilot:
             it = Console(pilot, app, session)
+            consoles.append(it)
             await pilot.pause()
             await it.beat()
             yield it

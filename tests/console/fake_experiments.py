@@ -55,6 +55,16 @@ class FakeRuns:
         self._refuse()
         self.calls.append(("note", run_id, text))
 
+    async def report(self, names: Sequence[str], form: str) -> str:
+        self._refuse()
+        self.calls.append(("report", *names, form))
+        return f"# results as {form}\n"
+
+    async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
+        self._refuse()
+        self.calls.append(("gate", run_id, *conditions))
+        return "\n".join([f"run {run_id}", *(f"✓ {condition}" for condition in conditions), "gate ok"])
+
     async def delete(self, run_ids: Sequence[str]) -> None:
         self._refuse()
         self.calls.append(("delete", *run_ids))

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec
+from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker
 from console.ports import CommandRefused, Detached
 from tests.console import scenes
 
@@ -69,6 +69,14 @@ class FakeSession:
 
     async def configure(self, **knobs: Any) -> None:
         self._called("configure", knobs)
+
+    def note(self, text: str) -> None:
+        self._called("note", text)
+
+    def mark(self, label: str, time_s: float) -> None:
+        self._called("mark", label, time_s)
+        marker = Marker(time_s, 1 + sum(one.by_hand for one in self.frame.markers), label, by_hand=True)
+        self.frame = replace(self.frame, markers=(*self.frame.markers, marker))
 
     async def detach(self) -> Detached:
         self._called("detach")

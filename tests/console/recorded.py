@@ -18,7 +18,7 @@ from console.experiments.store_write import add_intervals, add_note, add_tags, b
 from console.frame import Deployment, Engine, LoadSpec, LogLine, Notice, Percentiles, Stages
 from console.load.protocol import Interval
 from console.ports import OpenedRun
-from console.session.figures import Batches
+from console.session.figures import Batches, EngineSample
 from tests.console.fake_experiments import FakeExperiments, FakeRuns
 from tests.unit.console.intervals import answers, second
 from tests.unit.experiments.made import GOOD, SHAKY, STEADY, start_of
@@ -46,6 +46,16 @@ def _second(index: int, level: float, p50_ms: float, batch: int) -> Interval:
     latencies = [p50_ms * (0.8 + 0.02 * (n * 7 % 40)) for n in range(requests)]
     made = second(index, requests)
     return replace(made, answers=answers(latencies, batch))
+
+
+def _counted(second_no: int, level: float, batch: int) -> EngineSample:
+    """The engine's own counters at the end of that second."""
+    items = round(level * second_no)
+    batches = max(1, round(items / min(64.0, batch * 0.9)))
+    return EngineSample(
+        *(float(second_no), 418_000_000 + 100_000 * second_no, 20 + second_no * 7 % 30, 4, 1.62 * second_no),
+        *(batches, items, items * 13, items * 14),
+    )
 
 
 def _measurement(ordinal: int) -> Measurement:
@@ -107,7 +117,10 @@ def _write(store: Store, ordinal: int) -> None:
     begin_run(store, replace(start, environment=place))
     texts, p50_ms, batch = MEASURED[ordinal][5], MEASURED[ordinal][6], MEASURED[ordinal][3]
     seconds = 4 if kind in {"failed", "unfinished"} else 12
-    rows = [interval_row(_second(index, texts, p50_ms, batch), None, 0.0, 2.0) for index in range(seconds)]
+    rows = [
+        interval_row(_second(index, texts, p50_ms, batch), _counted(index + 1, texts, batch), 0.0, 2.0)
+        for index in range(seconds)
+    ]
     add_intervals(store, measurement.run_id, rows, 0)
     if kind != "unfinished":
         events = (LogLine(1, f"10:{ordinal:02}:00", "driver", "event", f"load on: closed loop, batch {batch}"),)

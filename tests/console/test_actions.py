@@ -1,12 +1,16 @@
 """Promises of the registry: every action has its key, its row, its doing; and says why it cannot be done."""
 
+import shlex
 from dataclasses import replace
 
+import click
 import pytest
 
-from console.action import MODES
+from console.action import MODES, REPLAY
 from console.actions import ACTIONS, BY_ID
+from console.cli import cli
 from console.frame import EngineSpec, EngineState, Frame, LoadSpec
+from console.registry import DEFAULT
 from console.tui.performing import PERFORM
 from tests.console import scenes
 
@@ -16,7 +20,7 @@ def test_every_action_can_be_performed_and_nothing_else() -> None:
 
 
 def test_no_key_means_two_things_in_one_mode() -> None:
-    for mode in MODES:
+    for mode in (*MODES, REPLAY):
         keys = [key for action in ACTIONS if mode in action.modes for key in action.keys]
         assert len(keys) == len(set(keys))
 
@@ -26,11 +30,6 @@ def test_every_action_explains_itself() -> None:
         assert action.title
         assert action.help
         assert action.group
-
-
-def test_later_issues_leave_no_dead_keys() -> None:
-    keys = {key for action in ACTIONS for key in action.keys}
-    assert not keys & {"o", "m", "w", "z", "ctrl+o"}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_later_issues_leave_no_dead_keys() -> None:
     ],
 )
 def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: Frame, words: str) -> None:
-    reason = BY_ID[action].unavailable(frame)
+    reason = DEFAULT.reason(BY_ID[action], frame)
     assert reason is not None
     assert words in reason
 
@@ -104,3 +103,31 @@ def test_the_command_form_of_a_remote_engine_connects() -> None:
     form = BY_ID["copy_cli"].cli
     assert form is not None
     assert form(frame, EngineSpec()).startswith("embedconsole run --connect 127.0.0.1:50051 --batch 32")
+
+
+EXCUSED = {"quickstart": "what `make console` runs: the console itself, or a run where there is no terminal"}
+
+
+def test_every_command_of_the_command_line_is_an_action_or_excused() -> None:
+    forms = {action.cli(scenes.busy(), EngineSpec()).split()[1] for action in ACTIONS if action.cli}
+    assert set(cli.commands) - set(EXCUSED) <= forms
+    assert set(EXCUSED) <= set(cli.commands)
+
+
+def test_commands_for_another_terminal_use_the_engine_that_serves_here() -> None:
+    frame, spec = scenes.idle(), EngineSpec()
+    forms = {name: form(frame, spec) for name in ("max_load", "profile") if (form := BY_ID[name].cli)}
+    assert forms["max_load"] == "embedconsole max-load --slo-p95 50 --connect 127.0.0.1:50051 --batch 32"
+    assert forms["profile"].startswith("embedconsole profile --connect 127.0.0.1:50051 --batch 32 --concurrency 4 -o ")
+    assert "L stops it first" in str(DEFAULT.reason(BY_ID["max_load"], scenes.busy()))
+
+
+@pytest.mark.parametrize("frame", [scenes.stopped(), scenes.idle(), scenes.busy()])
+def test_every_command_form_is_one_that_the_command_line_takes(frame: Frame) -> None:
+    for action in ACTIONS:
+        words = shlex.split(action.cli(frame, EngineSpec())) if action.cli else []
+        if words[:1] == ["embedconsole"] and len(words) > 1 and words[1] in cli.commands:
+            command = cli.commands[words[1]]
+            if isinstance(command, click.Group):
+                continue
+            command.make_context(words[1], words[2:])

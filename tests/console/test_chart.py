@@ -149,9 +149,16 @@ def test_dots_outside_the_canvas_are_not_drawn() -> None:
 def test_time_labels_end_with_now_and_do_not_touch() -> None:
     for length in (30.0, 60.0, 120.0, 300.0, 600.0):
         for width in (30, 80, 140):
-            text = plain(time_labels(TimeSpan(0.0, length), width))
+            text = plain(time_labels(TimeSpan(0.0, length), width, length))
             assert text.endswith("now")
             assert len(text) == width
+
+
+def test_time_labels_of_a_panned_chart_count_from_the_newest_second() -> None:
+    text = plain(time_labels(TimeSpan(60.0, 120.0), 80, 180.0))
+    assert "now" not in text
+    assert "−1 min" in text
+    assert "−2 min" in text
 
 
 def test_a_curve_enters_from_the_left_edge() -> None:

@@ -1,9 +1,12 @@
 """Runs: all that was measured is found, opened, tagged, noted and deleted from the keyboard, however much it is."""
 
 import time
+from pathlib import Path
 
 import pytest
+from textual.events import Paste
 
+from console.actions import BY_ID
 from console.tui.screens.ask import ConfirmDialog, TextDialog
 from console.tui.screens.run_details import RunDetails
 from console.tui.screens.runs import RunsScreen
@@ -209,3 +212,32 @@ async def test_the_list_is_read_again_when_a_cell_of_the_sweep_has_ended_and_onl
         port.sweeps.state = sweeps.running(31)
         await it.beat(20)
         assert port.runs.reads == reads + 1
+
+
+async def test_a_run_is_held_against_conditions_and_the_outcome_can_be_read(console: Open) -> None:
+    port = recorded.experiments()
+    async with console(scenes.busy(), (80, 24), port) as it:
+        await it.press("3", "a", "ctrl+u", *"p95<9ms", "enter")
+        await it.app.workers.wait_for_complete()
+        await it.beat()
+        assert port.runs.calls[-1][0] == "gate"
+        assert port.runs.calls[-1][2:] == ("p95<9ms",)
+        assert "✓ p95<9ms" in it.text("box")
+
+
+async def test_a_report_of_the_marked_runs_is_written_in_the_form_of_its_ending(console: Open, tmp_path: Path) -> None:
+    port = recorded.experiments()
+    outcomes = {"page.doc": "ends in none of html", "page.md": "page.md", "./page.md": "is there already: W again"}
+    async with console(scenes.busy(), (80, 24), port) as it:
+        await it.press("3", "space")
+        for name, outcome in outcomes.items():
+            await it.press("W", "ctrl+u")
+            it.app.post_message(Paste(f"{tmp_path}/{name}"))
+            await it.pilot.pause()
+            await it.press("enter")
+            await it.app.workers.wait_for_complete()
+            assert outcome in it.said
+        assert (tmp_path / "page.md").read_text() == "# results as md\n"
+        marked = it.app.experiments.compared
+        assert ("report", *marked, "md") in port.runs.calls
+        assert it.app.cli_form(BY_ID["report"]) == f"embedconsole report {marked[0]} -o results.html"

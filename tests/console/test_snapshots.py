@@ -29,7 +29,11 @@ def picture(
 ) -> bool:
     """Whether the console looks on this scene, after these keys, as it looked when the picture was accepted."""
     app = ConsoleApp(
-        lambda: FakeSession(frame), start=False, clock_s=0, make_experiments=lambda _: port or FakeExperiments()
+        lambda: FakeSession(frame),
+        start=False,
+        clock_s=0,
+        clock=lambda: 0.0,
+        make_experiments=lambda _: port or FakeExperiments(),
     )
     app.animation_level = "none"
     app.theme = theme
@@ -110,6 +114,23 @@ def test_dialogs_and_views(snap_compare: SnapCompare, name: str, keys: tuple[str
     assert picture(snap_compare, scenes.fallback(), SMALL if name != "help" else MIDDLE, *keys)
 
 
+VIEWS = {
+    "pinned": ("w",),
+    "marked": ("m", *"gc off", "enter"),
+    "panned": ("left",),
+    "maximised_latency": ("z", "l"),
+    "maximised_engine": ("z", "e"),
+    "jump": ("ctrl+o",),
+    "open_loop": ("o",),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x50"])
+def test_views(snap_compare: SnapCompare, name: str, size: tuple[int, int]) -> None:
+    assert picture(snap_compare, scenes.busy(), size, *VIEWS[name])
+
+
 def test_knobs(snap_compare: SnapCompare) -> None:
     frame = scenes.fallback()
     knobs = Batching(max_batch_tokens=2048, max_batch_items=64)
@@ -129,7 +150,10 @@ EXPERIMENTS: dict[str, tuple[Callable[[], FakeExperiments], tuple[str, ...]]] = 
     "runs_empty": (lambda: recorded.experiments(0), ("3",)),
     "runs_filter": (recorded.experiments, ("3", "slash", "i", "n", "t", "8")),
     "run_opened": (recorded.experiments, ("3", "G", "enter")),
+    "run_gate": (recorded.experiments, ("3", "a", "enter")),
     "run_delete": (recorded.experiments, ("3", "d")),
+    "replay": (recorded.experiments, ("3", "G", "R", "right", "right", "greater_than_sign", "space")),
+    "replay_ended": (recorded.experiments, ("3", "j", "R", "end")),
     "sweep_none": (recorded.experiments, ("2",)),
     "sweep_new": (recorded.experiments, ("2", "n", "down")),
     "sweep_running": (lambda: sweeping(sweeps.running()), ("2",)),

@@ -5,9 +5,7 @@ failure, elsewhere the page's own marks are counted instead.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,10 @@ from console.experiments.report_document import document
 from console.experiments.report_html import as_html
 from console.experiments.report_model import build_report
 from console.experiments.run_sets import load_set, resolve_set
+from tests.e2e.browser import FLAGS, browser
 from tests.unit.experiments.made import store_in
 from tests.unit.experiments.made_results import results_in
 
-REQUIRED = "EMBEDCONSOLE_REQUIRE_BROWSER"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LOOK = """<script>
 const seen = [...document.querySelectorAll('svg.chart')].map(svg => {
   const frame = svg.getBoundingClientRect();
@@ -38,17 +35,10 @@ document.body.innerHTML = '<pre id="seen">' + JSON.stringify(seen) + '</pre>';
 </script>"""
 
 
-def browser() -> str | None:
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
-
-
-def looked_at(page: Path, profile: Path) -> list[dict[str, Any]]:
+def looked_at(program: str, page: Path, profile: Path) -> list[dict[str, Any]]:
     """What the browser has drawn of every chart."""
-    program = browser()
-    assert program is not None
     done = subprocess.run(
-        [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         f"--user-data-dir={profile}", "--window-size=1200,900", "--dump-dom", page.as_uri()],
+        [program, *FLAGS, f"--user-data-dir={profile}", "--window-size=1200,900", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
@@ -70,12 +60,11 @@ def test_every_chart_of_the_report_is_drawn(tmp_path: Path) -> None:
     html = as_html(written)
     assert len(charts) == 6
     assert len(re.findall(r'class="mark ', html)) == sum(chart.marks for chart in charts)
-    if browser() is None:
-        assert not os.environ.get(REQUIRED), f"no browser, and {REQUIRED} is set: apt-get install chromium"
+    if (program := browser()) is None:
         return
     page = tmp_path / "report.html"
     page.write_text(html.replace("</body>", f"{LOOK}</body>"), "utf-8")
-    seen = looked_at(page, tmp_path / "profile")
+    seen = looked_at(program, page, tmp_path / "profile")
     assert [one["title"] for one in seen] == [chart.title for chart in charts]
     for one, chart in zip(seen, charts, strict=True):
         assert one["drawn"] == chart.marks, one["title"]

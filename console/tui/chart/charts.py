@@ -1,5 +1,6 @@
 """The three charts of the Live screen: what they plot, their titles, and the axis each one keeps."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,13 @@ class Chart:
         self._rows = 0
 
     def __call__(self, frame: Frame, view: View, size: Size) -> Picture:
-        span = time_span(frame.points, view.span_s)
+        span = time_span(frame.points, view.span_s, view.until_s)
         shown = visible(frame.points, span)
         title = self._title(view, shown)
+        newest_s = frame.points[-1].time_s if frame.points else 0.0
+        foot = _foot(view, newest_s - span.end_s)
         if not any(curve.value(point) is not None for point in shown for curve in self.series):
-            return Picture(_empty(frame, size), title, f"last {view.span_name}")
+            return Picture(_empty(frame, view, size), title, foot)
         height = size.height - 1 if size.height >= AXIS_ROW_FROM else size.height
         kept = self._axis if self._rows == height else None
         self._rows = height
@@ -57,8 +60,8 @@ class Chart:
             long_labels=self._labels,
         )
         if height < size.height:
-            return Picture((*lines, time_labels(span, size.width)), title)
-        return Picture(lines, title, f"last {view.span_name}")
+            return Picture((*lines, time_labels(span, size.width, newest_s)), title)
+        return Picture(lines, title, foot)
 
     def _title(self, view: View, shown: Sequence[Point]) -> str:
         if len(self.series) == 1:
@@ -73,15 +76,21 @@ class Chart:
         return "   ".join(words)
 
 
-def time_labels(span: TimeSpan, width: int) -> Line:
+def _foot(view: View, behind_s: float) -> str:
+    """`last 60 s`, or where a panned chart ends."""
+    return f"last {view.span_name}" if behind_s <= 0 else f"{view.span_name} up to {_ago(behind_s)}"
+
+
+def time_labels(span: TimeSpan, width: int, newest_s: float) -> Line:
     """Seconds before now along the bottom, as many as fit without crowding."""
     cols = width - GUTTER
     step = next((step for step in (5, 10, 15, 30, 60, 120, 300) if step / span.length_s * cols >= 12), 600)
     text = [" "] * cols
-    ago = 0.0
-    while ago <= span.length_s:
+    behind_s = max(0.0, newest_s - span.end_s)
+    ago = math.ceil(behind_s / step) * step
+    while ago <= behind_s + span.length_s:
         label = "now" if ago == 0 else _ago(ago)
-        col = round((1 - ago / span.length_s) * (cols - 1))
+        col = round((1 - (ago - behind_s) / span.length_s) * (cols - 1))
         start = min(max(0, col - len(label) // 2), cols - len(label))
         if start >= 0 and all(char == " " for char in text[max(0, start - 1) : start + len(label) + 1]):
             text[start : start + len(label)] = label
@@ -95,19 +104,20 @@ def _ago(seconds: float) -> str:
     return f"−{seconds:.0f} s"
 
 
-def _empty(frame: Frame, size: Size) -> Lines:
+def _empty(frame: Frame, view: View, size: Size) -> Lines:
     """What to do so that something appears here."""
     match frame.engine.state:
         case EngineState.STOPPED:
-            words, key, action = "no samples: the engine is stopped, start it with", "s", "engine"
+            words, action = "no samples: the engine is stopped, start it with", "engine"
         case EngineState.STARTING:
-            words, key, action = "no samples yet: the engine is starting", "", ""
+            words, action = "no samples yet: the engine is starting", ""
         case EngineState.LOST:
-            words, key, action = "no samples: the engine is lost, restart it with", "r", "restart"
+            words, action = "no samples: the engine is lost, restart it with", "restart"
         case _ if frame.load.running:
-            words, key, action = "waiting for the first interval", "", ""
+            words, action = "waiting for the first interval", ""
         case _:
-            words, key, action = "no samples: start the load with", "L", "load_toggle"
+            words, action = "no samples: start the load with", "load_toggle"
+    key = view.key(action) if action else ""
     text = f"{words} {key}".rstrip()
     pad = " " * max(0, (size.width - len(text)) // 2)
     row: Line = (Span(pad + words, "muted"), Span(f" {key}" if key else "", "key", action))

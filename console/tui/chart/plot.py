@@ -50,9 +50,11 @@ class TimeSpan:
         return self.end_s - self.start_s
 
 
-def time_span(points: Sequence[Point], span_s: float) -> TimeSpan:
-    """The last `span_s` seconds up to the newest point; 0 means all of them."""
+def time_span(points: Sequence[Point], span_s: float, until_s: float | None = None) -> TimeSpan:
+    """The last `span_s` seconds up to `until_s`, or to the newest point; 0 means all of them."""
     end = points[-1].time_s if points else 0.0
+    if span_s and until_s is not None and points and points[0].time_s <= until_s < end:
+        end = until_s
     if span_s:
         return TimeSpan(end - span_s, end)
     first = points[0].time_s if points else 0.0
@@ -61,10 +63,13 @@ def time_span(points: Sequence[Point], span_s: float) -> TimeSpan:
 
 def visible(points: Sequence[Point], span: TimeSpan) -> list[Point]:
     """The points inside the span, and the one before it, so that a curve enters from the edge."""
-    first = len(points)
+    last = len(points)
+    while last > 0 and points[last - 1].time_s > span.end_s:
+        last -= 1
+    first = last
     while first > 0 and points[first - 1].time_s >= span.start_s:
         first -= 1
-    return list(points[max(0, first - 1) :])
+    return list(points[max(0, first - 1) : last])
 
 
 def fit_axis(points: Sequence[Point], series: Sequence[Series], rows: int, *, log: bool, before: Axis | None) -> Axis:
@@ -145,8 +150,8 @@ def _labels(columns: dict[int, Marker], cols: int, *, long: bool) -> dict[int, s
     for index, col in enumerate(ordered):
         marker = columns[col]
         room = (ordered[index + 1] if index + 1 < len(ordered) else cols) - col - 2
-        full = f"S{marker.ordinal} {clean(marker.label)}"
-        small = f"S{marker.ordinal}"
+        small = marker.name
+        full = f"{small} {clean(marker.label)}".rstrip()
         text = full if long and len(full) <= room else small
         if len(text) <= room:
             labels[col + 1] = text

@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.frame import EngineState, Frame
 from console.tui import figures
 from console.tui.ink import Line, Picture, Span, clean, clip, line
-from console.tui.panels.words import arrow, model_name, state_words
+from console.tui.panels.words import arrow, keyless, model_name, state_words
 from console.tui.view import View
 
 LABEL = 10
@@ -17,29 +17,32 @@ def field(name: str, value: Line, key: str = "", action: str = "") -> Line:
     return line(Span(name.ljust(LABEL), "label"), *value, *tail)
 
 
-def engine(frame: Frame, _view: View, size: Size) -> Picture:
+def engine(frame: Frame, view: View, size: Size) -> Picture:
     """Fields in the order in which they matter; short tiles lose the last ones."""
     live = frame.engine
     asked, runs = live.requested, live.effective
     rows = [
         field("model", line(Span(model_name(live) or "–", "strong"))),
-        field("backend", arrow(asked.backend, runs.backend), "b", "backend"),
-        field("precision", arrow(asked.precision, runs.precision), "p", "precision"),
+        field("backend", arrow(asked.backend, runs.backend), view.key("backend"), "backend"),
+        field("precision", arrow(asked.precision, runs.precision), view.key("precision"), "precision"),
         field("state", _state(frame)),
         field("instances", _instances(frame)),
         field("device", _device(frame)),
         field("vectors", _vectors(frame)),
-        field("batches", _batching(frame)),
+        field("batches", _batching(frame), view.key("coalesce"), "coalesce"),
         field("last swap", _last_swap(frame)),
         field("cpu", line(Span(clean(live.cpu_model) or "–", "muted"))),
     ]
-    rows = [row for row in rows if row]
+    rows = [row if frame.replay is None else keyless(row) for row in rows if row]
     buttons = line(
-        *(Span(" s ", "key", "engine"), Span("Start  " if _down(frame) else "Stop  ", "label", "engine")),
-        *(Span(" r ", "key", "restart"), Span("Restart  ", "label", "restart")),
-        *(Span(" b ", "key", "backend"), Span("Switch…", "label", "backend")),
+        *(
+            Span(f" {view.key('engine')} ", "key", "engine"),
+            Span("Start  " if _down(frame) else "Stop  ", "label", "engine"),
+        ),
+        *(Span(f" {view.key('restart')} ", "key", "restart"), Span("Restart  ", "label", "restart")),
+        *(Span(f" {view.key('backend')} ", "key", "backend"), Span("Switch…", "label", "backend")),
     )
-    if size.height >= len(rows) + 2:
+    if frame.replay is None and size.height >= len(rows) + 2:
         rows += [line()] * (size.height - len(rows) - 1) + [buttons]
     return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "engine")
 
@@ -77,8 +80,9 @@ def _instances(frame: Frame) -> Line:
 def _batching(frame: Frame) -> Line:
     knobs = frame.engine.batching
     coalesce = Span("coalescing", "value") if knobs.coalesce else Span("coalescing off", "warn")
-    size = f"  ≤ {knobs.max_batch_items} × {knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
-    return line(coalesce, Span(size, "muted"), Span("  c", "key", "coalesce"))
+    items = f"{knobs.max_batch_items} × " if knobs.max_batch_items else ""  # a stored run has not kept its item cap
+    size = f"  ≤ {items}{knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
+    return line(coalesce, Span(size, "muted"))
 
 
 def _last_swap(frame: Frame) -> Line:

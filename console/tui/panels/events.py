@@ -30,13 +30,13 @@ def log_line(entry: LogLine, *, marked: bool = False) -> Line:
     )
 
 
-def events(frame: Frame, _view: View, size: Size) -> Picture:
+def events(frame: Frame, view: View, size: Size) -> Picture:
     """As many as fit; the whole log is a key away."""
-    title = "events and engine log"
+    title, more = "events and engine log", f"{view.key('mode_log')} log"
     if not frame.log:
-        return Picture((line(Span(" nothing yet", "muted")),), title, "5 log")
+        return Picture((line(Span(" nothing yet", "muted")),), title, more)
     newest = _newest(reversed(frame.log), size.height)
-    return Picture(tuple(clip(log_line(entry), size.width) for entry in newest), title, "5 log")
+    return Picture(tuple(clip(log_line(entry), size.width) for entry in newest), title, more)
 
 
 def _newest(entries: Iterable[LogLine], limit: int) -> list[LogLine]:

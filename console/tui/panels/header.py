@@ -4,38 +4,48 @@ from textual.geometry import Size
 
 from console.action import MODES
 from console.frame import EngineState, Frame
+from console.standing import Replaying
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
+from console.tui.panels.replay import badge
 from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_words
 from console.tui.view import View
 
 WIDE = 150
 MIDDLE = 112
 """From here on the modes stand in the first line."""
+SHORT_BADGE = 76
+"""Below it a run is named by the end of its id."""
 
 
 def header(frame: Frame, view: View, size: Size) -> Picture:
     """One line, in as many words as fit."""
+    if frame.replay is not None:
+        return Picture((_of_a_replay(frame, frame.replay, view, size.width),))
     if size.width >= WIDE:
         return Picture((_wide(frame, view, size.width),))
     return Picture((_narrow(frame, view, size.width),))
 
 
-def liveness(view: View, *, long: bool = False) -> Line:
-    """`▶ LIVE 60 s`, or how far behind a frozen screen is."""
+def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
+    """`▶ LIVE 60 s`, or how far behind a frozen screen is, or how far back the charts end."""
     if view.frozen:
         behind = f" {figures.clock(view.behind_s)} behind"
         return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
+    if view.until_s is not None and frame.points:
+        back = figures.clock(frame.points[-1].time_s - view.until_s)
+        return line(Span("◀ CHARTS", "accent"), Span(f" {back} back ", "muted"))
     return line(Span("▶ LIVE", "good"), Span(f" {view.span_name}" + ("  10 Hz" if long else "") + " ", "muted"))
 
 
 def modes(view: View) -> Line:
     """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the present one marked."""
-    return joined((_mode(str(at), name.capitalize(), name, view) for at, name in enumerate(MODES, start=1)), Span(" "))
+    return joined((_mode(name, view) for name in MODES), Span(" "))
 
 
-def _mode(key: str, name: str, mode: str, view: View) -> Line:
-    action = f"mode_{mode}"
+def _mode(mode: str, view: View) -> Line:
+    action, name = f"mode_{mode}", mode.capitalize()
+    key = view.registry.by_id[action].first_key_label
     if view.mode == mode:
         return line(Span(f" {key} {name} ", "cursor", action))
     return line(Span(f" {key} ", "key", action), Span(f"{name} ", "label", action))
@@ -50,10 +60,24 @@ def _load(frame: Frame) -> Line:
     return line(Span(f"load {state} ", "good"), Span(figures.clock(load.elapsed_s)))
 
 
+def _of_a_replay(frame: Frame, shown: Replaying, view: View, width: int) -> Line:
+    """What the run measured stands where a live engine's state would: nothing here can be taken for one."""
+    engine, spec = frame.engine, frame.load.spec
+    pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
+    warm_up = Span("  warm-up" if frame.load.warming_up else "", "accent")
+    about = [cell_short(engine.requested, engine.effective), line(Span(f"b{spec.batch} {pace}"), warm_up)]
+    parts = [badge(shown, short=width < SHORT_BADGE), *about]
+    if width >= MIDDLE:
+        parts.insert(1, modes(view))
+    if width >= WIDE and (name := model_name(engine)):
+        parts.append(line(Span(name, "value")))
+    return clip(joined(parts, SEPARATOR), width)
+
+
 def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
-    tail = liveness(view)
+    tail = liveness(frame, view)
     head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
@@ -90,4 +114,4 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
     left = joined([name, line(*state_words(frame), *where), both], Span("     "))
-    return spread(left, liveness(view, long=True), width)
+    return spread(left, liveness(frame, view, long=True), width)

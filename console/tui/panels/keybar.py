@@ -3,7 +3,6 @@
 from textual.geometry import Size
 
 from console.action import Action
-from console.actions import ACTIONS
 from console.frame import Frame
 from console.tui.ink import BLANK, Line, Picture, Span, joined, line, width_of
 from console.tui.view import View
@@ -17,12 +16,12 @@ SMALL_KEYS = {"space": "␣"}
 
 def keybar(frame: Frame, view: View, size: Size) -> Picture:
     """One line, or two where there is height: long words if all fit, else short ones, else fewer entries."""
-    entries = [action for action in ACTIONS if action.bar_rank and view.mode in action.modes]
+    entries = [action for action in view.registry if action.bar_rank and view.mode in action.modes]
     for small in (False, True):
         rows = _rows(frame, view, entries, size, small=small)
         if rows is not None:
             return Picture(tuple(rows))
-    by_rank = sorted(entries, key=lambda action: action.bar_rank)
+    by_rank = sorted(entries, key=lambda action: _rank(action, view))
     while len(by_rank) > ALWAYS_RANK:
         by_rank.pop()
         kept = [action for action in entries if action in by_rank]
@@ -30,6 +29,11 @@ def keybar(frame: Frame, view: View, size: Size) -> Picture:
         if rows is not None:
             return Picture(tuple(rows))
     return Picture((BLANK,))
+
+
+def _rank(action: Action, view: View) -> int:
+    """The way back from a tile that has the screen to itself stays as long as Help and Quit."""
+    return ALWAYS_RANK if action.id == "maximise" and view.big else action.bar_rank
 
 
 def _rows(frame: Frame, view: View, entries: list[Action], size: Size, *, small: bool) -> list[Line] | None:
@@ -48,12 +52,12 @@ def _rows(frame: Frame, view: View, entries: list[Action], size: Size, *, small:
 
 def _entry(frame: Frame, view: View, action: Action, *, small: bool) -> Line:
     spans: list[Span] = []
-    others = [other for other in ACTIONS if other.bar_with == action.id]
-    for part in (action, *others):
+    parts = (action, *view.registry.sharing[action.id])
+    for part in parts:
         can = part.unavailable(frame) is None
-        key = part.first_key_label
-        spans += [Span(SMALL_KEYS.get(key, key) if small else key, "key" if can else "dead", part.id), Span(" ")]
-    can_any = any(part.unavailable(frame) is None for part in (action, *others))
+        if key := part.first_key_label:
+            spans += [Span(SMALL_KEYS.get(key, key) if small else key, "key" if can else "dead", part.id), Span(" ")]
+    can_any = any(part.unavailable(frame) is None for part in parts)
     name = _word(frame, view, action)
     spans.append(Span(SMALL.get(name, name) if small else name, "label" if can_any else "dead", action.id))
     return tuple(spans)
@@ -64,8 +68,14 @@ def _word(frame: Frame, view: View, action: Action) -> str:
         return action.name(frame).split(" ", maxsplit=1)[0]
     if action.id == "freeze" and view.frozen:
         return "Thaw"
+    if action.id == "maximise" and view.big:
+        return "Back"
+    if action.id == "pin" and view.pinned is not None:
+        return "Unpin"
+    if action.id == "open_loop" and frame.load.spec.is_open:
+        return "Closed loop"
     if action.id == "load_toggle":
         return "Stop load" if frame.load.running else "Start load"
-    if action.id == "sweep_pause":
+    if action.id in {"sweep_pause", "replay_pause"}:
         return action.name(frame)
     return action.short

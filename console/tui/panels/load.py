@@ -6,30 +6,42 @@ from console.frame import Frame, LoadSpec
 from console.tui import figures
 from console.tui.ink import Line, Picture, Span, clean, clip, line
 from console.tui.panels.engine import field
+from console.tui.panels.words import keyless
 from console.tui.view import View
 
 
-def load(frame: Frame, _view: View, size: Size) -> Picture:
+def load(frame: Frame, view: View, size: Size) -> Picture:
     """Knobs with their keys first, then progress."""
     spec = frame.load.spec
     unit = "pairs" if spec.workload == "pairs" else "texts"
     rows = [
-        field("state", _state(frame), "L", "load_toggle"),
-        field("batch", line(Span(f"{spec.batch:<5}", "strong"), Span(f"{unit}/req", "muted")), "[ ]", "load"),
-        _how_many(spec),
+        field("state", _state(frame), view.key("load_toggle"), "load_toggle"),
+        field("batch", line(Span(f"{spec.batch:<5}", "strong"), Span(f"{unit}/req", "muted")), *_two(view, "batch")),
+        _how_many(spec, view),
         field("mode", line(Span(_mode(spec)), Span("  stream" if spec.stream else "  unary", "muted"))),
         field("corpus", line(Span(clean(spec.corpus)), Span(f"  {spec.workload}", "muted"))),
         field("sent", _sent(frame)),
         field("driver", _driver(frame)),
     ]
+    if frame.replay is not None:
+        rows = [keyless(row) for row in rows]
     return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
 
 
-def _how_many(spec: LoadSpec) -> Line:
+def _two(view: View, knob: str) -> tuple[str, str]:
+    """The keys that halve and double it, and what a click on them opens."""
+    return f"{view.key(f'{knob}_down')} {view.key(f'{knob}_up')}", "load"
+
+
+def _how_many(spec: LoadSpec, view: View) -> Line:
     """What sets the pace: callers, or a schedule."""
     if spec.is_open:
         return field("rate", line(Span(f"{spec.rate:<5g}", "strong"), Span("requests/s", "muted")))
-    return field("concurr.", line(Span(f"{spec.concurrency:<5}", "strong"), Span("in flight", "muted")), "{ }", "load")
+    return field(
+        "concurr.",
+        line(Span(f"{spec.concurrency:<5}", "strong"), Span("in flight", "muted")),
+        *_two(view, "concurrency"),
+    )
 
 
 def _mode(spec: LoadSpec) -> str:

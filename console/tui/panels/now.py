@@ -5,24 +5,30 @@ from textual.geometry import Size
 from console.frame import P95_FLOOR, P99_FLOOR, Frame, Window
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Picture, Span, clip, joined, line, spread
+from console.tui.panels import pinned
 from console.tui.panels.words import loop_note
-from console.tui.view import View
+from console.tui.view import Pinned, View
 
 
 def now(frame: Frame, view: View, size: Size) -> Picture:
     """One line where there is one, else big figures over the details."""
     window = frame.window
     title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}"
+    against = [] if view.pinned is None else [pinned.against(window, view.pinned)]
+    foot = "" if view.pinned is None else pinned.title(view.pinned)
     if size.height < 3:
-        return Picture((_one_line(frame, size.width),), title)
+        return Picture((_one_line(frame, view.pinned, size.width),), title, foot)
     if size.height < 7 or size.width < 36:
-        return Picture((_throughput(window), _latency(window), _counts(frame))[: size.height], title)
-    rows = [*_tall(window, size.width), _latency_rest(window)]
-    details = [_rates(window), _counts(frame), _honesty(frame)]
+        rows = [_throughput(window), _latency(window), _counts(frame), *against]
+        return Picture(tuple(rows[: size.height]), title, foot)
+    rows = [*_tall(window, size.width), _latency_rest(window), *against]
+    details = [_counts(frame), _honesty(frame, view)]
+    if len(rows) + len(details) < size.height:
+        details.insert(0, _rates(window))
     if size.height >= 10:
         details.insert(2, _gap(window))
     rows += [clip(row, size.width) for row in details]
-    return Picture(tuple(rows[: size.height]), title)
+    return Picture(tuple(rows[: size.height]), title, foot)
 
 
 def trend(window: Window) -> Line:
@@ -53,7 +59,9 @@ def _errors(frame: Frame) -> Line:
     return line(Span("✖ " if total else "", "bad"), Span("err ", "label"), Span(f"{total:,}", role))
 
 
-def _one_line(frame: Frame, width: int) -> Line:
+def _one_line(frame: Frame, against: Pinned | None, width: int) -> Line:
+    if against is not None:
+        return _one_pinned_line(frame, against, width)
     window = frame.window
     latency = window.latency
     thr = line(Span("thr ", "label"), Span(f"{figures.count(window.texts_per_s)}/s", "strong"))
@@ -70,6 +78,20 @@ def _one_line(frame: Frame, width: int) -> Line:
         parts.append(line(Span(loop_note(frame.load.spec), "muted")))
     gap = Span("   " if width >= 78 else "  ")
     return spread(line(" ", *joined(parts, gap)), _provisional(window, width), width)
+
+
+def _one_pinned_line(frame: Frame, against: Pinned, width: int) -> Line:
+    """The figures with what has changed beside each; it takes the place of the trend."""
+    window = frame.window
+    latency = window.latency
+    figure = {
+        "thr": line(Span("thr ", "label"), Span(f"{figures.count(window.texts_per_s)}/s", "strong")),
+        "p50": percentile("p50", latency.p50_ms, latency.n, 1, "strong"),
+        "p95": percentile("p95", latency.p95_ms, latency.n, P95_FLOOR, "strong"),
+        "p99": percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong"),
+    }
+    parts = [joined((words, pinned.change(name, window, against)), Span(" ")) for name, words in figure.items()]
+    return clip(line(" ", *joined([*parts, _errors(frame)], Span("   " if width >= 90 else "  "))), width)
 
 
 def _provisional(window: Window, width: int) -> Line:
@@ -144,10 +166,12 @@ def _gap(window: Window) -> Line:
     return line(Span("client − server ", "label"), Span(figures.ms(window.client_server_gap_ms)), Span(" ms", "muted"))
 
 
-def _honesty(frame: Frame) -> Line:
+def _honesty(frame: Frame, view: View) -> Line:
     n = frame.window.latency.n
     if not frame.load.running:
-        return line(Span("no load: ", "muted"), Span("L", "key", "load_toggle"), Span(" starts it", "muted"))
+        return line(
+            Span("no load: ", "muted"), Span(view.key("load_toggle"), "key", "load_toggle"), Span(" starts it", "muted")
+        )
     if frame.load.saturated:
         return line(Span("⚠ the load driver is the bottleneck", "warn"))
     if 0 < n < P99_FLOOR:

@@ -14,7 +14,7 @@ HUNG_S = 5.0
 """A request in flight for so long is worth a word."""
 
 
-def banner(frame: Frame, _view: View, size: Size) -> Picture:
+def banner(frame: Frame, view: View, size: Size) -> Picture:
     """The first warning in its rule's own words, as long as it holds. Empty without one."""
     engine = frame.engine
     fallen = fell_back(engine)
@@ -27,7 +27,7 @@ def banner(frame: Frame, _view: View, size: Size) -> Picture:
     else:
         text, more = f"asked for {clean(engine.requested.cell)}, {clean(engine.effective.cell)} runs", ""
     why = "shown until effective equals requested   " if fallen and size.width >= 150 else ""
-    right = line(Span(f"{more}  {why}", "banner"), Span("i details ", "banner", "details"))
+    right = line(Span(f"{more}  {why}", "banner"), Span(f"{view.key('details')} details ", "banner", "details"))
     room = size.width - width_of(right)
     left = line(Span(f" ⚠ {word}  ", "banner", "details"), Span(text, "banner", "details"))
     if width_of(left) >= room and engine.warnings:
@@ -36,16 +36,16 @@ def banner(frame: Frame, _view: View, size: Size) -> Picture:
     return Picture((tuple(span if span.role != "value" else span._replace(role="banner") for span in spans),))
 
 
-def alarm(frame: Frame, _view: View, size: Size) -> Picture:
+def alarm(frame: Frame, view: View, size: Size) -> Picture:
     """The lost engine: what happened, and the key that helps. Empty otherwise."""
     engine = frame.engine
     if engine.state is not EngineState.LOST:
         return Picture(())
     message = engine.message or "The engine process ended without being asked to."
     keys = line(
-        *(Span(" r ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
-        *(Span(" 5 ", "badge", "mode_log"), Span(" what it said last    ", "alarm", "mode_log")),
-        *(Span(" q ", "badge", "quit"), Span(" quit ", "alarm", "quit")),
+        *(Span(f" {view.key('restart')} ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
+        *(Span(f" {view.key('mode_log')} ", "badge", "mode_log"), Span(" what it said last    ", "alarm", "mode_log")),
+        *(Span(f" {view.key('quit')} ", "badge", "quit"), Span(" quit ", "alarm", "quit")),
     )
     body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
     rows = [line(Span("✖ ENGINE LOST", "alarm")), *body, keys]
@@ -56,21 +56,21 @@ def _filled(row: Line, width: int) -> Line:
     return (*row, Span(" " * max(0, width - width_of(row)), "alarm"))
 
 
-def progress(frame: Frame, _view: View, size: Size) -> Picture:
+def progress(frame: Frame, view: View, size: Size) -> Picture:
     """The running phase of a start or a switch, or a silence that lasts. Empty otherwise."""
     engine = frame.engine
     rows: list[Line] = []
     if engine.state in {EngineState.STARTING, EngineState.SWITCHING, EngineState.DRAINING}:
-        rows.append(_phase(frame, size.width))
+        rows.append(_phase(frame, view, size.width))
     if engine.state is EngineState.STOPPED and engine.message:
         rows.append(line(Span(" ✖ ", "bad"), Span(clean(engine.message), "bad")))
-    rows.extend(_silence(engine))
+    rows.extend(_silence(engine, view))
     if frame.load.message:
         rows.append(line(Span(" ⚠ load: ", "warn"), Span(clean(frame.load.message), "warn")))
     return Picture(tuple(clip(row, size.width) for row in rows))
 
 
-def _silence(engine: Engine) -> Lines:
+def _silence(engine: Engine, view: View) -> Lines:
     if engine.state not in {EngineState.RUNNING, EngineState.SWITCHING}:
         return ()
     words: list[str] = []
@@ -80,10 +80,11 @@ def _silence(engine: Engine) -> Lines:
         words.append(f"the oldest request in flight has waited {engine.oldest_in_flight_s:.1f} s")
     if not words:
         return ()
-    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), Span("   r restart", "key", "restart")),)
+    restart = Span(f"   {view.key('restart')} restart", "key", "restart")
+    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), restart),)
 
 
-def _phase(frame: Frame, width: int) -> Line:
+def _phase(frame: Frame, view: View, width: int) -> Line:
     engine = frame.engine
     phase = engine.phase
     verb = {"starting": "STARTING", "switching": "SWITCHING", "draining": "STOPPING"}[engine.state.value]
@@ -100,6 +101,9 @@ def _phase(frame: Frame, width: int) -> Line:
         right.append(Span(f" {phase.done}/{phase.total}  ", "value"))
     right.append(Span(f"{phase.elapsed_s:5.1f} s ", "strong"))
     if engine.state is EngineState.SWITCHING:
-        right += [Span(" x ", "key", "cancel_switch"), Span("cancel ", "label", "cancel_switch")]
+        right += [
+            Span(f" {view.key('cancel_switch')} ", "key", "cancel_switch"),
+            Span("cancel ", "label", "cancel_switch"),
+        ]
     room = width - sum(len(span.text) for span in right)
     return spread(clip(tuple(parts), room - 1), tuple(right), width)

@@ -6,6 +6,7 @@ from textual.geometry import Size
 
 from console.experiments.sweep_present import duration, load_of
 from console.experiments.sweep_state import CellFigures, CellState, CellStatus, SweepState
+from console.registry import Registry
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, spread, wrap
 from console.tui.panels import marks
@@ -14,7 +15,7 @@ HIGHEST = 16
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def progress(state: SweepState, width: int) -> Lines:
+def progress(state: SweepState, width: int, registry: Registry) -> Lines:
     """Two lines: how many, how long still, and what happens now."""
     over = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
     total = len(state.cells)
@@ -28,14 +29,14 @@ def progress(state: SweepState, width: int) -> Lines:
     counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
     left = Span("ended " if state.ended else f"{duration(state.left_s)} left ", "strong")
     first = spread(head, line(Span(", ".join(counts) + "   " if width >= 110 else "", "muted"), left), width)
-    return (first, clip(_now(state), width))
+    return (first, clip(_now(state, registry), width))
 
 
-def _now(state: SweepState) -> Line:
+def _now(state: SweepState, registry: Registry) -> Line:
     if state.trouble:
         return line(Span(f" ⚠ {clean(state.trouble)}", "warn"))
     if state.ended:
-        what = "n begins another one; what is missing is measured with resume"
+        what = registry.told("{sweep_new} begins another one; what is missing is measured with resume")
         return line(Span(" ■ ended  ", "muted"), Span(what, "muted"))
     place = state.running
     which = f" {one.cell.target.cell or 'as it is'}, {load_of(one.cell)}: " if (one := _at(state, place)) else " "

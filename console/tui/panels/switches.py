@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
 
 
-def switches(frame: Frame, _view: View, size: Size) -> Picture:
+def switches(frame: Frame, view: View, size: Size) -> Picture:
     """The newest switch in full, older ones by a line each while there is room."""
     if not frame.deltas:
-        hint = wrap("No switch yet: b or p opens the matrix. What a switch changes appears here.", size.width, "muted")
+        told = view.registry.told("No switch yet: {backend} or {precision} opens the matrix.")
+        words = f"{told} What a switch changes appears here."
+        if frame.replay is not None:
+            words = "What a switch changed is not kept with a run."
+        hint = wrap(words, size.width, "muted")
         return Picture(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
@@ -36,12 +40,18 @@ def switches(frame: Frame, _view: View, size: Size) -> Picture:
 def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
     """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{figures.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
-    left = _short(frame.deltas[-1]) if frame.deltas else line(Span("no switch yet", "muted"))
+    left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
     if size.height > 1:
         ring = line(Span("10 Hz · ring 10 min ", "muted"))
         rows.append(spread(modes(view), ring, size.width))
     return Picture(tuple(rows))
+
+
+def _no_switch(frame: Frame) -> str:
+    if frame.replay is None:
+        return "no switch yet"
+    return f"{len(frame.markers)} switches in this run" if frame.markers else "no switch in this run"
 
 
 def _dropped(frame: Frame) -> Line:

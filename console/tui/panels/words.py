@@ -40,6 +40,11 @@ def loop_note(spec: LoadSpec) -> str:
     return "closed loop: latency hides arrival wait"
 
 
+def keyless(row: Line) -> Line:
+    """Without the keys that act on an engine: on a replay they do nothing."""
+    return tuple(span for span in row if span.role != "key")
+
+
 def model_name(engine: Engine) -> str:
     """The model without its organisation, or a directory's last part."""
     name = engine.model.id or engine.effective.model or engine.requested.model
@@ -69,7 +74,9 @@ def cell_short(asked: Deployment, runs: Deployment) -> Line:
 
 
 def state_words(frame: Frame, *, short: bool = False) -> Line:
-    """`● RUNNING`."""
+    """`● RUNNING`; of a replay that it is one."""
+    if frame.replay is not None:
+        return line(Span("◀ ", "accent"), Span("REPLAYED", "accent"))
     glyph, role = STATE_GLYPH[frame.engine.state]
     word = STATE_SHORT[frame.engine.state] if short else frame.engine.state.value.upper()
     return line(Span(f"{glyph} ", role), Span(word, role))

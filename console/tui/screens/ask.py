@@ -17,11 +17,15 @@ class TextDialog(Dialog[str]):
     WIDTH = 76
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "accept", "Accept", show=False)]
 
-    def __init__(self, frame: Frame, view: View, heading: str, about: str, text: str = "") -> None:
+    def __init__(
+        self, frame: Frame, view: View, heading: str, about: str, text: str = "", *, optional: bool = False
+    ) -> None:
+        """`optional`: an empty line is an answer too."""
         super().__init__(frame, view)
         self.HEADING = heading
         self.about = about
         self.text = text
+        self.optional = optional
 
     def keys(self) -> str:
         return "type · enter accept · ^u clear · esc cancel"
@@ -50,8 +54,9 @@ class TextDialog(Dialog[str]):
         self.redraw()
 
     def action_accept(self) -> None:
-        """An empty line is no answer."""
-        self.dismiss(self.text.strip() or None)
+        """An empty line is no answer, unless it may be."""
+        text = self.text.strip()
+        self.dismiss(text if text or self.optional else None)
 
 
 class ConfirmDialog(Dialog[bool]):

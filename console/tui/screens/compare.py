@@ -13,6 +13,7 @@ from console.ports import CommandRefused
 from console.tui.ink import Lines, Picture, Span, line, wrap
 from console.tui.panels import compare
 from console.tui.screens.mode import ModeScreen, blank
+from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class CompareScreen(ModeScreen):
         rows = self._rows(tile.ink_size.width)
         self.top = max(0, min(self.top, len(rows) - tile.ink_size.height))
         more = f"↑↓ {len(rows)} lines · " if len(rows) > tile.ink_size.height else ""
-        foot = f"{more}←→ choose a run · v {'hides' if self.equal_rows else 'shows'} what is equal"
+        turn = f"{self.view.key('compare_same')} {'hides' if self.equal_rows else 'shows'} what is equal"
+        foot = f"{more}←→ choose a run · {turn}"
         title = f"{len(wanted)} runs side by side" if wanted else "compare"
         tile.put(Picture(rows[self.top : self.top + tile.ink_size.height], title, foot if self.found else ""))
 
@@ -70,11 +72,14 @@ class CompareScreen(ModeScreen):
         if self.trouble:
             return (line(), *wrap(f"✖ {self.trouble}", width - 2, "bad"))
         if not self._wanted:
-            return _nothing()
+            return _nothing(self.view)
         if self.found is None:
             return (line(), line(Span(" reading the runs …", "muted")))
         one = len(self.found.runs) == 1
-        hint = (line(Span("⚠ one run alone: 3, then space on another one, compares them", "warn")),) if one else ()
+        one_alone = self.view.registry.told(
+            "⚠ one run alone: {mode_runs}, then {run_mark} on another one, compares them"
+        )
+        hint = (line(Span(one_alone, "warn")),) if one else ()
         return (*hint, *compare.compared(self.found, width, self.cursor, equal_rows=self.equal_rows))
 
     async def _read(self, wanted: tuple[str, ...]) -> None:
@@ -117,13 +122,17 @@ class CompareScreen(ModeScreen):
         self.redraw()
 
 
-def _nothing() -> Lines:
+def _nothing(view: View) -> Lines:
     return (
         line(),
         line(Span(" Nothing is compared yet.", "strong")),
         line(),
         line(
-            Span(" 3 ", "key", "mode_runs"), Span("lists the runs; "), Span("space ", "key"), Span("marks two to four")
+            *(Span(f" {view.key('mode_runs')} ", "key", "mode_runs"), Span("lists the runs; ")),
+            *(Span(f"{view.key('run_mark')} ", "key"), Span("marks two to four")),
         ),
-        line(Span(" c ", "key"), Span("there comes back here; the run marked first is the baseline")),
+        line(
+            Span(f" {view.key('run_compare')} ", "key"),
+            Span("there comes back here; the run marked first is the baseline"),
+        ),
     )

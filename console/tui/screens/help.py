@@ -6,7 +6,6 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from console.action import Action
-from console.actions import ACTIONS
 from console.frame import EngineSpec, Frame
 from console.tui.ink import Line, Lines, Span, clip, line
 from console.tui.panels.matrix import legend
@@ -35,7 +34,7 @@ class HelpDialog(Dialog[None]):
 
     def lines(self, width: int) -> Lines:
         rows: list[Line] = []
-        for group, actions in groupby(ACTIONS, key=lambda action: action.group):
+        for group, actions in groupby(self.view.registry, key=lambda action: action.group):
             rows.append(line(Span(group, "accent")))
             rows += [self._row(action, width) for action in actions]
             rows.append(line())

@@ -1,8 +1,11 @@
 """The Live screen: one grid for every size; CSS classes by size decide what is shown and where."""
 
-from typing import ClassVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual.actions import SkipAction
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Resize
 from textual.geometry import Size
@@ -10,10 +13,13 @@ from textual.screen import Screen
 
 from console.frame import Frame
 from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart
-from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, stages, status, switches
+from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, replay, stages, status, switches
 from console.tui.view import View
 from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.tile import Tile
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
 
 SIZES = (("wide", 160, 44), ("medium", 112, 34), ("narrow", 80, 24), ("tiny", 0, 0))
 """Layouts with the least width and height each one needs, the roomiest first."""
@@ -31,14 +37,16 @@ class LiveScreen(Screen[None]):
 
     CSS_PATH = "live.tcss"
     AUTO_FOCUS = ""
-    BINDINGS: ClassVar = []
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "restore", "All tiles", show=False)]
 
     def __init__(self) -> None:
         super().__init__()
         self._tiles: list[Tile] = []
+        self._big = ""
 
     def compose(self) -> ComposeResult:
         yield Tile(header.header, id="header", follows_view=True)
+        yield Tile(replay.timeline, id="replay", classes="notice")
         yield Tile(status.alarm, id="alarm", classes="notice")
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")
@@ -69,7 +77,32 @@ class LiveScreen(Screen[None]):
         """Draws the frame; notices take as many lines as they have to say."""
         if not self._tiles:
             self._tiles = list(self.query(Tile))
+        if view.big != self._big:
+            self._maximise(view.big)
         for tile in self._tiles:
             if tile.has_class("notice"):
                 tile.show_rows(frame, view, Size(self.size.width, 1))
             tile.show(frame, view, tick)
+
+    def _maximise(self, name: str) -> None:
+        """The tile of that name has the screen to itself, but for header, notices and key bar; empty: all of them."""
+        self._big = name
+        for tile in self.query(".panel"):
+            tile.set_class(tile.id == name, "big")
+            tile.set_class(bool(name) and tile.id != name, "elsewhere")
+        for place in self.query(Container):
+            holds = bool(name) and bool(place.query(f"#{name}"))
+            place.set_class(holds, "holds")
+            place.set_class(bool(name) and not holds, "elsewhere")
+        self.query_one("#bottom").set_class(bool(name), "elsewhere")
+
+    def action_restore(self) -> None:
+        """All tiles again. Where all of them are shown, the key is free for what else it means."""
+        app = cast("ConsoleApp", self.app)
+        if not app.view.big:
+            raise SkipAction
+        app.look(big="")
+
+    def exported(self) -> list[dict[str, Any]]:
+        """The seconds on the charts, as far as they are kept."""
+        return [asdict(point) for point in cast("ConsoleApp", self.app).frame.points]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.actions import MAX_BATCH, MAX_CONCURRENCY, MAX_RATE
+from console.actions_engine import MAX_BATCH, MAX_CONCURRENCY, MAX_RATE
 from console.frame import Frame, LoadSpec
 from console.tui.ink import Line, Lines, Span, clean, clip, line
 from console.tui.screens.dialog import Dialog

@@ -15,6 +15,7 @@ from console.tui.ink import Picture, Span, line
 from console.tui.panels import header, keybar, status, switches
 from console.tui.panels.events import log_line
 from console.tui.view import View
+from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.tile import Tile
 
 
@@ -51,9 +52,7 @@ class LogScreen(Screen[None]):
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")
         yield Tile(self._draw, id="log", classes="panel")
-        field = Input(placeholder="only lines with these words; enter keeps, esc clears", id="filter", compact=True)
-        field.cursor_blink = False
-        yield field
+        yield FilterField("only lines with these words; enter keeps, esc clears")
         yield Tile(switches.bottom_line, id="bottom", every=5, follows_view=True)
         yield Tile(keybar.keybar, id="keybar", every=5, turn=1, follows_view=True)
 
@@ -177,10 +176,7 @@ class LogScreen(Screen[None]):
 
     def open_filter(self) -> None:
         """Shows the filter's field and gives it the keys."""
-        field = self.query_one(Input)
-        field.display = True
-        field.value = self.words
-        field.focus()
+        self.query_one(FilterField).ask(self.words)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filters as it is typed."""
@@ -189,18 +185,14 @@ class LogScreen(Screen[None]):
 
     def on_input_submitted(self) -> None:
         """Keeps the filter."""
-        self._close_filter()
+        self.query_one(FilterField).close()
 
     def on_key(self, event: events.Key) -> None:
         """Esc clears the filter, in its field and outside it."""
         if event.key == "escape":
             self.words = ""
-            self._close_filter()
+            self.query_one(FilterField).close()
             self.redraw()
-
-    def _close_filter(self) -> None:
-        self.query_one(Input).display = False
-        self.set_focus(None)
 
 
 def _passes(entry: LogLine, words: list[str]) -> bool:

@@ -32,6 +32,11 @@ class QuitDialog(Dialog[str]):
         super().__init__(frame, view)
         self.row = 0
 
+    def show(self, frame: Frame, view: View, tick: int) -> None:
+        """The question is about the live engine: a replay on the screen below does not change it."""
+        if frame.replay is None:
+            super().show(frame, view, tick)
+
     @property
     def choices(self) -> tuple[tuple[str, str, str, str], ...]:
         """Letter, answer, name, and what it means."""
@@ -52,7 +57,7 @@ class QuitDialog(Dialog[str]):
         running = "the load is running" if self.frame.load.running else f"engine {self.frame.engine.state.value}"
         rows: list[Line] = [line(Span(f"What shall become of what runs? ({running})", "value"))]
         if self.frame.experiments.sweep.active:
-            rows.append(line(Span("⚠ a sweep is running: what is measured is kept, n resumes it", "warn")))
+            rows.append(line(Span("⚠ a sweep is running: what is measured is kept, and it can be resumed", "warn")))
         rows.append(line())
         for index, (letter, answer, name, meaning) in enumerate(self.choices):
             here = index == self.row

@@ -17,6 +17,7 @@ from console.tui.panels import run_facts, run_list
 from console.tui.panels.run_chart import curves
 from console.tui.screens.mode import ModeScreen, blank
 from console.tui.view import View
+from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.list_window import ListWindow
 from console.tui.widgets.tile import Tile
 
@@ -60,10 +61,7 @@ class RunsScreen(ModeScreen):
                 yield Tile(blank, id="facts", classes="panel")
                 yield Tile(blank, id="history", classes="panel")
         yield Tile(blank, id="brief", classes="panel")
-        field = Input(placeholder="words that must all be there; -word: must not; enter keeps, esc clears", id="filter")
-        field.compact = True
-        field.cursor_blink = False
-        yield field
+        yield FilterField("words that must all be there; -word: must not; enter keeps, esc clears")
 
     @property
     def here(self) -> ListedRun | None:
@@ -161,7 +159,8 @@ class RunsScreen(ModeScreen):
             line(Span(" No run yet.", "strong")),
             line(),
             line(
-                Span(" 2 ", "key", "mode_sweep"), Span(" then ", "muted"), Span("n", "key"), Span(" measures a sweep")
+                *(Span(f" {self.view.key('mode_sweep')} ", "key", "mode_sweep"), Span(" then ", "muted")),
+                *(Span(self.view.key("sweep_new"), "key"), Span(" measures a sweep")),
             ),
             line(Span(" embedconsole run … ", "accent"), Span("measures one cell", "muted")),
             line(),
@@ -177,7 +176,11 @@ class RunsScreen(ModeScreen):
             below.put(Picture((), "its seconds"))
         elif self.opened is not None and self.opened.run.row.run_id == here.row.run_id:
             rows = run_facts.facts(self.opened, tile.ink_size.width)
-            tile.put(Picture(rows[: tile.ink_size.height], run_facts.title(self.opened), "enter opens"))
+            tile.put(
+                Picture(
+                    rows[: tile.ink_size.height], run_facts.title(self.opened), f"{self.view.key('run_open')} opens"
+                )
+            )
             below.put(Picture(curves(self.opened, below.ink_size), "its seconds"))
         elif self._rested_on == here.row.run_id and self._asked_for != here.row.run_id:
             self._asked_for = here.row.run_id
@@ -240,10 +243,7 @@ class RunsScreen(ModeScreen):
 
     def open_filter(self) -> None:
         """Shows the filter's field and gives it the keys."""
-        field = self.query_one(Input)
-        field.display = True
-        field.value = self.words
-        field.focus()
+        self.query_one(FilterField).ask(self.words)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filters as it is typed."""
@@ -252,14 +252,10 @@ class RunsScreen(ModeScreen):
 
     def on_input_submitted(self) -> None:
         """Keeps the filter."""
-        self._close_filter()
+        self.query_one(FilterField).close()
 
     def action_clear_filter(self) -> None:
         """All of them again."""
         self.words = ""
-        self._close_filter()
+        self.query_one(FilterField).close()
         self._filter()
-
-    def _close_filter(self) -> None:
-        self.query_one(Input).display = False
-        self.set_focus(None)

@@ -103,14 +103,14 @@ class SweepScreen(ModeScreen):
             return
         self.set_class(state is None, "empty")
         if state is None or not state.cells:
-            matrix.put(Picture(_nothing(), "sweep"))
+            matrix.put(Picture(_nothing(self.view), "sweep"))
             self._tell(None)
             return
         if self.follows and (running := state.running) is not None:
             self.cursor = self.grid(state).find(running)
         self._tell(self.here)
         standing = self.query_one("#standing", Tile)
-        standing.put(Picture(sweep_cell.progress(state, standing.ink_size.width)))
+        standing.put(Picture(sweep_cell.progress(state, standing.ink_size.width, self.view.registry)))
         matrix.put(self._matrix(state, matrix.ink_size))
         self._aside(state)
 
@@ -195,13 +195,21 @@ class SweepScreen(ModeScreen):
         self.redraw()
 
 
-def _nothing() -> Lines:
+def _nothing(view: View) -> Lines:
     return (
         line(),
         line(Span(" No sweep in this console yet.", "strong")),
         line(),
-        line(Span(" n ", "key", "sweep_new"), Span("chooses a preset or a file, and says how long it takes")),
-        line(Span(" 3 ", "key", "mode_runs"), Span("lists what was measured before")),
+        line(
+            Span(f" {view.key('sweep_new')} ", "key", "sweep_new"),
+            Span("chooses a preset or a file, and says how long it takes"),
+        ),
+        line(Span(f" {view.key('mode_runs')} ", "key", "mode_runs"), Span("lists what was measured before")),
         line(),
-        line(Span(" One that was broken off is found by its name: n offers to resume it.", "muted")),
+        line(
+            Span(
+                view.registry.told(" One that was broken off is found by its name: {sweep_new} offers to resume it."),
+                "muted",
+            )
+        ),
     )

@@ -15,8 +15,8 @@ class ChartTile(Tile):
     def show(self, frame: Frame, view: View, tick: int) -> None:
         if not self.display or not self.ink_size:
             return
-        look = (view.zoom, view.log_y, self.ink_size, frame.engine.state, frame.load.running)
-        shown = (frame.points_version, len(frame.markers))
+        look = (view.zoom, view.until_s, view.log_y, self.ink_size, frame.engine.state, frame.load.running)
+        shown = (frame.points_version, len(frame.markers), frame.replay and frame.replay.run_id)
         if look == self._look and shown == self._shown:
             return
         asked_for = bool(self._look) and look != self._look

@@ -15,7 +15,6 @@ from console.tui.ink import Line, Lines, Picture, clip, plain
 from console.tui.view import View
 from console.tui.widgets.inks import COLOURS, Palette, role_styles, style_at
 
-STILL = View()
 TITLES_EVERY = 5
 """Ticks: another title repaints the whole border, so a figure in it moves at 2 Hz."""
 
@@ -64,7 +63,7 @@ class Tile(Widget):
         """Draws the frame if it is this tile's turn and something it shows may have changed."""
         if not self.display or not self.ink_size:
             return
-        seen, view = self._seen, view if self._follows_view else STILL
+        seen, view = self._seen, view if self._follows_view else view.still
         same_look = seen is not None and seen[1:] == (view, self.ink_size)
         if same_look and seen is not None and (seen[0] is frame or tick % self._every != self._turn):
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,22 @@ async def test_runs_are_listed_opened_tagged_noted_and_deleted(tmp_path: Path) -
     assert "#main" in (await library.runs())[1].words
     await library.delete(["r-1", "r-2"])
     assert await library.runs() == []
+
+
+async def test_a_report_and_a_gate_are_those_of_the_command_line(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        record(store)
+    library = RunLibrary(tmp_path / "runs.sqlite")
+    assert "r-1" in await library.report(["r-1"], "csv")
+    assert "p50<1h" in str(await _refused(library.gate("r-1", ["p50<1h"])))
+    assert "gate ok" in await library.gate("r-1", ["errors<=2"])
+    assert "no-such" in str(await _refused(library.report(["no-such"], "md")))
+
+
+async def _refused(question: Awaitable[str]) -> CommandRefused:
+    with pytest.raises(CommandRefused) as refused:
+        await question
+    return refused.value
 
 
 async def test_trouble_with_the_store_is_a_refusal_with_the_next_step(tmp_path: Path) -> None:
@@ -103,7 +120,7 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
         assert state is not None
         assert state.ended
         assert [one.status for one in state.cells] == [CellStatus.DONE, CellStatus.SKIPPED]
-        with pytest.raises(CommandRefused, match="n begins one"):
+        with pytest.raises(CommandRefused, match="No sweep is running"):
             port.sweeps.pause()
         offer = await port.sweeps.offer(str(path))
         assert offer.measured == 1

@@ -180,3 +180,13 @@ def test_a_named_store_that_cannot_be_used_stops_a_run_before_its_engine_starts(
         main(["run", "--store", str(tmp_path / "file" / "runs.sqlite")])
     assert ended.value.code == 3
     assert "--no-store measures without keeping anything" in capsys.readouterr().err
+
+
+def test_a_replay_needs_a_terminal_and_a_run_that_kept_intervals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = runs(path, "replay", "r-1")
+    assert without.exit_code == 2
+    assert "embedconsole runs show r-1" in without.stderr
+    monkeypatch.setenv("TEXTUAL_DRIVER", "somewhere")
+    nothing = runs(path, "replay", "r-3", "--speed", "10")
+    assert "r-3 has kept no interval" in nothing.output
+    assert "0.5 is not in the range" in runs(path, "replay", "r-1", "--speed", "0.5").output

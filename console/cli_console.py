@@ -1,0 +1,77 @@
+"""The console opened by a command: on this terminal, or in the browser that `--web` serves."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from cloup import option
+
+if TYPE_CHECKING:
+    from console.frame import EngineSpec
+    from console.registry import Registry
+
+EXIT_NO_TERMINAL = 2
+FRESH_OPTION = option(
+    "--fresh", is_flag=True, help="Start without what is restored from last time: view, load, engine."
+)
+
+
+def has_terminal() -> bool:
+    """Whether the console can be drawn here: on a terminal, or where TEXTUAL_DRIVER says (a browser)."""
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def refuse_without_terminal(context: click.Context, instead: str) -> None:
+    """Ends the command with one clear line where nothing can be drawn."""
+    if not has_terminal():
+        click.echo(f"embedconsole: the console needs a terminal; without one use: {instead}", err=True)
+        context.exit(EXIT_NO_TERMINAL)
+
+
+def open_console(
+    registry: "Registry",
+    *,
+    engine: "EngineSpec | None" = None,
+    connect: str = "",
+    start: bool = False,
+    fresh: bool = False,
+    store: str = "",
+    replay: tuple[str, float] | None = None,
+) -> int:
+    """Runs it until it is left. Returns the exit code.
+
+    `engine`: what the command line says of it; None: the one that is remembered. `connect`: host:port of one that runs.
+    `fresh`: nothing is restored. `store`: as asked for. `replay`: a run's id and the speed; it is shown first.
+    """
+    from console.ports import SessionOptions
+    from console.remembered import Memory, state_path
+    from console.tui.app import run_console
+
+    memory = Memory(state_path(), fresh=fresh)
+    if engine is not None:
+        memory.restore_no_engine()
+    if replay is not None:
+        memory.restore_no_mode()
+    found = memory.found
+    options = SessionOptions(engine=engine or found.engine, connect=connect, load=found.load)
+
+    def make_session() -> Any:
+        from console.session import Session
+
+        return Session.opened(options)
+
+    def make_experiments(session: Any) -> Any:
+        from console.experiments.store import store_path
+        from console.experiments.sweep_runner import Experiments
+
+        return Experiments(session, store_path(store))
+
+    return run_console(
+        make_session,
+        start=start and not connect,
+        make_experiments=make_experiments,
+        replay=replay,
+        registry=registry,
+        memory=memory,
+    )

@@ -1,0 +1,290 @@
+"""A stored run as the frames it would have given at any of its seconds, and how a person moves in it. Pure.
+
+The figures come from the stored intervals' histograms by the rules of the live window, so what is drawn again is what
+was measured. Between two intervals nothing is invented: figures move when an interval ends, as the charts do.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from console.engine_facts import Batching, Machine, ModelCard
+from console.experiments.history import spec_of
+from console.experiments.soundness import SATURATED_S
+from console.frame import Deployment, Engine, EngineState, Frame, Load, LogLine, Marker, Notice, Window
+from console.load.protocol import Interval
+from console.ports import CommandRefused, OpenedRun
+from console.session.figures import (
+    RING_S,
+    WINDOW_S,
+    EngineSample,
+    Rate,
+    Recent,
+    began_since,
+    driver_saturated,
+    window_of,
+)
+from console.standing import SPEEDS
+
+SEEK_S = 5.0
+_DAY_S = 86_400
+_WHOLE = 0.8
+"""A window before the present one must hold so much of its length to be compared with."""
+
+_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """Where a person is in a run, and how fast it goes. Seconds are the run's, from the start of its load."""
+
+    length_s: float
+    speed: float = SPEEDS[0]
+    position_s: float = 0.0
+    paused: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.position_s >= self.length_s
+
+    def advanced(self, elapsed_s: float) -> "Playback":
+        """So many seconds of the person's clock later."""
+        return self if self.paused or self.ended else self.sought(elapsed_s * self.speed)
+
+    def sought(self, by_s: float) -> "Playback":
+        """Further, or back, inside the run."""
+        return replace(self, position_s=min(max(self.position_s + by_s, 0.0), self.length_s))
+
+    def toggled(self) -> "Playback":
+        """Paused or going on; from the end it begins again."""
+        if self.ended:
+            return replace(self, position_s=0.0, paused=False)
+        return replace(self, paused=not self.paused)
+
+    def faster(self) -> "Playback":
+        """The next speed of SPEEDS; the fastest one stays."""
+        return replace(self, speed=next((speed for speed in SPEEDS if speed > self.speed), SPEEDS[-1]))
+
+    def slower(self) -> "Playback":
+        """The speed of SPEEDS before; the slowest one stays."""
+        return replace(self, speed=next((speed for speed in reversed(SPEEDS) if speed < self.speed), SPEEDS[0]))
+
+
+class Replay:
+    """The frames of one run. Raises CommandRefused for a run that has kept no interval.
+
+    Everything that grows with the run is computed once, here; a frame costs the merging of one window's histograms.
+    """
+
+    def __init__(self, opened: OpenedRun) -> None:
+        run = opened.run
+        if not run.intervals:
+            raise CommandRefused(
+                f"{run.row.run_id} has kept no interval: there is nothing to replay, choose another run"
+            )
+        self.run_id = run.row.run_id
+        self.length_s = run.intervals[-1].end_s
+        self._intervals = run.intervals
+        self._samples = run.samples
+        self._points = opened.points
+        self._capabilities = run.capabilities
+        spec = spec_of(run)
+        self._steady_since_s = spec.warm_up_s + spec.load.ramp_s
+        self._engine = _engine(opened)
+        self._loads = _loads(run.intervals, Load(running=True, spec=spec.load))
+        self._best = _best(run.intervals, self._steady_since_s)
+        self._log = _log(run.events)
+        self._markers = _markers(run.intervals)
+        self._ends = [interval.end_s for interval in run.intervals]
+        self._sampled = [sample.time_s for sample in run.samples]
+        self._pointed = [point.time_s for point in opened.points]
+        self._figures = lru_cache(maxsize=_KEPT)(self._figures_after)
+
+    def at(self, position_s: float) -> Frame:
+        """What the Live screen would have shown so many seconds after the start of the load."""
+        seen = bisect_right(self._ends, position_s)
+        sampled = bisect_right(self._sampled, position_s)
+        pointed = bisect_right(self._pointed, position_s)
+        window, saturated, lag_p99_ms = self._figures(seen, sampled)
+        load = replace(
+            self._loads[seen],
+            elapsed_s=position_s,
+            warming_up=position_s < self._steady_since_s,
+            saturated=saturated,
+            lag_p99_ms=lag_p99_ms,
+        )
+        log = tuple(line for time_s, line in self._log if time_s <= position_s)
+        return Frame(
+            now_s=position_s,
+            engine=_sampled(self._engine, self._samples[max(0, sampled - 2) : sampled], load),
+            load=load,
+            window=window,
+            points=self._points[max(0, pointed - int(RING_S)) : pointed],
+            points_version=pointed,
+            markers=tuple(marker for marker in self._markers if marker.time_s <= position_s),
+            capabilities=self._capabilities,
+            log=log,
+            log_version=len(log),
+        )
+
+    def _figures_after(self, seen: int, sampled: int) -> tuple[Window, bool, float | None]:
+        """The window after so many intervals and engine samples, and whether the driver was saturated, and its lag."""
+        if not seen:
+            return Window(window_s=WINDOW_S), False, None
+        newest = self._intervals[seen - 1]
+        near = self._intervals[max(0, seen - int(2 * SATURATED_S)) : seen]
+        last = began_since(near, newest.end_s, WINDOW_S)
+        recent = Recent.of(last)
+        since_s = newest.end_s - WINDOW_S - 0.5
+        samples = [
+            sample
+            for sample in self._samples[max(0, sampled - int(2 * WINDOW_S)) : sampled]
+            if sample.time_s >= since_s
+        ]
+        window = window_of(recent, _rate(last), _rate_before(near, last), samples, pairs=bool(newest.pairs))
+        lag = recent.lag.p99_ms if recent.lag is not None else None
+        saturated = driver_saturated(began_since(near, newest.end_s, SATURATED_S), recent)
+        return replace(window, best_texts_per_s=self._best[seen]), saturated, lag
+
+
+def _rate(intervals: Sequence[Interval]) -> Rate | None:
+    if not intervals:
+        return None
+    duration_s = intervals[-1].end_s - intervals[0].start_s
+    texts = sum(interval.answers.texts for interval in intervals)
+    requests = sum(interval.answers.requests for interval in intervals)
+    return Rate(texts / duration_s, requests / duration_s)
+
+
+def _rate_before(near: Sequence[Interval], last: Sequence[Interval]) -> Rate | None:
+    """Of the window before the present one, where the run is old enough to have one."""
+    if not last:
+        return None
+    end_s = last[0].start_s
+    before = [interval for interval in began_since(near, end_s, WINDOW_S) if interval.start_s < end_s]
+    whole = bool(before) and before[-1].end_s - before[0].start_s >= _WHOLE * WINDOW_S
+    return _rate(before) if whole else None
+
+
+def _best(intervals: Sequence[Interval], steady_since_s: float) -> tuple[float | None, ...]:
+    """After each number of intervals: the best window that lay wholly behind the warm-up."""
+    best: list[float | None] = [None]
+    for at, interval in enumerate(intervals):
+        window = began_since(intervals[max(0, at - int(2 * WINDOW_S)) : at + 1], interval.end_s, WINDOW_S)
+        rate = _rate(window) if interval.start_s >= steady_since_s + WINDOW_S else None
+        best.append(best[-1] if rate is None else max(best[-1] or 0.0, rate.texts_per_s))
+    return tuple(best)
+
+
+def _loads(intervals: Sequence[Interval], first: Load) -> tuple[Load, ...]:
+    """What the driver had counted after each number of intervals."""
+    loads = [first]
+    for interval in intervals:
+        before = loads[-1]
+        errors = dict(before.errors)
+        for code, count in interval.errors.items():
+            errors[code] = errors.get(code, 0) + count
+        loads.append(
+            replace(
+                before,
+                requests=before.requests + interval.answers.requests,
+                texts=before.texts + interval.answers.texts,
+                errors=errors,
+                retries=before.retries + interval.retries,
+                truncated_texts=before.truncated_texts + interval.truncated,
+                dropped=before.dropped + interval.dropped,
+                in_flight=interval.in_flight,
+                cpu_cores=interval.cpu_cores,
+            )
+        )
+    return tuple(loads)
+
+
+def _engine(opened: OpenedRun) -> Engine:
+    """What is the same all through the run. It has neither address nor process: it is not there any more."""
+    row, facts = opened.run.row, opened.run.environment
+    model = facts.get("model") or {}
+    return Engine(
+        state=EngineState.RUNNING,
+        requested=row.requested,
+        effective=row.effective,
+        warnings=tuple(_notice(warning) for warning in opened.report.get("warnings") or ()),
+        model=ModelCard(id=row.model or str(model.get("id") or "")),
+        batching=Batching(row.max_batch_tokens, 0, row.max_wait_ms, bool(row.coalesce)),
+        cores=int(facts.get("cores") or 0),
+        cpu_model=str(facts.get("cpu_model") or ""),
+        machine=Machine(host_name=str(facts.get("host_name") or "")),
+    )
+
+
+def _notice(warning: Mapping[str, Any]) -> Notice:
+    return Notice(*(str(warning.get(name) or "") for name in ("code", "message", "fix")))
+
+
+def _sampled(engine: Engine, samples: Sequence[EngineSample], load: Load) -> Engine:
+    """With what the engine counted last; CPU from its last two samples."""
+    if not samples:
+        return replace(engine, in_flight_requests=load.in_flight)
+    newest = samples[-1]
+    cores = [
+        (two.cpu_s - one.cpu_s) / (two.time_s - one.time_s) for one, two in pairwise(samples) if two.time_s > one.time_s
+    ]
+    return replace(
+        engine,
+        rss_bytes=newest.rss_bytes,
+        cpu_cores=max(cores[-1], 0.0) if cores else 0.0,
+        queued_items=newest.queued_items,
+        in_flight_requests=newest.in_flight_requests,
+    )
+
+
+def _log(events: Sequence[tuple[str, str, str, str]]) -> tuple[tuple[float, LogLine], ...]:
+    """Each event with its second of the run. Events know the time of day alone: the load's start sets their zero.
+
+    What was said before it, or in a run that never told of a start, is there from the beginning.
+    """
+    clocks = [_seconds_of_day(wall_time) for wall_time, *_ in events]
+    started = next((at for at, (_, source, _, text) in enumerate(events) if _starts_a_load(source, text)), None)
+    zero = clocks[started] if started is not None else None
+    lines = []
+    for at, (wall_time, source, level, text) in enumerate(events):
+        clock = clocks[at]
+        known = zero is not None and clock is not None and started is not None and at >= started
+        time_s = float((clock - zero) % _DAY_S) if known and clock is not None and zero is not None else 0.0
+        lines.append((time_s, LogLine(at + 1, wall_time, source, level, text)))
+    return tuple(lines)
+
+
+def _starts_a_load(source: str, text: str) -> bool:
+    return source == "driver" and text.startswith("load started")
+
+
+def _seconds_of_day(wall_time: str) -> int | None:
+    try:
+        hours, minutes, seconds = map(int, wall_time.split(":"))
+    except ValueError:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _markers(intervals: Sequence[Interval]) -> tuple[Marker, ...]:
+    """Where another epoch began to answer: somebody switched the engine while it was measured."""
+    markers: list[Marker] = []
+    before: tuple[int, str] | None = None
+    for interval in intervals:
+        if not interval.epochs:
+            continue
+        epoch = max(map(int, interval.epochs))
+        cell = _cell(interval.deployments.get(str(epoch)) or {})
+        if before is not None and epoch > before[0]:
+            markers.append(Marker(interval.start_s, len(markers) + 1, f"{before[1]} → {cell}"))
+        before = (epoch, cell)
+    return tuple(markers)
+
+
+def _cell(deployment: Mapping[str, Any]) -> str:
+    backend, precision, recipe = (str(deployment.get(name) or "") for name in ("backend", "precision", "recipe"))
+    return Deployment(backend, precision, recipe).cell

@@ -1,0 +1,45 @@
+"""A report from the store: which runs the names mean, and the text in the form asked for."""
+
+from collections.abc import Callable, Sequence
+
+from console.experiments.report_data import as_csv, as_json
+from console.experiments.report_document import document
+from console.experiments.report_html import as_html
+from console.experiments.report_md import as_markdown
+from console.experiments.report_model import ReportModel, build_report
+from console.experiments.run_sets import LAST_SWEEP, load_set, resolve_set
+from console.experiments.store import Store, StoreError
+from console.experiments.store_read import LAST
+
+RENDERERS: dict[str, Callable[[ReportModel], str]] = {
+    "md": lambda model: as_markdown(document(model)),
+    "html": lambda model: as_html(document(model)),
+    "json": as_json,
+    "csv": as_csv,
+}
+
+
+def report_text(
+    store: Store,
+    names: Sequence[str],
+    kind: str,
+    *,
+    at: tuple[int, int] | None = None,
+    baseline: str = "",
+    slo_p95_ms: float | None = None,
+) -> str:
+    """The report of these runs, sweeps or tags; without a name of the last sweep, or of the last run.
+
+    `at`: batch and concurrency at which deployments are compared. Raises StoreError and NothingToReport.
+    """
+    if not names:
+        try:
+            sets = [resolve_set(store, LAST_SWEEP)]
+        except StoreError:
+            sets = [resolve_set(store, LAST)]
+    else:
+        sets = [resolve_set(store, name) for name in names]
+    runs = {run.row.run_id: run for one in sets for run in load_set(store, one)}
+    ordered = sorted(runs.values(), key=lambda run: run.row.started_at)
+    titles = [one.title for one in sets]
+    return RENDERERS[kind](build_report(ordered, titles, at=at, baseline=baseline, slo_p95_ms=slo_p95_ms))

@@ -1,0 +1,109 @@
+"""How the console is left: by a question, by a signal, or because its terminal has gone; nothing it started stays."""
+
+import asyncio
+import os
+import select
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from console.frame import EngineState, Frame
+from console.tui.performing import DOWN
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
+CLOSE_LIMIT_S = 15.0
+EXIT_OK = 0
+EXIT_ENGINE_FAILED = 5
+
+
+class Leaving:
+    """Owns whether the console is being left, and what it says at the end."""
+
+    def __init__(self, app: "ConsoleApp") -> None:
+        self._app = app
+        self._begun = False
+        self.farewell = ""
+        """For the terminal, when the screen has gone."""
+        self.dark = False
+        """There is no terminal any more: whatever is drawn waits for ever."""
+
+    def ask(self) -> None:
+        """Leaves at once where nothing runs, else asks what shall become of it; asked again while leaving: goes."""
+        from console.tui.screens.quit import QuitDialog
+
+        app = self._app
+        if self._begun:
+            app.exit(self._code())
+            return
+        engine, load = self._newest().engine, self._newest().load
+        idle = engine.state in DOWN or (engine.remote and not load.running)
+        if idle and not app.experiments.sweep.active:
+            self._leave("")
+        elif not isinstance(app.screen, QuitDialog):
+            app.open_dialog(QuitDialog(self._newest(), app.view), self._answered)
+
+    def at_once(self) -> None:
+        """SIGTERM, SIGHUP or no terminal any more: there is nobody to ask, so what was started is stopped."""
+        if not self.dark and terminal_gone():
+            # a write would wait for ever for a terminal that does not read
+            self.dark = True
+            watchdog = threading.Timer(CLOSE_LIMIT_S + 1, os._exit, (EXIT_OK,))
+            watchdog.daemon = True
+            watchdog.start()
+        if not self._begun:
+            self._leave("embedconsole: ended by a signal; what it started was stopped")
+
+    def _newest(self) -> Frame:
+        """The session's, also where a replay or a frozen frame is on the screen."""
+        return self._app.session.frame if self._app.session else self._app.frame
+
+    def _answered(self, answer: str | None) -> None:
+        if answer == "stop":
+            engine = self._newest().engine
+            where = f"the engine at {engine.address} serves on" if engine.remote else f"engine {engine.pid} stopped"
+            self._leave(f"embedconsole: load stopped, {where}")
+        elif answer == "detach":
+            self._app.command(self._leave_running())
+
+    async def _leave_running(self) -> None:
+        if self._app.session is None:
+            return
+        await self._app.end_sweep()
+        left = await self._app.session.detach()
+        self._leave(
+            f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "
+            f"stop it with: {left.stop_command}"
+        )
+
+    def _leave(self, farewell: str) -> None:
+        self._begun = True
+        self.farewell = farewell
+        if self._app.view.frozen:
+            self._app.toggle_freeze()
+        self._app.run_worker(self._close(), exit_on_error=False)
+
+    async def _close(self) -> None:
+        app, code = self._app, self._code()
+        try:
+            await app.remembering.keep()
+            await asyncio.wait_for(app.end_sweep(), CLOSE_LIMIT_S)
+            if app.session is not None:
+                await asyncio.wait_for(app.session.close(), CLOSE_LIMIT_S)
+        except Exception as error:  # leaving is what was asked for: the fault is told on the way out
+            self.farewell = f"embedconsole: {type(error).__name__} while stopping: {error}"
+        if self.dark:
+            os._exit(code)  # there is no terminal to put back in order
+        app.exit(code)
+
+    def _code(self) -> int:
+        lost = self._newest().engine.state is EngineState.LOST
+        return EXIT_ENGINE_FAILED if self._app.failure or lost else EXIT_OK
+
+
+def terminal_gone() -> bool:
+    """Whether nobody can read or write there any more."""
+    poll = select.poll()
+    poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))

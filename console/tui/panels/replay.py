@@ -1,0 +1,56 @@
+"""A replay says that it is one: which run, where in it, how fast, and what the live engine does meanwhile."""
+
+from textual.geometry import Size
+
+from console.frame import Frame
+from console.standing import Replaying
+from console.tui import figures
+from console.tui.ink import Line, Picture, Span, clean, clip, line, spread, width_of
+from console.tui.view import View
+
+LEAST_BAR = 8
+MOST_BAR = 60
+
+
+def badge(shown: Replaying, *, short: bool = False) -> Line:
+    """`REPLAY r-20261123-100000-3fa2 ×10 00:12/00:30`."""
+    run_id = clean(shown.run_id)
+    name = run_id if not short else f"…{run_id[-9:]}"
+    return line(Span(f" ◀ REPLAY {name} ×{shown.speed:g} {_place(shown)} ", "badge"))
+
+
+def _place(shown: Replaying) -> str:
+    return f"{figures.clock(shown.position_s)}/{figures.clock(shown.length_s)}"
+
+
+def timeline(frame: Frame, view: View, size: Size) -> Picture:
+    """One line under the header. Empty where no run is replayed."""
+    shown = frame.replay
+    if shown is None:
+        return Picture(())
+    state = (
+        Span(" ■ ended  ", "strong") if shown.ended else Span(" ‖ paused " if shown.paused else " ▶ plays  ", "accent")
+    )
+    live = _live(frame, shown, view, short=size.width < 100)
+    room = size.width - width_of((state,)) - width_of(live) - 2
+    if room < LEAST_BAR:
+        return Picture((clip(line(state, *live), size.width),))
+    return Picture((spread(line(state, *_bar(shown, min(room, MOST_BAR))), live, size.width),))
+
+
+def _bar(shown: Replaying, cells: int) -> Line:
+    share = shown.position_s / shown.length_s if shown.length_s else 1.0
+    done = min(round(share * (cells - 1)), cells - 1)
+    return line(Span("━" * done, "accent"), Span("●", "strong"), Span("─" * (cells - 1 - done), "grid"))
+
+
+def _live(frame: Frame, shown: Replaying, view: View, *, short: bool) -> Line:
+    """What goes on behind: a person must not take the replay for it, nor forget it."""
+    words = [f"engine {shown.live_engine}" if shown.live_engine else "no engine"]
+    words += ["load on"] if shown.live_load else []
+    words += ["sweep on"] if frame.experiments.sweep.active else []
+    lost = shown.live_engine == "lost"
+    said = Span(", ".join(words), "bad" if lost else "value")
+    head = Span("live: " if short else "the live session goes on: ", "label")
+    shows = Span("Live " if short else "shows it ", "label", "mode_live")
+    return line(head, said, Span(f" {view.key('mode_live')} ", "key", "mode_live"), shows)

@@ -1,0 +1,25 @@
+"""A dialog that is only read: lines of text as they are, wrapped, and scrolled where they are many."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from console.frame import Frame
+from console.tui.ink import Lines, wrap
+from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.tui.view import View
+
+
+class ReadDialog(Dialog[None]):
+    """What was asked for, in its own words."""
+
+    WIDTH = 100
+    BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
+
+    def __init__(self, frame: Frame, view: View, heading: str, text: str) -> None:
+        super().__init__(frame, view)
+        self.HEADING = heading
+        self.text = text
+
+    def lines(self, width: int) -> Lines:
+        return tuple(row for words in self.text.splitlines() for row in wrap(words, width))
