@@ -54,7 +54,7 @@ class Tokenizer:
         unknown = [text for text, one in zip(texts, found, strict=True) if one is None]
         if not unknown:
             return [one for one in found if one is not None]
-        spelled = iter(self._spell(unknown))
+        spelled = iter(self.spell(unknown))
         if self._known_words is not None:
             for text in unknown:
                 self._known_words.learn(text)
@@ -77,7 +77,8 @@ class Tokenizer:
             return TokenizedText(ids, False)
         return TokenizedText(words.cut(ids, self._max_tokens), True)
 
-    def _spell(self, texts: Sequence[str]) -> list[TokenizedText]:
+    def spell(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """As `encode` without prompts, by the tokenizer alone."""
         one = len(texts) == 1  # stays in this thread
         encodings = [self._tokenizer.encode(texts[0])] if one else self._tokenizer.encode_batch_fast(texts)
         limit = self._max_tokens

@@ -21,8 +21,10 @@ def generate(out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     includes = [PROTO_ROOT, Path(str(files("grpc_tools"))) / "_proto", _googleapis_root()]
     kinds = ["python", "grpc_python", "mypy", "mypy_grpc"]
-    arguments = ["protoc", *(f"-I{path}" for path in includes), *(f"--{kind}_out={out}" for kind in kinds)]
-    code = protoc.main([*arguments, "embed/v1/embed.proto"])
+    # By path: the environment's own plugins, whether or not it was activated.
+    plugins = [f"--plugin={path}" for path in sorted(Path(sys.executable).parent.glob("protoc-gen-mypy*"))]
+    arguments = [*(f"-I{path}" for path in includes), *(f"--{kind}_out={out}" for kind in kinds)]
+    code = protoc.main(["protoc", *plugins, *arguments, "embed/v1/embed.proto"])
     if code:
         raise RuntimeError(f"protoc failed with exit code {code}")
     written = sorted((out / "embed" / "v1").glob("embed_pb2*"))

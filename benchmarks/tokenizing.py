@@ -1,0 +1,42 @@
+"""Microseconds to tokenize a text, alone as single-text requests are: `python -m benchmarks.tokenizing`.
+
+By the tokenizer itself, and by the engine's own path at the first, second and third sight of the same texts.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from console.load.corpora import load_corpus
+from engine.backends.calibration import judging_texts
+from engine.model import resolve_model
+from engine.tokenize import Tokenizer
+
+SIGHTS = 3
+
+
+def microseconds(encode: Callable[[list[str]], object], texts: Sequence[str]) -> float:
+    """The mean of one pass over the texts, each in a call of its own."""
+    started_s = time.perf_counter()
+    for text in texts:
+        encode([text])
+    return (time.perf_counter() - started_s) / len(texts) * 1e6
+
+
+def main() -> None:
+    """Short queries, real prose, and words that never come again."""
+    chance = random.Random(0)  # noqa: S311 - no secret
+    corpora = {
+        "short": load_corpus("short", 4).texts[:2000],
+        "prose": judging_texts(),
+        "hashes": [" ".join(f"{chance.getrandbits(40):x}" for _ in range(6)) for _ in range(2000)],
+    }
+    for name, texts in corpora.items():
+        tokenizer = Tokenizer.load(resolve_model(None))
+        spelled = microseconds(tokenizer.spell, texts)
+        sights = ", ".join(f"{microseconds(tokenizer.encode, texts):.1f}" for _ in range(SIGHTS))
+        print(f"{name}: the tokenizer {spelled:.1f} µs a text; the engine {sights} µs at first, second, third sight")
+
+
+if __name__ == "__main__":
+    main()
