@@ -5,7 +5,9 @@ processes, so only pages of this very address may talk to it: browsers tell wher
 somewhere else is refused.
 """
 
+import asyncio
 import ipaddress
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -86,6 +88,18 @@ def _server_class() -> Any:
             """Nothing but what goes wrong, which the standard library writes to stderr."""
 
         async def on_startup(self, app: "web.Application") -> None:
+            """Nothing yet: the address does not answer before the start is over."""
+
+        def serve(self, debug: bool = False) -> None:
+            self.debug = debug
+            loop = asyncio.new_event_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.request_exit)
+            app = self._make_app()
+            web.run_app(app, host=self.host, port=self.port, handle_signals=False, loop=loop, print=self._announce)
+
+        def _announce(self, *_: object) -> None:
+            """Called once the address answers."""
             click.echo(f"embedconsole: open {self.public_url} in a browser; Ctrl+C ends it", err=True)
 
         async def handle_websocket(self, request: "web.Request") -> "web.WebSocketResponse":

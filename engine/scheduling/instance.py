@@ -140,9 +140,9 @@ def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vec
 
 
 def _checked(vectors: Vectors, count: int) -> Vectors:
-    """The vectors as contiguous float32; ValueError unless there is one for each text."""
-    unit = np.ascontiguousarray(vectors.unit, dtype=np.float32)
-    norms = np.ascontiguousarray(vectors.norms, dtype=np.float32)
+    """The vectors as float32 and our own copy; ValueError unless there is one for each text."""
+    unit = np.array(vectors.unit, dtype=np.float32, order="C")
+    norms = np.array(vectors.norms, dtype=np.float32)
     if unit.ndim != 2 or len(unit) != count or norms.shape != (count,):
         raise ValueError(f"{count} texts gave vectors of shape {unit.shape} and norms of shape {norms.shape}")
     return Vectors(unit, norms, vectors.computed_tokens)

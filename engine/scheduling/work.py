@@ -29,7 +29,7 @@ class Executor(Protocol):
     """One instance's forward pass. Called from one thread only, the instance's own."""
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        """Runs one batch; the arrays it returns are the scheduler's to keep.
+        """Runs one batch; the arrays it returns are the scheduler's to keep only until the next call.
 
         Any exception it raises is a failing batch, which the scheduler splits.
         """
