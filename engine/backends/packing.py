@@ -114,11 +114,11 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
 
 
 def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -> list[_Row]:
-    """First fit into the smallest rectangle that holds them, as far as a few tries tell; of equals the narrowest."""
+    """First fit into the smallest rectangle that holds them, as far as a few tries tell; of equals that with fewest rows."""
     if not order:
         return []
     total, longest = sum(lengths[text] for text in order), lengths[order[0]]
-    for _, width, count in sorted(_rectangles(total, longest, len(order), row_tokens))[:_TRIES]:
+    for _, count, width in sorted(_rectangles(total, longest, len(order), row_tokens))[:_TRIES]:
         rows = [_Row(width) for _ in range(count)]
         if all(_put(rows, text, lengths[text]) for text in order):
             return rows
@@ -131,13 +131,13 @@ def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -
 
 
 def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[int, int, int]]:
-    """(area, width, rows) of rectangles that could hold the texts, with rows of about `row_tokens`."""
+    """(area, rows, width) of rectangles that could hold the texts, with rows of about `row_tokens`."""
     fewest = -(-texts // TEXTS_A_ROW)
     usual = max(1, round(total / row_tokens), fewest)
     for rows in range(max(1, usual - 2, fewest), usual + 4):
         width = max(-(-total // rows), longest)
         width = -(-width // WIDTH_STEP) * WIDTH_STEP
-        yield rows * width, width, rows
+        yield rows * width, rows, width
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:

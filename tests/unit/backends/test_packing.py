@@ -73,9 +73,9 @@ def test_a_lone_text_has_a_row_of_its_own_length() -> None:
 
 
 def test_a_text_longer_than_a_row_has_a_wider_one_which_short_ones_fill_up() -> None:
-    usual, wide = Packing(PAD)(texts_of([70, 20, *[60] * 4]))
+    wide, shared = Packing(PAD)(texts_of([70, 20, *[60] * 4]))
     assert (wide.texts, wide.inputs["input_ids"].shape) == ([0, 1], (1, 90))
-    assert usual.inputs["input_ids"].shape == (4, 60)
+    assert (shared.texts, shared.computed_tokens) == ([2, 3, 4, 5], 240)
 
 
 def test_the_graphs_inputs_tell_the_layout() -> None:
