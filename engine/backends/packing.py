@@ -114,7 +114,7 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
 
 
 def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -> list[_Row]:
-    """First fit into the smallest rectangle that holds them, as far as a few tries tell; of equals that with fewest rows."""
+    """First fit into the smallest rectangle that holds them after a few tries; of equals the one of fewest rows."""
     if not order:
         return []
     total, longest = sum(lengths[text] for text in order), lengths[order[0]]
