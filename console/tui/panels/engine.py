@@ -81,7 +81,8 @@ def _batching(frame: Frame) -> Line:
     knobs = frame.engine.batching
     coalesce = Span("coalescing", "value") if knobs.coalesce else Span("coalescing off", "warn")
     items = f"{knobs.max_batch_items} × " if knobs.max_batch_items else ""  # a stored run has not kept its item cap
-    size = f"  ≤ {items}{knobs.max_batch_tokens:,} tok" if knobs.max_batch_tokens else ""
+    unit = "" if items and knobs.max_batch_tokens >= 1000 else " tok"  # the key beside it must not be cut off
+    size = f"  ≤ {items}{knobs.max_batch_tokens:,}{unit}" if knobs.max_batch_tokens else ""
     return line(coalesce, Span(size, "muted"))
 
 
