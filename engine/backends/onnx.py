@@ -16,7 +16,7 @@ from engine.backends.base import Cell
 from engine.backends.layout import Layout, Rectangle, forward
 from engine.backends.memory import release_memory
 from engine.backends.onnx_trace import OnnxTrace
-from engine.backends.packing import layout_of
+from engine.backends.packing import ONE_TEXT_A_ROW, layout_of
 from engine.card import read_card
 from engine.errors import ModelError
 from engine.scheduling.work import TokenIds, Vectors
@@ -105,7 +105,7 @@ class OnnxModel:
     @property
     def evidence(self) -> str:
         """`36 of 36 linear layers int8, …`, from the runtime's own trace of a first run."""
-        return self._trace.evidence
+        return self._trace.evidence + ("" if self.packs else ONE_TEXT_A_ROW)
 
     @property
     def packs(self) -> bool:

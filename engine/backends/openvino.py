@@ -14,7 +14,7 @@ import openvino
 from engine.backends.base import Cell
 from engine.backends.layout import Layout, Rectangle, forward
 from engine.backends.memory import release_memory
-from engine.backends.packing import layout_of
+from engine.backends.packing import ONE_TEXT_A_ROW, layout_of
 from engine.card import read_card
 from engine.errors import ModelError
 from engine.machine import cores
@@ -86,7 +86,7 @@ class OpenVinoModel:
         for precision in sorted({precision for _, precision in sensitive}):
             names = sorted((name for name, own in sensitive if own == precision), reverse=True)
             parts.append(f"{' and '.join(names)} {precision}")
-        return ", ".join(parts)
+        return ", ".join(parts) + ("" if self.packs else ONE_TEXT_A_ROW)
 
     @property
     def packs(self) -> bool:
@@ -170,7 +170,7 @@ def _compile(path: Path, floats: str, threads: int) -> Any:
             "INFERENCE_NUM_THREADS": streams * threads,
             "ENABLE_CPU_PINNING": True,
             # Kernels that it keeps, a few for each shape; by default 5,000. Packed rows have some seventy shapes: with
-            # 512 mixed lengths are 3 to 17 % faster than with 64, for 90 MB of static int8's 655.
+            # 512 mixed lengths are 3 to 21 % faster than with 64, for 90 MB of static int8's 655.
             "CPU_RUNTIME_CACHE_CAPACITY": "512",
         },
     )

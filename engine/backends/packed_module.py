@@ -29,11 +29,6 @@ class PackedModule(nn.Module):
         self.module = module
         self.first_position = first_position
 
-    @property
-    def transformer(self) -> nn.Module:
-        """The transformers model inside."""
-        return self.module.transformer  # type: ignore[no-any-return]  # torch types submodules as Tensor | Module
-
     def forward(self, input_ids: Tensor, places: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         strangers = (texts.unsqueeze(2) != texts.unsqueeze(1)).unsqueeze(1)
         # An additive mask, (rows, 1, width, width): transformers takes one of four axes as it is.

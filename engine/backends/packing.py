@@ -99,6 +99,10 @@ def layout_of(
     return Packing(pad_token_id, row_tokens=row_tokens, few_shapes=few_shapes)
 
 
+ONE_TEXT_A_ROW = ", one text a row: this model cannot share rows"
+"""What the evidence adds where the preparer had to export the padded form."""
+
+
 def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
     """The texts in rows. Those of up to `row_tokens` share rows of one width, the one that wastes least."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)

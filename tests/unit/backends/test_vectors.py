@@ -146,6 +146,24 @@ def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
     loaded.close()
 
 
+def test_a_model_that_cannot_share_rows_is_exported_a_text_a_row_and_says_so(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.backends import export
+    from engine.backends.module import load_module
+
+    files, artifact = prepared("cls", "torch")
+    monkeypatch.setattr(export, "packed", lambda *_: None)
+    export.export(load_module(files.path, files.card), files.card, tmp_path / "model.onnx")
+    loaded = backend("onnx").load(tmp_path, files.path, fp32("onnx"), threads=1)
+    assert not loaded.packs
+    assert loaded.evidence.endswith("one text a row: this model cannot share rows")
+    assert (
+        cosines(loaded.executor(1)(artifact.reference.token_ids).unit, artifact.reference.vectors).min() >= MIN_COSINE
+    )
+    loaded.close()
+
+
 def test_a_zero_vector_stays_zero_instead_of_becoming_nan() -> None:
     import torch
 
