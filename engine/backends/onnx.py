@@ -24,7 +24,10 @@ from engine.scheduling.work import TokenIds, Vectors
 GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _ROW_TOKENS = 48
-"""Its attention costs more in wide rows: with 64 tokens the int8 graph is 3 to 5 % slower, fp32 the same."""
+"""Its attention costs more in wide rows: with 64 tokens mixed lengths are 4 to 8 % slower (`benchmarks.passes`)."""
+_SLOWER_FUSIONS = ("SkipLayerNormFusion",)
+"""What the optimiser would make slower: the sum and the normalisation of 176 × 384 floats in one kernel take 275 µs,
+in two 36; that was a third of an int8 pass (`python -m benchmarks.passes --vary fusions`)."""
 _CLOSED = "this deployment was released: nothing may run on it any more"
 
 
@@ -170,7 +173,9 @@ def open_session(
     if trace_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = trace_prefix
-    return onnxruntime.InferenceSession(str(graph), options, providers=[provider])
+    return onnxruntime.InferenceSession(
+        str(graph), options, providers=[provider], disabled_optimizers=list(_SLOWER_FUSIONS)
+    )
 
 
 def input_names(session: onnxruntime.InferenceSession) -> tuple[str, ...]:

@@ -17,12 +17,15 @@ from engine.scheduling.work import TokenIds
 TEXTS_A_ROW = 16
 """The graph gives each row so many vectors, used or not; a full row of texts of four tokens."""
 ROW_TOKENS = 64
-"""Rows are about so wide: wider ones waste less padding and more attention."""
+"""Rows that texts share are at most so wide: wider ones waste less padding and more attention."""
 WIDE_STEP = 32
 """Rows for longer texts come in such steps."""
 WIDTH_STEP = 8
 """Widths are multiples of it where shapes must be few."""
-_TRIES = 4
+_COSTLY_WIDTH = 300
+"""The width of a row at which attention costs as much as all the rest. 200 to 600 are the same within noise, 120 and
+less or no such cost at all are slower (`python -m benchmarks.passes --vary width-cost`)."""
+_TRIES = 8
 
 
 class _Row:
@@ -118,7 +121,7 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
 
 
 def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -> list[_Row]:
-    """First fit into the smallest rectangle that holds them after a few tries; of equals the one of fewest rows."""
+    """First fit into the cheapest rectangle that holds them after a few tries."""
     if not order:
         return []
     total, longest = sum(lengths[text] for text in order), lengths[order[0]]
@@ -134,14 +137,12 @@ def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -
     return rows
 
 
-def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[int, int, int]]:
-    """(area, rows, width) of rectangles that could hold the texts, with rows of about `row_tokens`."""
-    fewest = -(-texts // TEXTS_A_ROW)
-    usual = max(1, round(total / row_tokens), fewest)
-    for rows in range(max(1, usual - 2, fewest), usual + 4):
-        width = max(-(-total // rows), longest)
-        width = -(-width // WIDTH_STEP) * WIDTH_STEP
-        yield rows * width, rows, width
+def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[float, int, int]]:
+    """(cost, rows, width) of rectangles that could hold the texts: of each width the lowest, and one row more."""
+    for width in range(-(-longest // WIDTH_STEP) * WIDTH_STEP, row_tokens + WIDTH_STEP, WIDTH_STEP):
+        least = max(-(-total // width), -(-texts // TEXTS_A_ROW))
+        for rows in (least, least + 1):
+            yield rows * width * (1 + width / _COSTLY_WIDTH), rows, width
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:
