@@ -18,6 +18,7 @@ from engine.backends.base import Cell
 from engine.backends.calibration import Calibration
 from engine.backends.prepare import Artifact, Progress, prepare
 from engine.backends.reference import mean_cosine
+from engine.background import Background
 from engine.capabilities import Notice
 from engine.errors import CannotSwitch, EngineError, SwitchInProgress
 from engine.machine import PlatformFacts
@@ -101,6 +102,7 @@ class Deployments:
         self._clock = clock
         self._epoch = 0
         self._live: Live | None = None
+        self._background = Background("loading")
         self._work: asyncio.Task[None] | None = None  # the loop itself keeps only a weak reference to a task
         self.running_switch: SwitchStep | None = None
 
@@ -227,12 +229,13 @@ class Deployments:
         target = plan.effective
         files, cell, artifact = await self._prepared(plan, steps)
         steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
-        model = await asyncio.to_thread(backend(target.backend).load, artifact.path, files.path, cell, target.threads)
+        load = backend(target.backend).load
+        model = await self._background.run(load, artifact.path, files.path, cell, target.threads)
         try:
-            tokenizer = await asyncio.to_thread(Tokenizer.load, files, artifact.path)
+            tokenizer = await self._background.run(Tokenizer.load, files, artifact.path)
             steps.emit(SwitchState.VERIFYING, f"comparing {len(artifact.reference.token_ids)} texts with fp32")
-            executor = await asyncio.to_thread(model.executor, target.threads)
-            cosine = await asyncio.to_thread(mean_cosine, executor, artifact.reference)
+            executor = await self._background.run(model.executor, target.threads)
+            cosine = await self._background.run(mean_cosine, executor, artifact.reference)
             del executor
             minimum = MINIMUM_COSINE.get(model.precision, 1.0)
             if not cosine >= minimum:
@@ -241,14 +244,14 @@ class Deployments:
                     f"at least {minimum} is needed): choose another precision"
                 )
             plan = _as_it_runs(plan, model)
-            executors = await asyncio.to_thread(
+            executors = await self._background.run(
                 lambda: [model.executor(target.threads) for _ in range(target.instances)]
             )
             name = f"{target.backend}-{target.precision}"
             policy = self._knobs.over(plan.serving, packs=model.packs)
             scheduler = Scheduler(executors, policy, self._observer, name=name, clock=self._clock)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(model.close))
+            await asyncio.shield(self._background.run(model.close))
             raise
         proven = replace(
             plan,
@@ -270,6 +273,7 @@ class Deployments:
         if self._live is not None:
             await self._live.release()
             self._live = None
+        self._background.close()
 
 
 def _cell(deployment: Deployment) -> str:

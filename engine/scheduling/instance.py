@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.background import stand_back
 from engine.scheduling.handover import Handover
 from engine.scheduling.queue import Batch, Ticket
 from engine.scheduling.work import BatchRecord, Executor, TokenIds, Vectors
@@ -88,6 +89,7 @@ class Instance:
         executor = self._executor
         if executor is None:
             raise RuntimeError(f"instance {self.name} was started after its end")
+        stand_back()
         batch: Batch | None = None
         fault: BaseException | None = None
         try:

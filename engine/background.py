@@ -1,0 +1,50 @@
+"""Threads that stand back: what computes for long gives its core at once to what answers callers.
+
+A forward pass that is interrupted for a tenth of a millisecond ends a tenth of a millisecond later. An event loop that
+has to wait for its turn holds up every request, and often every other thread too, since it holds the interpreter.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+NICENESS = 5
+"""Added to the process's own. It counts among this process's threads; beside others it is a third of a core's share,
+where they are not held apart by a control group or a session of their own."""
+
+
+def stand_back() -> None:
+    """Puts the calling thread, and those that it starts from now on, behind the others of this process.
+
+    Linux only, where threads have priorities of their own; no effect where that is forbidden.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # never interrupts anybody on waking
+        own = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
+
+
+class Background:
+    """One thread that stands back, for what would hold up the event loop. Pools that runtimes start in it inherit."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=stand_back)
+
+    async def run(self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """What the call gives, in turn with whatever else was given to this thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+
+    def close(self) -> None:
+        """Takes no more work; what runs is not waited for."""
+        self._thread.shutdown(wait=False)
