@@ -22,7 +22,7 @@ WIDE_STEP = 32
 """Rows for longer texts come in such steps."""
 WIDTH_STEP = 8
 """Widths are multiples of it where shapes must be few."""
-_COSTLY_WIDTH = 300
+COSTLY_WIDTH = 300.0
 """The width of a row at which attention costs as much as all the rest. 200 to 600 are the same within noise, 120 and
 less or no such cost at all are slower (`python -m benchmarks.passes --vary width-cost`)."""
 _TRIES = 8
@@ -48,16 +48,24 @@ class Packing:
 
     packs = True
 
-    def __init__(self, pad_token_id: int, *, row_tokens: int = ROW_TOKENS, few_shapes: bool = False) -> None:
+    def __init__(
+        self,
+        pad_token_id: int,
+        *,
+        row_tokens: int = ROW_TOKENS,
+        few_shapes: bool = False,
+        costly_width: float = COSTLY_WIDTH,
+    ) -> None:
         """`few_shapes`: widths are rounded up, for runtimes that prepare kernels by shape."""
         self._pad_token_id = pad_token_id
         self._row_tokens = row_tokens
         self._few_shapes = few_shapes
+        self._costly_width = costly_width
 
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]:
         """One pass for each width of rows."""
         lengths = list(map(len, texts))
-        rows = pack(lengths, self._row_tokens)
+        rows = pack(lengths, self._row_tokens, self._costly_width)
         rows.sort(key=attrgetter("width"))
         groups = groupby(rows, key=attrgetter("width"))
         return [self._pass(list(group), texts, lengths) for _, group in groups]
@@ -94,20 +102,25 @@ class Packing:
 
 
 def layout_of(
-    inputs: Collection[str], pad_token_id: int, *, row_tokens: int = ROW_TOKENS, few_shapes: bool = False
+    inputs: Collection[str],
+    pad_token_id: int,
+    *,
+    row_tokens: int = ROW_TOKENS,
+    few_shapes: bool = False,
+    costly_width: float = COSTLY_WIDTH,
 ) -> Layout:
     """The layout that a graph with these inputs was made for."""
     if "texts" not in inputs:
         return Padding(pad_token_id)
-    return Packing(pad_token_id, row_tokens=row_tokens, few_shapes=few_shapes)
+    return Packing(pad_token_id, row_tokens=row_tokens, few_shapes=few_shapes, costly_width=costly_width)
 
 
 ONE_TEXT_A_ROW = ", one text a row: this model cannot share rows"
 """What the evidence adds where the preparer had to export the padded form."""
 
 
-def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
-    """The texts in rows. Those of up to `row_tokens` share rows of one width, the one that wastes least."""
+def pack(lengths: Sequence[int], row_tokens: int, costly_width: float) -> list[_Row]:
+    """The texts in rows. Those of up to `row_tokens` share rows of one width, the one that costs least."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     wide: list[_Row] = []
     first_short = next((at for at, text in enumerate(order) if lengths[text] <= row_tokens), len(order))
@@ -117,15 +130,16 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
         row.texts.append(text)
         wide.append(row)
     short = [text for text in order[first_short:] if not _put(wide, text, lengths[text])]
-    return wide + _pack_short(short, lengths, row_tokens)
+    return wide + _pack_short(short, lengths, row_tokens, costly_width)
 
 
-def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -> list[_Row]:
+def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int, costly_width: float) -> list[_Row]:
     """First fit into the cheapest rectangle that holds them after a few tries."""
     if not order:
         return []
     total, longest = sum(lengths[text] for text in order), lengths[order[0]]
-    for _, count, width in sorted(_rectangles(total, longest, len(order), row_tokens))[:_TRIES]:
+    rectangles = _rectangles(total, longest, len(order), row_tokens, costly_width)
+    for _, count, width in sorted(rectangles)[:_TRIES]:
         rows = [_Row(width) for _ in range(count)]
         if all(_put(rows, text, lengths[text]) for text in order):
             return rows
@@ -137,12 +151,14 @@ def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -
     return rows
 
 
-def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[float, int, int]]:
+def _rectangles(
+    total: int, longest: int, texts: int, row_tokens: int, costly_width: float
+) -> Iterator[tuple[float, int, int]]:
     """(cost, rows, width) of rectangles that could hold the texts: of each width the lowest, and one row more."""
     for width in range(-(-longest // WIDTH_STEP) * WIDTH_STEP, row_tokens + WIDTH_STEP, WIDTH_STEP):
         least = max(-(-total // width), -(-texts // TEXTS_A_ROW))
         for rows in (least, least + 1):
-            yield rows * width * (1 + width / _COSTLY_WIDTH), rows, width
+            yield rows * width * (1 + width / costly_width), rows, width
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:

@@ -87,6 +87,12 @@ def test_rows_of_short_texts_stay_narrow_however_few_there_are(texts: int) -> No
         assert all(one.inputs["input_ids"].shape[1] <= 64 for one in packing(texts_of(lengths)))
 
 
+@pytest.mark.parametrize(("costly_width", "shape"), [(1, (2, 12)), (1e9, (1, 24))])
+def test_the_more_wide_rows_cost_the_narrower_they_are(costly_width: float, shape: tuple[int, int]) -> None:
+    (only,) = Packing(PAD, costly_width=costly_width)(texts_of([12, 12]))
+    assert only.inputs["input_ids"].shape == shape
+
+
 def test_the_graphs_inputs_tell_the_layout() -> None:
     assert isinstance(layout_of(("input_ids", "places", "texts"), 0), Packing)
     assert isinstance(layout_of(("input_ids", "attention_mask"), 0), Padding)
