@@ -23,8 +23,9 @@ WIDE_STEP = 32
 WIDTH_STEP = 8
 """Widths are multiples of it where shapes must be few."""
 COSTLY_WIDTH = 300.0
-"""The width of a row at which attention costs as much as all the rest. 200 to 600 are the same within noise, 120 and
-less or no such cost at all are slower (`python -m benchmarks.passes --vary width-cost`)."""
+"""The width of a row at which attention costs as much as all the rest. Of rectangles of one area the narrower is taken
+whatever its value; 60, 120, 600 and 1e9 are the same as 300 within noise (`python -m benchmarks.passes --vary
+width-cost`)."""
 _TRIES = 8
 
 
