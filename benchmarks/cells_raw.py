@@ -7,15 +7,14 @@ a noisy machine slows all alike; the ratio is the median of each round's own rat
 """
 
 import argparse
-import asyncio
 import json
 import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,11 +22,10 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.bare import prepared, texts_per_s
 from engine.backends import backend
-from engine.backends.artifacts import ArtifactStore, artifact_key
 from engine.backends.base import Cell, LoadedModel
 from engine.backends.calibration import default_calibration, judging_texts
-from engine.backends.prepare import prepare
 from engine.backends.recipes import RECIPES
 from engine.errors import EngineError
 from engine.model import ModelFiles, resolve_model
@@ -130,7 +128,7 @@ def _name(cell: Cell) -> str:
 
 def _prepare(cell: Cell, model: str) -> float:
     started_s = time.monotonic()
-    asyncio.run(prepare(resolve_model(model or None), cell, ArtifactStore.default(), lambda _: None))
+    prepared(resolve_model(model or None), cell)
     return time.monotonic() - started_s
 
 
@@ -191,7 +189,7 @@ def _token_ids(files: ModelFiles) -> dict[str, list[list[int]]]:
 
 
 def _load(cell: Cell, files: ModelFiles) -> tuple[LoadedModel, dict[str, Any]]:
-    artifact = ArtifactStore.default().path(artifact_key(files, cell))
+    artifact = prepared(files, cell)
     started_s = time.monotonic()
     model = backend(cell.backend).load(artifact, files.path, cell, THREADS)
     load_s = time.monotonic() - started_s
@@ -212,26 +210,7 @@ def _round(model: LoadedModel, texts: list[list[int]], seconds: float) -> float:
     """Texts a second of all instances together, batches sorted by length."""
     ordered = sorted(texts, key=len)
     batches = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
-    done = [0] * INSTANCES
-    ready = threading.Barrier(INSTANCES + 1)
-    ended_s = [0.0] * INSTANCES
-
-    def work(instance: int) -> None:
-        run = model.executor(THREADS)
-        run(batches[instance])
-        ready.wait()
-        started_s = time.monotonic()
-        while time.monotonic() - started_s < seconds:
-            done[instance] += len(run(batches[(done[instance] // BATCH) % len(batches)]).unit)
-        ended_s[instance] = time.monotonic() - started_s
-
-    threads = [threading.Thread(target=work, args=(instance,)) for instance in range(INSTANCES)]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    for thread in threads:
-        thread.join()
-    return sum(count / spent_s for count, spent_s in zip(done, ended_s, strict=True))
+    return texts_per_s(lambda: model.executor(THREADS), [cycle(batches) for _ in range(INSTANCES)], seconds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import positive
 from benchmarks.cells import prepare
 from benchmarks.peers import report
 from benchmarks.peers.contenders import BASE, Contender, choose, contenders
@@ -85,21 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", metavar="NAMES", help="`infinity,ours openvino int8`: parts of names")
     parser.add_argument("--base", default=BASE, metavar="NAME", help=f"whom ratios are against  [default: {BASE}]")
     parser.add_argument("--workloads", default="", metavar="LIST", help="`32x4-short,1x32,long`  [default: all]")
-    parser.add_argument("--rounds", type=_positive(int), default=6, help="intervals need two, bootstraps ten")
-    parser.add_argument("--seconds", type=_positive(float), default=2.0, help="of each turn, after half a second warm")
+    parser.add_argument("--rounds", type=positive(int), default=6, help="intervals need two, bootstraps ten")
+    parser.add_argument("--seconds", type=positive(float), default=2.0, help="of each turn, after half a second warm")
     parser.add_argument("--out", type=Path, default=HOME / "results.json", help="JSON; the plot goes beside it as SVG")
     parser.add_argument("--report", type=Path, metavar="JSON", help="no run: the table and plot of an earlier one")
     return parser
-
-
-def _positive(kind: type[int] | type[float]) -> Any:
-    def convert(word: str) -> float:
-        number = kind(word)
-        if number <= 0:
-            raise argparse.ArgumentTypeError(f"{word} is not above 0")
-        return number
-
-    return convert
 
 
 def _prepare(chosen: Sequence[Contender]) -> tuple[Bench, Judge]:

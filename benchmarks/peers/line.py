@@ -22,6 +22,8 @@ class Order:
     concurrency: int
     warm_s: float
     window_s: float
+    answers_a_caller: int = 2
+    """Fewer make no rate, so a window stretches until there are so many; 0 keeps to `window_s`."""
 
 
 @dataclass(frozen=True, slots=True)

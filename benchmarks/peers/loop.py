@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from benchmarks.peers.line import Measured, Order
 
 LONGEST_S = 30.0
-"""How much longer than asked a window may take where answers are slow: two for each caller make a rate."""
+"""How much longer than asked a window may take where answers are slow."""
 P95_FLOOR = 130
 PAUSE_AFTER_ERROR_S = 0.1
 
@@ -22,7 +22,7 @@ class Window:
     def __init__(self, order: Order, callers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._order = order
-        self._wanted = 2 * callers + 1
+        self._wanted = order.answers_a_caller * callers + 1
         self._begin_s = clock() + order.warm_s
         self._cpu_s = time.process_time()
         self._latencies_s: list[float] = []

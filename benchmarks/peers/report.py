@@ -89,9 +89,9 @@ def markdown(found: Iterable[Row], base: str) -> str:
             row.workload if row.workload != shown else "",
             row.contender,
             _number(row.texts_per_s, ",.0f"),
-            _ratio(row.ratio),
+            with_interval(row.ratio),
             _number(row.p50_ms, ",.2f"),
-            _ratio(row.p50_ratio),
+            with_interval(row.p50_ratio),
             _number(row.server_cpu_ms, ",.3f"),
             _number(row.client_cpu_ms, ",.3f"),
             _number(row.rss_mb, ",.0f"),
@@ -133,7 +133,8 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _ratio(ratio: Ratio | None) -> str:
+def with_interval(ratio: Ratio | None) -> str:
+    """`1.23 [1.20, 1.26]`, a dash without a ratio, no brackets below two rounds."""
     if ratio is None:
         return "–"
     show: Callable[[float], str] = "{:.2f}".format

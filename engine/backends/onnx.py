@@ -25,7 +25,7 @@ GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _ROW_TOKENS = 48
 """Its attention costs more in wide rows: with 64 tokens mixed lengths are 4 to 8 % slower (`benchmarks.passes`)."""
-_SLOWER_FUSIONS = ("SkipLayerNormFusion",)
+SLOWER_FUSIONS = ("SkipLayerNormFusion",)
 """What the optimiser would make slower: the sum and the normalisation of 176 × 384 floats in one kernel take 275 µs,
 in two 36; that was a third of an int8 pass (`python -m benchmarks.passes --vary fusions`)."""
 _CLOSED = "this deployment was released: nothing may run on it any more"
@@ -35,6 +35,10 @@ class OnnxBackend:
     """Loads whatever graph the preparer left; a precision is a property of that graph."""
 
     name = "onnx"
+
+    def __init__(self, disabled_fusions: Sequence[str] = SLOWER_FUSIONS) -> None:
+        """`disabled_fusions`: what the optimiser shall leave alone, by ONNX Runtime's names."""
+        self._open_session = partial(open_session, disabled_fusions=disabled_fusions)
 
     def load(self, artifact: Path, model_dir: Path, cell: Cell, threads: int) -> "OnnxModel":
         """Opens the artifact's graph with `threads` intra-op threads a session. Raises ModelError."""
@@ -47,14 +51,14 @@ class OnnxBackend:
         graph = artifact / GRAPH_FILE
         try:
             with tempfile.TemporaryDirectory(prefix="embedconsole-") as traces:
-                session = open_session(graph, provider, threads, trace_prefix=str(Path(traces) / "first-run"))
+                session = self._open_session(graph, provider, threads, trace_prefix=str(Path(traces) / "first-run"))
                 trace = _traced(session)
         except Exception as error:  # its exception types share no base of their own
             reason = (str(error).splitlines() or [""])[0]
             raise ModelError(f"ONNX Runtime cannot load {graph}: {reason}") from error
         return OnnxModel(
             _Seat(session, threads),
-            partial(open_session, graph, provider),
+            partial(self._open_session, graph, provider),
             dim=card.dim,
             pad_token_id=card.pad_token_id,
             trace=trace,
@@ -115,7 +119,7 @@ class OnnxModel:
         """Whether texts share rows."""
         return layout_of(self._inputs, self._pad_token_id).packs
 
-    def executor(self, threads: int) -> "OnnxExecutor":
+    def executor(self, threads: int, *, row_tokens: int = _ROW_TOKENS) -> "OnnxExecutor":
         """One instance's forward pass. Raises ModelError after close()."""
         with self._lock:
             if not self._seats:
@@ -124,7 +128,8 @@ class OnnxModel:
             if seat is None:
                 seat = _Seat(self._open_another(threads), threads)
                 self._seats.append(seat)
-            executor = OnnxExecutor(seat, layout_of(self._inputs, self._pad_token_id, row_tokens=_ROW_TOKENS))
+            layout = layout_of(self._inputs, self._pad_token_id, row_tokens=row_tokens)
+            executor = OnnxExecutor(seat, layout)
             seat.taken_by = weakref.ref(executor)
             return executor
 
@@ -155,7 +160,12 @@ class OnnxExecutor:
 
 
 def open_session(
-    graph: Path, provider: str, threads: int, trace_prefix: str | None = None
+    graph: Path,
+    provider: str,
+    threads: int,
+    trace_prefix: str | None = None,
+    *,
+    disabled_fusions: Sequence[str] = SLOWER_FUSIONS,
 ) -> onnxruntime.InferenceSession:
     """A session on `graph`; with `trace_prefix` it records its runs there until end_profiling().
 
@@ -174,7 +184,7 @@ def open_session(
         options.enable_profiling = True
         options.profile_file_prefix = trace_prefix
     return onnxruntime.InferenceSession(
-        str(graph), options, providers=[provider], disabled_optimizers=list(_SLOWER_FUSIONS)
+        str(graph), options, providers=[provider], disabled_optimizers=list(disabled_fusions)
     )
 
 

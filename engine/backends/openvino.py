@@ -14,7 +14,7 @@ import openvino
 from engine.backends.base import Cell
 from engine.backends.layout import Layout, Rectangle, forward
 from engine.backends.memory import release_memory
-from engine.backends.packing import ONE_TEXT_A_ROW, layout_of
+from engine.backends.packing import ONE_TEXT_A_ROW, ROW_TOKENS, layout_of
 from engine.card import read_card
 from engine.errors import ModelError
 from engine.machine import cores
@@ -93,7 +93,7 @@ class OpenVinoModel:
         """Whether texts share rows."""
         return layout_of(self._inputs, self._pad_token_id).packs
 
-    def executor(self, threads: int) -> "OpenVinoExecutor":
+    def executor(self, threads: int, *, row_tokens: int = ROW_TOKENS) -> "OpenVinoExecutor":
         """One instance's forward pass. Raises ModelError after close()."""
         with self._lock:
             if not self._compiled:
@@ -101,7 +101,8 @@ class OpenVinoModel:
             if threads not in self._compiled:
                 self._compiled[threads] = self._compile_for(threads)
             request = self._compiled[threads].create_infer_request()
-            executor = OpenVinoExecutor(request, layout_of(self._inputs, self._pad_token_id, few_shapes=True))
+            layout = layout_of(self._inputs, self._pad_token_id, row_tokens=row_tokens, few_shapes=True)
+            executor = OpenVinoExecutor(request, layout)
             self._executors.add(executor)
             return executor
 

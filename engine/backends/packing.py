@@ -24,9 +24,6 @@ WIDTH_STEP = 8
 """Widths are multiples of it where shapes must be few."""
 LONE_STEP = 16
 """The same for a single row: a small pass costs least where its shape is the last one's (OpenVINO: 0.7 of 1.4 ms)."""
-_COSTLY_WIDTH = 300
-"""The width of a row at which attention costs as much as all the rest. 200 to 600 are the same within noise, 120 and
-less or no such cost at all are slower (`python -m benchmarks.passes --vary width-cost`)."""
 _TRIES = 8
 
 
@@ -124,11 +121,11 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[_Row]:
 
 
 def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -> list[_Row]:
-    """First fit into the cheapest rectangle that holds them after a few tries."""
+    """First fit into the smallest rectangle that holds them after a few tries; of equals the narrowest."""
     if not order:
         return []
     total, longest = sum(lengths[text] for text in order), lengths[order[0]]
-    for _, count, width in sorted(_rectangles(total, longest, len(order), row_tokens))[:_TRIES]:
+    for _, width, count in sorted(_rectangles(total, longest, len(order), row_tokens))[:_TRIES]:
         rows = [_Row(width) for _ in range(count)]
         if all(_put(rows, text, lengths[text]) for text in order):
             return rows
@@ -140,12 +137,12 @@ def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -
     return rows
 
 
-def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[float, int, int]]:
-    """(cost, rows, width) of rectangles that could hold the texts: of each width the lowest, and one row more."""
+def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[int, int, int]]:
+    """(area, width, rows) of rectangles that could hold the texts: of each width the lowest, and one row more."""
     for width in range(-(-longest // WIDTH_STEP) * WIDTH_STEP, row_tokens + WIDTH_STEP, WIDTH_STEP):
         least = max(-(-total // width), -(-texts // TEXTS_A_ROW))
         for rows in (least, least + 1):
-            yield rows * width * (1 + width / _COSTLY_WIDTH), rows, width
+            yield rows * width, width, rows
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:

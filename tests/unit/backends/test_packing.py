@@ -67,6 +67,12 @@ def test_shapes_are_few_where_they_must_be() -> None:
     assert all(width % WIDTH_STEP == 0 for _, width in shapes)
 
 
+def test_a_lone_text_keeps_to_fewer_shapes_still() -> None:
+    packing = Packing(PAD, few_shapes=True)
+    widths = {packing(texts_of([length]))[0].inputs["input_ids"].shape[1] for length in range(2, 33)}
+    assert widths == {16, 32}
+
+
 def test_a_lone_text_has_a_row_of_its_own_length() -> None:
     (only,) = Packing(PAD)(texts_of([11]))
     assert only.inputs["input_ids"].shape == (1, 11)

@@ -1,5 +1,7 @@
 """The closed loop: what counts, what does not, and that it always ends."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.peers.line import Order
@@ -45,6 +47,15 @@ def test_a_window_is_over_when_its_time_is_and_every_caller_was_answered_twice()
     assert not counted.over
     answer(counted, clock, 3.0)
     answer(counted, clock, 3.0)
+    assert counted.over
+
+
+def test_a_window_that_owes_its_callers_nothing_is_over_with_its_time() -> None:
+    clock = Clock()
+    counted = Window(replace(ORDER, answers_a_caller=0), callers=9500, clock=clock)
+    answer(counted, clock, 2.4)
+    assert not counted.over
+    answer(counted, clock, 0.1)
     assert counted.over
 
 

@@ -1,0 +1,43 @@
+"""A cell without server or scheduler: its artifact, and how many texts a second its executors run side by side."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from engine.backends.artifacts import ArtifactStore
+from engine.backends.base import Cell
+from engine.backends.prepare import prepare
+from engine.model import ModelFiles
+from engine.scheduling.work import Executor, TokenIds
+
+WARM_WITHIN_S = 60.0
+"""How long an executor waits for the others' first batches."""
+
+
+def prepared(files: ModelFiles, cell: Cell) -> Path:
+    """The folder of the cell's artifact, made if it is missing, which may take minutes. Raises EngineError."""
+    return asyncio.run(prepare(files, cell, ArtifactStore.default(), lambda _: None)).path
+
+
+def texts_per_s(make: Callable[[], Executor], feeds: Sequence[Iterator[Sequence[TokenIds]]], seconds: float) -> float:
+    """Of an executor for each endless feed of batches, all at once, each made and run in a thread of its own.
+
+    They begin together, after a first batch each that is not counted.
+    """
+    ready = threading.Barrier(len(feeds), timeout=WARM_WITHIN_S)
+
+    def work(feed: Iterator[Sequence[TokenIds]]) -> float:
+        executor = make()
+        executor(next(feed))
+        ready.wait()
+        started_s = time.monotonic()
+        done = 0
+        while (took_s := time.monotonic() - started_s) < seconds:
+            done += len(executor(next(feed)).unit)
+        return done / took_s
+
+    with ThreadPoolExecutor(len(feeds)) as threads:
+        return sum(threads.map(work, feeds))
