@@ -1,7 +1,6 @@
 """The life of an engine process: bind, build the first deployment, serve, drain, exit."""
 
 import asyncio
-import gc
 import ipaddress
 import os
 import signal
@@ -24,6 +23,7 @@ from engine.reporting import Reporter
 from engine.scheduling import Admission, AdmissionLimits
 from engine.service.control import Control
 from engine.service.embedder import Embedder
+from engine.service.garbage import collect_quietly, take_over
 from engine.service.lifeline import Lifeline
 from engine.serving import RequestLimits, Serving
 from engine.targets import SwitchStep, Target
@@ -105,13 +105,18 @@ class EngineServer:
             return
         try:
             await starting
-            measuring = asyncio.create_task(
-                remember_peaks(self._deployments, lambda: self._telemetry.counts.texts, self._telemetry.now_s)
-            )
+            telemetry = self._telemetry
+            beside = [
+                asyncio.create_task(remember_peaks(self._deployments, lambda: telemetry.counts.texts, telemetry.now_s)),
+                asyncio.create_task(
+                    collect_quietly(lambda: telemetry.in_flight_requests, lambda: telemetry.counts.requests)
+                ),
+            ]
             await stopping
             await self._drain()
-            measuring.cancel()
-            await asyncio.wait((measuring,))
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
         finally:
             stopping.cancel()
             await self._server.stop(grace=1.0)
@@ -140,9 +145,7 @@ class EngineServer:
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        # What start-up allocated lives as long as the process: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        take_over()
         if not _is_loopback(options.host):
             self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
         await asyncio.to_thread(remember_loading, self._deployments, live)
