@@ -249,7 +249,9 @@ class Deployments:
             )
             name = f"{target.backend}-{target.precision}"
             policy = self._knobs.over(plan.serving, packs=model.packs)
-            scheduler = Scheduler(executors, policy, self._observer, name=name, clock=self._clock)
+            scheduler = Scheduler(
+                executors, policy, self._observer, name=name, clock=self._clock, lends_to_loop=target.device == "cpu"
+            )
         except BaseException:
             await asyncio.shield(self._background.run(model.close))
             raise

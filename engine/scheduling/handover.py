@@ -50,6 +50,13 @@ class Handover:
             if self._queue.items:
                 self._changed.notify(min(self._idle, self._queue.items))
 
+    def take_lone(self, instances: int, max_tokens: int) -> Batch | None:
+        """The only text that waits, if it has at most `max_tokens` and all `instances` are idle; else None."""
+        with self._changed:
+            queue = self._queue
+            alone = queue.items == 1 and queue.tokens <= max_tokens and self._idle == instances
+            return self._take() if alone and self._policy.max_wait_s <= 0 else None
+
     def withdraw(self, ticket: Ticket) -> int:
         """Drops a request's queued texts; returns how many of its texts never ran. Idempotent."""
         with self._changed:

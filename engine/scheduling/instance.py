@@ -67,6 +67,13 @@ class Instance:
         self._clock = clock
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
+    @property
+    def executor(self) -> Executor:
+        """What its thread calls; another may while the thread waits for a batch."""
+        if self._executor is None:
+            raise RuntimeError(f"instance {self.name} has let its executor go")
+        return self._executor
+
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
@@ -81,14 +88,10 @@ class Instance:
 
     def replacement(self) -> "Instance":
         """A new instance of the same executor, for when this one's thread was lost."""
-        if self._executor is None:
-            raise RuntimeError(f"instance {self.name} has let its executor go")
-        return Instance(self._executor, self._handover, self._desk, name=self.name, clock=self._clock)
+        return Instance(self.executor, self._handover, self._desk, name=self.name, clock=self._clock)
 
     def _work(self) -> None:
-        executor = self._executor
-        if executor is None:
-            raise RuntimeError(f"instance {self.name} was started after its end")
+        executor = self.executor
         stand_back()
         batch: Batch | None = None
         fault: BaseException | None = None

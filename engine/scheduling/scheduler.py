@@ -11,7 +11,8 @@ import numpy as np
 
 from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
 from engine.scheduling.handover import Handover
-from engine.scheduling.instance import Answers, Instance, Outcome
+from engine.scheduling.instance import Answers, Instance, Outcome, run
+from engine.scheduling.lone import MAX_TOKENS, LoneTexts
 from engine.scheduling.queue import Batch, Ticket
 from engine.scheduling.work import BatchObserver, BatchPolicy, Executor, JobResult, TokenIds, Vectors
 
@@ -92,7 +93,9 @@ class Scheduler:
         *,
         name: str,
         clock: Callable[[], float] = time.monotonic,
+        lends_to_loop: bool = False,
     ) -> None:
+        """`lends_to_loop`: idle executors may be called in the event loop's thread, for lone texts."""
         self.name = name
         self._loop = asyncio.get_running_loop()
         self._observer = observer
@@ -103,6 +106,7 @@ class Scheduler:
         self._quiet.set()
         self._wake_is_due = False
         self._closing = False
+        self._lone = LoneTexts() if lends_to_loop else None
         self._instances = [
             Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock)
             for index, executor in enumerate(executors)
@@ -162,6 +166,8 @@ class Scheduler:
             return job
         self._jobs[ticket] = job
         self._quiet.clear()
+        if self._lone is not None:
+            self._lone.arrived(alone=len(texts) == 1 and len(self._jobs) == 1)
         # Idle instances are woken at the end of this tick of the event loop, not here: the requests that one read of
         # the sockets brought in are all parsed in one tick, and so they find themselves in one batch, without any
         # timer and without waiting for anything that has not yet arrived. A busy instance needs no waking: it looks
@@ -210,6 +216,12 @@ class Scheduler:
 
     def _wake(self) -> None:
         self._wake_is_due = False
+        if self._lone is not None and self._lone.are_the_loops:
+            batch = self._handover.take_lone(len(self._instances), MAX_TOKENS)
+            if batch is not None:
+                # Every instance waits, and only this thread could wake one: its executor is free meanwhile.
+                self._deliver(run(batch, self._instances[0].executor, self._clock))
+                return
         self._handover.wake()
 
     def _watch_deadline(self, job: Job) -> None:
@@ -238,6 +250,8 @@ class Scheduler:
             if whole:
                 self._forget(job)
                 job.succeed()
+        if self._lone is not None:
+            self._lone.ran(outcome.record)
         self._observer.batch_done(outcome.record)
 
     def _forget(self, job: Job) -> None:

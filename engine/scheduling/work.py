@@ -26,7 +26,9 @@ class Vectors:
 
 
 class Executor(Protocol):
-    """One instance's forward pass. Called from one thread only, the instance's own."""
+    """One instance's forward pass. Called from one thread at a time: the instance's own, or the event loop's while that
+    one waits.
+    """
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         """Runs one batch; the arrays it returns are the scheduler's to keep only until the next call.

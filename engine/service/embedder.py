@@ -18,6 +18,9 @@ STREAM_WINDOW = 256
 """Unanswered messages of one stream; beyond it the stream is read no further, which is flow control to the client."""
 
 
+_DTYPES = frozenset(embed_pb2.DType.values())
+
+
 class Embedder(embed_pb2_grpc.EmbedderServicer):
     """Embed, EmbedStream and Similarity over one `Serving`."""
 
@@ -121,7 +124,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
 
 
 def _options(request: embed_pb2.EmbedRequest) -> EmbedOptions:
-    if request.dtype not in embed_pb2.DType.values():
+    if request.dtype not in _DTYPES:
         raise InvalidRequest("unknown dtype: ask for FLOAT32 or FLOAT16")
     return EmbedOptions(
         half=request.dtype == embed_pb2.FLOAT16,

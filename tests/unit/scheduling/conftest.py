@@ -25,8 +25,10 @@ async def make_scheduler(ledger: Ledger, clock: HandClock) -> AsyncIterator[Make
     """Schedulers on the hand-moved clock, closed at the end with every gate open."""
     made: list[tuple[Scheduler, Sequence[Executor]]] = []
 
-    def make(*executors: Executor, policy: BatchPolicy | None = None) -> Scheduler:
-        scheduler = Scheduler(executors, policy or BatchPolicy(), ledger, name="test", clock=clock)
+    def make(*executors: Executor, policy: BatchPolicy | None = None, lends_to_loop: bool = False) -> Scheduler:
+        scheduler = Scheduler(
+            executors, policy or BatchPolicy(), ledger, name="test", clock=clock, lends_to_loop=lends_to_loop
+        )
         made.append((scheduler, executors))
         return scheduler
 

@@ -1,0 +1,106 @@
+"""Who asks alone is served without thread hops, and nobody else pays for it."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+
+from engine.errors import PoisonedText
+from engine.scheduling import BatchPolicy, Scheduler, TokenIds, Vectors
+from engine.scheduling.lone import LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
+from tests.unit.scheduling.conftest import MakeScheduler
+from tests.unit.scheduling.fakes import POISON, FakeExecutor, HandClock, text_of
+
+
+class Watched(FakeExecutor):
+    """Knows which of its batches ran in the event loop's thread. A pass takes `takes_s` of the clock."""
+
+    def __init__(self, clock: HandClock, takes_s: float = 0.0) -> None:
+        super().__init__()
+        self._loop_thread = threading.get_ident()
+        self._clock = clock
+        self._takes_s = takes_s
+        self.in_the_loop: list[bool] = []
+
+    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+        self.in_the_loop.append(threading.get_ident() == self._loop_thread)
+        self._clock.now += self._takes_s
+        return super().__call__(texts)
+
+
+async def ask(scheduler: Scheduler, requests: int, length: int = 9) -> None:
+    """One caller's requests, one after the other, each when the instance is idle again."""
+    for _ in range(requests):
+        while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+            await asyncio.sleep(0)
+        await scheduler.submit([text_of(length)])
+
+
+@pytest.fixture
+async def watched(clock: HandClock) -> Watched:
+    return Watched(clock)
+
+
+@pytest.fixture
+async def scheduler(make_scheduler: MakeScheduler, watched: Watched) -> Scheduler:
+    return make_scheduler(watched, lends_to_loop=True)
+
+
+async def test_requests_that_meet_nobody_are_soon_run_by_the_loop(scheduler: Scheduler, watched: Watched) -> None:
+    await ask(scheduler, 2 * PROBES)
+    assert watched.in_the_loop == [False] * PROBES + [True] * PROBES
+
+
+async def test_the_instances_look_for_company_again_and_again(scheduler: Scheduler, watched: Watched) -> None:
+    await ask(scheduler, 3 * PERIOD)
+    changes = [at for at, (before, after) in enumerate(pairwise(watched.in_the_loop), start=1) if before != after]
+    assert changes == [PROBES, PERIOD - 1, PERIOD + PROBES, 2 * PERIOD - 1, 2 * PERIOD + PROBES, 3 * PERIOD - 1]
+
+
+async def test_two_callers_are_the_instances_and_so_are_the_next(scheduler: Scheduler, watched: Watched) -> None:
+    await ask(scheduler, 2 * PROBES)
+    watched.in_the_loop.clear()
+    first, second = scheduler.submit([text_of(5)]), scheduler.submit([text_of(6)])
+    await first
+    await second
+    await ask(scheduler, PROBES)
+    assert not any(watched.in_the_loop)
+
+
+@pytest.mark.parametrize("length", [MAX_TOKENS + 1, 400])
+async def test_a_long_text_never_holds_up_the_loop(scheduler: Scheduler, watched: Watched, length: int) -> None:
+    await ask(scheduler, 2 * PROBES)
+    watched.in_the_loop.clear()
+    await ask(scheduler, 5, length)
+    assert not any(watched.in_the_loop)
+
+
+async def test_a_slow_model_never_holds_up_the_loop(make_scheduler: MakeScheduler, clock: HandClock) -> None:
+    slow = Watched(clock, takes_s=1.1 * LONGEST_PASS_S)
+    await ask(make_scheduler(slow, lends_to_loop=True), PERIOD)
+    assert not any(slow.in_the_loop)
+
+
+async def test_who_waits_for_fuller_batches_waits_alone_too(make_scheduler: MakeScheduler, clock: HandClock) -> None:
+    patient = Watched(clock)
+    scheduler = make_scheduler(patient, policy=BatchPolicy(max_wait_s=1.0, max_batch_items=1), lends_to_loop=True)
+    await ask(scheduler, 2 * PROBES)
+    assert not any(patient.in_the_loop)
+
+
+async def test_executors_that_are_not_lent_stay_with_their_threads(
+    make_scheduler: MakeScheduler, clock: HandClock
+) -> None:
+    kept = Watched(clock)
+    await ask(make_scheduler(kept), 2 * PROBES)
+    assert not any(kept.in_the_loop)
+
+
+async def test_a_poisoned_text_fails_in_the_loop_as_anywhere(scheduler: Scheduler, watched: Watched) -> None:
+    await ask(scheduler, 2 * PROBES)
+    with pytest.raises(PoisonedText):
+        await scheduler.submit([text_of(7, mark=POISON)])
+    assert watched.in_the_loop[-1]
+    await ask(scheduler, 1)
