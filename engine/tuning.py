@@ -29,7 +29,7 @@ TOKENS = 16
 """Length of the texts that are timed: short queries, where plans differ most."""
 BATCH = 32
 WINDOW_S = 0.2
-ROUNDS = 3
+ROUNDS = 5
 ENOUGH = 0.97
 """A batch that reaches so much of the best rate is large enough: a larger one only takes longer."""
 SAME = 0.03
