@@ -30,8 +30,12 @@ def texts_per_s(make: Callable[[], Executor], feeds: Sequence[Iterator[Sequence[
     ready = threading.Barrier(len(feeds), timeout=WARM_WITHIN_S)
 
     def work(feed: Iterator[Sequence[TokenIds]]) -> float:
-        executor = make()
-        executor(next(feed))
+        try:
+            executor = make()
+            executor(next(feed))
+        except BaseException:
+            ready.abort()  # the others need not wait for this one
+            raise
         ready.wait()
         started_s = time.monotonic()
         done = 0

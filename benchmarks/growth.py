@@ -139,6 +139,8 @@ async def _turn(callers: int, client: Child, control: Any, window_s: float) -> T
         if frame.monotonic_s >= frames[0].monotonic_s + window_s:
             break
     errors = (await loading).errors
+    if len(frames) < 2:
+        raise Failed(f"with {callers:,} requests in flight the engine sent too few frames: see why it ended")
     rest = await anext(aiter(control.Watch(watch, timeout=WITHIN_S)))
     first, last = frames[0].counters, frames[-1].counters
     texts = last.texts - first.texts

@@ -64,7 +64,7 @@ class Loaded:
 
 
 def main() -> int:
-    """Prints the table as markdown. 0; 3 for a usage error; 5 when the cell cannot be loaded."""
+    """Prints the table as markdown. 0; 3 for a cell or texts that are none; 5 when it cannot be loaded."""
     asked = _parser().parse_args()
     try:
         cell, sizes = cell_of(asked.cell), sizes_of(asked.texts)
@@ -91,9 +91,11 @@ def main() -> int:
 
 def cell_of(words: str) -> Cell:
     """`onnx/int8` or `onnx/int8/dynamic` on the CPU, with its recipe. Raises ValueError."""
-    backend_name, precision, recipe = [*words.split("/"), "", ""][:3]
+    backend_name, precision, recipe, *more = [*words.split("/"), "", ""]
     cell = Cell(backend_name, precision, recipe, "cpu")
     try:
+        if any(more):
+            raise EngineError("it has too many parts")
         return Cell(backend_name, precision, recipe_of(cell).name, "cpu")
     except EngineError as error:
         raise ValueError(f"{words!r} is no cell: {error}; write BACKEND/PRECISION, as in onnx/int8") from error

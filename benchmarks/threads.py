@@ -6,7 +6,7 @@ Texts × requests in flight, unary, short texts; one engine a cell, one client, 
 threads: milliseconds on a core for each text, and beside them the milliseconds in which it could have run and had to
 wait for a core (Linux's schedstat). Whoever waits much while it holds Python's lock holds up all others. `idle` is what
 the whole machine left unused, in cores. Medians over the rounds. The threads that run passes are taken to be the
-busiest beside the event loop, as many as the plan has.
+busiest beside the event loop, as many as the plan has; at one request in flight the loop runs most passes itself.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -148,8 +149,9 @@ def _turn(
 def _threads(pid: int) -> dict[int, Spent]:
     found = {}
     for folder in Path(f"/proc/{pid}/task").iterdir():
-        ran_ns, waited_ns, _ = (folder / "schedstat").read_text().split()
-        found[int(folder.name)] = Spent(int(ran_ns) / 1e9, int(waited_ns) / 1e9)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            ran_ns, waited_ns, _ = (folder / "schedstat").read_text().split()
+            found[int(folder.name)] = Spent(int(ran_ns) / 1e9, int(waited_ns) / 1e9)
     return found
 
 

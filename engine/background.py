@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -30,13 +30,18 @@ def stand_back() -> None:
     if sys.platform != "linux":
         return
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # never interrupts anybody on waking
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:  # a process that was told to stand back further stays there
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # never interrupts anybody on waking
+    with suppress(OSError):
         own = os.getpriority(os.PRIO_PROCESS, os.getpid())
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
 
 
 class Background:
-    """One thread that stands back, for what would hold up the event loop. Pools that runtimes start in it inherit."""
+    """One thread that stands back, for what would hold up the event loop. Pools that runtimes start in it inherit.
+
+    A context manager: at its end no more work is taken, and what still runs is not waited for.
+    """
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=stand_back)
@@ -45,6 +50,8 @@ class Background:
         """What the call gives, in turn with whatever else was given to this thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
 
-    def close(self) -> None:
-        """Takes no more work; what runs is not waited for."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=False)

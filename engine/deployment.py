@@ -102,7 +102,6 @@ class Deployments:
         self._clock = clock
         self._epoch = 0
         self._live: Live | None = None
-        self._background = Background("loading")
         self._work: asyncio.Task[None] | None = None  # the loop itself keeps only a weak reference to a task
         self.running_switch: SwitchStep | None = None
 
@@ -226,16 +225,23 @@ class Deployments:
         return live
 
     async def _build(self, plan: Plan, steps: "_Steps") -> Live:
-        target = plan.effective
         files, cell, artifact = await self._prepared(plan, steps)
+        with Background("loading") as background:
+            return await self._load(plan, steps, files, cell, artifact, background)
+
+    async def _load(
+        self, plan: Plan, steps: "_Steps", files: ModelFiles, cell: Cell, artifact: Artifact, background: Background
+    ) -> Live:
+        target = plan.effective
         steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
-        load = backend(target.backend).load
-        model = await self._background.run(load, artifact.path, files.path, cell, target.threads)
+        model = await background.run(  # importing the runtime takes long too
+            lambda: backend(target.backend).load(artifact.path, files.path, cell, target.threads)
+        )
         try:
-            tokenizer = await self._background.run(Tokenizer.load, files, artifact.path)
+            tokenizer = await background.run(Tokenizer.load, files, artifact.path)
             steps.emit(SwitchState.VERIFYING, f"comparing {len(artifact.reference.token_ids)} texts with fp32")
-            executor = await self._background.run(model.executor, target.threads)
-            cosine = await self._background.run(mean_cosine, executor, artifact.reference)
+            executor = await background.run(model.executor, target.threads)
+            cosine = await background.run(mean_cosine, executor, artifact.reference)
             del executor
             minimum = MINIMUM_COSINE.get(model.precision, 1.0)
             if not cosine >= minimum:
@@ -244,16 +250,14 @@ class Deployments:
                     f"at least {minimum} is needed): choose another precision"
                 )
             plan = _as_it_runs(plan, model)
-            executors = await self._background.run(
-                lambda: [model.executor(target.threads) for _ in range(target.instances)]
-            )
+            executors = await background.run(lambda: [model.executor(target.threads) for _ in range(target.instances)])
             name = f"{target.backend}-{target.precision}"
             policy = self._knobs.over(plan.serving, packs=model.packs)
             scheduler = Scheduler(
                 executors, policy, self._observer, name=name, clock=self._clock, lends_to_loop=target.device == "cpu"
             )
         except BaseException:
-            await asyncio.shield(self._background.run(model.close))
+            await asyncio.shield(asyncio.to_thread(model.close))
             raise
         proven = replace(
             plan,
@@ -275,7 +279,6 @@ class Deployments:
         if self._live is not None:
             await self._live.release()
             self._live = None
-        self._background.close()
 
 
 def _cell(deployment: Deployment) -> str:

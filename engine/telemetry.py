@@ -63,6 +63,11 @@ class Counts:
     split_batches: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def ended(self) -> int:
+        """Requests answered or failed."""
+        return self.requests + self.errors.total()
+
 
 @dataclass(frozen=True, slots=True)
 class RequestTimings:

@@ -26,7 +26,12 @@ from engine.plans import ServingPlan
 from engine.scheduling import Executor, TokenIds
 
 TOKENS = 16
-"""Length of the texts that are timed: short queries, where plans differ most."""
+"""Mean length of the texts that are timed: short queries, where plans differ most."""
+SPREAD = 8
+"""They have so many tokens more or less where texts share rows: runtimes that make kernels by shape are slower where no
+two passes are alike, and with more threads the more."""
+BATCHES = 6
+"""That take turns."""
 BATCH = 32
 WINDOW_S = 0.2
 ROUNDS = 5
@@ -90,6 +95,7 @@ def tune(
     """
     candidates = splits(cores) if device == "cpu" else [(1, 1)]
     sizes = _sizes(device)
+    spread = SPREAD if model.packs else 0  # without shared rows batches come sorted by length
     total = ROUNDS * len(candidates) + len(sizes)
     done = 0
     teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
@@ -97,12 +103,12 @@ def tune(
     order = random.Random(0)  # noqa: S311 - an order, not a secret
     for _ in range(ROUNDS):
         for split in order.sample(candidates, len(candidates)):
-            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], _texts(ids, BATCH)))
+            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches_of(ids, BATCH, spread)))
             on_step(done := done + 1, total)
     instances, threads = best_split(rates)
     times = []
     for size in sizes:
-        times.append(PassTime(size * TOKENS, _pass_s(teams[instances, threads], _texts(ids, size))))
+        times.append(PassTime(size * TOKENS, _pass_s(teams[instances, threads], batches_of(ids, size, spread))))
         on_step(done := done + 1, total)
     budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
     return ServingPlan(
@@ -117,12 +123,22 @@ def _sizes(device: str) -> list[int]:
     return [1 << power for power in range(largest.bit_length())]
 
 
-def _texts(ids: TokenIds, count: int) -> list[TokenIds]:
-    """Texts of equal length with real tokens, each another part of `ids`."""
-    return [[ids[(start * 7 + place) % len(ids)] for place in range(TOKENS)] for start in range(count)]
+def batches_of(ids: TokenIds, count: int, spread: int) -> list[list[TokenIds]]:
+    """BATCHES batches of `count` texts, parts of `ids`. What one batch has too many tokens, the next has too few."""
+
+    def text(number: int, length: int) -> TokenIds:
+        return [ids[(number * 7 + place) % len(ids)] for place in range(length)]
+
+    made = []
+    for first in range(0, BATCHES // 2 * count, count):
+        numbers = range(first, first + count)
+        longer = [number * 7 % (2 * spread + 1) - spread for number in numbers]
+        made += [[text(*one) for one in zip(numbers, (TOKENS + more for more in longer), strict=True)]]
+        made += [[text(*one) for one in zip(numbers, (TOKENS - more for more in longer), strict=True)]]
+    return made
 
 
-def _pass_s(team: Sequence[Executor], texts: list[TokenIds]) -> float:
+def _pass_s(team: Sequence[Executor], batches: Sequence[list[TokenIds]]) -> float:
     """The mean seconds of a pass while every executor of the team runs in a thread of its own, for WINDOW_S."""
     ready = threading.Barrier(len(team))
     found: list[float] = []
@@ -130,12 +146,13 @@ def _pass_s(team: Sequence[Executor], texts: list[TokenIds]) -> float:
 
     def work(executor: Executor) -> None:
         try:
-            executor(texts)  # the first pass of a shape allocates
+            for batch in batches:  # the first pass of a shape allocates
+                executor(batch)
             ready.wait()
             started_s = time.perf_counter()
             passes = 0
             while (spent_s := time.perf_counter() - started_s) < WINDOW_S or not passes:
-                executor(texts)
+                executor(batches[passes % len(batches)])
                 passes += 1
             found.append(spent_s / passes)
         except BaseException as error:  # carried to the caller's thread

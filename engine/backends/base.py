@@ -41,7 +41,7 @@ class LoadedModel(Protocol):
         ...
 
     def executor(self, threads: int) -> Executor:
-        """One instance's forward pass with `threads` intra-op threads. Not to be shared between threads."""
+        """One instance's forward pass with `threads` intra-op threads. For one thread at a time."""
         ...
 
     def close(self) -> None:

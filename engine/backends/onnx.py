@@ -27,7 +27,7 @@ _ROW_TOKENS = 48
 """Its attention costs more in wide rows: with 64 tokens mixed lengths are 4 to 8 % slower (`benchmarks.passes`)."""
 SLOWER_FUSIONS = ("SkipLayerNormFusion",)
 """What the optimiser would make slower: the sum and the normalisation of 176 × 384 floats in one kernel take 275 µs,
-in two 36; that was a third of an int8 pass (`python -m benchmarks.passes --vary fusions`)."""
+in two 36; that was over a quarter of an int8 pass (`python -m benchmarks.passes --vary fusions`)."""
 _CLOSED = "this deployment was released: nothing may run on it any more"
 
 
@@ -169,8 +169,7 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """A session on `graph`; with `trace_prefix` it records its runs there until end_profiling().
 
-    Measured on all-MiniLM-L6-v2, one thread, lengths 8-60, batches of 32 (times relative to the choice made here):
-    the arena off costs 10 %; optimisation levels basic to all differ by less than the noise, so the default stays.
+    Measured on all-MiniLM-L6-v2, one thread, lengths 8-60, batches of 32: the arena off costs 10 %.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -139,7 +139,7 @@ def _pack_short(order: Sequence[int], lengths: Sequence[int], row_tokens: int) -
 
 def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterator[tuple[int, int, int]]:
     """(area, width, rows) of rectangles that could hold the texts: of each width the lowest, and one row more."""
-    for width in range(-(-longest // WIDTH_STEP) * WIDTH_STEP, row_tokens + WIDTH_STEP, WIDTH_STEP):
+    for width in range(-(-max(1, longest) // WIDTH_STEP) * WIDTH_STEP, row_tokens + WIDTH_STEP, WIDTH_STEP):
         least = max(-(-total // width), -(-texts // TEXTS_A_ROW))
         for rows in (least, least + 1):
             yield rows * width, width, rows

@@ -139,13 +139,13 @@ class TorchExecutor:
         self._padding = padding
         self._device = device
         self._threads = threads
-        self._ready = False
+        self._ready_in = 0  # the thread that last called
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
-        if not self._ready:
+        if self._ready_in != (thread := threading.get_ident()):
             torch.set_num_threads(self._threads)  # OpenMP and MKL keep this number per calling thread
-            self._ready = True
+            self._ready_in = thread
         (only,) = self._padding(texts)
         with self._model.turn(), torch.inference_mode():
             unit, norms = self._model.module(*(self._on_device(one) for one in only.inputs.values()))

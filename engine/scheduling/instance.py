@@ -55,7 +55,7 @@ class Desk(Protocol):
 
 
 class Instance:
-    """An executor and the one thread that calls it."""
+    """An executor and the thread that calls it."""
 
     def __init__(
         self, executor: Executor, handover: Handover, desk: Desk, *, name: str, clock: Callable[[], float]
@@ -92,10 +92,10 @@ class Instance:
 
     def _work(self) -> None:
         executor = self.executor
-        stand_back()
         batch: Batch | None = None
         fault: BaseException | None = None
         try:
+            stand_back()
             while (batch := self._handover.next_batch()) is not None:
                 outcome = run(batch, executor, self._clock)
                 self._desk.batch_ran(outcome)

@@ -43,6 +43,11 @@ class Job:
         except asyncio.CancelledError:
             self.cancel()
             raise
+        except EngineError:
+            # The error holds the frames that it goes through, and so this job, whose future holds the error: such a
+            # circle of every failed request would stay until the next full garbage collection.
+            del self._future
+            raise
 
     def cancel(self) -> None:
         """Drops the texts that are still queued; whoever awaits the job gets Cancelled. No effect once answered."""
@@ -216,13 +221,22 @@ class Scheduler:
 
     def _wake(self) -> None:
         self._wake_is_due = False
-        if self._lone is not None and self._lone.are_the_loops:
+        if self._lone is None or not self._lone.are_the_loops or not self._run_alone():
+            self._handover.wake()
+
+    def _run_alone(self) -> bool:
+        """Runs the only text that waits in this thread; whether there was one and every instance idle."""
+        batch = None
+        try:
             batch = self._handover.take_lone(len(self._instances), MAX_TOKENS)
-            if batch is not None:
-                # Every instance waits, and only this thread could wake one: its executor is free meanwhile.
-                self._deliver(run(batch, self._instances[0].executor, self._clock))
-                return
-        self._handover.wake()
+            if batch is None:
+                return False
+            # Every instance waits, and only this thread could wake one: its executor is free meanwhile.
+            self._deliver(run(batch, self._instances[0].executor, self._clock))
+        except BaseException as fault:  # as in an instance's thread: whatever it was, nobody may be left waiting
+            _log.critical("the event loop failed to run a text of %s", self.name, exc_info=fault)
+            self._fail_all_in(batch)
+        return True
 
     def _watch_deadline(self, job: Job) -> None:
         """Fails the job if its deadline has passed, else looks again when it will have: timers may ring early."""
@@ -282,14 +296,20 @@ class Scheduler:
     def _replace(self, lost: Instance, in_hand: Batch | None, fault: BaseException) -> None:
         """Fails what a lost thread held, and starts another unless it fell without any work."""
         _log.critical("instance %s was lost", lost.name, exc_info=fault)
-        # Lost while it formed a batch, there is no telling whose texts it took: everybody hears of it.
-        tickets = set(self._jobs) if in_hand is None else {entry[3] for entry in in_hand.entries}
-        for ticket in tickets:
-            if (job := self._jobs.get(ticket)) is not None:
-                self._fail(job, Unavailable("the instance was lost: send the request again"))
-        if in_hand is None:
-            self._handover.clear()
-        if tickets:
+        if self._fail_all_in(in_hand):
             replacement = lost.replacement()
             self._instances.append(replacement)
             replacement.start()
+
+    def _fail_all_in(self, batch: Batch | None) -> bool:
+        """Fails the requests of a batch that will not be answered; whether there were any.
+
+        None: it was being formed, there is no telling whose texts it took, so everybody hears of it.
+        """
+        tickets = set(self._jobs) if batch is None else {entry[3] for entry in batch.entries}
+        for ticket in tickets:
+            if (job := self._jobs.get(ticket)) is not None:
+                self._fail(job, Unavailable("the instance was lost: send the request again"))
+        if batch is None:
+            self._handover.clear()
+        return bool(tickets)

@@ -1,7 +1,8 @@
 """When Python looks for garbage cycles: among the young objects as always, among all of them between requests.
 
 A look at everything stops everybody, for longer the more requests wait: 0.4 s with 9,500 of them (on the machine of
-ARCHITECTURE's figures), about once a second, to find next to nothing.
+ARCHITECTURE's figures), about once a second, to find next to nothing: no request leaves a cycle, answered or failed
+(`tests/unit/test_garbage.py`).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ _NEVER = 1 << 30
 
 
 def take_over() -> None:
-    """Sets aside what start-up allocated, which lives as long as the process, and leaves the rest to `collect_quietly`.
+    """Sets aside what start-up allocated, which mostly lives on, and leaves the rest to `collect_quietly`.
 
     Ten times as many new objects as usual are let come before the young are looked at: a request makes a hundred.
     """
@@ -26,16 +27,23 @@ def take_over() -> None:
 
 async def collect_quietly(
     in_flight: Callable[[], int],
-    answered: Callable[[], int],
+    ended: Callable[[], int],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     collect: Callable[[], object] = gc.collect,
 ) -> None:
-    """Until cancelled, collects when no request is in flight and some were answered since the last time."""
-    seen, since_s = answered(), 0.0
+    """Until cancelled, collects after a second without requests, if there were some before.
+
+    `ended` counts those answered or failed.
+    """
+    collected = before = ended()
+    since_s = 0.0
     while True:
         await sleep(PERIOD_S)
         since_s += PERIOD_S
-        if answered() != seen and (not in_flight() or since_s >= LONGEST_S):
+        now = ended()
+        quiet = now == before and not in_flight()
+        if now != collected and (quiet or since_s >= LONGEST_S):
             collect()
-            seen, since_s = answered(), 0.0
+            collected, since_s = now, 0.0
+        before = now

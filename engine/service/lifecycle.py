@@ -105,12 +105,10 @@ class EngineServer:
             return
         try:
             await starting
-            telemetry = self._telemetry
+            telemetry, counts = self._telemetry, self._telemetry.counts
             beside = [
-                asyncio.create_task(remember_peaks(self._deployments, lambda: telemetry.counts.texts, telemetry.now_s)),
-                asyncio.create_task(
-                    collect_quietly(lambda: telemetry.in_flight_requests, lambda: telemetry.counts.requests)
-                ),
+                asyncio.create_task(remember_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
+                asyncio.create_task(collect_quietly(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
             ]
             await stopping
             await self._drain()

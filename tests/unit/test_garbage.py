@@ -1,16 +1,21 @@
 """Looking for garbage never stops a request, and never stops for good."""
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 
 import pytest
 
+from engine.errors import PoisonedText
+from engine.scheduling import BatchPolicy, Scheduler
+from engine.scheduling.scheduler import Job
 from engine.service.garbage import LONGEST_S, PERIOD_S, collect_quietly
+from tests.unit.scheduling.fakes import POISON, FakeExecutor, Ledger, text_of
 
 
 @dataclass
 class Engine:
-    """Requests in flight and answered at each second; the last one stays. Notes when it was collected."""
+    """Requests in flight and ended at each second; the last one stays. Notes when it was collected."""
 
     seconds: list[tuple[int, int]]
     until_s: float
@@ -37,7 +42,11 @@ class Engine:
 
 
 async def test_it_waits_for_a_second_without_requests() -> None:
-    assert await Engine([(0, 0), (3, 10), (1, 20), (0, 21)], until_s=5).run() == [3.0]
+    assert await Engine([(0, 0), (3, 10), (1, 20), (0, 21)], until_s=9).run() == [4.0]
+
+
+async def test_a_caller_who_is_between_two_requests_is_not_stopped() -> None:
+    assert await Engine([(0, 100 * second) for second in range(50)], until_s=40).run() == []
 
 
 async def test_an_idle_engine_is_left_alone() -> None:
@@ -48,3 +57,22 @@ async def test_load_without_a_pause_is_interrupted_once_a_minute() -> None:
     engine = Engine([(9_500, 100 * second) for second in range(200)], until_s=3 * LONGEST_S)
     assert await engine.run() == [LONGEST_S, 2 * LONGEST_S, 3 * LONGEST_S]
     assert PERIOD_S < LONGEST_S
+
+
+async def test_failed_requests_leave_no_circles_behind() -> None:
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), Ledger(), name="test")
+
+    async def ask() -> None:
+        job = scheduler.submit([text_of(4, mark=POISON)])
+        with pytest.raises(PoisonedText):
+            await job
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            await ask()
+        assert sum(isinstance(one, Job) for one in gc.get_objects()) <= 1  # the last one may still be at hand
+    finally:
+        gc.enable()
+        await scheduler.close()

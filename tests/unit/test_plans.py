@@ -12,7 +12,18 @@ from engine.machine import PlatformFacts
 from engine.plans import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
 from engine.scheduling import TokenIds, Vectors
 from engine.targets import Planner, Target
-from engine.tuning import PassTime, best_split, knee_tokens, pass_cost_tokens, splits, tune
+from engine.tuning import (
+    BATCHES,
+    SPREAD,
+    TOKENS,
+    PassTime,
+    batches_of,
+    best_split,
+    knee_tokens,
+    pass_cost_tokens,
+    splits,
+    tune,
+)
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
 ONNX = Choice("onnx", "fp32", "cpu", "plain")
@@ -138,3 +149,13 @@ def test_a_text_that_breaks_a_pass_ends_the_sweep_with_its_error(monkeypatch: py
     monkeypatch.setattr(Model, "__call__", fail)
     with pytest.raises(MemoryError, match="no room"):
         tune(Model(), range(1, 50), "cpu", 2, lambda done, total: None)
+
+
+def test_what_is_timed_are_short_texts_no_two_batches_of_which_are_alike() -> None:
+    for count in (1, 2, 32):
+        batches = batches_of(list(range(50)), count, SPREAD)
+        lengths = [tuple(map(len, batch)) for batch in batches]
+        assert {len(batch) for batch in batches} == {count}
+        assert len(set(lengths)) == BATCHES
+        assert sum(map(sum, lengths)) == BATCHES * count * TOKENS
+        assert {len(text) for batch in batches_of(list(range(50)), count, 0) for text in batch} == {TOKENS}

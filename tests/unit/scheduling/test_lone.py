@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.errors import PoisonedText
+from engine.errors import PoisonedText, Unavailable
 from engine.scheduling import BatchPolicy, Scheduler, TokenIds, Vectors
 from engine.scheduling.lone import LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.scheduling.conftest import MakeScheduler
@@ -56,7 +56,7 @@ async def test_requests_that_meet_nobody_are_soon_run_by_the_loop(scheduler: Sch
 async def test_the_instances_look_for_company_again_and_again(scheduler: Scheduler, watched: Watched) -> None:
     await ask(scheduler, 3 * PERIOD)
     changes = [at for at, (before, after) in enumerate(pairwise(watched.in_the_loop), start=1) if before != after]
-    assert changes == [PROBES, PERIOD - 1, PERIOD + PROBES, 2 * PERIOD - 1, 2 * PERIOD + PROBES, 3 * PERIOD - 1]
+    assert changes == [PROBES, PERIOD, PERIOD + PROBES, 2 * PERIOD, 2 * PERIOD + PROBES]
 
 
 async def test_two_callers_are_the_instances_and_so_are_the_next(scheduler: Scheduler, watched: Watched) -> None:
@@ -104,3 +104,77 @@ async def test_a_poisoned_text_fails_in_the_loop_as_anywhere(scheduler: Schedule
         await scheduler.submit([text_of(7, mark=POISON)])
     assert watched.in_the_loop[-1]
     await ask(scheduler, 1)
+
+
+async def test_an_executor_is_never_in_two_hands(make_scheduler: MakeScheduler, clock: HandClock) -> None:
+    class Guarded(Watched):
+        """Notes a call that begins before another has ended; one pass can be held up."""
+
+        def __init__(self) -> None:
+            super().__init__(clock)
+            self.hold = threading.Event()
+            self.hold.set()
+            self.held = asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            self._busy = threading.Lock()
+            self.met = 0
+
+        def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+            if not self._busy.acquire(blocking=False):
+                self.met += 1
+                raise RuntimeError("two threads in one executor")
+            try:
+                if not self.hold.is_set():
+                    self._loop.call_soon_threadsafe(self.held.set)
+                    self.hold.wait()
+                return super().__call__(texts)
+            finally:
+                self._busy.release()
+
+    executor = Guarded()
+    scheduler = make_scheduler(executor, lends_to_loop=True)
+    await ask(scheduler, PROBES)
+    scheduler.submit([text_of(5), text_of(6)]).cancel()  # met somebody: the instances look around again
+    await ask(scheduler, PROBES - 1)
+    executor.hold.clear()
+    left = scheduler.submit([text_of(7)])
+    await executor.held.wait()
+    left.cancel()  # nobody is in flight any more, but its pass still runs
+    waiting = scheduler.submit([text_of(8)])
+    await asyncio.sleep(0)
+    executor.hold.set()
+    await waiting
+    await ask(scheduler, 3)
+    assert executor.met == 0
+    assert executor.in_the_loop[-3:] == [True] * 3
+
+
+async def test_a_fault_in_the_loop_leaves_nobody_waiting(
+    make_scheduler: MakeScheduler, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Falling(Watched):
+        def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+            if POISON in texts[0]:
+                raise SystemExit
+            return super().__call__(texts)
+
+    scheduler = make_scheduler(Falling(clock), lends_to_loop=True)
+    await ask(scheduler, 2 * PROBES)
+    with pytest.raises(Unavailable, match="again"):
+        await scheduler.submit([text_of(7, mark=POISON)])
+    assert "the event loop failed to run a text of test" in caplog.text
+    await ask(scheduler, 2 * PROBES)
+
+
+async def test_a_queue_that_breaks_in_the_loop_leaves_nobody_waiting(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(scheduler, 2 * PROBES)
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(scheduler._handover._queue, "take", broken)
+    with pytest.raises(Unavailable, match="again"):
+        await scheduler.submit([text_of(7)])
+    await ask(scheduler, 2 * PROBES)
