@@ -13,6 +13,8 @@ from engine.scheduling.lone import LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.scheduling.conftest import MakeScheduler
 from tests.unit.scheduling.fakes import POISON, FakeExecutor, HandClock, text_of
 
+MARK = 77
+
 
 class Watched(FakeExecutor):
     """Knows which of its batches ran in the event loop's thread. A pass takes `takes_s` of the clock."""
@@ -106,47 +108,33 @@ async def test_a_poisoned_text_fails_in_the_loop_as_anywhere(scheduler: Schedule
     await ask(scheduler, 1)
 
 
-async def test_an_executor_is_never_in_two_hands(make_scheduler: MakeScheduler, clock: HandClock) -> None:
-    class Guarded(Watched):
-        """Notes a call that begins before another has ended; one pass can be held up."""
+async def test_nothing_is_borrowed_while_an_instance_works(make_scheduler: MakeScheduler, clock: HandClock) -> None:
+    class Held(Watched):
+        """A pass of a marked text is held up."""
 
-        def __init__(self) -> None:
-            super().__init__(clock)
-            self.hold = threading.Event()
-            self.hold.set()
-            self.held = asyncio.Event()
-            self._loop = asyncio.get_running_loop()
-            self._busy = threading.Lock()
-            self.met = 0
+        let = threading.Event()
+        held = asyncio.Event()
+        loop = asyncio.get_running_loop()
 
         def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-            if not self._busy.acquire(blocking=False):
-                self.met += 1
-                raise RuntimeError("two threads in one executor")
-            try:
-                if not self.hold.is_set():
-                    self._loop.call_soon_threadsafe(self.held.set)
-                    self.hold.wait()
-                return super().__call__(texts)
-            finally:
-                self._busy.release()
+            if MARK in texts[0]:
+                self.loop.call_soon_threadsafe(self.held.set)
+                self.let.wait()
+            return super().__call__(texts)
 
-    executor = Guarded()
-    scheduler = make_scheduler(executor, lends_to_loop=True)
-    await ask(scheduler, PROBES)
-    scheduler.submit([text_of(5), text_of(6)]).cancel()  # met somebody: the instances look around again
+    executors = Held(clock), Held(clock)
+    scheduler = make_scheduler(*executors, lends_to_loop=True)
     await ask(scheduler, PROBES - 1)
-    executor.hold.clear()
-    left = scheduler.submit([text_of(7)])
-    await executor.held.wait()
-    left.cancel()  # nobody is in flight any more, but its pass still runs
-    waiting = scheduler.submit([text_of(8)])
-    await asyncio.sleep(0)
-    executor.hold.set()
-    await waiting
+    left = scheduler.submit([text_of(7, mark=MARK)])
+    await Held.held.wait()
+    left.cancel()  # its caller is gone, and nothing is in flight any more, but its pass still runs
     await ask(scheduler, 3)
-    assert executor.met == 0
-    assert executor.in_the_loop[-3:] == [True] * 3
+    assert not any(ran for executor in executors for ran in executor.in_the_loop)
+    Held.let.set()
+    while scheduler.idle_instances < len(executors):  # noqa: ASYNC110 - a thread tells nobody that it waits
+        await asyncio.sleep(0)
+    await ask(scheduler, 3)
+    assert sum(ran for executor in executors for ran in executor.in_the_loop) == 3
 
 
 async def test_a_fault_in_the_loop_leaves_nobody_waiting(
