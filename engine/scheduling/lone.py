@@ -36,6 +36,6 @@ class LoneTexts:
     @property
     def are_the_loops(self) -> bool:
         """Whether the loop should run the next one."""
-        if (self._in_a_row - 1) % PERIOD < PROBES or len(self._passes_s) < PROBES:
+        if not self._in_a_row or (self._in_a_row - 1) % PERIOD < PROBES or len(self._passes_s) < PROBES:
             return False
         return sorted(self._passes_s)[PROBES // 2] <= LONGEST_PASS_S
