@@ -18,8 +18,8 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 NICENESS = 5
-"""Added to the process's own. It counts among this process's threads; beside others it is a third of a core's share,
-where they are not held apart by a control group or a session of their own."""
+"""Added to the process's own. It counts among this process's threads; beside a busy process of usual niceness it leaves
+a quarter of their core, unless a control group or a session of its own holds the two apart."""
 
 
 def stand_back() -> None:
