@@ -37,6 +37,18 @@ def stand_back() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
 
 
+def keep_to(core: int) -> None:
+    """Lets the calling thread run on that core alone. Linux only; no effect where that is forbidden.
+
+    A thread that computes is else moved to whichever core is free, away from its caches, whenever something short
+    takes its place.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        os.sched_setaffinity(0, {core})
+
+
 class Background:
     """One thread that stands back, for what would hold up the event loop. Pools that runtimes start in it inherit.
 

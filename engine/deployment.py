@@ -21,7 +21,7 @@ from engine.backends.reference import mean_cosine
 from engine.background import Background
 from engine.capabilities import Notice
 from engine.errors import CannotSwitch, EngineError, SwitchInProgress
-from engine.machine import PlatformFacts
+from engine.machine import PlatformFacts, core_of_each
 from engine.model import ModelFiles, resolve_model
 from engine.plans import Knobs
 from engine.scheduling import BatchObserver, BatchPolicy, Scheduler
@@ -253,9 +253,12 @@ class Deployments:
             executors = await background.run(lambda: [model.executor(target.threads) for _ in range(target.instances)])
             name = f"{target.backend}-{target.precision}"
             policy = self._knobs.over(plan.serving, packs=model.packs)
+            on_cpu = target.device == "cpu"
+            pinned = on_cpu and target.threads == 1 and model.computes_in_caller
             scheduler = Scheduler(
-                executors, policy, self._observer, name=name, clock=self._clock, lends_to_loop=target.device == "cpu"
-            )
+                executors, policy, self._observer, name=name, clock=self._clock, lends_to_loop=on_cpu,
+                cores=core_of_each(target.instances) if pinned else None,
+            )  # fmt: skip
         except BaseException:
             await asyncio.shield(asyncio.to_thread(model.close))
             raise

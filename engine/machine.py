@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -60,6 +60,22 @@ def cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, min(allowed, int(quota)) if quota else allowed)
+
+
+def core_of_each(
+    instances: int, allowed: Collection[int] | None = None, quota: float | None = None
+) -> Sequence[int | None]:
+    """The core that each of some one-thread instances should keep to, None for any.
+
+    Kept only where they fill the `allowed` cores one by one and no quota of CPU time is shared out: with fewer
+    instances, or beside other containers on the same cores, the system had better choose.
+    """
+    if allowed is None:
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        quota = cgroup_quota()
+    if len(allowed) != instances or (quota is not None and quota < instances):
+        return [None] * instances
+    return sorted(allowed)
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

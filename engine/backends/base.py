@@ -40,6 +40,11 @@ class LoadedModel(Protocol):
         """Whether short texts share rows of a pass, so that batches need not be of like lengths."""
         ...
 
+    @property
+    def computes_in_caller(self) -> bool:
+        """Whether a one-thread pass runs in the calling thread, not in one of the runtime's own."""
+        ...
+
     def executor(self, threads: int) -> Executor:
         """One instance's forward pass with `threads` intra-op threads. For one thread at a time."""
         ...

@@ -82,6 +82,8 @@ class _Seat:
 class OnnxModel:
     """A loaded graph, and the sessions on it."""
 
+    computes_in_caller = True
+
     def __init__(
         self,
         seat: _Seat,

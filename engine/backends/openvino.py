@@ -53,6 +53,9 @@ class OpenVinoBackend:
 class OpenVinoModel:
     """A compiled model: one copy of the weights for all streams."""
 
+    computes_in_caller = False
+    """Streams have threads of their own, which the runtime keeps on their cores itself."""
+
     def __init__(self, compile_for: Callable[[int], Any], threads: int, dim: int, pad_token_id: int) -> None:
         self._compile_for = compile_for
         self._compiled: dict[int, Any] = {threads: compile_for(threads)}  # by the threads of a stream

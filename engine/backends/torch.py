@@ -57,6 +57,8 @@ class TorchBackend:
 class TorchModel:
     """One copy of the weights, shared by all instances."""
 
+    computes_in_caller = True
+
     def __init__(self, module: nn.Module, dim: int, pad_token_id: int, device: torch.device, *, tf32: bool) -> None:
         self._module: nn.Module | None = module
         self._dim = dim

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.background import stand_back
+from engine.background import keep_to, stand_back
 from engine.scheduling.handover import Handover
 from engine.scheduling.queue import Batch, Ticket
 from engine.scheduling.work import BatchRecord, Executor, TokenIds, Vectors
@@ -58,13 +58,22 @@ class Instance:
     """An executor and the thread that calls it."""
 
     def __init__(
-        self, executor: Executor, handover: Handover, desk: Desk, *, name: str, clock: Callable[[], float]
+        self,
+        executor: Executor,
+        handover: Handover,
+        desk: Desk,
+        *,
+        name: str,
+        clock: Callable[[], float],
+        core: int | None = None,
     ) -> None:
+        """`core`: the only one that its thread may run on."""
         self.name = name
         self._executor: Executor | None = executor
         self._handover = handover
         self._desk = desk
         self._clock = clock
+        self._core = core
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     @property
@@ -88,7 +97,9 @@ class Instance:
 
     def replacement(self) -> "Instance":
         """A new instance of the same executor, for when this one's thread was lost."""
-        return Instance(self.executor, self._handover, self._desk, name=self.name, clock=self._clock)
+        return Instance(
+            self.executor, self._handover, self._desk, name=self.name, clock=self._clock, core=self._core
+        )
 
     def _work(self) -> None:
         executor = self.executor
@@ -96,6 +107,8 @@ class Instance:
         fault: BaseException | None = None
         try:
             stand_back()
+            if self._core is not None:
+                keep_to(self._core)
             while (batch := self._handover.next_batch()) is not None:
                 outcome = run(batch, executor, self._clock)
                 self._desk.batch_ran(outcome)

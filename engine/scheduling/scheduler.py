@@ -99,8 +99,12 @@ class Scheduler:
         name: str,
         clock: Callable[[], float] = time.monotonic,
         lends_to_loop: bool = False,
+        cores: Sequence[int | None] | None = None,
     ) -> None:
-        """`lends_to_loop`: idle executors may be called in the event loop's thread, for lone texts."""
+        """`lends_to_loop`: idle executors may be called in the event loop's thread, for lone texts.
+
+        `cores`: the core that each executor's thread keeps to, None for any.
+        """
         self.name = name
         self._loop = asyncio.get_running_loop()
         self._observer = observer
@@ -113,8 +117,8 @@ class Scheduler:
         self._closing = False
         self._lone = LoneTexts() if lends_to_loop else None
         self._instances = [
-            Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock)
-            for index, executor in enumerate(executors)
+            Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock, core=core)
+            for index, (executor, core) in enumerate(zip(executors, cores or [None] * len(executors), strict=True))
         ]
         self._all_ended = asyncio.Event()
         for instance in self._instances:

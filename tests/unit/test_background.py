@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from engine.background import NICENESS, Background, stand_back
+from engine.background import NICENESS, Background, keep_to, stand_back
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 
@@ -39,3 +39,14 @@ async def test_standing_back_twice_is_standing_back_once() -> None:
         once = await background.run(niceness)
         await background.run(stand_back)
         assert await background.run(niceness) == once
+
+
+async def test_a_thread_that_keeps_to_a_core_does_so_alone() -> None:
+    everywhere = os.sched_getaffinity(0)
+    core = max(everywhere)
+    with Background("test") as background:
+        await background.run(keep_to, core)
+        assert await background.run(os.sched_getaffinity, 0) == {core}
+        await background.run(keep_to, 1 << 14)  # there is no such core
+        assert await background.run(os.sched_getaffinity, 0) == {core}
+    assert os.sched_getaffinity(0) == everywhere

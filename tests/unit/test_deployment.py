@@ -19,6 +19,7 @@ class RanIn:
 
     dim = 3
     packs = False
+    computes_in_caller = True
 
     def __init__(self, precision: str) -> None:
         self.precision = precision

@@ -1,5 +1,6 @@
 """Cores are counted by what this process may use."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,24 @@ def test_the_cgroup_quota_is_read_from_either_version(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert machine.cgroup_quota(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("instances", "allowed", "quota", "expected"),
+    [
+        (2, {4, 7}, None, [4, 7]),
+        (2, {4, 7}, 2.0, [4, 7]),
+        (2, {4, 7}, 1.5, [None, None]),
+        (1, {4, 7}, None, [None]),
+        (3, {4, 7}, None, [None, None, None]),
+        (2, (), None, [None, None]),
+    ],
+    ids=["all cores", "a quota of all", "a smaller quota", "fewer than cores", "more than cores", "cores unknown"],
+)
+def test_instances_keep_to_cores_only_where_they_fill_them_all(
+    instances: int, allowed: Collection[int], quota: float | None, expected: list[int | None]
+) -> None:
+    assert machine.core_of_each(instances, allowed, quota) == expected
 
 
 def test_this_machine_is_described_without_importing_a_runtime() -> None:

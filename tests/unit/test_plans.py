@@ -113,7 +113,7 @@ def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
 class Model:
     """Answers at once, and remembers for how many threads it was asked."""
 
-    dim, precision, evidence, packs = 3, "fp32", "", False
+    dim, precision, evidence, packs, computes_in_caller = 3, "fp32", "", False, True
 
     def __init__(self) -> None:
         self.asked: list[int] = []
