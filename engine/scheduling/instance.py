@@ -97,9 +97,7 @@ class Instance:
 
     def replacement(self) -> "Instance":
         """A new instance of the same executor, for when this one's thread was lost."""
-        return Instance(
-            self.executor, self._handover, self._desk, name=self.name, clock=self._clock, core=self._core
-        )
+        return Instance(self.executor, self._handover, self._desk, name=self.name, clock=self._clock, core=self._core)
 
     def _work(self) -> None:
         executor = self.executor
