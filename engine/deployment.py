@@ -24,7 +24,7 @@ from engine.errors import CannotSwitch, EngineError, SwitchInProgress
 from engine.machine import PlatformFacts, core_of_each
 from engine.model import ModelFiles, resolve_model
 from engine.plans import Knobs
-from engine.scheduling import BatchObserver, BatchPolicy, Scheduler
+from engine.scheduling import BatchObserver, BatchPolicy, LoneTexts, Scheduler
 from engine.targets import Deployment, Plan, Planner, SwitchState, SwitchStep, Target
 from engine.tokenize import Tokenizer
 from engine.tuning import tune_in_child
@@ -255,8 +255,9 @@ class Deployments:
             policy = self._knobs.over(plan.serving, packs=model.packs)
             on_cpu = target.device == "cpu"
             pinned = on_cpu and target.threads == 1 and model.computes_in_caller
+            lone = LoneTexts(may_stay_awake=self._facts.cores > 1) if on_cpu else None
             scheduler = Scheduler(
-                executors, policy, self._observer, name=name, clock=self._clock, lends_to_loop=on_cpu,
+                executors, policy, self._observer, name=name, clock=self._clock, lone=lone,
                 cores=core_of_each(target.instances) if pinned else None,
             )  # fmt: skip
         except BaseException:

@@ -1,6 +1,7 @@
 """Queue, admission, batch forming and instance threads. Knows nothing of gRPC or of any runtime."""
 
 from engine.scheduling.admission import Admission, AdmissionLimits, Reservation
+from engine.scheduling.lone import LoneTexts
 from engine.scheduling.scheduler import Job, Scheduler
 from engine.scheduling.work import (
     BatchObserver,
@@ -21,6 +22,7 @@ __all__ = [
     "Executor",
     "Job",
     "JobResult",
+    "LoneTexts",
     "Reservation",
     "Scheduler",
     "TokenIds",

@@ -1,11 +1,15 @@
-"""When the event loop runs a text itself: while one caller at a time asks, handing over to a thread only costs.
+"""What the event loop does while one caller at a time asks: it runs the text itself, and stays awake for the next.
 
 Two hops between threads are a tenth of a millisecond, of one and a quarter that a short text takes. But a loop that
 computes does not see who else has come, and two callers are served faster by two instances. So PROBES requests in a row
 must have met nobody while instances ran them; then the loop takes over, and looks again after each PERIOD.
+
+A loop that sleeps lets its core halt, and a halted core takes another tenth to wake up. So where the next request
+mostly comes at once, the loop looks for it for a moment before it sleeps.
 """
 
 from collections import deque
+from math import inf
 
 from engine.scheduling.work import BatchRecord
 
@@ -15,27 +19,50 @@ MAX_TOKENS = 32
 LONGEST_PASS_S = 0.0015
 """The median of the last PROBES passes: what else is on the loop (health checks, new connections) waits about so long.
 """
+AWAKE_S = 0.001
+"""How long the loop looks for the next request, if half of the last PROBES came as soon after their answers."""
 
 
 class LoneTexts:
-    """Watches arrivals and passes; belongs to the event loop's thread."""
+    """Watches arrivals, passes and answers; belongs to the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_stay_awake: bool) -> None:
+        """`may_stay_awake`: the caller has another core."""
+        self._may_stay_awake = may_stay_awake
         self._in_a_row = 0
         self._passes_s: deque[float] = deque(maxlen=PROBES)
+        self._answered_s = -inf
+        self._gaps_s: deque[float] = deque(maxlen=PROBES)
+        self.awake_until_s = -inf
+        """On the clock of `now_s`: when the loop may sleep, should nothing have come."""
 
-    def arrived(self, *, alone: bool) -> None:
+    def arrived(self, now_s: float, *, alone: bool) -> None:
         """A request came: a single text while nothing else is in flight, or anything else."""
-        self._in_a_row = self._in_a_row + 1 if alone else 0
+        if not alone:
+            self._in_a_row = 0
+            self._gaps_s.clear()
+            return
+        self._in_a_row += 1
+        self._gaps_s.append(now_s - self._answered_s)
 
     def ran(self, record: BatchRecord) -> None:
         """A batch was run, by whomever."""
         if record.items == 1 and record.tokens <= MAX_TOKENS:
             self._passes_s.append(record.infer_s)
 
+    def all_answered(self, now_s: float) -> None:
+        """Nothing is in flight any more."""
+        self._answered_s = now_s
+        expected = self._may_stay_awake and len(self._gaps_s) == PROBES and _median(self._gaps_s) <= AWAKE_S
+        self.awake_until_s = now_s + AWAKE_S if expected else -inf
+
     @property
     def are_the_loops(self) -> bool:
         """Whether the loop should run the next one."""
         if not self._in_a_row or (self._in_a_row - 1) % PERIOD < PROBES or len(self._passes_s) < PROBES:
             return False
-        return sorted(self._passes_s)[PROBES // 2] <= LONGEST_PASS_S
+        return _median(self._passes_s) <= LONGEST_PASS_S
+
+
+def _median(values: deque[float]) -> float:
+    return sorted(values)[len(values) // 2]

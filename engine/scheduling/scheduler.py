@@ -98,10 +98,10 @@ class Scheduler:
         *,
         name: str,
         clock: Callable[[], float] = time.monotonic,
-        lends_to_loop: bool = False,
+        lone: LoneTexts | None = None,
         cores: Sequence[int | None] | None = None,
     ) -> None:
-        """`lends_to_loop`: idle executors may be called in the event loop's thread, for lone texts.
+        """`lone` says when the event loop runs a text in its own thread; None: never.
 
         `cores`: the core that each executor's thread keeps to, None for any.
         """
@@ -115,7 +115,7 @@ class Scheduler:
         self._quiet.set()
         self._wake_is_due = False
         self._closing = False
-        self._lone = LoneTexts() if lends_to_loop else None
+        self._lone = lone
         self._instances = [
             Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock, core=core)
             for index, (executor, core) in enumerate(zip(executors, cores or [None] * len(executors), strict=True))
@@ -176,7 +176,7 @@ class Scheduler:
         self._jobs[ticket] = job
         self._quiet.clear()
         if self._lone is not None:
-            self._lone.arrived(alone=len(texts) == 1 and len(self._jobs) == 1)
+            self._lone.arrived(ticket.arrived_s, alone=len(texts) == 1 and len(self._jobs) == 1)
         # Idle instances are woken at the end of this tick of the event loop, not here: the requests that one read of
         # the sockets brought in are all parsed in one tick, and so they find themselves in one batch, without any
         # timer and without waiting for anything that has not yet arrived. A busy instance needs no waking: it looks
@@ -242,6 +242,11 @@ class Scheduler:
             self._fail_all_in(batch)
         return True
 
+    def _stay_awake(self, lone: LoneTexts) -> None:
+        """Keeps the loop from sleeping until a request comes or none is expected any more."""
+        if not self._jobs and not self._closing and self._clock() < lone.awake_until_s:
+            self._loop.call_soon(self._stay_awake, lone)
+
     def _watch_deadline(self, job: Job) -> None:
         """Fails the job if its deadline has passed, else looks again when it will have: timers may ring early."""
         remaining_s = job.ticket.drops_at_s - self._clock()
@@ -270,6 +275,9 @@ class Scheduler:
                 job.succeed()
         if self._lone is not None:
             self._lone.ran(outcome.record)
+            if not self._jobs:
+                self._lone.all_answered(self._clock())
+                self._stay_awake(self._lone)
         self._observer.batch_done(outcome.record)
 
     def _forget(self, job: Job) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from engine.scheduling import BatchPolicy, Executor, Scheduler
+from engine.scheduling import BatchPolicy, Executor, LoneTexts, Scheduler
 from tests.unit.scheduling.fakes import GatedExecutor, HandClock, Ledger
 
 MakeScheduler = Callable[..., Scheduler]
@@ -25,10 +25,8 @@ async def make_scheduler(ledger: Ledger, clock: HandClock) -> AsyncIterator[Make
     """Schedulers on the hand-moved clock, closed at the end with every gate open."""
     made: list[tuple[Scheduler, Sequence[Executor]]] = []
 
-    def make(*executors: Executor, policy: BatchPolicy | None = None, lends_to_loop: bool = False) -> Scheduler:
-        scheduler = Scheduler(
-            executors, policy or BatchPolicy(), ledger, name="test", clock=clock, lends_to_loop=lends_to_loop
-        )
+    def make(*executors: Executor, policy: BatchPolicy | None = None, lone: LoneTexts | None = None) -> Scheduler:
+        scheduler = Scheduler(executors, policy or BatchPolicy(), ledger, name="test", clock=clock, lone=lone)
         made.append((scheduler, executors))
         return scheduler
 

@@ -2,16 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import pytest
 
 from engine.errors import PoisonedText, Unavailable
-from engine.scheduling import BatchPolicy, Scheduler, TokenIds, Vectors
-from engine.scheduling.lone import LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
+from engine.scheduling import BatchPolicy, LoneTexts, Scheduler, TokenIds, Vectors
+from engine.scheduling.lone import AWAKE_S, LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import POISON, FakeExecutor, HandClock, text_of
+from tests.unit.scheduling.fakes import POISON, FakeExecutor, HandClock, Ledger, text_of
 
 MARK = 77
 
@@ -47,7 +47,7 @@ async def watched(clock: HandClock) -> Watched:
 
 @pytest.fixture
 async def scheduler(make_scheduler: MakeScheduler, watched: Watched) -> Scheduler:
-    return make_scheduler(watched, lends_to_loop=True)
+    return make_scheduler(watched, lone=LoneTexts(may_stay_awake=False))
 
 
 async def test_requests_that_meet_nobody_are_soon_run_by_the_loop(scheduler: Scheduler, watched: Watched) -> None:
@@ -81,13 +81,15 @@ async def test_a_long_text_never_holds_up_the_loop(scheduler: Scheduler, watched
 
 async def test_a_slow_model_never_holds_up_the_loop(make_scheduler: MakeScheduler, clock: HandClock) -> None:
     slow = Watched(clock, takes_s=1.1 * LONGEST_PASS_S)
-    await ask(make_scheduler(slow, lends_to_loop=True), PERIOD)
+    await ask(make_scheduler(slow, lone=LoneTexts(may_stay_awake=False)), PERIOD)
     assert not any(slow.in_the_loop)
 
 
 async def test_who_waits_for_fuller_batches_waits_alone_too(make_scheduler: MakeScheduler, clock: HandClock) -> None:
     patient = Watched(clock)
-    scheduler = make_scheduler(patient, policy=BatchPolicy(max_wait_s=1.0, max_batch_items=1), lends_to_loop=True)
+    scheduler = make_scheduler(
+        patient, policy=BatchPolicy(max_wait_s=1.0, max_batch_items=1), lone=LoneTexts(may_stay_awake=False)
+    )
     await ask(scheduler, 2 * PROBES)
     assert not any(patient.in_the_loop)
 
@@ -123,7 +125,7 @@ async def test_nothing_is_borrowed_while_an_instance_works(make_scheduler: MakeS
             return super().__call__(texts)
 
     executors = Held(clock), Held(clock)
-    scheduler = make_scheduler(*executors, lends_to_loop=True)
+    scheduler = make_scheduler(*executors, lone=LoneTexts(may_stay_awake=False))
     await ask(scheduler, PROBES - 1)
     left = scheduler.submit([text_of(7, mark=MARK)])
     await Held.held.wait()
@@ -146,7 +148,7 @@ async def test_a_fault_in_the_loop_leaves_nobody_waiting(
                 raise SystemExit
             return super().__call__(texts)
 
-    scheduler = make_scheduler(Falling(clock), lends_to_loop=True)
+    scheduler = make_scheduler(Falling(clock), lone=LoneTexts(may_stay_awake=False))
     await ask(scheduler, 2 * PROBES)
     with pytest.raises(Unavailable, match="again"):
         await scheduler.submit([text_of(7, mark=POISON)])
@@ -166,3 +168,72 @@ async def test_a_queue_that_breaks_in_the_loop_leaves_nobody_waiting(
     with pytest.raises(Unavailable, match="again"):
         await scheduler.submit([text_of(7)])
     await ask(scheduler, 2 * PROBES)
+
+
+class ReadClock(HandClock):
+    """Counts its readings: a loop that stays awake reads it in every tick."""
+
+    readings = 0
+
+    def __call__(self) -> float:
+        self.readings += 1
+        return super().__call__()
+
+    async def is_watched(self) -> bool:
+        """Whether somebody reads it now, with nothing to do."""
+        before = self.readings
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return self.readings - before >= 10
+
+
+@pytest.fixture
+def read_clock() -> ReadClock:
+    return ReadClock()
+
+
+@pytest.fixture
+async def awake(read_clock: ReadClock, ledger: Ledger) -> AsyncIterator[Scheduler]:
+    """A scheduler whose loop may stay awake."""
+    lone = LoneTexts(may_stay_awake=True)
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    yield scheduler
+    await scheduler.close()
+
+
+async def test_the_loop_stays_awake_for_who_asks_again_at_once(awake: Scheduler, read_clock: ReadClock) -> None:
+    await ask(awake, PROBES - 1)
+    assert not await read_clock.is_watched(), "few were seen yet"
+    await ask(awake, 1)
+    assert await read_clock.is_watched()
+    read_clock.now += AWAKE_S
+    assert not await read_clock.is_watched(), "nobody came within that time"
+    await ask(awake, 1)
+    assert await read_clock.is_watched(), "most come at once still"
+
+
+async def test_the_loop_sleeps_where_callers_take_their_time(awake: Scheduler, read_clock: ReadClock) -> None:
+    for _ in range(3 * PROBES):
+        read_clock.now += 1.1 * AWAKE_S
+        await ask(awake, 1)
+    assert not await read_clock.is_watched()
+
+
+async def test_the_loop_sleeps_once_two_ask_at_a_time(awake: Scheduler, read_clock: ReadClock) -> None:
+    await ask(awake, PROBES + 1)
+    await asyncio.gather(awake.submit([text_of(5)]), awake.submit([text_of(6)]))
+    assert not await read_clock.is_watched()
+
+
+async def test_the_loop_sleeps_once_the_deployment_is_closed(awake: Scheduler, read_clock: ReadClock) -> None:
+    await ask(awake, PROBES + 1)
+    await awake.close()
+    assert not await read_clock.is_watched()
+
+
+async def test_on_a_single_core_the_loop_leaves_it_to_the_caller(read_clock: ReadClock, ledger: Ledger) -> None:
+    lone = LoneTexts(may_stay_awake=False)
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    await ask(scheduler, 2 * PROBES)
+    assert not await read_clock.is_watched()
+    await scheduler.close()
