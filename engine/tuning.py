@@ -25,24 +25,35 @@ from engine.model import ModelFiles
 from engine.plans import ServingPlan
 from engine.scheduling import Executor, TokenIds
 
-TOKENS = 16
-"""Mean length of the texts that are timed: short queries, where plans differ most."""
-SPREAD = 8
-"""They have so many tokens more or less where texts share rows: runtimes that make kernels by shape are slower where no
-two passes are alike, and with more threads the more."""
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Of texts that are timed, in tokens: `mean`, and up to `spread` more or less.
+
+    Where texts share rows they are unlike: runtimes that make kernels by shape are slower where no two passes are
+    alike, and rows are filled the better the more texts there are to choose from. Elsewhere batches come sorted.
+    """
+
+    mean: int
+    spread: int
+
+
+SHORT, MIXED = Lengths(16, 8), Lengths(32, 24)
+"""Short queries, where plans differ most; and lengths as unlike as they come, for which batches must be largest."""
 BATCHES = 6
 """That take turns."""
 BATCH = 32
 WINDOW_S = 0.2
 ROUNDS = 5
+SIZE_ROUNDS = 3
 ENOUGH = 0.97
 """A batch that reaches so much of the best rate is large enough: a larger one only takes longer."""
 SAME = 0.03
 """Closer than this two splits are equal, and the wider instance answers a single text sooner."""
 SMALLEST_BUDGET_TOKENS = 512
 """A single pass of 32 short texts: less would cut the commonest request in two."""
-LARGEST_BATCH = {"cpu": 128}
-_LARGEST_ELSEWHERE = 2048
+LARGEST_TOKENS = {"cpu": 2048}
+_LARGEST_ELSEWHERE = 32_768
 _FEWEST_TOKENS_A_TEXT = 8
 _SILENT_S = 180.0
 
@@ -94,22 +105,24 @@ def tune(
     Another device than the CPU is given one instance of one thread: more would only compete for it.
     """
     candidates = splits(cores) if device == "cpu" else [(1, 1)]
-    sizes = _sizes(device)
-    spread = SPREAD if model.packs else 0  # without shared rows batches come sorted by length
-    total = ROUNDS * len(candidates) + len(sizes)
+    short, mixed = (SHORT, MIXED) if model.packs else (_alike(SHORT), _alike(SHORT))
+    sizes = _sizes(device, mixed.mean)
+    total = ROUNDS * len(candidates) + SIZE_ROUNDS * len(sizes)
     done = 0
     teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
     rates: dict[tuple[int, int], list[float]] = {split: [] for split in candidates}
     order = random.Random(0)  # noqa: S311 - an order, not a secret
     for _ in range(ROUNDS):
         for split in order.sample(candidates, len(candidates)):
-            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches_of(ids, BATCH, spread)))
+            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches_of(ids, BATCH, short)))
             on_step(done := done + 1, total)
     instances, threads = best_split(rates)
-    times = []
-    for size in sizes:
-        times.append(PassTime(size * TOKENS, _pass_s(teams[instances, threads], batches_of(ids, size, spread))))
-        on_step(done := done + 1, total)
+    found: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(SIZE_ROUNDS):
+        for size in order.sample(sizes, len(sizes)):
+            found[size].append(_pass_s(teams[instances, threads], batches_of(ids, size, mixed)))
+            on_step(done := done + 1, total)
+    times = [PassTime(size * mixed.mean, median(passes_s)) for size, passes_s in found.items()]
     budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
     return ServingPlan(
         instances, threads, budget, budget // _FEWEST_TOKENS_A_TEXT, pass_cost_tokens(times),
@@ -117,13 +130,17 @@ def tune(
     )  # fmt: skip
 
 
-def _sizes(device: str) -> list[int]:
+def _alike(lengths: Lengths) -> Lengths:
+    return Lengths(lengths.mean, 0)
+
+
+def _sizes(device: str, mean_tokens: int) -> list[int]:
     """Texts of a pass: 1, 2, 4, … up to what could pay there."""
-    largest = LARGEST_BATCH.get(device, _LARGEST_ELSEWHERE)
+    largest = LARGEST_TOKENS.get(device, _LARGEST_ELSEWHERE) // mean_tokens
     return [1 << power for power in range(largest.bit_length())]
 
 
-def batches_of(ids: TokenIds, count: int, spread: int) -> list[list[TokenIds]]:
+def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenIds]]:
     """BATCHES batches of `count` texts, parts of `ids`. What one batch has too many tokens, the next has too few."""
 
     def text(number: int, length: int) -> TokenIds:
@@ -132,9 +149,9 @@ def batches_of(ids: TokenIds, count: int, spread: int) -> list[list[TokenIds]]:
     made = []
     for first in range(0, BATCHES // 2 * count, count):
         numbers = range(first, first + count)
-        longer = [number * 7 % (2 * spread + 1) - spread for number in numbers]
-        made += [[text(*one) for one in zip(numbers, (TOKENS + more for more in longer), strict=True)]]
-        made += [[text(*one) for one in zip(numbers, (TOKENS - more for more in longer), strict=True)]]
+        longer = [number * 7 % (2 * lengths.spread + 1) - lengths.spread for number in numbers]
+        made += [[text(*one) for one in zip(numbers, (lengths.mean + more for more in longer), strict=True)]]
+        made += [[text(*one) for one in zip(numbers, (lengths.mean - more for more in longer), strict=True)]]
     return made
 
 

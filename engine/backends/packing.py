@@ -24,6 +24,10 @@ WIDTH_STEP = 8
 """Widths are multiples of it where shapes must be few."""
 LONE_STEP = 16
 """The same for a single row: a small pass costs least where its shape is the last one's (OpenVINO: 0.7 of 1.4 ms)."""
+PASS_TOKENS = 30
+"""What another pass costs where it needs kernels for another shape, in tokens."""
+WIDTH_COST = 0.006
+"""What a token costs more for each token that its row is wide: attention."""
 _TRIES = 8
 
 
@@ -56,10 +60,18 @@ class Packing:
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]:
         """One pass for each width of rows."""
         lengths = list(map(len, texts))
-        rows = pack(lengths, self._row_tokens)
+        rows = self._rows(lengths)
         rows.sort(key=attrgetter("width"))
         groups = groupby(rows, key=attrgetter("width"))
         return [self._pass(list(group), texts, lengths) for _, group in groups]
+
+    def _rows(self, lengths: Sequence[int]) -> list[_Row]:
+        """Where shapes cost, texts that are longer than a row may be worth wider rows for all, in a single pass."""
+        rows = pack(lengths, self._row_tokens)
+        longest = max(lengths, default=0)
+        if not self._few_shapes or longest <= self._row_tokens:
+            return rows
+        return min(rows, pack(lengths, longest), key=_cost_tokens)
 
     def _pass(self, rows: Sequence[_Row], texts: Sequence[TokenIds], lengths: Sequence[int]) -> Pass:
         width = max(row.width - row.free for row in rows)
@@ -143,6 +155,12 @@ def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterat
         least = max(-(-total // width), -(-texts // TEXTS_A_ROW))
         for rows in (least, least + 1):
             yield rows * width, width, rows
+
+
+def _cost_tokens(rows: Sequence[_Row]) -> float:
+    """What the passes over these rows cost, in tokens of narrow rows."""
+    tokens = sum(row.width * (1 + WIDTH_COST * row.width) for row in rows)
+    return tokens + PASS_TOKENS * len({row.width for row in rows})
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:

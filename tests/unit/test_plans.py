@@ -14,8 +14,9 @@ from engine.scheduling import TokenIds, Vectors
 from engine.targets import Planner, Target
 from engine.tuning import (
     BATCHES,
-    SPREAD,
-    TOKENS,
+    MIXED,
+    SHORT,
+    Lengths,
     PassTime,
     batches_of,
     best_split,
@@ -151,11 +152,13 @@ def test_a_text_that_breaks_a_pass_ends_the_sweep_with_its_error(monkeypatch: py
         tune(Model(), range(1, 50), "cpu", 2, lambda done, total: None)
 
 
-def test_what_is_timed_are_short_texts_no_two_batches_of_which_are_alike() -> None:
+@pytest.mark.parametrize("lengths_of", [SHORT, MIXED])
+def test_no_two_batches_that_are_timed_are_alike(lengths_of: Lengths) -> None:
     for count in (1, 2, 32):
-        batches = batches_of(list(range(50)), count, SPREAD)
+        batches = batches_of(list(range(50)), count, lengths_of)
         lengths = [tuple(map(len, batch)) for batch in batches]
         assert {len(batch) for batch in batches} == {count}
         assert len(set(lengths)) == BATCHES
-        assert sum(map(sum, lengths)) == BATCHES * count * TOKENS
-        assert {len(text) for batch in batches_of(list(range(50)), count, 0) for text in batch} == {TOKENS}
+        assert sum(map(sum, lengths)) == BATCHES * count * lengths_of.mean
+        alike = batches_of(list(range(50)), count, Lengths(lengths_of.mean, 0))
+        assert {len(text) for batch in alike for text in batch} == {lengths_of.mean}

@@ -84,6 +84,18 @@ def test_a_text_longer_than_a_row_has_a_wider_one_which_short_ones_fill_up() -> 
     assert (shared.texts, shared.computed_tokens) == ([2, 3, 4, 5], 240)
 
 
+def test_where_shapes_cost_a_text_little_longer_than_a_row_widens_all_rows() -> None:
+    texts = texts_of([69, 59, 36, 36, 36, 30])
+    (only,) = Packing(PAD, few_shapes=True)(texts)
+    assert only.inputs["input_ids"].shape == (4, 72)
+    assert len(Packing(PAD)(texts)) == 2, "elsewhere another pass is cheaper than its attention"
+
+
+def test_a_much_longer_text_has_a_pass_of_its_own() -> None:
+    passes = Packing(PAD, few_shapes=True)(texts_of([400, *[30] * 20]))
+    assert [one.inputs["input_ids"].shape[0] for one in passes] == [20, 1]
+
+
 @pytest.mark.parametrize("texts", [6, 16, 44])
 def test_rows_of_short_texts_stay_narrow_however_few_there_are(texts: int) -> None:
     chance = random.Random(6)  # noqa: S311 - no secret
