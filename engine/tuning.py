@@ -112,15 +112,17 @@ def tune(
     teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
     rates: dict[tuple[int, int], list[float]] = {split: [] for split in candidates}
     order = random.Random(0)  # noqa: S311 - an order, not a secret
-    for _ in range(ROUNDS):
+    batches = batches_of(ids, BATCH, short)
+    for number in range(ROUNDS):
         for split in order.sample(candidates, len(candidates)):
-            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches_of(ids, BATCH, short)))
+            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches, cold=not number))
             on_step(done := done + 1, total)
     instances, threads = best_split(rates)
     found: dict[int, list[float]] = {size: [] for size in sizes}
-    for _ in range(SIZE_ROUNDS):
+    for number in range(SIZE_ROUNDS):
         for size in order.sample(sizes, len(sizes)):
-            found[size].append(_pass_s(teams[instances, threads], batches_of(ids, size, mixed)))
+            batches = batches_of(ids, size, mixed)
+            found[size].append(_pass_s(teams[instances, threads], batches, cold=not number))
             on_step(done := done + 1, total)
     times = [PassTime(size * mixed.mean, median(passes_s)) for size, passes_s in found.items()]
     budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
@@ -135,9 +137,9 @@ def _alike(lengths: Lengths) -> Lengths:
 
 
 def _sizes(device: str, mean_tokens: int) -> list[int]:
-    """Texts of a pass: 1, 2, 4, … up to what could pay there."""
+    """Texts of a pass: 1, 4, 8, 16, … up to what could pay there."""
     largest = LARGEST_TOKENS.get(device, _LARGEST_ELSEWHERE) // mean_tokens
-    return [1 << power for power in range(largest.bit_length())]
+    return [1, *(1 << power for power in range(2, largest.bit_length()))]
 
 
 def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenIds]]:
@@ -155,15 +157,18 @@ def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenId
     return made
 
 
-def _pass_s(team: Sequence[Executor], batches: Sequence[list[TokenIds]]) -> float:
-    """The mean seconds of a pass while every executor of the team runs in a thread of its own, for WINDOW_S."""
+def _pass_s(team: Sequence[Executor], batches: Sequence[list[TokenIds]], *, cold: bool) -> float:
+    """The mean seconds of a pass while every executor of the team runs in a thread of its own, for WINDOW_S.
+
+    `cold`: they never met these batches, and a first pass of each, which prepares its shape, is not counted.
+    """
     ready = threading.Barrier(len(team))
     found: list[float] = []
     failed: list[BaseException] = []
 
     def work(executor: Executor) -> None:
         try:
-            for batch in batches:  # the first pass of a shape allocates
+            for batch in batches if cold else ():
                 executor(batch)
             ready.wait()
             started_s = time.perf_counter()
