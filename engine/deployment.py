@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -253,12 +253,10 @@ class Deployments:
             executors = await background.run(lambda: [model.executor(target.threads) for _ in range(target.instances)])
             name = f"{target.backend}-{target.precision}"
             policy = self._knobs.over(plan.serving, packs=model.packs)
-            on_cpu = target.device == "cpu"
-            pinned = on_cpu and target.threads == 1 and model.computes_in_caller
-            lone = LoneTexts(may_stay_awake=self._facts.cores > 1) if on_cpu else None
             scheduler = Scheduler(
-                executors, policy, self._observer, name=name, clock=self._clock, lone=lone,
-                cores=core_of_each(target.instances) if pinned else None,
+                executors, policy, self._observer, name=name, clock=self._clock,
+                lone=LoneTexts(may_stay_awake=self._facts.cores > 1) if target.device == "cpu" else None,
+                cores=_core_of_each(target, model),
             )  # fmt: skip
         except BaseException:
             await asyncio.shield(asyncio.to_thread(model.close))
@@ -289,6 +287,13 @@ def _cell(deployment: Deployment) -> str:
     """`openvino int8 static-nncf`; the plain way needs no name."""
     recipe = deployment.recipe if deployment.recipe != "plain" else ""
     return " ".join(filter(None, (deployment.backend, deployment.precision, recipe)))
+
+
+def _core_of_each(target: Deployment, model: LoadedModel) -> Sequence[int | None]:
+    """The core that each instance keeps to; None for any, as where the runtime or a device does the work elsewhere."""
+    if target.device == "cpu" and target.threads == 1 and model.computes_in_caller:
+        return core_of_each(target.instances)
+    return [None] * target.instances
 
 
 def _as_it_runs(plan: Plan, model: LoadedModel) -> Plan:

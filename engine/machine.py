@@ -67,8 +67,8 @@ def core_of_each(
 ) -> Sequence[int | None]:
     """The core that each of some one-thread instances should keep to, None for any.
 
-    Kept only where they fill the `allowed` cores one by one and no quota of CPU time is shared out: with fewer
-    instances, or beside other containers on the same cores, the system had better choose.
+    Kept only where they fill the `allowed` cores one by one and no `quota` of CPU time (in cores) is shared out over
+    them; else the system had better choose. Both are this process's unless `allowed` is given.
     """
     if allowed is None:
         allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()

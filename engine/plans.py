@@ -11,7 +11,7 @@ from engine.measured import read_json, replace_json
 from engine.probes import environment_hash
 from engine.scheduling import BatchPolicy
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)

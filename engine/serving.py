@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,7 @@ class RequestLimits:
     max_request_bytes: int = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedOptions:
+class EmbedOptions(NamedTuple):
     """How the vectors are wanted. `normalize` None: as the model's own modules say; `dimensions` 0: all."""
 
     half: bool = False
@@ -42,8 +42,10 @@ class EmbedOptions:
     prompt_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+_AS_THE_MODEL_SAYS = EmbedOptions()
+
+
+class Embedding(NamedTuple):
     """One request's answer. `vectors` is (n, dim) float32, or float16 when half was asked, C-contiguous."""
 
     vectors: NDArray[np.float32] | NDArray[np.float16]
@@ -81,7 +83,7 @@ class Serving:
         self._draining = False
 
     async def embed(
-        self, texts: Sequence[str], options: EmbedOptions = EmbedOptions(), deadline_s: float | None = None
+        self, texts: Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS, deadline_s: float | None = None
     ) -> Embedding:
         """Embeds 1..N texts. `deadline_s` is on the engine's clock. Raises any EngineError."""
         if self._draining:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tokenizers
 from tokenizers import normalizers
@@ -13,8 +13,7 @@ from engine.known_words import between_spaces
 from engine.model import ModelFiles
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizedText:
+class TokenizedText(NamedTuple):
     """One text's ids, special tokens included and never padded, and whether its end was cut off."""
 
     ids: list[int]

@@ -38,8 +38,9 @@ class Lengths:
     spread: int
 
 
-SHORT, MIXED = Lengths(16, 8), Lengths(32, 24)
-"""Short queries, where plans differ most; and lengths as unlike as they come, for which batches must be largest."""
+SHORT, MIXED, ALIKE = Lengths(16, 8), Lengths(32, 24), Lengths(16, 0)
+"""Short queries, where plans differ most; lengths as unlike as they come, for which batches must be largest; and what a
+batch that was sorted by length comes to."""
 BATCHES = 6
 """That take turns."""
 BATCH = 32
@@ -105,8 +106,8 @@ def tune(
     Another device than the CPU is given one instance of one thread: more would only compete for it.
     """
     candidates = splits(cores) if device == "cpu" else [(1, 1)]
-    short, mixed = (SHORT, MIXED) if model.packs else (_alike(SHORT), _alike(SHORT))
-    sizes = _sizes(device, mixed.mean)
+    short, of_sizes = (SHORT, MIXED) if model.packs else (ALIKE, ALIKE)
+    sizes = _sizes(device, of_sizes.mean)
     total = ROUNDS * len(candidates) + SIZE_ROUNDS * len(sizes)
     done = 0
     teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
@@ -119,21 +120,17 @@ def tune(
             on_step(done := done + 1, total)
     instances, threads = best_split(rates)
     found: dict[int, list[float]] = {size: [] for size in sizes}
+    batches_by_size = {size: batches_of(ids, size, of_sizes) for size in sizes}
     for number in range(SIZE_ROUNDS):
         for size in order.sample(sizes, len(sizes)):
-            batches = batches_of(ids, size, mixed)
-            found[size].append(_pass_s(teams[instances, threads], batches, cold=not number))
+            found[size].append(_pass_s(teams[instances, threads], batches_by_size[size], cold=not number))
             on_step(done := done + 1, total)
-    times = [PassTime(size * mixed.mean, median(passes_s)) for size, passes_s in found.items()]
+    times = [PassTime(size * of_sizes.mean, median(passes_s)) for size, passes_s in found.items()]
     budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
     return ServingPlan(
         instances, threads, budget, budget // _FEWEST_TOKENS_A_TEXT, pass_cost_tokens(times),
         texts_per_s=round(median(rates[instances, threads]), 1),
     )  # fmt: skip
-
-
-def _alike(lengths: Lengths) -> Lengths:
-    return Lengths(lengths.mean, 0)
 
 
 def _sizes(device: str, mean_tokens: int) -> list[int]:
@@ -143,7 +140,7 @@ def _sizes(device: str, mean_tokens: int) -> list[int]:
 
 
 def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenIds]]:
-    """BATCHES batches of `count` texts, parts of `ids`. What one batch has too many tokens, the next has too few."""
+    """BATCHES batches of `count` texts, parts of `ids`, in pairs: what one has too many the other lacks."""
 
     def text(number: int, length: int) -> TokenIds:
         return [ids[(number * 7 + place) % len(ids)] for place in range(length)]
@@ -151,7 +148,7 @@ def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenId
     made = []
     for first in range(0, BATCHES // 2 * count, count):
         numbers = range(first, first + count)
-        longer = [number * 7 % (2 * lengths.spread + 1) - lengths.spread for number in numbers]
+        longer = [number * 5 % (2 * lengths.spread + 1) - lengths.spread for number in numbers]
         made += [[text(*one) for one in zip(numbers, (lengths.mean + more for more in longer), strict=True)]]
         made += [[text(*one) for one in zip(numbers, (lengths.mean - more for more in longer), strict=True)]]
     return made
@@ -173,7 +170,7 @@ def _pass_s(team: Sequence[Executor], batches: Sequence[list[TokenIds]], *, cold
             ready.wait()
             started_s = time.perf_counter()
             passes = 0
-            while (spent_s := time.perf_counter() - started_s) < WINDOW_S or not passes:
+            while (spent_s := time.perf_counter() - started_s) < WINDOW_S or passes % 2 or not passes:
                 executor(batches[passes % len(batches)])
                 passes += 1
             found.append(spent_s / passes)

@@ -54,7 +54,8 @@ class OpenVinoModel:
     """A compiled model: one copy of the weights for all streams."""
 
     computes_in_caller = False
-    """Streams have threads of their own, which the runtime keeps on their cores itself."""
+    """Two streams and more have threads of their own, which the runtime keeps on their cores itself; a single one gives
+    the calling thread back every core."""
 
     def __init__(self, compile_for: Callable[[int], Any], threads: int, dim: int, pad_token_id: int) -> None:
         self._compile_for = compile_for

@@ -60,24 +60,31 @@ class Packing:
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]:
         """One pass for each width of rows."""
         lengths = list(map(len, texts))
-        rows = self._rows(lengths)
-        rows.sort(key=attrgetter("width"))
-        groups = groupby(rows, key=attrgetter("width"))
-        return [self._pass(list(group), texts, lengths) for _, group in groups]
+        return [self._pass(rows, texts, lengths) for rows in self._groups(lengths)]
 
-    def _rows(self, lengths: Sequence[int]) -> list[_Row]:
-        """Where shapes cost, texts that are longer than a row may be worth wider rows for all, in a single pass."""
-        rows = pack(lengths, self._row_tokens)
+    def _groups(self, lengths: Sequence[int]) -> list[list[_Row]]:
+        """The rows of each pass. Where shapes cost, longer texts may be worth wider rows for all, in a single one."""
+        groups = _by_width(pack(lengths, self._row_tokens))
         longest = max(lengths, default=0)
-        if not self._few_shapes or longest <= self._row_tokens:
-            return rows
-        return min(rows, pack(lengths, longest), key=_cost_tokens)
+        if not self._few_shapes or longest <= self._row_tokens or len(lengths) == 1:
+            return groups
+        return min(groups, _by_width(pack(lengths, longest)), key=self._cost_tokens)
+
+    def _cost_tokens(self, groups: Sequence[Sequence[_Row]]) -> float:
+        """What the passes cost, in tokens of narrow rows."""
+        widths = [(len(rows), self._width(rows)) for rows in groups]
+        return sum(count * width * (1 + WIDTH_COST * width) + PASS_TOKENS for count, width in widths)
+
+    def _width(self, rows: Sequence[_Row]) -> int:
+        """Of a pass over these rows: what the fullest one needs."""
+        width = max(row.width - row.free for row in rows)
+        if not self._few_shapes:
+            return width
+        step = LONE_STEP if len(rows) == 1 else WIDTH_STEP
+        return -(-width // step) * step
 
     def _pass(self, rows: Sequence[_Row], texts: Sequence[TokenIds], lengths: Sequence[int]) -> Pass:
-        width = max(row.width - row.free for row in rows)
-        if self._few_shapes:
-            step = LONE_STEP if len(rows) == 1 else WIDTH_STEP
-            width = -(-width // step) * step
+        width = self._width(rows)
         ids: list[int] = []
         numbers: list[int] = []
         counts: list[int] = []
@@ -157,10 +164,9 @@ def _rectangles(total: int, longest: int, texts: int, row_tokens: int) -> Iterat
             yield rows * width, width, rows
 
 
-def _cost_tokens(rows: Sequence[_Row]) -> float:
-    """What the passes over these rows cost, in tokens of narrow rows."""
-    tokens = sum(row.width * (1 + WIDTH_COST * row.width) for row in rows)
-    return tokens + PASS_TOKENS * len({row.width for row in rows})
+def _by_width(rows: list[_Row]) -> list[list[_Row]]:
+    rows.sort(key=attrgetter("width"))
+    return [list(group) for _, group in groupby(rows, key=attrgetter("width"))]
 
 
 def _put(rows: Sequence[_Row], text: int, length: int) -> bool:

@@ -2,7 +2,8 @@
 
 Two hops between threads are a tenth of a millisecond, of one and a quarter that a short text takes. But a loop that
 computes does not see who else has come, and two callers are served faster by two instances. So PROBES requests in a row
-must have met nobody while instances ran them; then the loop takes over, and looks again after each PERIOD.
+must have met nobody while instances ran them; then the loop takes over, and after each PERIOD the instances run LOOKS
+more: any other caller's next request arrives during one of those.
 
 A loop that sleeps lets its core halt, and a halted core takes another tenth to wake up. So where the next request
 mostly comes at once, the loop looks for it for a moment before it sleeps.
@@ -15,19 +16,20 @@ from engine.scheduling.work import BatchRecord
 
 PROBES = 16
 PERIOD = 80
+LOOKS = 4
 MAX_TOKENS = 32
 LONGEST_PASS_S = 0.0015
 """The median of the last PROBES passes: what else is on the loop (health checks, new connections) waits about so long.
 """
 AWAKE_S = 0.001
-"""How long the loop looks for the next request, if half of the last PROBES came as soon after their answers."""
+"""How long the loop looks for the next request, if most of the last PROBES came as soon after their answers."""
 
 
 class LoneTexts:
     """Watches arrivals, passes and answers; belongs to the event loop's thread."""
 
     def __init__(self, *, may_stay_awake: bool) -> None:
-        """`may_stay_awake`: the caller has another core."""
+        """`may_stay_awake`: there are other cores for whoever else needs one."""
         self._may_stay_awake = may_stay_awake
         self._in_a_row = 0
         self._passes_s: deque[float] = deque(maxlen=PROBES)
@@ -51,7 +53,7 @@ class LoneTexts:
             self._passes_s.append(record.infer_s)
 
     def all_answered(self, now_s: float) -> None:
-        """Nothing is in flight any more."""
+        """A request was answered, and nothing is in flight any more."""
         self._answered_s = now_s
         expected = self._may_stay_awake and len(self._gaps_s) == PROBES and _median(self._gaps_s) <= AWAKE_S
         self.awake_until_s = now_s + AWAKE_S if expected else -inf
@@ -59,7 +61,8 @@ class LoneTexts:
     @property
     def are_the_loops(self) -> bool:
         """Whether the loop should run the next one."""
-        if not self._in_a_row or (self._in_a_row - 1) % PERIOD < PROBES or len(self._passes_s) < PROBES:
+        before = self._in_a_row - 1
+        if before < PROBES or before % PERIOD < LOOKS or len(self._passes_s) < PROBES:
             return False
         return _median(self._passes_s) <= LONGEST_PASS_S
 

@@ -261,6 +261,7 @@ class Scheduler:
         for poison in outcome.poisons:
             if (job := self._jobs.get(poison.ticket)) is not None:
                 self._fail(job, PoisonedText(poison.position, poison.reason))
+        answered = False
         for answers in outcome.answers:
             if (job := self._jobs.get(answers.ticket)) is None:
                 continue
@@ -273,9 +274,10 @@ class Scheduler:
             if whole:
                 self._forget(job)
                 job.succeed()
+                answered = True
         if self._lone is not None:
             self._lone.ran(outcome.record)
-            if not self._jobs:
+            if answered and not self._jobs:
                 self._lone.all_answered(self._clock())
                 self._stay_awake(self._lone)
         self._observer.batch_done(outcome.record)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ TokenIds = Sequence[int]
 """One text after tokenizing: special tokens included, not padded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
+class Vectors(NamedTuple):
     """What a forward pass gives for n texts, in their order.
 
     `unit` is (n, dim) float32 with unit rows; `norms` is (n,) float32, each vector's length before normalising, so
@@ -56,8 +55,7 @@ class BatchPolicy:
     arithmetic is slow (a CPU), thousands where launching is what costs (an accelerator)."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
+class JobResult(NamedTuple):
     """All of one request's vectors, restored to the request's order."""
 
     vectors: Vectors

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.deployment import _as_it_runs
+from engine.deployment import _as_it_runs, _core_of_each
 from engine.errors import CannotSwitch
 from engine.machine import PlatformFacts
 from engine.scheduling import Executor
@@ -65,3 +65,16 @@ def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() 
     assert Target(backend="onnx", precision="int8").over(live) == live
     fresh = Target(backend="onnx", precision="int8").over(live, fresh=True)
     assert fresh == Target("onnx", "int8", "", "cpu", "some/model", 0, 0)
+
+
+def test_only_instances_that_compute_in_their_own_single_thread_on_the_cpu_keep_to_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.deployment.core_of_each", lambda instances: [7] * instances)
+    two = replace(Planner(FACTS).plan(Target(backend="onnx"), strict=True).effective, instances=2, threads=1)
+    model, elsewhere = RanIn("fp32"), RanIn("fp32")
+    elsewhere.computes_in_caller = False
+    assert _core_of_each(two, model) == [7, 7]
+    assert _core_of_each(two, elsewhere) == [None, None]
+    assert _core_of_each(replace(two, threads=2), model) == [None, None]
+    assert _core_of_each(replace(two, device="cuda"), model) == [None, None]

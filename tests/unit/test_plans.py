@@ -13,9 +13,11 @@ from engine.plans import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
 from engine.scheduling import TokenIds, Vectors
 from engine.targets import Planner, Target
 from engine.tuning import (
+    ALIKE,
     BATCHES,
     MIXED,
     SHORT,
+    SIZE_ROUNDS,
     Lengths,
     PassTime,
     batches_of,
@@ -114,10 +116,12 @@ def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
 class Model:
     """Answers at once, and remembers for how many threads it was asked."""
 
-    dim, precision, evidence, packs, computes_in_caller = 3, "fp32", "", False, True
+    dim, precision, evidence, computes_in_caller = 3, "fp32", "", True
 
-    def __init__(self) -> None:
+    def __init__(self, *, packs: bool = False) -> None:
+        self.packs = packs
         self.asked: list[int] = []
+        self.lengths: list[list[int]] = []
 
     def executor(self, threads: int) -> "Model":
         self.asked.append(threads)
@@ -127,7 +131,7 @@ class Model:
         """Nothing to free."""
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        assert len({len(text) for text in texts}) == 1, "no padding is measured"
+        self.lengths.append([len(text) for text in texts])
         return Vectors(np.zeros((len(texts), 3), np.float32), np.zeros(len(texts), np.float32))
 
 
@@ -139,8 +143,23 @@ def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.Monk
     assert sorted(model.asked) == [1, 1, 2]
     assert plan.measured
     assert (plan.instances, plan.threads) in splits(2)
-    assert plan.max_batch_tokens >= 512
     assert steps[-1][0] == steps[-1][1] == len(steps)
+
+
+def test_lengths_are_mixed_only_where_texts_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.0)
+    for packs, lengths in ((False, {ALIKE.mean}), (True, set(range(MIXED.mean - MIXED.spread, 57)))):
+        model = Model(packs=packs)
+        tune(model, range(1, 50), "cpu", 2, lambda done, total: None)
+        assert {length for batch in model.lengths for length in batch} == lengths
+
+
+def test_a_first_pass_of_each_batch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.0)  # two passes, then
+    model = Model()
+    tune(model, range(1, 50), "cpu", 1, lambda done, total: None)
+    passes = {size: sum(len(batch) == size for batch in model.lengths) for size in (1, 64)}
+    assert passes == dict.fromkeys((1, 64), BATCHES + 2 * SIZE_ROUNDS)
 
 
 def test_a_text_that_breaks_a_pass_ends_the_sweep_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +178,9 @@ def test_no_two_batches_that_are_timed_are_alike(lengths_of: Lengths) -> None:
         lengths = [tuple(map(len, batch)) for batch in batches]
         assert {len(batch) for batch in batches} == {count}
         assert len(set(lengths)) == BATCHES
-        assert sum(map(sum, lengths)) == BATCHES * count * lengths_of.mean
+        for first, second in zip(lengths[::2], lengths[1::2], strict=True):
+            assert sum(first) + sum(second) == 2 * count * lengths_of.mean
         alike = batches_of(list(range(50)), count, Lengths(lengths_of.mean, 0))
         assert {len(text) for batch in alike for text in batch} == {lengths_of.mean}
+    largest = batches_of(list(range(50)), 64, lengths_of)[0]
+    assert len(set(map(len, largest))) == 2 * lengths_of.spread + 1, "every length within the spread"

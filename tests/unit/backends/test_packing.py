@@ -91,6 +91,14 @@ def test_where_shapes_cost_a_text_little_longer_than_a_row_widens_all_rows() -> 
     assert len(Packing(PAD)(texts)) == 2, "elsewhere another pass is cheaper than its attention"
 
 
+@pytest.mark.parametrize(
+    ("lengths", "shapes"), [([83, 30, 20], [(2, 88)]), ([111, 50, 20], [(2, 56), (1, 112)])], ids=["one", "two"]
+)
+def test_another_pass_is_weighed_against_wider_rows(lengths: Sequence[int], shapes: list[tuple[int, int]]) -> None:
+    passes = Packing(PAD, few_shapes=True)(texts_of(lengths))
+    assert [one.inputs["input_ids"].shape for one in passes] == shapes
+
+
 def test_a_much_longer_text_has_a_pass_of_its_own() -> None:
     passes = Packing(PAD, few_shapes=True)(texts_of([400, *[30] * 20]))
     assert [one.inputs["input_ids"].shape[0] for one in passes] == [20, 1]

@@ -9,9 +9,9 @@ import pytest
 
 from engine.errors import PoisonedText, Unavailable
 from engine.scheduling import BatchPolicy, LoneTexts, Scheduler, TokenIds, Vectors
-from engine.scheduling.lone import AWAKE_S, LONGEST_PASS_S, MAX_TOKENS, PERIOD, PROBES
+from engine.scheduling.lone import AWAKE_S, LONGEST_PASS_S, LOOKS, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import POISON, FakeExecutor, HandClock, Ledger, text_of
+from tests.unit.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 
 MARK = 77
 
@@ -58,7 +58,7 @@ async def test_requests_that_meet_nobody_are_soon_run_by_the_loop(scheduler: Sch
 async def test_the_instances_look_for_company_again_and_again(scheduler: Scheduler, watched: Watched) -> None:
     await ask(scheduler, 3 * PERIOD)
     changes = [at for at, (before, after) in enumerate(pairwise(watched.in_the_loop), start=1) if before != after]
-    assert changes == [PROBES, PERIOD, PERIOD + PROBES, 2 * PERIOD, 2 * PERIOD + PROBES]
+    assert changes == [PROBES, PERIOD, PERIOD + LOOKS, 2 * PERIOD, 2 * PERIOD + LOOKS]
 
 
 async def test_two_callers_are_the_instances_and_so_are_the_next(scheduler: Scheduler, watched: Watched) -> None:
@@ -223,6 +223,25 @@ async def test_the_loop_sleeps_once_two_ask_at_a_time(awake: Scheduler, read_clo
     await ask(awake, PROBES + 1)
     await asyncio.gather(awake.submit([text_of(5)]), awake.submit([text_of(6)]))
     assert not await read_clock.is_watched()
+
+
+async def test_the_loop_sleeps_while_an_instance_works(read_clock: ReadClock, ledger: Ledger) -> None:
+    executor = GatedExecutor()
+    lone = LoneTexts(may_stay_awake=True)
+    scheduler = Scheduler([executor], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    executor.let(PROBES)
+    await ask(scheduler, PROBES)
+    assert await read_clock.is_watched()
+    left = scheduler.submit([text_of(MAX_TOKENS + 1)])  # too long for the loop
+    while len((await executor.begun())[0]) <= MAX_TOKENS:
+        continue
+    assert not await read_clock.is_watched()
+    left.cancel()
+    executor.let()
+    while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+        await asyncio.sleep(0)
+    assert not await read_clock.is_watched(), "nobody was answered, so nobody asks again"
+    await scheduler.close()
 
 
 async def test_the_loop_sleeps_once_the_deployment_is_closed(awake: Scheduler, read_clock: ReadClock) -> None:
