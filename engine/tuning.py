@@ -93,9 +93,13 @@ def pass_cost_tokens(times: Sequence[PassTime]) -> int:
 
 
 def knee_tokens(times: Sequence[PassTime]) -> int:
-    """The fewest tokens of a pass that reach nearly the best rate of all."""
-    rates = {one.tokens: one.tokens / one.seconds for one in times}
-    return min(tokens for tokens, rate in rates.items() if rate >= ENOUGH * max(rates.values()))
+    """The fewest tokens of a pass that reach nearly the rate of the largest.
+
+    By what a pass costs, to which all sizes contribute: the rates of two sizes differ by less than one is sure of.
+    """
+    cost = pass_cost_tokens(times)
+    efficiency = {one.tokens: one.tokens / (one.tokens + cost) for one in times}
+    return min(tokens for tokens, own in efficiency.items() if own >= ENOUGH * max(efficiency.values()))
 
 
 def tune(

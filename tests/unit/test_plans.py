@@ -109,8 +109,10 @@ def test_a_pass_costs_what_time_at_no_tokens_comes_to() -> None:
 
 def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
     assert knee_tokens(times(9)) == 256
-    assert knee_tokens(times(0)) == 16
+    assert knee_tokens(times(0)) == 32
     assert knee_tokens(times(400)) == 2048
+    lucky = [replace(one, seconds=one.seconds * (0.96 if one.tokens == 2048 else 1.0)) for one in times(9)]
+    assert knee_tokens(lucky) == 256, "one fast window does not decide"
 
 
 class Model:
