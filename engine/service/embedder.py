@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from engine.api import embed_pb2, embed_pb2_grpc
 from engine.deployment import Live
 from engine.errors import InvalidRequest
 from engine.service.messages import deployment_message
-from engine.service.status import Context, code_of, status_of, translates_errors, translates_stream_errors
+from engine.service.status import Context, code_of, status_of, translates_errors
 from engine.serving import Embedding, EmbedOptions, Serving
 from engine.telemetry import RequestTimings
 
@@ -34,30 +33,39 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         """One request, one answer."""
         return await self._embed(request, self._deadline_s(context.time_remaining()))
 
-    @translates_stream_errors
-    async def EmbedStream(
+    @translates_errors
+    async def EmbedStream(  # type: ignore[override]  # the stubs know only iterators; grpc.aio takes a coroutine too
         self, requests: AsyncIterator[embed_pb2.StreamRequest], context: Context
-    ) -> AsyncIterator[embed_pb2.StreamResponse]:
+    ) -> None:
         """Answers in the order of the questions while up to STREAM_WINDOW of them are worked on at once."""
-        pending: asyncio.Queue[asyncio.Task[embed_pb2.StreamResponse] | None] = asyncio.Queue(STREAM_WINDOW)
+        room = asyncio.Semaphore(STREAM_WINDOW)
+        working: set[asyncio.Task[None]] = set()
+        last: asyncio.Task[None] | None = None
 
-        async def read() -> None:
-            async for message in requests:
-                await pending.put(asyncio.create_task(self._answer_message(message, context)))
-            await pending.put(None)
+        def ended(task: asyncio.Task[None]) -> None:
+            working.discard(task)
+            room.release()
 
-        reading = asyncio.create_task(read())
         try:
-            while (answer := await pending.get()) is not None:
-                yield await answer
-            await reading
+            async for message in requests:
+                await room.acquire()
+                last = asyncio.create_task(self._answer_in_turn(message, context, last))
+                working.add(last)
+                last.add_done_callback(ended)
+            if last is not None:
+                await last
         finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
-            while not pending.empty():
-                if (answer := pending.get_nowait()) is not None:
-                    answer.cancel()
+            for task in working:
+                task.cancel()
+
+    async def _answer_in_turn(
+        self, message: embed_pb2.StreamRequest, context: Context, before: asyncio.Task[None] | None
+    ) -> None:
+        """Writes the message's answer once `before` has written its own."""
+        answer = await self._answer_message(message, context)
+        if before is not None and not before.done():
+            await before
+        await context.write(answer)
 
     async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
         remaining_s = context.time_remaining()

@@ -166,6 +166,23 @@ async def test_a_caller_that_leaves_costs_no_forward_pass_for_what_was_queued(cl
     assert frame.counters.batch_items - before.counters.batch_items < 1500
 
 
+async def test_a_stream_that_is_left_costs_no_forward_pass_for_what_was_queued(client: EmbedClient) -> None:
+    before = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
+    call = client.embedder.EmbedStream()
+    for number in range(8):
+        texts = ["word " * 300] * 250
+        await call.write(embed_pb2.StreamRequest(id=number, request=embed_pb2.EmbedRequest(texts=texts)))
+    async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
+        if frame.queued_items > 500:
+            break
+    call.cancel()
+    async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
+        if frame.queued_items == 0 and frame.idle_instances == 2:
+            break
+    assert frame.counters.cancelled - before.counters.cancelled > 500
+    assert frame.counters.batch_items - before.counters.batch_items < 1500
+
+
 async def test_many_callers_are_coalesced_into_few_batches_and_none_gets_anothers_answer(client: EmbedClient) -> None:
     texts = [f"{word} number {number}" for number in range(50) for word in ("alpha", "beta of a longer kind")]
     before = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
