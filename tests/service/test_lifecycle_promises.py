@@ -40,6 +40,17 @@ def test_the_ready_line_comes_within_three_seconds_of_a_warm_cache(
     assert {"preparing", "loading", "verifying"} <= set(phases)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has mapped")
+@pytest.mark.parametrize(("backend", "expected"), [("onnx", False), ("openvino", False), ("torch", True)])
+def test_torch_is_loaded_to_serve_torch_alone(
+    start_engine: Callable[..., EngineProcess], backend: str, expected: bool
+) -> None:
+    start_engine("--backend", backend, "--precision", "fp32").wait_ready().stop()  # the first may have to export
+    engine = start_engine("--backend", backend, "--precision", "fp32").wait_ready()
+    mapped = Path(f"/proc/{engine.process.pid}/maps").read_text()
+    assert ("libtorch" in mapped) is expected
+
+
 def test_a_port_in_use_is_said_with_the_next_step() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
