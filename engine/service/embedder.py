@@ -39,33 +39,25 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
     ) -> None:
         """Answers in the order of the questions while up to STREAM_WINDOW of them are worked on at once."""
         room = asyncio.Semaphore(STREAM_WINDOW)
-        working: set[asyncio.Task[None]] = set()
         last: asyncio.Task[None] | None = None
-
-        def ended(task: asyncio.Task[None]) -> None:
-            working.discard(task)
-            room.release()
-
-        try:
+        async with asyncio.TaskGroup() as answers:  # an answer that cannot be written ends the reading too
             async for message in requests:
                 await room.acquire()
-                last = asyncio.create_task(self._answer_in_turn(message, context, last))
-                working.add(last)
-                last.add_done_callback(ended)
-            if last is not None:
-                await last
-        finally:
-            for task in working:
-                task.cancel()
+                last = answers.create_task(self._answer_in_turn(message, context, last, room))
 
     async def _answer_in_turn(
-        self, message: embed_pb2.StreamRequest, context: Context, before: asyncio.Task[None] | None
+        self,
+        message: embed_pb2.StreamRequest,
+        context: Context,
+        before: asyncio.Task[None] | None,
+        room: asyncio.Semaphore,
     ) -> None:
-        """Writes the message's answer once `before` has written its own."""
+        """Writes the message's answer once `before` has written its own, and makes room for another message."""
         answer = await self._answer_message(message, context)
         if before is not None and not before.done():
             await before
         await context.write(answer)
+        room.release()
 
     async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
         remaining_s = context.time_remaining()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
@@ -152,26 +153,19 @@ async def test_one_message_of_a_stream_may_time_out_alone(client: EmbedClient) -
     assert answers[1].response.count == 1
 
 
-async def test_a_caller_that_leaves_costs_no_forward_pass_for_what_was_queued(client: EmbedClient) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+async def test_a_caller_that_leaves_costs_no_forward_pass_for_what_was_queued(
+    client: EmbedClient, stream: bool
+) -> None:
     before = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
-    call = client.embedder.Embed(embed_pb2.EmbedRequest(texts=["word " * 300] * 2000))
-    async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
-        if frame.queued_items > 500:
-            break
-    call.cancel()
-    async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
-        if frame.queued_items == 0 and frame.idle_instances == 2:
-            break
-    assert frame.counters.cancelled - before.counters.cancelled > 500
-    assert frame.counters.batch_items - before.counters.batch_items < 1500
-
-
-async def test_a_stream_that_is_left_costs_no_forward_pass_for_what_was_queued(client: EmbedClient) -> None:
-    before = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
-    call = client.embedder.EmbedStream()
-    for number in range(8):
-        texts = ["word " * 300] * 250
-        await call.write(embed_pb2.StreamRequest(id=number, request=embed_pb2.EmbedRequest(texts=texts)))
+    call: Any
+    if stream:
+        call = client.embedder.EmbedStream()
+        part = embed_pb2.EmbedRequest(texts=["word " * 300] * 250)
+        for number in range(8):
+            await call.write(embed_pb2.StreamRequest(id=number, request=part))
+    else:
+        call = client.embedder.Embed(embed_pb2.EmbedRequest(texts=["word " * 300] * 2000))
     async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
         if frame.queued_items > 500:
             break

@@ -1,0 +1,47 @@
+"""A stream whose answers cannot be written any more ends, whatever else it waits for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from engine.api import embed_pb2
+from engine.service.embedder import Embedder
+from engine.service.status import Context
+from engine.telemetry import Telemetry
+
+
+class Answering(Embedder):
+    """Needs nothing to answer."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+
+    async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
+        return embed_pb2.StreamResponse(id=message.id)
+
+
+class Unwritable:
+    """A call that takes no message."""
+
+    async def write(self, message: embed_pb2.StreamResponse) -> None:
+        raise RuntimeError(f"message {message.id} is larger than allowed")
+
+    async def abort(self, code: grpc.StatusCode, *_: Any) -> None:
+        assert code is grpc.StatusCode.INTERNAL
+        raise grpc.aio.AbortError
+
+
+async def one_question_and_no_end() -> AsyncIterator[embed_pb2.StreamRequest]:
+    yield embed_pb2.StreamRequest(id=1)
+    await asyncio.Event().wait()
+
+
+async def test_an_answer_that_cannot_be_written_ends_the_stream_with_an_error() -> None:
+    embedder = Answering()
+    with pytest.raises(grpc.aio.AbortError):
+        async with asyncio.timeout(5):
+            await embedder.EmbedStream(one_question_and_no_end(), cast("Context", Unwritable()))
+    assert embedder.telemetry.counts.errors == {"INTERNAL": 1}
