@@ -21,6 +21,10 @@ class SweepRunner:
     def __init__(self, session: Session, path: Path) -> None:
         self._session = session
         self._path = path
+        self._busy = False
+        """From the moment that a sweep is asked for until it has ended, so that no second one begins meanwhile."""
+        self._ended_early = False
+        """The sweep was told to end before it began."""
         self._sweep: Sweep | None = None
         self._state: SweepState | None = None
 
@@ -60,11 +64,19 @@ class SweepRunner:
         )
 
     async def sweep(self, source: str, *, resume: bool) -> None:
-        if self._sweep is not None:
+        if self._busy:
             raise CommandRefused("A sweep is running already: {sweep_stop} ends it")
-        spec = await asyncio.to_thread(_read, source)
-        if self._session.frame.load.running:
-            await self._session.stop_load()
+        self._busy, self._ended_early = True, False
+        try:
+            spec = await asyncio.to_thread(_read, source)
+            if self._session.frame.load.running:
+                await self._session.stop_load()
+            if not self._ended_early:
+                await self._run(spec, resume=resume)
+        finally:
+            self._busy, self._sweep = False, None
+
+    async def _run(self, spec: SweepSpec, *, resume: bool) -> None:
         try:
             with Store.open(self._path) as store:
                 self._sweep = Sweep(self._session, plan_sweep(spec, store, resume=resume), store, self._changed)
@@ -72,8 +84,6 @@ class SweepRunner:
                 await self._sweep.run()
         except StoreError as error:
             raise CommandRefused(str(error)) from error
-        finally:
-            self._sweep = None
 
     def _changed(self, state: SweepState) -> None:
         self._state = state
@@ -94,10 +104,18 @@ class SweepRunner:
         self._running.skip(place)
 
     def finish_cell(self) -> None:
-        self._running.finish_cell()
+        if not self._ends_early():
+            self._running.finish_cell()
 
     def stop_now(self) -> None:
-        self._running.stop_now()
+        if not self._ends_early():
+            self._running.stop_now()
+
+    def _ends_early(self) -> bool:
+        """True where a sweep is being prepared: it does not begin then."""
+        if self._sweep is None and self._busy:
+            self._ended_early = True
+        return self._sweep is None and self._busy
 
 
 class Experiments:
