@@ -11,6 +11,7 @@ from pathlib import Path
 
 from console.experiments.calibration import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.experiments.environment import git_revision
+from console.experiments.finishing import carry_out
 from console.experiments.present import as_json as json_object
 from console.experiments.present import as_text
 from console.experiments.progress import Progress
@@ -170,9 +171,17 @@ async def _measure(
     if session.frame.engine.state is not EngineState.RUNNING:
         return await run(session, spec, progress.show, interrupted, recorder)
     before, wanted = session.frame.engine.batching.coalesce, coalesce == "on"
-    await session.set_coalescing(wanted)
     try:
+        await session.set_coalescing(wanted)
         return await run(session, spec, progress.show, interrupted, recorder)
     finally:
         if before != wanted:
-            await session.set_coalescing(before)
+            await carry_out(_set_back(session, before))
+
+
+async def _set_back(session: Session, on: bool) -> None:
+    """What cannot be set back is told: the measurement is worth no less for it."""
+    try:
+        await session.set_coalescing(on)
+    except CommandRefused as refusal:
+        sys.stderr.write(f"embedconsole: coalescing stays {'off' if on else 'on'}: {refusal}\n")

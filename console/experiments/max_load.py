@@ -199,9 +199,11 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
     finally:
-        progress.clear()
-        if store is not None:
-            end_sweep(store, sweep_id, utc_now())
+        try:
+            progress.clear()
+        finally:
+            if store is not None:
+                end_sweep(store, sweep_id, utc_now())
     result = json.dumps(as_json(found, interrupted=bool(received)), ensure_ascii=False) if in_json else as_text(found)
     print(result, flush=True)
     return EXIT_BY_SIGNAL + received[0] if received else found.exit_code

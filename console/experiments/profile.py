@@ -5,11 +5,13 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 
 from console.experiments.command import ExitCode
+from console.experiments.finishing import loaded
 from console.experiments.progress import Progress
 from console.frame import EngineState, LoadSpec
 from console.ports import CommandRefused, SessionOptions
@@ -108,11 +110,9 @@ async def _profile(
         engine = session.frame.engine
         if engine.state is not EngineState.RUNNING:
             raise CannotProfile(engine.message or "the engine does not serve")
-        if not engine.remote:
-            await session.start_load(load)
-            say(f"{engine.effective.cell}: warming up")
-            await asyncio.sleep(warm_up_s)
-        say(f"{engine.effective.cell}: recording process {engine.pid}, about {duration_s:.0f} s left")
-        await record(program, engine.pid, duration_s, output)
-        if not engine.remote:
-            await session.stop_load()
+        async with nullcontext() if engine.remote else loaded(session, load):
+            if not engine.remote:
+                say(f"{engine.effective.cell}: warming up")
+                await asyncio.sleep(warm_up_s)
+            say(f"{engine.effective.cell}: recording process {engine.pid}, about {duration_s:.0f} s left")
+            await record(program, engine.pid, duration_s, output)

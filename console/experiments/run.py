@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Protocol
 
 from console.experiments.bottleneck import Bottleneck, Observed, name_bottleneck
 from console.experiments.calibration import Ceiling
+from console.experiments.finishing import loaded
 from console.experiments.soundness import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
 from console.experiments.statistics import (
     WINDOW_MIN_REQUESTS,
@@ -31,6 +33,8 @@ from console.session.figures import Batches, EngineSample, batches_between, mean
 _POLL_S = 0.1
 _SLACK_S = 0.05
 """An interval may be cut a few ms off its second."""
+_SHORTEST_S = 0.5
+"""What is shorter is the rest of a load that ended, not an interval."""
 WINDOWS_OF_A_RUN = 5
 
 
@@ -172,6 +176,7 @@ async def run(
 ) -> Measurement:
     """Waits for the engine, loads it, measures, stops the load. Raises CommandRefused for a load it cannot carry.
 
+    The load is off afterwards, also where `progress` or the observer raises, and where the caller is cancelled.
     `progress` gets the newest frame ten times a second, and the seconds left once the load runs.
     """
     run_id = new_run_id()
@@ -187,20 +192,12 @@ async def run(
     if interrupted.is_set() or engine.state is not EngineState.RUNNING:
         failure = "interrupted before the engine was ready" if interrupted.is_set() else engine.message
         return _summarise(spec, engine, (), (), interrupted.is_set(), failure or "the engine does not serve")
-    await session.start_load(spec.load)
-    started_s = session.now_s - session.frame.load.elapsed_s
-    if observer is not None:
-        observer.began(run_id, session, started_s)
-
-    def show(frame: Frame, left_s: float | None) -> None:
-        progress(frame, left_s)
+    async with loaded(session, spec.load):
+        started_s = session.now_s - session.frame.load.elapsed_s
         if observer is not None:
-            observer.heard(session)
-
-    failure = await _wait_until_measured(session, spec, started_s, show, interrupted)
-    frame = session.frame
-    if frame.load.running:
-        await session.stop_load()
+            observer.began(run_id, session, started_s)
+        failure = await _wait_until_measured(session, spec, started_s, progress, interrupted, observer)
+        frame = session.frame
     if observer is not None:
         observer.heard(session)
     intervals = steady(session.intervals, started_s, spec)
@@ -240,16 +237,20 @@ async def _wait_until_measured(
     started_s: float,
     progress: Callable[[Frame, float | None], None],
     interrupted: asyncio.Event,
+    observer: RunObserver | None,
 ) -> str:
-    """Why it ended early; empty when it did not."""
+    """Why it ended early; empty when it did not. The session's intervals are read only when a new one has come."""
     steady_since_s = started_s + spec.load.ramp_s + spec.warm_up_s
-    judged = 0
+    measured = SteadyIntervals(started_s, spec)
+    version: int | None = None
     while not interrupted.is_set():
         frame = session.frame
-        measured = steady(session.intervals, started_s, spec)
-        if len(measured) > judged and enough(measured, spec):
-            return ""
-        judged = len(measured)
+        if frame.points_version != version:
+            version = frame.points_version
+            if observer is not None:
+                observer.heard(session)
+            if measured.take(session.intervals) and enough(measured.kept, spec):
+                return ""
         if frame.engine.state is EngineState.LOST:
             return frame.engine.message
         if not frame.load.running:
@@ -260,15 +261,38 @@ async def _wait_until_measured(
     return ""
 
 
+class SteadyIntervals:
+    """Whole intervals after the warm-up, as many as were asked for, gathered as they come.
+
+    Each interval is looked at once: this goes on while an engine is measured, on the machine that it is measured on.
+    """
+
+    def __init__(self, started_s: float, spec: RunSpec) -> None:
+        self.kept: list[Interval] = []
+        self._since_s = started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S
+        self._enough_s = spec.longest_s - _SLACK_S
+        self._kept_s = 0.0
+        self._last_start_s = -math.inf
+
+    def take(self, intervals: Sequence[Interval]) -> bool:
+        """Keeps what is new of a history that only grows, oldest first. Whether anything was kept."""
+        new = list(takewhile(lambda interval: interval.start_s > self._last_start_s, reversed(intervals)))
+        before = len(self.kept)
+        for interval in reversed(new):
+            self._last_start_s = interval.start_s
+            if interval.start_s < self._since_s or interval.duration_s < _SHORTEST_S:
+                continue
+            if self._kept_s < self._enough_s:
+                self.kept.append(interval)
+                self._kept_s += interval.duration_s
+        return len(self.kept) > before
+
+
 def steady(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
     """Whole intervals after the warm-up, as many as were asked for."""
-    kept: list[Interval] = []
-    for interval in intervals:
-        if interval.start_s < started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S or interval.duration_s < 0.5:
-            continue
-        if sum(one.duration_s for one in kept) < spec.longest_s - _SLACK_S:
-            kept.append(interval)
-    return kept
+    found = SteadyIntervals(started_s, spec)
+    found.take(intervals)
+    return found.kept
 
 
 def enough(steady: Sequence[Interval], spec: RunSpec) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from console.experiments.environment import git_revision
+from console.experiments.finishing import carry_out
 from console.experiments.recording import Recorder, utc_now
 from console.experiments.run import Measurement, run, unmeasured
 from console.experiments.store import Store, StoreError
@@ -138,19 +139,27 @@ class Sweep:
             self._set(place, status=CellStatus.SKIPPED, message="skipped on request")
 
     async def run(self) -> SweepState:
-        """Measures every waiting cell; returns the last snapshot. Trouble is told in it, not raised."""
-        rest = NOT_REACHED
-        await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
+        """Measures every waiting cell; returns the last snapshot. Trouble with cells is told in it, not raised.
+
+        Whatever ends it, a fault of `changed` and a cancellation included: the load is off, a remote engine is given
+        back as it was found, and the sweep is ended in its snapshot and in the store.
+        """
+        rest, running, trouble = NOT_REACHED, CellStatus.SKIPPED, ""
         try:
+            await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
             await self._measure_all()
         except EngineGone as gone:
-            rest = str(gone)
-            if (place := self.state.running) is not None:
-                self._set(place, status=CellStatus.FAILED, message=rest)
+            rest, running = str(gone), CellStatus.FAILED
         except Stopped:  # the cell that was being prepared is left out with the rest
             rest = NOT_REACHED
-        await self._engine.restore()
-        self._end(rest)
+        except Exception as error:
+            rest, running = f"{type(error).__name__}: {error}", CellStatus.FAILED
+            raise
+        finally:
+            try:
+                trouble = await carry_out(self._engine.restore())
+            finally:
+                self._end(rest, running, trouble)
         return self.state
 
     async def _measure_all(self) -> None:
@@ -161,17 +170,22 @@ class Sweep:
             if self.state.cells[place].status is CellStatus.WAITING:
                 await self._measure(place)
 
-    def _end(self, rest: str) -> None:
-        """`rest`: why the cells that are left are left out."""
-        for place, one in enumerate(self.state.cells):
-            if one.status in (CellStatus.WAITING, CellStatus.RUNNING):
-                self._set(place, status=CellStatus.SKIPPED, message=rest)
+    def _end(self, rest: str, running: CellStatus, trouble: str) -> None:
+        """`rest`: why the cells that are left are left out; `running`: what becomes of the one that was under way.
+
+        Published once, after all is done: a listener that fails keeps nothing from being ended.
+        """
+        left_out = {CellStatus.WAITING: CellStatus.SKIPPED, CellStatus.RUNNING: running}
+        cells = tuple(
+            replace(one, status=left_out[one.status], message=rest) if one.status in left_out else one
+            for one in self.state.cells
+        )
         if self._store is not None:
             try:
                 end_sweep(self._store, self.state.sweep_id, utc_now())
             except StoreError as error:
-                self._publish(trouble=str(error))
-        self._publish(ended=True, doing="", left_s=0.0)
+                trouble = "; ".join(filter(None, (trouble, str(error))))
+        self._publish(cells=cells, trouble=trouble or self.state.trouble, ended=True, doing="", left_s=0.0)
 
     # ---- one cell
 

@@ -1,18 +1,22 @@
 """A sweep's hold on its engine: what a cell asks for is made to serve, and a remote engine is left as it was found."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from console.engine_facts import Batching
 from console.experiments.sweep_cell import SweepCell
-from console.frame import Deployment, EngineState
+from console.frame import Deployment, Engine, EngineState
 from console.ports import CommandRefused
 from console.session import Session
 
 REMOTE_PATIENCE_S = 60.0
+RESTORE_PATIENCE_S = 60.0
 _POLL_S = 0.1
+_REFUSALS_AFTER_CANCELLING = 50
+_BOUNDS = ("max_batch_tokens", "max_batch_items")
+"""Knobs that a serving plan sets where nobody did."""
 _DOWN = (EngineState.STOPPED, EngineState.LOST)
 
 
@@ -36,8 +40,9 @@ class SweepEngine:
         self._stop = stop
         self._doing = doing
         self._refused: dict[tuple[Deployment, bool], str] = {}
-        self._found: Deployment | None = None
-        self._found_batching = Batching()
+        self._found: Engine | None = None
+        """As it served when the first cell was prepared."""
+        self._cancelled_a_switch = False
         self._turned: set[str] = set()
         self._fidelity: dict[Deployment, dict[str, Any] | None] = {}
 
@@ -75,17 +80,90 @@ class SweepEngine:
     async def _measure_fidelity(self, found: list[dict[str, Any]]) -> None:
         found.append(await self._session.measure_fidelity(self._doing))
 
-    async def restore(self) -> None:
-        """Gives a remote engine back the knobs and the deployment that it had; when stopped at once, only the knobs."""
-        engine = self._session.frame.engine
-        if not engine.remote or self._found is None or engine.state is not EngineState.RUNNING:
-            return
+    async def restore(self) -> str:
+        """Gives a remote engine back the knobs and the deployment that it had. Empty, or why they are not as found.
+
+        Each step is tried whatever became of the one before, for at most RESTORE_PATIENCE_S.
+        """
+        found = self._found
+        if found is None or not self._session.frame.engine.remote:
+            return ""
+        troubles = [
+            await _tried(self._end_switch(), "a switch of this sweep is still under way"),
+            await _tried(self._turn_back(), "the engine keeps this sweep's batching knobs"),
+            await _tried(
+                self._switch_back(found), f"the engine does not serve {found.requested.cell} again, as it was found"
+            ),
+        ]
+        return "; ".join(filter(None, troubles))
+
+    async def _end_switch(self) -> None:
+        """One that was begun for a cell: cancelled, or waited for where it serves already."""
         with suppress(CommandRefused):
-            await self._turn({name: getattr(self._found_batching, name) for name in self._turned})
-            if self.live not in (None, self._found, Deployment()) and not self._stop.is_set():
-                self._doing(f"switching back to {self._found.cell}")
-                await self._session.switch(self._found, fresh=True)
-                await self._session.until_switched()
+            await self._session.cancel_switch()
+            self._cancelled_a_switch = True
+        await self._session.until_switched()
+        while self._session.frame.engine.state is EngineState.SWITCHING:  # noqa: ASYNC110 - frames have no event
+            await asyncio.sleep(_POLL_S)
+
+    async def _turn_back(self) -> None:
+        """All that was ever turned: of a knob that was being turned when the sweep ended, nobody knows where it is."""
+        if self._turned:
+            await self._session.configure(**self._knobs_found)
+
+    async def _switch_back(self, found: Engine) -> None:
+        """Raises CommandRefused.
+
+        The model is named only where another one is live now, and the counts only where the engine would choose
+        others: what was left to the engine is left to it again.
+        """
+        if self._is_as(found):
+            return
+        same_model = self._session.frame.engine.effective.model == found.effective.model
+        model = "" if same_model else found.requested.model or found.effective.model
+        target = replace(found.requested, model=model)
+        try:
+            self._doing(f"switching back to {found.requested.cell}")
+        finally:
+            await self._switch_to_one_of(dict.fromkeys((replace(target, instances=0, threads=0), target)), found)
+
+    async def _switch_to_one_of(self, targets: Iterable[Deployment], found: Engine) -> None:
+        for target in targets:
+            await self._switch_again(target)
+            if self._is_as(found):
+                return
+        engine = self._session.frame.engine
+        if engine.effective != found.effective:
+            raise CommandRefused(engine.message or f"it serves {engine.effective.cell}")
+
+    async def _switch_again(self, target: Deployment) -> None:
+        """An engine takes a moment to let go of a switch that was cancelled, and refuses another one until then."""
+        refusals_left = _REFUSALS_AFTER_CANCELLING if self._cancelled_a_switch else 0
+        while True:
+            try:
+                await self._session.switch(target, fresh=True)
+            except CommandRefused:
+                if not refusals_left:
+                    raise
+                refusals_left -= 1
+                await asyncio.sleep(_POLL_S)
+            else:
+                break
+        await self._session.until_switched()
+
+    def _is_as(self, found: Engine) -> bool:
+        """Whether the engine serves the same cell in the same way, asked for by the same name."""
+        now = self._session.frame.engine
+        return (now.effective, now.plan, now.requested.cell) == (found.effective, found.plan, found.requested.cell)
+
+    @property
+    def _knobs_found(self) -> dict[str, Any]:
+        """Of the knobs that were turned. What the plan itself had set is the plan's to set again: 0 asks for that."""
+        if self._found is None:
+            return {}
+        batching, plan = self._found.batching, self._found.plan
+        of_plan = {name for name in _BOUNDS if getattr(batching, name) == getattr(plan, name)}
+        return {name: 0 if name in of_plan else getattr(batching, name) for name in self._turned}
 
     async def _serve(self, cell: SweepCell) -> None:
         """Raises CommandRefused for an engine that does not start so."""
@@ -136,9 +214,8 @@ class SweepEngine:
         self.live = cell.target
 
     async def _configure(self, cell: SweepCell) -> None:
-        found = {name: getattr(self._found_batching, name) for name in self._turned}
-        await self._turn({**found, **cell.knobs})
         self._turned |= set(cell.knobs)
+        await self._turn({**self._knobs_found, **cell.knobs})
 
     async def _turn(self, knobs: dict[str, Any]) -> None:
         now = self._session.frame.engine.batching
@@ -147,8 +224,7 @@ class SweepEngine:
 
     def _remember_what_was_found(self) -> None:
         if self._found is None:
-            engine = self._session.frame.engine
-            self._found, self._found_batching = engine.requested, engine.batching
+            self._found = self._session.frame.engine
 
     async def _pause(self) -> None:
         await self._unless_stopped(asyncio.sleep(_POLL_S))
@@ -164,3 +240,15 @@ class SweepEngine:
         if self._stop.is_set():
             raise Stopped
         await task
+
+
+async def _tried(step: Coroutine[Any, Any, None], undone: str) -> str:
+    """Empty, or what is undone and why."""
+    try:
+        async with asyncio.timeout(RESTORE_PATIENCE_S):
+            await step
+    except CommandRefused as refusal:
+        return f"{undone}: {refusal}"
+    except TimeoutError:
+        return f"{undone}: it took longer than {RESTORE_PATIENCE_S:.0f} s"
+    return ""

@@ -1,13 +1,15 @@
 """A headless run on a fake engine: figures, verdicts, exit codes, and what Ctrl+C leaves."""
 
+import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,12 +17,25 @@ from console.engine_facts import Batching
 from console.experiments.calibration import Ceiling
 from console.experiments.command import exit_code
 from console.experiments.present import as_json, as_text
-from console.experiments.run import Measurement, RunSpec, Verdict, certified, enough
+from console.experiments.run import (
+    Measurement,
+    RunSpec,
+    SteadyIntervals,
+    Verdict,
+    _wait_until_measured,
+    certified,
+    enough,
+    steady,
+)
 from console.experiments.soundness import Lag
 from console.experiments.statistics import Judgement, Rates
-from console.frame import Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
+from console.frame import Deployment, Engine, EngineState, Frame, Load, LoadSpec, Notice, Percentiles, Stages
+from console.load.protocol import Interval
 from console.session.figures import Batches
 from tests.unit.console.intervals import second
+
+if TYPE_CHECKING:
+    from console.session import Session
 
 STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)
 SHAKY = Judgement(False, "the last 3 windows' max/min is 1.40, beyond 1.10", 1.40)
@@ -268,3 +283,93 @@ def test_auto_measures_until_the_figures_are_certified_and_no_longer_than_it_may
     speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(60)]
     seconds = [second(index, speed) for index, speed in enumerate(speeds)]
     assert next(n for n in range(1, 60) if enough(seconds[:n], spec)) == lasts_s
+
+
+def steady_by_definition(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
+    """All of the history, looked at anew: slow, and what the incremental way has to come to."""
+    kept: list[Interval] = []
+    for interval in intervals:
+        if interval.start_s < started_s + spec.load.ramp_s + spec.warm_up_s - 0.05 or interval.duration_s < 0.5:
+            continue
+        if sum(one.duration_s for one in kept) < spec.longest_s - 0.05:
+            kept.append(interval)
+    return kept
+
+
+def uneven_history(seed: int) -> list[Interval]:
+    """Seconds as a driver cuts them: a little off, with gaps between loads and the rest of a load that ended."""
+    chance, start_s, history = random.Random(seed), 0.0, list[Interval]()  # noqa: S311 - noise, not a secret
+    for index in range(80):
+        duration_s = chance.choice([0.2, 0.5, 0.499]) if chance.random() < 0.1 else 1 + chance.gauss(0, 0.004)
+        history.append(replace(second(index, chance.randint(0, 60)), start_s=start_s, duration_s=duration_s))
+        start_s += duration_s + (chance.random() * 5 if chance.random() < 0.05 else 0.0)
+    return history
+
+
+@pytest.mark.parametrize("spec", [
+    RunSpec(LoadSpec(), 10.0, 3.0),
+    RunSpec(LoadSpec(ramp_s=4.0), 7.5, 0.0),
+    RunSpec(LoadSpec(), 5.0, 1.0, slo_p95_ms=50.0, at_most_s=40.0),
+    RunSpec(LoadSpec(), 600.0, 0.0),
+])  # fmt: skip
+def test_intervals_taken_as_they_come_are_those_that_the_whole_history_gives(spec: RunSpec) -> None:
+    for seed in range(25):
+        history = uneven_history(seed)
+        started_s = history[seed % 10].start_s
+        found, judged = SteadyIntervals(started_s, spec), 0
+        for heard in range(0, len(history) + 1, 1 + seed % 3):
+            expected = steady_by_definition(history[:heard], started_s, spec)
+            assert found.take(history[:heard]) is (len(expected) > judged)
+            assert found.kept == expected == steady(history[:heard], started_s, spec)
+            judged = len(expected)
+
+
+class TickingSession:
+    """Looks at a history of which a second becomes known every tenth look, and counts how often it is read."""
+
+    def __init__(self, history: Sequence[Interval]) -> None:
+        self.history = history
+        self.looks = self.reads = 0
+
+    @property
+    def known(self) -> int:
+        return self.looks // 10
+
+    @property
+    def frame(self) -> Frame:
+        self.looks += 1
+        running = Engine(state=EngineState.RUNNING)
+        return Frame(now_s=self.looks / 10, engine=running, load=Load(running=True), points_version=self.known)
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        self.reads += 1
+        return tuple(self.history[: self.known])
+
+
+class Listening:
+    """Counts how often it is told."""
+
+    def __init__(self) -> None:
+        self.heard_times = 0
+
+    def began(self, run_id: str, session: "Session", started_s: float) -> None:
+        raise NotImplementedError
+
+    def heard(self, session: "Session") -> None:
+        self.heard_times += 1
+
+
+async def test_between_two_intervals_the_history_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.experiments.run._POLL_S", 0.0)
+    session, observer = TickingSession([second(index) for index in range(20)]), Listening()
+    spec = RunSpec(LoadSpec(), duration_s=10.0, warm_up_s=2.0)
+    interrupted = asyncio.Event()
+    looked: list[float | None] = []
+    failure = await _wait_until_measured(
+        cast("Session", session), spec, 0.0, lambda frame, left_s: looked.append(left_s), interrupted, observer
+    )
+    assert failure == ""
+    assert session.known == 12, "ten seconds after a warm-up of two"
+    assert len(looked) == 119, "progress moves ten times a second"
+    assert session.reads == observer.heard_times == 13
