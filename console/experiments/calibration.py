@@ -10,15 +10,16 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 
+from console.experiments.finishing import carry_out
 from console.frame import LoadSpec
 from console.load.protocol import Event, Interval, Start, Stop, Stopped
 from console.session.child import Child, ChildGone
@@ -32,6 +33,7 @@ _WARM_UP_INTERVALS = 1
 _MEASURED_INTERVALS = 2
 _PATIENCE_S = 15.0
 _STOP_PATIENCE_S = 2.0
+P = TypeVar("P")
 
 
 class CalibrationFailed(Exception):
@@ -85,24 +87,46 @@ async def measure_ceiling(load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling:
             intervals.put_nowait(None)
 
     driver = DriverProcess(on_event, lambda _level, _text: None, lambda _code: intervals.put_nowait(None))
-    server: Child | None = None
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            command = (sys.executable, "-m", "console.load.null_server", str(load.batch), str(dim))
-            server = await Child.start(
-                command, on_stdout=on_address, on_stderr=lambda _line: None, on_exit=lambda _code: None
-            )
-            await driver.start()
-            driver.send(Start(await address, spec))
-            heard = [await intervals.get() for _ in range(_WARM_UP_INTERVALS + _MEASURED_INTERVALS)]
-            driver.send(Stop())
-    except (OSError, ChildGone, TimeoutError) as error:
-        raise CalibrationFailed(f"the driver could not be calibrated: {error or type(error).__name__}") from error
-    finally:
-        await driver.stop(_STOP_PATIENCE_S)
-        if server is not None:
-            await server.stop(_STOP_PATIENCE_S)
+    async with AsyncExitStack() as ends:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.shield(_started(_start_null_server(load.batch, dim, on_address), Child.stop, ends))
+                await asyncio.shield(_started(_start(driver), DriverProcess.stop, ends))
+                driver.send(Start(await address, spec))
+                heard = [await intervals.get() for _ in range(_WARM_UP_INTERVALS + _MEASURED_INTERVALS)]
+                driver.send(Stop())
+        except (OSError, ChildGone, TimeoutError) as error:
+            raise CalibrationFailed(f"the driver could not be calibrated: {error or type(error).__name__}") from error
     return ceiling_of([interval for interval in heard[_WARM_UP_INTERVALS:] if interval is not None])
+
+
+async def _start_null_server(batch: int, dim: int, on_address: Callable[[bytes], None]) -> Child:
+    return await Child.start(
+        (sys.executable, "-m", "console.load.null_server", str(batch), str(dim)),
+        on_stdout=on_address,
+        on_stderr=lambda _line: None,
+        on_exit=lambda _code: None,
+    )
+
+
+async def _start(driver: DriverProcess) -> DriverProcess:
+    await driver.start()
+    return driver
+
+
+def _started(
+    start: Coroutine[Any, Any, P], stop: Callable[[P, float], Awaitable[None]], ends: AsyncExitStack
+) -> "asyncio.Task[P]":
+    """A process on its way, which ends with `ends`: also where nobody waited until it had started."""
+    starting = asyncio.create_task(start)
+
+    async def end() -> None:
+        await asyncio.wait({starting})
+        if not starting.cancelled() and starting.exception() is None:
+            await stop(starting.result(), _STOP_PATIENCE_S)
+
+    ends.push_async_callback(lambda: carry_out(end()))
+    return starting
 
 
 class Ceilings:

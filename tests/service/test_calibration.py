@@ -1,9 +1,11 @@
 """The driver's own ceiling: measured with the real driver against a server that does nothing, and remembered."""
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from console.experiments.calibration import Ceiling, Ceilings, ceiling_of, measure_ceiling, shape_of
 from console.frame import LoadSpec
 from console.load.null_server import start_server
+from console.load.protocol import Command, Start
+from console.session.driver_process import DriverProcess
 from tests.service.load_rig import Events, loaded
 from tests.unit.console.intervals import second
 
@@ -87,3 +91,67 @@ async def test_a_calibration_leaves_no_process_behind(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     await measure_ceiling(LoadSpec(1, 1))
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+async def test_a_calibration_whose_driver_does_not_end_as_it_should_ends_the_null_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, before = DriverProcess.stop, children()
+
+    async def fail(driver: DriverProcess, patience_s: float = 3.0) -> None:
+        await stop(driver, patience_s)
+        raise OSError("no such process")
+
+    monkeypatch.setattr(DriverProcess, "stop", fail)
+    with pytest.raises(OSError, match="no such process"):
+        await measure_ceiling(LoadSpec(1, 1))
+    assert children() <= before
+
+
+async def test_a_calibration_that_is_cancelled_and_cancelled_again_leaves_no_process_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent, send, before = asyncio.Event(), DriverProcess.send, children()
+
+    def noted(driver: DriverProcess, command: Command) -> None:
+        send(driver, command)
+        if isinstance(command, Start):
+            sent.set()
+
+    monkeypatch.setattr(DriverProcess, "send", noted)
+    calibrating = asyncio.create_task(measure_ceiling(LoadSpec(1, 1)))
+    await sent.wait()
+    for _ in range(3):
+        calibrating.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await calibrating
+    assert children() <= before
+
+
+async def test_a_calibration_that_is_cancelled_while_a_process_starts_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starting, to_thread = asyncio.Event(), asyncio.to_thread
+    opened: list[asyncio.Task[subprocess.Popen[bytes]]] = []
+
+    async def noted(*work: Any, **more: Any) -> Any:
+        opened.append(asyncio.create_task(to_thread(*work, **more)))
+        starting.set()
+        return await asyncio.shield(opened[-1])
+
+    monkeypatch.setattr("console.session.child.asyncio.to_thread", noted)
+    calibrating = asyncio.create_task(measure_ceiling(LoadSpec(1, 1)))
+    await starting.wait()
+    calibrating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calibrating
+    processes = await asyncio.gather(*opened)
+    ended = [process.poll() is not None for process in processes]
+    for process in processes:
+        process.kill()
+    assert ended == [True]
