@@ -1,5 +1,6 @@
 """How a cell uses the machine: instances × threads and the bounds of a batch, as measured here, or by rule of thumb."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ from engine.cache import cache_root
 from engine.capabilities import Choice
 from engine.machine import PlatformFacts
 from engine.measured import read_json, replace_json
+from engine.model import BUNDLED_ID
 from engine.probes import environment_hash
 from engine.scheduling import BatchPolicy
 
@@ -86,20 +88,31 @@ class PlanCache:
 
     def find(self, cell: Choice, model: str) -> ServingPlan | None:
         """The measured one. `model` is as it was asked for; empty: the bundled one."""
-        row = self._rows().get(_key(cell, model))
+        rows = self._rows()
+        row = next((rows[key] for key in _keys(cell, model) if key in rows), None)
         return ServingPlan(**row) if row else None
 
     def write(self, cell: Choice, model: str, plan: ServingPlan) -> None:
         """Remembers a plan. Raises OSError when the cache cannot be written."""
-        replace_json(self._path, {"format": _FORMAT, "plans": {**self._rows(), _key(cell, model): asdict(plan)}})
+        replace_json(self._path, {"format": _FORMAT, "plans": {**self._rows(), _keys(cell, model)[0]: asdict(plan)}})
 
     def _rows(self) -> Mapping[str, Any]:
         found = read_json(self._path)
         return dict(found["plans"]) if found.get("format") == _FORMAT else {}
 
 
-def _key(cell: Choice, model: str) -> str:
-    return "/".join((cell.backend, cell.precision, cell.device, cell.recipe, model))
+def resolved_name(model: str) -> str:
+    """One name of a model for all that it can be asked for by: empty for the bundled one, else a path or a hub id."""
+    if model in ("", BUNDLED_ID):
+        return ""
+    folder = os.path.expanduser(model)  # noqa: PTH111 - Path's raises where there is no home
+    return os.path.realpath(folder) if os.path.isdir(folder) else model  # noqa: PTH112 - and for a name too long
+
+
+def _keys(cell: Choice, model: str) -> list[str]:
+    """That of the resolved name, which is written, and those by the name as asked, which older files have."""
+    names = dict.fromkeys((resolved_name(model), model, *((BUNDLED_ID,) if not model else ())))
+    return ["/".join((cell.backend, cell.precision, cell.device, cell.recipe, name)) for name in names]
 
 
 def asked_for(plan: ServingPlan, instances: int, threads: int, cores: int) -> ServingPlan:

@@ -6,7 +6,7 @@ from enum import IntEnum
 from engine.capabilities import Choice, Notice, report_cell, resolve
 from engine.errors import InvalidRequest
 from engine.machine import PlatformFacts
-from engine.plans import PlanCache, ServingPlan, asked_for
+from engine.plans import PlanCache, ServingPlan, asked_for, resolved_name
 from engine.rules import CellState
 
 MAX_INSTANCES = 64
@@ -54,15 +54,17 @@ class Target:
         """This target, with its empty fields kept from what was asked for before.
 
         A recipe belongs to its backend and precision: it is kept only while both are. `fresh`: recipe, instances and
-        threads are not kept.
+        threads are not kept. The live model keeps the name it was first asked for by, whatever it is called now: it is
+        the same deployment.
         """
+        same_model = resolved_name(self.model) == resolved_name(live.model)
         same_cell = not fresh and self.backend in ("", live.backend) and self.precision in ("", live.precision)
         return Target(
             backend=self.backend or live.backend,
             precision=self.precision or live.precision,
             recipe=self.recipe or (live.recipe if same_cell else ""),
             device=self.device or live.device,
-            model=self.model or live.model,
+            model=live.model if not self.model or same_model else self.model,
             instances=self.instances or (0 if fresh else live.instances),
             threads=self.threads or (0 if fresh else live.threads),
         )

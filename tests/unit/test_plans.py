@@ -1,7 +1,9 @@
 """How a cell uses the machine: what `auto` stands for is measured, remembered, and gives way to what was asked for."""
 
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 
 from engine.capabilities import Choice
 from engine.machine import PlatformFacts
+from engine.model import BUNDLED_ID
 from engine.plans import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
+from engine.probes import environment_hash
 from engine.scheduling import TokenIds, Vectors
 from engine.targets import Planner, Target
 from engine.tuning import (
@@ -76,6 +80,58 @@ def test_what_was_asked_for_wins_over_the_plan() -> None:
     policy = Knobs(max_batch_items=5, coalesce=False).over(MEASURED, packs=True)
     assert (policy.max_batch_tokens, policy.max_batch_items, policy.pass_cost_tokens) == (768, 5, 9)
     assert not policy.coalesce
+
+
+@pytest.mark.parametrize("name", ["", BUNDLED_ID])
+def test_the_bundled_model_has_one_plan_by_whichever_name_it_is_asked_for(name: str) -> None:
+    PlanCache(FACTS).write(ONNX, name, MEASURED)
+    for asked in ("", BUNDLED_ID):
+        assert PlanCache(FACTS).find(ONNX, asked) == MEASURED
+
+
+def test_a_folder_has_one_plan_by_whichever_path_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a-model"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    PlanCache(FACTS).write(ONNX, "./a-model", MEASURED)
+    for asked in ("a-model", "~/a-model", str(folder), f"{folder}/"):
+        assert PlanCache(FACTS).find(ONNX, asked) == MEASURED
+    assert PlanCache(FACTS).find(ONNX, "owner/a-model") is None
+    assert PlanCache(FACTS).find(ONNX, "x" * 5000) is None, "no name is too long to be looked for"
+
+
+def test_plans_that_were_written_under_the_name_that_was_asked_for_are_found_under_it(cache: Path) -> None:
+    """As the file was written before names were resolved: the key ends with the model as it was asked for."""
+    (cache / "a-model").mkdir()
+    relative = os.path.relpath(cache / "a-model")
+    rows = {
+        f"onnx/fp32/cpu/plain/{name}": {**asdict(MEASURED), "texts_per_s": 900.0 + at}
+        for at, name in enumerate(["", relative, "owner/model"])
+    }
+    rows[f"torch/fp32/cpu/plain/{BUNDLED_ID}"] = asdict(MEASURED)
+    path = cache / "plans" / f"{environment_hash(FACTS)[:32]}-4.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"format": 3, "plans": rows}))
+    plans = PlanCache(FACTS)
+    for at, name in enumerate(["", relative, "owner/model"]):
+        assert plans.find(ONNX, name) == replace(MEASURED, texts_per_s=900.0 + at)
+    assert plans.find(ONNX, BUNDLED_ID) == replace(MEASURED, texts_per_s=900.0)
+    assert plans.find(Choice("torch", "fp32", "cpu", "plain"), "") == MEASURED
+    plans.write(ONNX, relative, MEASURED)
+    assert plans.find(ONNX, relative) == MEASURED, "what is measured anew takes the place of the older row"
+
+
+def test_naming_the_live_model_is_asking_for_the_same_deployment_with_its_measured_plan() -> None:
+    PlanCache(FACTS).write(ONNX, "", MEASURED)
+    planner, live = Planner(FACTS), Target("onnx", "fp32")
+    named = Target("onnx", "fp32", model=BUNDLED_ID).over(live, fresh=True)
+    assert planner.plan(named, strict=True).effective == planner.plan(live, strict=True).effective
+    assert planner.plan(named, strict=True).serving == MEASURED
+    other = Target("onnx", "fp32", model="owner/model").over(live, fresh=True)
+    assert other.model == "owner/model"
 
 
 def test_a_damaged_cache_is_as_good_as_none(cache: Path) -> None:
