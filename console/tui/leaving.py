@@ -5,7 +5,8 @@ import os
 import select
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from console.frame import EngineState, Frame
 from console.tui.performing import DOWN
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
 
 CLOSE_LIMIT_S = 15.0
+"""Of each step; there are `_STEPS`."""
+_STEPS = 3
 EXIT_OK = 0
 EXIT_ENGINE_FAILED = 5
 
@@ -21,8 +24,9 @@ EXIT_ENGINE_FAILED = 5
 class Leaving:
     """Owns whether the console is being left, and what it says at the end."""
 
-    def __init__(self, app: "ConsoleApp") -> None:
+    def __init__(self, app: "ConsoleApp", step_limit_s: float = CLOSE_LIMIT_S) -> None:
         self._app = app
+        self._step_limit_s = step_limit_s
         self._begun = False
         self.farewell = ""
         """For the terminal, when the screen has gone."""
@@ -49,7 +53,7 @@ class Leaving:
         if not self.dark and terminal_gone():
             # a write would wait for ever for a terminal that does not read
             self.dark = True
-            watchdog = threading.Timer(CLOSE_LIMIT_S + 1, os._exit, (EXIT_OK,))
+            watchdog = threading.Timer(_STEPS * self._step_limit_s + 1, os._exit, (EXIT_OK,))
             watchdog.daemon = True
             watchdog.start()
         if not self._begun:
@@ -70,12 +74,13 @@ class Leaving:
     async def _leave_running(self) -> None:
         if self._app.session is None:
             return
-        await self._app.end_sweep()
+        failure = await self._failure_of("ending the sweep", self._app.end_sweep())
         left = await self._app.session.detach()
-        self._leave(
+        serves_on = (
             f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "
             f"stop it with: {left.stop_command}"
         )
+        self._leave(_lines(serves_on, failure))
 
     def _leave(self, farewell: str) -> None:
         self._begun = True
@@ -85,21 +90,39 @@ class Leaving:
         self._app.run_worker(self._close(), exit_on_error=False)
 
     async def _close(self) -> None:
+        """Takes every step, whatever became of the others, and tells each failure on the way out."""
         app, code = self._app, self._code()
-        try:
-            await app.remembering.keep()
-            await asyncio.wait_for(app.end_sweep(), CLOSE_LIMIT_S)
-            if app.session is not None:
-                await asyncio.wait_for(app.session.close(), CLOSE_LIMIT_S)
-        except Exception as error:  # leaving is what was asked for: the fault is told on the way out
-            self.farewell = f"embedconsole: {type(error).__name__} while stopping: {error}"
+        failures = [
+            await self._failure_of("keeping the console's state", app.remembering.keep()),
+            await self._failure_of("ending the sweep", app.end_sweep()),
+        ]
+        if app.session is not None:
+            unclosed = await self._failure_of("stopping", app.session.close())
+            if unclosed:
+                self.farewell = ""  # it would claim what was not done
+            failures.append(unclosed)
+        self.farewell = _lines(self.farewell, *failures)
         if self.dark:
             os._exit(code)  # there is no terminal to put back in order
         app.exit(code)
 
+    async def _failure_of(self, doing: str, step: Coroutine[Any, Any, None]) -> str:
+        """Empty, or what went wrong. A step that does not end in time is cancelled, and not waited for any longer."""
+        task = asyncio.create_task(step)
+        await asyncio.wait({task}, timeout=self._step_limit_s)
+        if not task.done():
+            task.cancel()
+            return f"embedconsole: {doing} took longer than {self._step_limit_s:g} s"
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        return f"embedconsole: {type(error).__name__} while {doing}: {error}" if error is not None else ""
+
     def _code(self) -> int:
         lost = self._newest().engine.state is EngineState.LOST
         return EXIT_ENGINE_FAILED if self._app.failure or lost else EXIT_OK
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def terminal_gone() -> bool:
