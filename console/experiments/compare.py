@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from console.experiments.differences import differing, facts_of
 from console.experiments.history import cell_name, load_name
 from console.experiments.ratios import Ratio, paired_ratio
 from console.experiments.run_ratios import has_rate, percentile_ratio, throughput_ratio
@@ -19,8 +20,6 @@ SIDES = "ABCD"
 _SPEEDS = {"more": "faster", "less": "slower"}
 _DELAYS = {"more": "higher", "less": "lower"}
 _p95_ratio = percentile_ratio(95, P95_FLOOR)
-_OF_EVIDENCE = {"hash", "evidence"}
-"""Parts of an environment that say nothing of their own."""
 
 
 class CannotCompare(Exception):
@@ -89,11 +88,11 @@ def compare(base: RunSet, base_runs: Sequence[StoredRun], other: RunSet, other_r
     if len(pairs) > 1:
         ratio = paired_ratio([pair.texts_per_s.other for pair in pairs], [pair.texts_per_s.base for pair in pairs])
         overall = Finding(None, None, ratio, _said(ratio, _SPEEDS))
-    flat = [(one, two) for ours, theirs in matched for one, two in zip(ours, theirs, strict=False)]
+    both = [(one, two) for ours, theirs in matched for one, two in zip(ours, theirs, strict=False)]
     return Comparison(
         base, other, pairs, overall, unpaired,
-        _differences([(settings_of(one), settings_of(two)) for one, two in flat]),
-        _differences([(_facts(one), _facts(two)) for one, two in flat]),
+        _differences([(settings_of(one), settings_of(two)) for one, two in both]),
+        _differences([(facts_of(one.environment), facts_of(two.environment)) for one, two in both]),
     )  # fmt: skip
 
 
@@ -218,23 +217,10 @@ def settings_of(run: StoredRun) -> dict[str, Any]:
     return found | load | rest
 
 
-def _facts(run: StoredRun) -> dict[str, Any]:
-    return flat({name: value for name, value in run.environment.items() if name not in _OF_EVIDENCE})
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
-
-
 def _differences(both: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> tuple[Difference, ...]:
     """What differs within any pair, told once; where pairs differ differently, the first stands for all."""
     found: dict[str, Difference] = {}
-    for ours, theirs in both:
-        for name in (*ours, *(name for name in theirs if name not in ours)):
-            if ours.get(name) != theirs.get(name):
-                found.setdefault(name, Difference(name, ours.get(name), theirs.get(name)))
+    for pair in both:
+        for name, (ours, theirs) in differing(pair).items():
+            found.setdefault(name, Difference(name, ours, theirs))
     return tuple(found.values())

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from console.experiments.differences import flat
 from console.experiments.history import as_objects
 from console.experiments.side_by_side import SideBySide
 from console.experiments.store_read import RunRow
@@ -56,21 +57,15 @@ def as_json(objects: Objects) -> str:
 
 def as_csv(objects: Objects) -> str:
     """A line an object, nested names joined with dots; every name that any of them has is a column."""
-    flat = [dict(_flat(one)) for one in objects]
-    names = list(dict.fromkeys(name for one in flat for name in one))
+    lines = [{name: _written(value) for name, value in flat(one).items()} for one in objects]
+    names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(lines)
     return text.getvalue()
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            pairs += _flat(inner, f"{prefix}{name}.")
-        else:
-            written = " ".join(map(str, inner)) if isinstance(inner, list | tuple) else inner
-            pairs.append((f"{prefix}{name}", written))
-    return pairs
+def _written(value: Any) -> Any:
+    """A list in one column."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -6,6 +6,7 @@ from typing import Any
 
 from console.experiments.command import ExitCode
 from console.experiments.compare import load_key, settings_of
+from console.experiments.differences import differing, facts_of
 from console.experiments.gate_conditions import Condition
 from console.experiments.history import load_name
 from console.experiments.ratios import Ratio, unpaired_ratio
@@ -87,11 +88,19 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
     ran, compared = run.row.effective.cell, base.row.effective.cell
     notes = [
         f"{condition.baseline} ran {compared}, this run {ran}" if compared != ran else "",
+        _elsewhere(run, base, condition.baseline),
         _shaky(run, condition.figure),
         _shaky(base, condition.figure, f"{condition.baseline}: "),
         _within(ratio, condition),
     ]
     return Outcome(condition, change, condition.holds(change), "; ".join(filter(None, notes)), base.row.run_id, ratio)
+
+
+def _elsewhere(run: StoredRun, base: StoredRun, name: str) -> str:
+    """What differs beside the deployment. The revision of the working folder is what a gate is there to judge."""
+    found = differing([facts_of(base.environment), facts_of(run.environment)])
+    names = [fact for fact in found if not fact.startswith("git")]
+    return f"{name} was measured in another environment ({', '.join(names)})" if names else ""
 
 
 def _within(ratio: Ratio | None, condition: Condition) -> str:

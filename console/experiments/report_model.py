@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.experiments.compare import flat
+from console.experiments.differences import differing, facts_of
 from console.experiments.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing, cells_of
 from console.experiments.report_findings import SummaryRow, find, summarise
@@ -15,7 +15,6 @@ from console.frame import CapabilityCell
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
 _MOST_SOURCES = 3
-_PER_CELL = ("hash", "evidence")
 
 
 class NothingToReport(Exception):
@@ -92,11 +91,11 @@ def build_report(
     slo_ms = next((cell.slo_p95_ms for cell in cells if cell.slo_p95_ms), None)
     coalescing = _coalescing(cells)
     last = max(runs, key=lambda run: run.row.started_at)
-    facts = _facts(last)
+    facts = facts_of(last.environment)
     machine = facts.get("cpu_model") or "an unknown machine"
     if cores := facts.get("cores"):
         machine += f", {cores} core{'s' if cores != 1 else ''}"
-    if gpu := (facts.get("gpu") or {}).get("model"):
+    if gpu := facts.get("gpu.model"):
         machine = f"{gpu}, {machine}"
     matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())
     return ReportModel(
@@ -116,22 +115,15 @@ def build_report(
         trades=_trades(here),
         capabilities=tuple(matrix),
         recommendations=recommend(cells, here, slo_ms),
-        environment=flat(facts),
+        environment=facts,
         mixed=_mixed(runs),
         unsound=tuple(cell for cell in cells if not cell.sound),
     )
 
 
-def _facts(run: StoredRun) -> dict[str, Any]:
-    return {name: value for name, value in run.environment.items() if name not in _PER_CELL}
-
-
 def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    values: dict[str, set[str]] = {}
-    for facts in (flat(_facts(run)) for run in runs if run.environment):
-        for name, value in facts.items():
-            values.setdefault(name, set()).add(str(value))
-    return tuple(f"{name} ({len(found)} values)" for name, found in values.items() if len(found) > 1)
+    found = differing([facts_of(run.environment) for run in runs if run.environment])
+    return tuple(f"{name} ({len(set(map(str, values)))} values)" for name, values in found.items())
 
 
 def _sources(names: Sequence[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from console.experiments.differences import differing, facts_of
 from console.experiments.history import cell_name, load_name
 from console.experiments.ratios import Ratio
 from console.experiments.run_ratios import RunRatio, percentile_ratio, throughput_ratio
@@ -12,7 +13,7 @@ from console.frame import P95_FLOOR, P99_FLOOR
 from console.ports import OpenedRun
 
 _P50_FLOOR = 30
-_NOT_COMPARED = ("hash", "evidence", "host_name")
+_REVISION_LETTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class SideBySide:
 
 def side_by_side(runs: Sequence[OpenedRun]) -> SideBySide:
     """Compares each run with the first one. At least one."""
-    environment = tuple(row for row in _environment(runs) if row.differs)
+    environment = _environment(runs)
     return SideBySide(tuple(runs), _figures(runs), _config(runs), environment, _warnings(runs, environment))
 
 
@@ -135,23 +136,24 @@ def _config(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
     )
 
 
-def _environment(runs: Sequence[OpenedRun]) -> list[ConfigRow]:
-    flat = [_flat(opened.run.environment) for opened in runs]
-    names = sorted({name for one in flat for name in one})
-    return [ConfigRow(name, tuple(one.get(name, "–") for one in flat)) for name in names]
+def _environment(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
+    found = differing([facts_of(opened.run.environment) for opened in runs])
+    rows = [
+        ConfigRow(_shown_name(name), tuple(_shown(name, value) for value in values)) for name, values in found.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.name))
 
 
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in facts.items():
-        if not prefix and name in _NOT_COMPARED:
-            continue
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{name} " if name != "libraries" else "")
-        else:
-            words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            found[f"{prefix}{name}"] = words[:12] if name == "revision" else words
-    return found
+def _shown_name(name: str) -> str:
+    """`libraries.torch` as `torch`, `model.id` as `model id`."""
+    return name.removeprefix("libraries.") if name.startswith("libraries.") else name.replace(".", " ")
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return words[:_REVISION_LETTERS] if name == "git.revision" else words
 
 
 def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tuple[str, ...]:

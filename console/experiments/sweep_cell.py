@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
+from console.experiments.differences import flat
 from console.experiments.run import RunSpec
 from console.experiments.store_rows import content_hash
 from console.frame import Deployment, EngineSpec, LoadSpec
@@ -33,7 +34,7 @@ class SweepCell:
     @property
     def hash(self) -> str:
         """By content, and only by what differs from the plainest cell: new knobs leave old cells what they were."""
-        asked, plain = _flat(asdict(self)), _flat(asdict(_PLAINEST))
+        asked, plain = flat(asdict(self)), flat(asdict(_PLAINEST))
         return content_hash({name: value for name, value in asked.items() if value != plain[name]})
 
     @property
@@ -53,13 +54,6 @@ class SweepCell:
 
 
 _PLAINEST = SweepCell(RunSpec(LoadSpec()))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def in_order(cells: Sequence[SweepCell], seed: int) -> tuple[SweepCell, ...]:

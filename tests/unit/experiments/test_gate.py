@@ -11,13 +11,14 @@ from click.testing import CliRunner, Result
 
 from console.cli import cli, main
 from console.experiments.gate_conditions import Condition, ConditionError, parse_condition
+from console.experiments.present import as_json
 from console.experiments.run import Measurement
 from console.experiments.statistics import Rates
 from console.experiments.store import Store
 from console.experiments.store_read import RunFilter, list_runs
-from console.experiments.store_write import pin_tag
+from console.experiments.store_write import begin_run, finish_run, pin_tag
 from console.frame import LoadSpec, Percentiles
-from tests.unit.experiments.made import GOOD, STEADY, record, store_in
+from tests.unit.experiments.made import GOOD, STEADY, record, start_of, store_in
 
 
 @pytest.fixture
@@ -100,6 +101,20 @@ def test_a_baseline_of_several_deployments_gives_the_one_that_ran_and_another_on
     pin_tag(store, ["r-2"], "other")
     assert "against r-1" in gate(store, "texts_per_s>-5%@main").stdout
     assert "other ran onnx·fp32, this run onnx·int8·dynamic" in gate(store, "texts_per_s>-5%@other").stdout
+
+
+def test_a_baseline_of_another_machine_is_told_but_not_one_of_another_revision(store: Store) -> None:
+    place = {"hash": "e1", "cpu_model": "Fake CPU", "cores": 2, "git": {"revision": "1234", "dirty": False}}
+    elsewhere = place | {"hash": "e2", "cpu_model": "Other CPU", "git": {"revision": "5678", "dirty": True}}
+    later = place | {"hash": "e3", "git": {"revision": "5678", "dirty": False}}
+    for number, facts in enumerate((place, elsewhere, later), start=1):
+        measurement = measured(f"r-{number}")
+        begin_run(store, replace(start_of(measurement, f"2026-11-2{number}T10:00:00Z"), environment=facts))
+        finish_run(store, measurement.run_id, "2026-11-29T10:00:00Z", as_json(measurement), ())
+        pin_tag(store, [measurement.run_id], f"pin-{number}")
+    told = "pin-2 was measured in another environment (cpu_model)"
+    assert told in gate(store, "texts_per_s>-5%@pin-2").stdout
+    assert "another environment" not in gate(store, "texts_per_s>-5%@pin-1").stdout
 
 
 def test_a_run_is_not_held_against_itself(store: Store) -> None:
