@@ -166,3 +166,15 @@ async def test_a_second_switch_is_aborted_and_a_dropped_one_cancelled(
         status = await client.control.GetStatus(embed_pb2.GetStatusRequest())
         assert (status.epoch, status.effective.backend) == (1, "onnx")
         assert (await switch(client, target("torch")))[-1].effective.backend == "torch", "and can be asked for again"
+
+
+async def test_naming_the_live_model_by_the_id_that_it_reports_switches_nothing(
+    shared_engine: EngineProcess,
+) -> None:
+    async with EmbedClient(shared_engine.address) as client:
+        before = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+        events = await switch(client, target("onnx", precision="fp32", model=before.effective.model))
+        after = await client.control.GetStatus(embed_pb2.GetStatusRequest())
+    assert events[-1].message == "already live: nothing to do"
+    assert (after.epoch, after.requested, after.effective) == (before.epoch, before.requested, before.effective)
+    assert (after.plan, after.batching) == (before.plan, before.batching)
