@@ -128,8 +128,13 @@ class Background:
         self._calls.put(waiting)
         return waiting.answer
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the block is over and all work is done."""
+        return self._ended.is_set()
+
     async def ended(self) -> None:
-        """Returns when all work is done and the thread has nothing more to do. Only after the block."""
+        """Returns when the block is over and all work is done."""
         await self._ended.wait()
 
     def __enter__(self) -> Self:
