@@ -20,7 +20,7 @@ from engine.backends.prepare import Artifact, Progress, prepare
 from engine.backends.reference import mean_cosine
 from engine.background import Background
 from engine.capabilities import Notice
-from engine.errors import CannotSwitch, EngineError, SwitchInProgress
+from engine.errors import CannotSwitch, EngineError, SwitchInProgress, Unavailable
 from engine.machine import PlatformFacts, core_of_each
 from engine.model import ModelFiles, resolve_model
 from engine.plans import Knobs
@@ -87,7 +87,12 @@ class Live:
 
 
 class Deployments:
-    """Owner of what is live. Everything runs on the event loop; loading and closing happen in worker threads."""
+    """Owner of what is live. Everything runs on the event loop; loading and closing happen in worker threads.
+
+    A model belongs to its loading thread until it is proven, and from then on to its Live; whoever has it closes it. A
+    load that is cancelled cannot be stopped: it is abandoned, and its thread closes the model when nothing uses it any
+    more. The next load waits for that, so that the live model and one more are the most that memory holds.
+    """
 
     def __init__(
         self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver, knobs: Knobs = _AS_PLANNED,
@@ -103,6 +108,7 @@ class Deployments:
         self._epoch = 0
         self._live: Live | None = None
         self._work: asyncio.Task[None] | None = None  # the loop itself keeps only a weak reference to a task
+        self._loading: Background | None = None  # the last load, which may have been abandoned
         self.running_switch: SwitchStep | None = None
 
     @property
@@ -172,6 +178,7 @@ class Deployments:
 
         Closing the iterator before CUT_OVER cancels the switch; afterwards the old deployment drains all the same.
         Raises InvalidRequest, CannotSwitch, ModelError or SwitchInProgress; the old one then never stopped serving.
+        Raises Unavailable when close() cancels it.
         """
         if self.running_switch is not None:
             raise SwitchInProgress(
@@ -191,6 +198,8 @@ class Deployments:
         try:
             while (step := await arrived.get()) is not None:
                 yield step
+            if work.cancelled():
+                raise Unavailable("the engine is ending, so the switch was cancelled: ask another one")
             await work
         finally:
             if not work.done() and not steps.past_cut_over:
@@ -226,16 +235,20 @@ class Deployments:
 
     async def _build(self, plan: Plan, steps: "_Steps") -> Live:
         files, cell, artifact = await self._prepared(plan, steps)
-        with Background("loading") as background:
-            return await self._load(plan, steps, files, cell, artifact, background)
+        if self._loading is not None and not self._loading.has_ended:
+            steps.emit(SwitchState.LOADING, "waiting until a cancelled load has given its memory back")
+            await self._loading.ended()
+        with Background("loading") as self._loading:
+            return await self._load(plan, steps, files, cell, artifact, self._loading)
 
     async def _load(
         self, plan: Plan, steps: "_Steps", files: ModelFiles, cell: Cell, artifact: Artifact, background: Background
     ) -> Live:
         target = plan.effective
         steps.emit(SwitchState.LOADING, f"loading {_cell(target)}")
-        model = await background.run(  # importing the runtime takes long too
-            lambda: backend(target.backend).load(artifact.path, files.path, cell, target.threads)
+        model = await background.acquire(  # importing the runtime takes long too
+            lambda: backend(target.backend).load(artifact.path, files.path, cell, target.threads),
+            lambda abandoned: abandoned.close(),
         )
         try:
             tokenizer = await background.run(Tokenizer.load, files, artifact.path)
@@ -258,8 +271,10 @@ class Deployments:
                 lone=LoneTexts(may_stay_awake=self._facts.cores > 1) if target.device == "cpu" else None,
                 cores=_core_of_each(target, model),
             )  # fmt: skip
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(model.close))
+        except BaseException as error:
+            closed = background.submit(model.close)  # after what this thread still does with the model
+            if not isinstance(error, asyncio.CancelledError):  # whoever cancels does not wait
+                await closed
             raise
         proven = replace(
             plan,
@@ -272,15 +287,25 @@ class Deployments:
         """What the plan's deployment is loaded from."""
         target = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
-        files = await asyncio.to_thread(resolve_model, target.model or None)
+        with Background("resolving") as background:  # may download for minutes
+            files = await background.run(resolve_model, target.model or None)
         cell = Cell(target.backend, target.precision, target.recipe, target.device)
         return files, cell, await prepare(files, cell, self._store, steps.prepared, self._calibration)
 
     async def close(self) -> None:
-        """Answers what is in hand and frees everything."""
+        """Cancels a switch that has not cut over, answers what is in hand and frees everything.
+
+        Does not wait for an abandoned load: its thread ends with the process.
+        """
+        work, step = self._work, self.running_switch
+        if work is not None and step is not None and step.state < SwitchState.CUT_OVER:
+            work.cancel()
+            await asyncio.wait((work,))
         if self._live is not None:
             await self._live.release()
             self._live = None
+        if work is not None:
+            await asyncio.wait((work,))  # an older deployment may still drain
 
 
 def _cell(deployment: Deployment) -> str:

@@ -1,19 +1,15 @@
 """What was last measured of each cell on this machine: texts/s and fidelity, kept in the user's cache."""
 
 import contextlib
-import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from engine.cache import cache_root
 from engine.capabilities import Choice
+from engine.json_file import read_json, rows_in, update_json
 
 _FORMAT = 1
 
@@ -46,40 +42,34 @@ class MeasuredStore:
         return cls(cache_root() / "measured" / f"{model_fingerprint[:16]}-{environment[:16]}.json")
 
     def read(self) -> dict[Choice, Measured]:
-        """Every cell's last figures."""
-        return {
-            Choice(*key.split("/")): Measured(row.get("texts_per_s"), row.get("fidelity"), row.get("loaded_cosine"))
-            for key, row in self._rows().items()
-        }
+        """Every cell's last figures; a damaged entry is left out."""
+        found = {}
+        for key, row in rows_in(read_json(self._path), "cells", _FORMAT).items():
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # no cell, or no figures
+                found[Choice(*key.split("/"))] = _measured(row)
+        return found
 
     def write(self, cell: Choice, **figures: Any) -> None:
         """Replaces those figures of a cell, by the names of Measured, and leaves the others."""
+        key = "/".join((cell.backend, cell.precision, cell.device, cell.recipe))
+
+        def change(found: Mapping[str, Any]) -> Mapping[str, Any]:
+            rows = rows_in(found, "cells", _FORMAT)
+            old = rows.get(key)
+            row = {**(old if isinstance(old, dict) else {}), **figures, "at_unix_s": round(time.time())}
+            return {"format": _FORMAT, "cells": {**rows, key: row}}
+
         with contextlib.suppress(OSError):  # a read-only cache: what was measured is printed all the same
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._path.with_suffix(".lock"), timeout=5):
-                rows = self._rows()
-                row = rows.setdefault("/".join((cell.backend, cell.precision, cell.device, cell.recipe)), {})
-                row.update(figures, at_unix_s=round(time.time()))
-                replace_json(self._path, {"format": _FORMAT, "cells": rows})
-
-    def _rows(self) -> dict[str, dict[str, Any]]:
-        found = read_json(self._path)
-        return dict(found.get("cells", {})) if found.get("format") == _FORMAT else {}
+            update_json(self._path, change)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a cache file; empty when it is missing or damaged: then everything is measured again."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _measured(row: Mapping[str, Any]) -> Measured:
+    """Raises AttributeError, KeyError, TypeError or ValueError for what is none."""
+    fidelity = row.get("fidelity")
+    if fidelity is not None:
+        float(fidelity["cosine"]["mean"])
+    return Measured(_number(row.get("texts_per_s")), fidelity, _number(row.get("loaded_cosine")))
 
 
-def replace_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a cache file in one step, so that a reader finds the old or the new one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-    Path(temporary).replace(path)
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,14 +1,15 @@
 """How a cell uses the machine: instances × threads and the bounds of a batch, as measured here, or by rule of thumb."""
 
+import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from engine.cache import cache_root
 from engine.capabilities import Choice
+from engine.json_file import read_json, rows_in, update_json
 from engine.machine import PlatformFacts
-from engine.measured import read_json, replace_json
 from engine.model import BUNDLED_ID
 from engine.probes import environment_hash
 from engine.scheduling import BatchPolicy
@@ -87,18 +88,34 @@ class PlanCache:
         return self.find(cell, model) or rule_of_thumb(cell.device, self._facts.cores)
 
     def find(self, cell: Choice, model: str) -> ServingPlan | None:
-        """The measured one. `model` is as it was asked for; empty: the bundled one."""
-        rows = self._rows()
-        row = next((rows[key] for key in _keys(cell, model) if key in rows), None)
-        return ServingPlan(**row) if row else None
+        """The measured one; None where nothing or something damaged is kept.
+
+        `model` is as it was asked for; empty: the bundled one.
+        """
+        rows = rows_in(read_json(self._path), "plans", _FORMAT)
+        for key in _keys(cell, model):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return _plan(rows.get(key))
+        return None
 
     def write(self, cell: Choice, model: str, plan: ServingPlan) -> None:
         """Remembers a plan. Raises OSError when the cache cannot be written."""
-        replace_json(self._path, {"format": _FORMAT, "plans": {**self._rows(), _keys(cell, model)[0]: asdict(plan)}})
+        key = _keys(cell, model)[0]
 
-    def _rows(self) -> Mapping[str, Any]:
-        found = read_json(self._path)
-        return dict(found["plans"]) if found.get("format") == _FORMAT else {}
+        def change(found: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"format": _FORMAT, "plans": {**rows_in(found, "plans", _FORMAT), key: asdict(plan)}}
+
+        update_json(self._path, change)
+
+
+def _plan(row: Any) -> ServingPlan:
+    """The plan that was written. Raises KeyError, TypeError or ValueError for what is none."""
+    found = ServingPlan(**{field.name: row[field.name] for field in fields(ServingPlan)})
+    if not all(isinstance(value, int | float) and value >= 0 for value in asdict(found).values()):
+        raise ValueError("not a plan")
+    if min(found.instances, found.threads, found.max_batch_tokens, found.max_batch_items) < 1:
+        raise ValueError("a plan that runs nothing")
+    return found
 
 
 def resolved_name(model: str) -> str:

@@ -1,6 +1,7 @@
 """Rules confirmed by trying: a tiny real forward pass of each cell in a child process, remembered per environment."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import platform
@@ -17,8 +18,8 @@ from engine.backends.smallest import can_be_asked
 from engine.cache import cache_root
 from engine.capabilities import CellReport, Choice, matrix
 from engine.child import ChildLost, ChildSilent, reports
+from engine.json_file import read_json, update_json
 from engine.machine import PlatformFacts
-from engine.measured import read_json, replace_json
 
 CELL_LIMIT_S = 120.0
 """How long one cell may take: the first one of a runtime imports it, which takes seconds on a cold disk."""
@@ -61,18 +62,18 @@ class ProbeCache:
         self._path = cache_root() / "probes" / f"{environment_hash(facts)[:32]}.json"
 
     def read(self, cells: Iterable[Choice]) -> dict[Choice, Probe]:
-        """What is known of these cells."""
-        rows = read_json(self._path)
-        return {
-            cell: Probe(ProbeResult(row["result"]), row["detail"]) for cell in cells if (row := rows.get(_key(cell)))
-        }
+        """What is known of these cells. A cell whose entry is damaged is not known."""
+        rows, found = read_json(self._path), {}
+        for cell in cells:
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # not there, or not a probe's
+                row = rows[_key(cell)]
+                found[cell] = Probe(ProbeResult(row["result"]), str(row["detail"]))
+        return found
 
     def add(self, cell: Choice, probe: Probe) -> None:
         """Remembers a result. A cache that cannot be written costs time at the next call, not correctness."""
-        try:
-            replace_json(self._path, {**read_json(self._path), _key(cell): asdict(probe)})
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            update_json(self._path, lambda rows: {**rows, _key(cell): asdict(probe)})
 
 
 def _key(cell: Choice) -> str:

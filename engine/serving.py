@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.deployment import Deployments, Live
-from engine.errors import Expired, InvalidRequest, Unavailable
+from engine.errors import Expired, InvalidRequest, PoisonedText, Unavailable
 from engine.scheduling import Admission, JobResult
 from engine.telemetry import RequestTimings, Telemetry
 from engine.tokenize import TokenizedText
@@ -209,16 +209,33 @@ def _finish(
 ) -> NDArray[np.float32] | NDArray[np.float16]:
     """The vectors as asked for: normalised or not, cut to `dimensions`, in the wanted dtype.
 
-    Cut vectors are normalised after the cut, since a part of a unit vector is not one.
+    Cut vectors are normalised after the cut, since a part of a unit vector is not one. Raises InvalidRequest for a
+    vector that the dtype cannot hold.
     """
     unit, norms = result.vectors.unit, result.vectors.norms
     normalize = model_normalizes if options.normalize is None else options.normalize
-    vectors = unit if normalize else unit * norms[:, None]
-    if dimensions < vectors.shape[1]:
-        vectors = vectors[:, :dimensions]
+    with np.errstate(over="ignore"):  # looked for below
+        vectors = unit if normalize else unit * norms[:, None]
+        if dimensions < vectors.shape[1]:
+            vectors = vectors[:, :dimensions]
+            if normalize:
+                lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+                vectors = vectors / np.maximum(lengths, np.float32(1e-12))
+        finished: NDArray[np.float32] | NDArray[np.float16] = (
+            np.ascontiguousarray(vectors, np.float16) if options.half else np.ascontiguousarray(vectors, np.float32)
+        )
+    # The scheduler gives finite vectors alone, so those that nothing was done to need no second look.
+    if finished is not unit and not (finite := np.isfinite(finished).all(axis=1)).all():
+        position = int(np.argmin(finite))
         if normalize:
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.maximum(lengths, np.float32(1e-12))
-    if options.half:
-        return np.ascontiguousarray(vectors, dtype=np.float16)
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+            raise PoisonedText(position, "its vector is not finite")
+        _refuse_length(position, float(norms[position]), half=options.half)
+    return finished
+
+
+def _refuse_length(position: int, length: float, *, half: bool) -> NoReturn:
+    dtype, largest, wider = ("FLOAT16", 65504.0, "FLOAT32, or for ") if half else ("FLOAT32", 3.4028235e38, "")
+    raise InvalidRequest(
+        f"text {position} has a vector of length {length:.3g}, too large for {dtype}, whose largest number is "
+        f"{largest:.6g}: ask for {wider}vectors of unit length (normalize)"
+    )

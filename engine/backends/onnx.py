@@ -156,9 +156,10 @@ class OnnxExecutor:
         return forward(self._layout, self._run, texts)
 
     def _run(self, inputs: Mapping[str, Rectangle]) -> Any:
-        if self._seat.session is None:
+        session = self._seat.session  # read once: close() may come between two looks
+        if session is None:
             raise ModelError(_CLOSED)
-        return self._seat.session.run(("unit", "norms"), inputs)
+        return session.run(("unit", "norms"), inputs)
 
 
 def open_session(

@@ -24,7 +24,10 @@ from engine.scheduling.work import TokenIds, Vectors
 
 _METAL = threading.Lock()
 _FLOAT32_PRODUCTS = threading.Lock()
-"""Whether CUDA rounds float32 products to TF32 is one switch for the whole process, and two deployments may differ."""
+"""Whether CUDA rounds float32 products to TF32 is one switch for the whole process, and two deployments may differ.
+
+It is read when a product is launched. Held any longer, the lock would let instances use the device one after the other.
+"""
 _TF32_ERROR = 2e-5
 """TF32 keeps 10 bits of a factor: its products differ from exact ones by 1e-4 and more, float32's by 1e-6."""
 
@@ -69,7 +72,7 @@ class TorchModel:
         self._linear = linear_precisions(module)
         self._form = form_of(module)
         self.is_unpadded = is_unpadded(module)
-        self._product_error = _product_error(self.turn(), device) if self._is_float32_on_gpu() else 0.0
+        self._product_error = _product_error(self.launching(), device) if self._is_float32_on_gpu() else 0.0
 
     @property
     def dim(self) -> int:
@@ -99,12 +102,16 @@ class TorchModel:
         return said
 
     def turn(self) -> AbstractContextManager[object]:
-        """What a forward pass holds while it launches its work."""
-        if self._device.type == "mps":
-            return _METAL  # Metal crashes when two threads run operations at once; elsewhere threads may overlap
-        if self._is_float32_on_gpu():
-            return _float32_products(tf32=self._tf32)
-        return nullcontext()
+        """What a forward pass holds from its first copy to the device to its last one back."""
+        # Metal crashes when two threads run operations at once; elsewhere threads may overlap.
+        return _METAL if self._is_on_metal() else nullcontext()
+
+    def launching(self) -> AbstractContextManager[object]:
+        """What it holds in between, while it launches its work and does not wait for the device."""
+        return _float32_products(tf32=self._tf32) if self._is_float32_on_gpu() else nullcontext()
+
+    def _is_on_metal(self) -> bool:
+        return self._device.type == "mps"
 
     def _is_float32_on_gpu(self) -> bool:
         return self._device.type == "cuda" and self._parameters.most_common(1)[0][0] == torch.float32
@@ -121,9 +128,10 @@ class TorchModel:
     @property
     def module(self) -> nn.Module:
         """The weights. Raises ModelError after close()."""
-        if self._module is None:
+        module = self._module  # read once: close() may come between two looks
+        if module is None:
             raise ModelError("this deployment was released: nothing may run on it any more")
-        return self._module
+        return module
 
     def close(self) -> None:
         """Frees the weights, and gives the memory back to the system."""
@@ -141,16 +149,17 @@ class TorchExecutor:
         self._padding = padding
         self._device = device
         self._threads = threads
-        self._ready_in = 0  # the thread that last called
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
-        if self._ready_in != (thread := threading.get_ident()):
-            torch.set_num_threads(self._threads)  # OpenMP and MKL keep this number per calling thread
-            self._ready_in = thread
+        # OpenMP and MKL keep this number per calling thread, which may be a new one or run other executors too.
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         (only,) = self._padding(texts)
         with self._model.turn(), torch.inference_mode():
-            unit, norms = self._model.module(*(self._on_device(one) for one in only.inputs.values()))
+            inputs = [self._on_device(one) for one in only.inputs.values()]
+            with self._model.launching():
+                unit, norms = self._model.module(*inputs)
             computed = rows_for(sum(map(len, texts))) if self._model.is_unpadded else only.computed_tokens
             return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), computed)
 
@@ -165,13 +174,16 @@ def _float32_products(*, tf32: bool) -> Iterator[None]:
         yield
 
 
-def _product_error(turn: AbstractContextManager[object], device: torch.device) -> float:
+def _product_error(launching: AbstractContextManager[object], device: torch.device) -> float:
     """How far one product on the device is from the exact one, relative to the largest element."""
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(256, 256, generator=generator) for _ in range(2))
     exact = left.double() @ right.double()
-    with turn, torch.inference_mode():
-        found = (left.to(device) @ right.to(device)).cpu().double()
+    with torch.inference_mode():
+        on_device = left.to(device), right.to(device)
+        with launching:
+            product = on_device[0] @ on_device[1]
+        found = product.cpu().double()
     return float((found - exact).abs().max() / exact.abs().max())
 
 
