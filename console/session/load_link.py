@@ -96,9 +96,7 @@ class LoadLink:
         self._events = events
         self._now_s = now_s
         self._origin_s = origin_s
-        self._driver = make_driver(
-            self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit
-        )
+        self._driver = make_driver(self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit)
         self._answer_patience_s = answer_patience_s
         self._turn = asyncio.Lock()
         self._ids = count(1)

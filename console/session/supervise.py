@@ -56,9 +56,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._logged: dict[tuple[str, str], _Logged] = {}
 
-    def run(
-        self, what: str, work: Coroutine[Any, Any, None], failed: Failed | None = None
-    ) -> asyncio.Task[None]:
+    def run(self, what: str, work: Coroutine[Any, Any, None], failed: Failed | None = None) -> asyncio.Task[None]:
         """A task for work that is done once. `what`: names it in the log. `failed`: is told of a fault."""
         return self._task(self.guard(what, work, failed))
 
@@ -77,7 +75,7 @@ class Supervisor:
         except Exception as error:
             self.fault(what, error, failed)
 
-    def call(self, what: str, function: Callable[[Any], None], argument: Any) -> None:
+    def call(self, what: str, function: Callable[[Any], object], argument: Any) -> None:
         """Calls the function; its fault is logged and reported here and is not raised."""
         try:
             function(argument)
@@ -136,9 +134,7 @@ class Supervisor:
         except Exception as error:
             self._log("error", f"reporting a fault failed: {type(error).__name__}: {error}")
 
-    async def _restarted(
-        self, what: str, work: Callable[[], Coroutine[Any, Any, None]], failed: Failed | None
-    ) -> None:
+    async def _restarted(self, what: str, work: Callable[[], Coroutine[Any, Any, None]], failed: Failed | None) -> None:
         pause_s = FIRST_RESTART_S
         while True:
             began_s = self._now_s()
