@@ -96,7 +96,7 @@ async def _serve() -> None:
     commands = _Commands(output)
     output.emit(Ready(os.getpid()))
     waiting: asyncio.Queue[Command] = asyncio.Queue()
-    worker = asyncio.create_task(_carry_out_all(commands, waiting))
+    worker = Supervisor(to_stderr).run("carrying out commands", _carry_out_all(commands, waiting))
     while line := await reader.readline():
         try:
             waiting.put_nowait(decode_command(line))

@@ -79,6 +79,8 @@ class Supervisor:
         """Calls the function; its fault is logged and reported here and is not raised."""
         try:
             function(argument)
+        except CommandRefused as refusal:
+            self._refused(str(refusal))
         except Exception as error:
             self.fault(what, error)
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import re
+from pathlib import Path
 
 import pytest
+
+import console
 
 from console.ports import CommandRefused
 from console.session.supervise import FIRST_RESTART_S, LONGEST_RESTART_S, SAME_FAULT_S, Supervisor
@@ -136,3 +140,20 @@ async def test_a_listener_that_fails_hides_neither_the_fault_nor_its_own() -> No
         "the work failed: ValueError: what nobody expected",
         "reporting a fault failed: RuntimeError: no screen",
     ]
+
+
+_STARTS = re.compile(r"\b(create_task|ensure_future|run_worker)\(")
+_STARTERS = {
+    "session/supervise.py": "supervises",
+    "tui/app.py": "guards what it hands to a worker",
+    "load/closed_loop.py": "watches its tasks",
+    "load/open_loop.py": "watches its tasks",
+    "tui/leaving.py": "tells every fault on the way out",
+    "experiments/sweep_engine.py": "awaits its own tasks",
+}
+
+
+def test_no_task_of_the_console_is_started_without_supervision() -> None:
+    folder = Path(console.__file__).parent
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if _STARTS.search(path.read_text())}
+    assert found - set(_STARTERS) == set()
