@@ -303,6 +303,8 @@ class CellState(StrEnum):
     SLOW = "slow"
     FALLS_BACK = "falls_back"
     UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+    """The engine says something that this console does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,8 @@ class SessionPort(Protocol):
         """Sets the named fields of Batching at once, and for the next start; 0 gives a bound back to the plan."""
         ...
 
-    def note(self, text: str) -> None:
-        """A line of the console's own in the log."""
+    def note(self, text: str, level: str = "event") -> None:
+        """A line of the console's own in the log. `level`: as in LogLine."""
         ...
 
     def mark(self, label: str, time_s: float) -> None:

@@ -20,10 +20,12 @@ from console.load.protocol import (
     Ready,
     Refused,
     Start,
+    Stop,
     Tick,
     decode_command,
     encode_event,
 )
+from console.session.supervise import Supervisor, to_stderr
 
 _LONGEST_LINE_BYTES = 1 << 20
 _UNREAD_LIMIT_BYTES = 1 << 20
@@ -46,9 +48,12 @@ class _Commands:
 
     def __init__(self, output: _Output) -> None:
         self._output = output
+        self._supervisor = Supervisor(to_stderr)
         self._driver: Driver | None = None
 
     async def carry_out(self, command: Command) -> None:
+        """Every command but Stop is answered, also where it fails."""
+        command_id = 0 if isinstance(command, Stop) else command.command_id
         try:
             if isinstance(command, Start):
                 await self._start(command)
@@ -57,7 +62,10 @@ class _Commands:
             else:
                 await self.stop()
         except CorpusError as error:
-            self._output.emit(Refused(str(error)))
+            self._output.emit(Refused(str(error), command_id))
+        except Exception as error:  # the next command must still be carried out
+            sentence = self._supervisor.fault("a command of the load driver", error)
+            self._output.emit(Refused(sentence, command_id))
 
     async def _start(self, command: Start) -> None:
         limit = command.max_text_bytes or MAX_TEXT_BYTES
@@ -65,13 +73,13 @@ class _Commands:
         if self._driver is not None:
             await self._driver.stop()
         self._driver = Driver(command.target, plan, self._output.emit, limit)
-        self._driver.start()
+        self._driver.start(command.command_id)
 
     async def _change(self, command: Change) -> None:
         if self._driver is None:
-            self._output.emit(Refused("no load is running: start one first"))
+            self._output.emit(Refused("no load is running: start one first", command.command_id))
         else:
-            await self._driver.change(command.spec)
+            await self._driver.change(command.spec, command.command_id)
 
     async def stop(self, patience_s: float | None = None) -> None:
         driver, self._driver = self._driver, None
@@ -88,7 +96,7 @@ async def _serve() -> None:
     commands = _Commands(output)
     output.emit(Ready(os.getpid()))
     waiting: asyncio.Queue[Command] = asyncio.Queue()
-    worker = asyncio.create_task(_carry_out_all(commands, waiting))
+    worker = Supervisor(to_stderr).run("carrying out commands", _carry_out_all(commands, waiting))
     while line := await reader.readline():
         try:
             waiting.put_nowait(decode_command(line))

@@ -8,6 +8,7 @@ import grpc
 from console.load.attempts import Plan, one_request
 from console.load.calls import Transport, transport_for
 from console.load.recorder import Recorder
+from console.session.supervise import Supervisor
 
 PAUSE_AFTER_ERROR_S = 0.1
 """A caller whose request failed waits so long: an engine that refuses at once must not be hammered."""
@@ -16,8 +17,11 @@ PAUSE_AFTER_ERROR_S = 0.1
 class ClosedLoop:
     """Callers come one by one within `ramp_s`, and go after the request they have in flight."""
 
-    def __init__(self, channel: grpc.aio.Channel, recorder: Recorder, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, recorder: Recorder, clock: Callable[[], float], supervisor: Supervisor
+    ) -> None:
         self._channel = channel
+        self._supervisor = supervisor
         self._recorder = recorder
         self._clock = clock
         self._plan: Plan | None = None
@@ -45,7 +49,8 @@ class ClosedLoop:
             self._coming.pop().cancel()
 
     def _join(self, number: int) -> None:
-        self._callers[number] = asyncio.create_task(self._call_in_a_loop(number))
+        task = asyncio.create_task(self._call_in_a_loop(number))
+        self._callers[number] = self._supervisor.watch("a caller of the closed loop", task)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:

@@ -14,6 +14,7 @@ from console.load.corpora import MAX_TEXT_BYTES
 from console.load.open_loop import OpenLoop
 from console.load.protocol import Changed, Event, Started, Stopped
 from console.load.recorder import Recorder
+from console.session.supervise import Supervisor, to_stderr
 
 TICK_S = 0.1
 TICKS_PER_INTERVAL = 10
@@ -21,7 +22,7 @@ STOP_PATIENCE_S = 5.0
 
 
 class Driver:
-    """One load from `start` to `stop`. `emit` receives every event."""
+    """One load from `start` to `stop`. `emit` receives every event. Faults are written to standard error."""
 
     def __init__(
         self,
@@ -37,17 +38,19 @@ class Driver:
         self._emit = emit
         self._clock = clock
         self._recorder = Recorder(clock)
-        self._closed = ClosedLoop(self._channel, self._recorder, clock)
-        self._open = OpenLoop(self._channel, self._recorder, clock)
+        self._supervisor = Supervisor(to_stderr)
+        self._closed = ClosedLoop(self._channel, self._recorder, clock, self._supervisor)
+        self._open = OpenLoop(self._channel, self._recorder, clock, self._supervisor)
         self._reporter: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, command_id: int = 0) -> None:
         """Starts the load and the reports."""
-        self._emit(Started(self._clock(), self._plan.spec.corpus, len(self._plan.corpus.texts)))
-        self._reporter = asyncio.create_task(self._report())
+        spec, texts = self._plan.spec, len(self._plan.corpus.texts)
+        self._emit(Started(self._clock(), spec.corpus, texts, spec, command_id))
+        self._reporter = self._supervisor.keep_running("the load driver's report", self._report)
         self._follow(self._plan)
 
-    async def change(self, spec: LoadSpec) -> None:
+    async def change(self, spec: LoadSpec, command_id: int = 0) -> None:
         """Every request from now on follows `spec`; those in flight finish as they are. Raises CorpusError."""
         old = self._plan.spec
         if (spec.corpus, spec.seed, spec.workload) == (old.corpus, old.seed, old.workload):
@@ -55,7 +58,7 @@ class Driver:
         else:
             self._plan = await make_plan(spec, self._max_text_bytes)
         self._follow(self._plan)
-        self._emit(Changed(self._clock(), len(self._plan.corpus.texts)))
+        self._emit(Changed(self._clock(), len(self._plan.corpus.texts), spec, command_id))
 
     async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
         """Lets the requests in flight finish, reports the last interval, then Stopped."""

@@ -13,13 +13,17 @@ from console.load.attempts import Plan, one_request
 from console.load.calls import Transport, transport_for
 from console.load.pacer import Pacer
 from console.load.recorder import Recorder
+from console.session.supervise import Supervisor
 
 
 class OpenLoop:
     """At most `max_in_flight` requests are unanswered; an arrival beyond that is counted as dropped and not sent."""
 
-    def __init__(self, channel: grpc.aio.Channel, recorder: Recorder, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, recorder: Recorder, clock: Callable[[], float], supervisor: Supervisor
+    ) -> None:
         self._channel = channel
+        self._supervisor = supervisor
         self._recorder = recorder
         self._clock = clock
         self._plan: Plan | None = None
@@ -59,7 +63,7 @@ class OpenLoop:
         if plan is None or len(self._tasks) >= plan.spec.max_in_flight:
             self._recorder.dropped()
             return
-        task = asyncio.create_task(self._send(plan, due_s))
+        task = self._supervisor.watch("a request of the open loop", asyncio.create_task(self._send(plan, due_s)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -84,11 +84,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The callers are running. `texts` is the corpus' size."""
+    """The callers are running. `texts` is the corpus' size, `spec` what they send."""
 
     time_s: float
     corpus: str
     texts: int
+    spec: LoadSpec = field(default_factory=LoadSpec)
+    command_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Changed:
 
     time_s: float
     texts: int
+    spec: LoadSpec = field(default_factory=LoadSpec)
+    command_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Refused:
     """A command could not be carried out (an unreadable corpus, say); what ran before runs on."""
 
     message: str
+    command_id: int = 0
+    """0: of a line that is no command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ def decode_event(line: bytes) -> Event:
         if kind is Interval:
             values["answers"] = Answers(**values["answers"])
             values["epochs"] = {epoch: Answers(**answers) for epoch, answers in values["epochs"].items()}
+        if "spec" in values:
+            values["spec"] = LoadSpec(**values["spec"])
         return kind(**values)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an event of the load driver: {error}") from error
@@ -156,6 +164,8 @@ class Start:
     spec: LoadSpec
     max_text_bytes: int = 0
     """The engine's own limit, where known: a corpus over it is refused before it is sent. 0: not known."""
+    command_id: int = 0
+    """Returns in the answer to this command, so that no caller takes another one's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,8 @@ class Change:
     """Changes what is sent, without losing a request."""
 
     spec: LoadSpec
+    command_id: int = 0
+    """As in Start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from console.session.supervise import Supervisor, to_stderr
+
 _LONGEST_LINE_BYTES = 1 << 20
 _POLL_S = 0.05
 
@@ -22,8 +24,11 @@ class ChildGone(Exception):
 class _Lines(asyncio.Protocol):
     """Cuts one pipe into lines; one that never ends is given out in pieces, so that memory stays bounded."""
 
-    def __init__(self, on_line: Callable[[bytes], None]) -> None:
-        self._on_line = on_line
+    def __init__(self, on_line: Callable[[bytes], None], supervisor: Supervisor) -> None:
+        def guarded(line: bytes) -> None:
+            supervisor.call("reading a child's output", on_line, line)  # the lines after a faulty one still come
+
+        self._on_line = guarded
         self._rest = b""
         self.closed = asyncio.Event()
 
@@ -49,12 +54,14 @@ class Child:
         process: subprocess.Popen[bytes],
         on_exit: Callable[[int], None],
         pipes: Sequence[tuple[asyncio.ReadTransport, _Lines]],
+        supervisor: Supervisor,
     ) -> None:
         self._process = process
         self._pipes = pipes
         self._on_exit = on_exit
         self._released = False
-        self._waiter = asyncio.create_task(self._wait())
+        self._supervisor = supervisor
+        self._waiter = supervisor.run("waiting for a child's end", self._wait())
 
     @classmethod
     async def start(
@@ -64,8 +71,10 @@ class Child:
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
         on_exit: Callable[[int], None],
+        supervisor: Supervisor | None = None,
     ) -> "Child":
-        """Raises OSError when the program cannot be started."""
+        """Raises OSError when the program cannot be started. `supervisor`: logs what the callbacks raise."""
+        supervisor = supervisor or Supervisor(to_stderr)
         process = await asyncio.to_thread(
             subprocess.Popen,
             command,
@@ -78,10 +87,10 @@ class Child:
         os.set_blocking(process.stdin.fileno(), False)
         loop = asyncio.get_running_loop()
         pipes = [
-            await loop.connect_read_pipe(lambda on_line=on_line: _Lines(on_line), pipe)  # type: ignore[misc]  # lambda default
+            await loop.connect_read_pipe(lambda on_line=on_line: _Lines(on_line, supervisor), pipe)  # type: ignore[misc]  # lambda default
             for on_line, pipe in ((on_stdout, process.stdout), (on_stderr, process.stderr))
         ]
-        return cls(process, on_exit, pipes)
+        return cls(process, on_exit, pipes, supervisor)
 
     @property
     def pid(self) -> int:

@@ -1,9 +1,12 @@
 """The session's side of the engine's Control service."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from console.engine_facts import Batching
 from console.frame import CapabilityCell, Deployment
@@ -11,6 +14,7 @@ from console.session import translate
 from engine.api import embed_pb2, embed_pb2_grpc
 
 CALL_TIMEOUT_S = 10.0
+_CLOSED = "the connection was closed"
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.use_local_subchannel_pool", 1),
@@ -28,77 +32,85 @@ class EngineSaid(Exception):
         self.code = code
 
 
-def _said(error: grpc.aio.AioRpcError) -> EngineSaid:
-    return EngineSaid(error.code().name, error.details() or "")
-
-
 class Control:
-    """A connection to one engine. Every method raises EngineSaid."""
+    """A connection to one engine. Every method raises EngineSaid. `heard` is given every message of the engine."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, heard: Callable[[Message], None] = lambda _message: None) -> None:
         self.address = address
+        self._heard = heard
+        self._closed = False
+        self._streams: set[Any] = set()
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub: Any = embed_pb2_grpc.ControlStub(self._channel)
 
     async def close(self) -> None:
+        """Ends the calls under way; each of them raises EngineSaid."""
+        self._closed = True
+        for call in self._streams:  # closing the channel does not end a stream that waits for its next message
+            call.cancel()
         await self._channel.close()
 
-    async def status(self, timeout_s: float = CALL_TIMEOUT_S) -> embed_pb2.Status:
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Raises EngineSaid for what a call may fail with."""
         try:
-            status: embed_pb2.Status = await self._stub.GetStatus(embed_pb2.GetStatusRequest(), timeout=timeout_s)
+            yield
         except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
+            raise EngineSaid(error.code().name, error.details() or "") from error
+        except grpc.aio.UsageError as error:  # of a channel that is closed
+            raise EngineSaid("UNAVAILABLE", _CLOSED) from error
+        except asyncio.CancelledError:
+            # closing a channel cancels its calls without cancelling the tasks that await them
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise EngineSaid("UNAVAILABLE", _CLOSED) from None
+
+    async def status(self, timeout_s: float = CALL_TIMEOUT_S) -> embed_pb2.Status:
+        with self._failures():
+            status: embed_pb2.Status = await self._stub.GetStatus(embed_pb2.GetStatusRequest(), timeout=timeout_s)
+        self._heard(status)
         return status
 
     async def capabilities(self) -> tuple[CapabilityCell, ...]:
-        try:
+        with self._failures():
             found = await self._stub.GetCapabilities(embed_pb2.GetCapabilitiesRequest(), timeout=6 * CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
+        self._heard(found)
         return tuple(translate.capability(cell) for cell in found.cells)
 
     async def configure(self, knobs: Mapping[str, Any]) -> Batching:
         """Sets the named fields of Batching; returns those in force."""
-        try:
+        with self._failures():
             config = await self._stub.Configure(embed_pb2.ConfigureRequest(**knobs), timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
         return translate.batching(config)
 
-    async def watch(self, interval_ms: int) -> AsyncGenerator[embed_pb2.Frame, None]:
-        call = self._stub.Watch(embed_pb2.WatchRequest(interval_ms=interval_ms))
-        try:
-            async for frame in call:
-                yield frame
-        except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
-        finally:
-            call.cancel()
+    def watch(self, interval_ms: int) -> AsyncGenerator[embed_pb2.Frame, None]:
+        return self._stream(self._stub.Watch, embed_pb2.WatchRequest(interval_ms=interval_ms))
 
     async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
         """Of what is live, on the engine's own corpus, by the names of `engine fidelity --json`."""
-        call = self._stub.MeasureFidelity(embed_pb2.MeasureFidelityRequest())
-        try:
-            async for event in call:
+        async with aclosing(self._stream(self._stub.MeasureFidelity, embed_pb2.MeasureFidelityRequest())) as events:
+            async for event in events:
                 if event.HasField("cosine"):
                     return translate.fidelity(event)
                 progress(f"fidelity: {event.phase or 'measure'} {event.done}/{event.total}")
-        except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
-        finally:
-            call.cancel()
         raise EngineSaid("UNKNOWN", "it ended without a figure")
 
-    async def switch(
+    def switch(
         self, target: Deployment, strict: bool, fresh: bool = False
     ) -> AsyncGenerator[embed_pb2.SwitchEvent, None]:
         """Leaving the loop early (or being cancelled) drops the stream: before the cut-over that cancels the switch."""
         request = embed_pb2.SwitchRequest(target=translate.wire_deployment(target), strict=strict, fresh=fresh)
-        call = self._stub.Switch(request)
-        try:
-            async for event in call:
-                yield event
-        except grpc.aio.AioRpcError as error:
-            raise _said(error) from error
-        finally:
-            call.cancel()
+        return self._stream(self._stub.Switch, request)
+
+    async def _stream(self, method: Any, request: Message) -> AsyncGenerator[Any, None]:
+        with self._failures():
+            call = method(request)
+            self._streams.add(call)
+            try:
+                async for message in call:
+                    self._heard(message)
+                    yield message
+            finally:
+                self._streams.discard(call)
+                call.cancel()

@@ -17,6 +17,7 @@ from console.session.engine_link import EngineEvents, EngineLink
 from console.session.figures import EngineSample, Figures
 from console.session.load_link import LoadEvents, LoadLink
 from console.session.log import LogRing
+from console.session.supervise import Supervisor
 from console.session.switcher import Switched, Switcher
 
 BEAT_S = 1.0
@@ -32,6 +33,7 @@ class Session:
         self._spec = options.engine
         self._figures = Figures()
         self._log = LogRing()
+        self._supervisor = Supervisor(self._console_log)
         self._link = EngineLink(
             options,
             EngineEvents(
@@ -40,11 +42,12 @@ class Session:
                 lost=self._on_engine_lost,
             ),
             self._now_s,
+            self._supervisor,
         )
         self._load = LoadLink(
             options.load, self._figures, LoadEvents(self._log.add, self._on_interval), self._now_s, self._origin_s
         )
-        self._switcher = Switcher(self._link, self._on_switched, self._console_log, self._now_s)
+        self._switcher = Switcher(self._link, self._on_switched, self._console_log, self._now_s, self._supervisor)
         self._markers: tuple[Marker, ...] = ()
         self._deltas: tuple[SwitchDelta, ...] = ()
         self._spans: dict[int, SwitchSpan] = {}
@@ -71,11 +74,11 @@ class Session:
 
     def open(self) -> None:
         """Connects or starts the engine, as the options say; returns at once, the frames tell what comes of it."""
-        self._beating = asyncio.create_task(self._beat())
+        self._beating = self._supervisor.keep_running("the session's heartbeat", self._beat)
         if self._options.connect:
             self._link.connect(self._options.connect)
         elif self._options.start:
-            self._in_background(self._link.start(self._spec))
+            self._in_background("starting the engine", self._link.start(self._spec))
 
     # ---- SessionPort
 
@@ -111,7 +114,7 @@ class Session:
         if self._link.engine.state in (EngineState.STOPPED, EngineState.DRAINING):
             raise CommandRefused(f"the engine is {self._link.engine.state}: there is nothing to stop")
         await self._quiet_before_stop()
-        self._in_background(self._link.stop())
+        self._in_background("stopping the engine", self._link.stop())
 
     async def restart_engine(self, spec: EngineSpec | None = None) -> None:
         """Ends it if it runs and starts it anew; a load that ran is started again when it serves.
@@ -129,7 +132,7 @@ class Session:
         self._load.forget_why_it_stopped()
         await self._link.start(self._spec)
         if resumed is not None:
-            self._in_background(self._resume(resumed))
+            self._in_background("starting the load again", self._resume(resumed))
 
     async def switch(self, target: Deployment, *, strict: bool = False, fresh: bool = False) -> None:
         """`fresh`: empty recipe, instances and threads are chosen anew instead of kept."""
@@ -163,8 +166,8 @@ class Session:
         self._spec = replace(self._spec, **knobs)
         self._disturb()
 
-    def note(self, text: str) -> None:
-        self._console_log("event", text)
+    def note(self, text: str, level: str = "event") -> None:
+        self._console_log(level, text)
 
     def mark(self, label: str, time_s: float) -> None:
         marker = Marker(time_s, sum(marker.by_hand for marker in self._markers) + 1, label, by_hand=True)
@@ -182,8 +185,10 @@ class Session:
         """Stops what this session started, unless detached."""
         for task in (*self._background, *([self._beating] if self._beating else [])):
             task.cancel()
-        await asyncio.gather(self._switcher.close(), self._load.close())
-        await self._link.close()
+        try:
+            await asyncio.gather(self._switcher.close(), self._load.close())
+        finally:
+            await self._link.close()
 
     # ---- for headless runs
 
@@ -244,7 +249,8 @@ class Session:
 
     def _on_engine_lost(self) -> None:
         if self._load.load.running:
-            self._in_background(self._load.stop("stopped: the engine does not serve any more"))
+            work = self._load.stop("stopped: the engine does not serve any more")
+            self._in_background("stopping the load", work)
 
     def _on_switched(self, switched: Switched) -> None:
         ordinal = len(self._spans) + 1
@@ -285,7 +291,7 @@ class Session:
         )
         for delta in self._deltas:
             if delta.settled and delta.ordinal in settling:
-                self._in_background(self._learn_fidelity(delta.ordinal))
+                self._in_background("reading what fidelity became", self._learn_fidelity(delta.ordinal))
 
     async def _learn_fidelity(self, ordinal: int) -> None:
         """What the engine knows of both cells by now, beside the speed."""
@@ -317,13 +323,7 @@ class Session:
             self._console_cpu = (new_cpu_s - cpu_s) / max(new_wall_s - wall_s, 1e-9)
             wall_s, cpu_s = new_wall_s, new_cpu_s
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._refusals_to_log(work))
+    def _in_background(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._supervisor.run(what, work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    async def _refusals_to_log(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except CommandRefused as refusal:
-            self._console_log("warning", str(refusal))

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable
 
 from console.load.protocol import Command, Event, decode_event, encode_command
-from console.session.child import Child
+from console.session.child import Child, ChildGone
+from console.session.supervise import Supervisor
 
 DRIVER_COMMAND = (sys.executable, "-m", "console.load")
 
@@ -23,7 +24,11 @@ class DriverProcess:
     async def start(self) -> None:
         """Raises OSError when it cannot be started."""
         self._child = await Child.start(
-            DRIVER_COMMAND, on_stdout=self._on_stdout, on_stderr=self._on_stderr, on_exit=self._exited
+            DRIVER_COMMAND,
+            on_stdout=self._on_stdout,
+            on_stderr=self._on_stderr,
+            on_exit=self._exited,
+            supervisor=Supervisor(self._on_log),
         )
 
     @property
@@ -36,8 +41,9 @@ class DriverProcess:
 
     def send(self, command: Command) -> None:
         """Raises ChildGone when it does not run."""
-        if self._child is not None:
-            self._child.send(encode_command(command))
+        if self._child is None:
+            raise ChildGone("it does not run")
+        self._child.send(encode_command(command))
 
     async def stop(self, patience_s: float = 3.0) -> None:
         if self._child is not None:

@@ -7,13 +7,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.frame import CapabilityCell, Deployment, Engine, EngineSpec, EngineState, Notice, Phase
+from console.frame import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
 from console.ports import CommandRefused, Detached, SessionOptions
 from console.session import translate
 from console.session.child import ChildGone
 from console.session.control import Control, EngineSaid
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.figures import EngineSample, engine_sample
+from console.session.supervise import Supervisor
+from console.session.unknown import UnknownEnums
 from engine.api import embed_pb2
 
 WATCH_INTERVAL_MS = 1000
@@ -37,8 +39,16 @@ class EngineEvents:
 class EngineLink:
     """Owns the `Engine` value. All methods belong to the event loop's thread."""
 
-    def __init__(self, options: SessionOptions, events: EngineEvents, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        options: SessionOptions,
+        events: EngineEvents,
+        now_s: Callable[[], float],
+        supervisor: Supervisor,
+    ) -> None:
         self._options = options
+        self._supervisor = supervisor
+        self._unknown = UnknownEnums(lambda text: events.log("warning", text))
         self._events = events
         self._now_s = now_s
         self.engine = Engine(remote=bool(options.connect))
@@ -52,6 +62,7 @@ class EngineLink:
         self.control: Control | None = None
         self._process: EngineProcess | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._switching = False
         self._refreshing = False
@@ -115,10 +126,12 @@ class EngineLink:
 
     async def close(self) -> None:
         """Ends what this session started."""
-        if self._process is not None:
-            self._stopping = True
-            await self._process.stop(self._options.stop_patience_s)
-        await self._disconnect()
+        try:
+            if self._process is not None:
+                self._stopping = True
+                await self._process.stop(self._options.stop_patience_s)
+        finally:
+            await self._disconnect()
 
     def serving(self) -> Control:
         """The connection of an engine that answers. Raises CommandRefused with what to do instead."""
@@ -181,8 +194,7 @@ class EngineLink:
     def _on_exit(self, code: int, last_error: str) -> None:
         self._process = None
         self.exit_code = code
-        if self._follower is not None:
-            self._follower.cancel()
+        self._let_go()
         was = self.engine
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if self._stopping:
@@ -215,8 +227,11 @@ class EngineLink:
     # ---- what the wire says
 
     def _follow(self, address: str) -> None:
-        self.control = Control(address)
-        self._follower = asyncio.create_task(self._follow_forever(self.control))
+        self._let_go()
+        control = self.control = Control(address, self._unknown.look)
+        self._follower = self._supervisor.keep_running(
+            "following the engine", lambda: self._follow_forever(control), self._follower_failed
+        )
 
     async def _follow_forever(self, control: Control) -> None:
         while True:
@@ -242,7 +257,7 @@ class EngineLink:
         self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None, message="", pid=status.pid)
         self._apply_status(status)
         self.ready.set()
-        loading = asyncio.create_task(self._load_capabilities(control))
+        loading = self._supervisor.run("reading the capabilities", self._load_capabilities(control))
         try:
             async with aclosing(control.watch(WATCH_INTERVAL_MS)) as frames:
                 while True:
@@ -265,6 +280,13 @@ class EngineLink:
         message = f"no answer from {self.engine.address} ({reason}): {next_step}"
         self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
         self.ready.set()
+
+    def _follower_failed(self, sentence: str) -> None:
+        """A fault of the console's own: until it follows again it knows nothing of the engine, and says so."""
+        if not self._stopping:
+            message = f"{sentence}: trying again; the log has the details"
+            self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
+            self.ready.set()
 
     async def refresh_capabilities(self) -> None:
         """Asks again: the engine has measured more of its cells since."""
@@ -289,7 +311,8 @@ class EngineLink:
             self._refreshing = False
 
     def _apply_status(self, status: embed_pb2.Status) -> None:
-        before, warnings = self.engine.warnings, translate.notices(status)
+        before = self.engine.warnings
+        warnings = translate.with_state_warning(translate.notices(status), status.state)
         self.max_text_bytes = status.limits.max_text_bytes
         self.max_texts_per_request = status.limits.max_texts_per_request
         self.engine = replace(
@@ -333,7 +356,9 @@ class EngineLink:
         self._events.sample(engine_sample(frame, now_s))
 
     def _apply_serving_state(self, frame: embed_pb2.Frame) -> None:
-        """A switch or a drain that another client asked for."""
+        """A switch or a drain that another client asked for. A state that is not known here is a warning."""
+        warnings = translate.with_state_warning(self.engine.warnings, frame.state)
+        self.engine = replace(self.engine, warnings=warnings)
         if frame.state == embed_pb2.SWITCHING and frame.HasField("switch"):
             phase = translate.switch_phase(frame.switch)
             self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase)
@@ -342,14 +367,22 @@ class EngineLink:
         else:
             self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None)
 
+    def _let_go(self) -> None:
+        """Ends the follower and closes its connection, in the background: the next one may begin at once."""
+        follower, control = self._follower, self.control
+        self._follower = self.control = None
+        if follower is not None:
+            follower.cancel()
+        if control is not None:
+            closing = self._supervisor.run("closing the connection to the engine", control.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     async def _disconnect(self) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
-            self._follower = None
-        if self.control is not None:
-            await self.control.close()
-            self.control = None
+        """Returns when every connection is closed."""
+        follower = self._follower
+        self._let_go()
+        await asyncio.gather(*self._closing, *([follower] if follower else []), return_exceptions=True)
 
     def refuse_if_remote(self, verb: str) -> None:
         """Raises CommandRefused for an engine that this session did not start."""
@@ -362,13 +395,3 @@ class EngineLink:
 
 def _sentence(notice: Notice) -> str:
     return f"{notice.message}: {notice.fix}" if notice.fix else notice.message
-
-
-def live_label(before: Deployment, requested: Deployment, effective: Deployment) -> tuple[str, bool]:
-    """`torch·fp32 → onnx·int8 (eff fp32)`, and whether it fell back."""
-    asked, got = requested.cell, effective.cell
-    fell_back = (requested.backend, requested.precision) != (effective.backend, effective.precision)
-    if not fell_back:
-        return f"{before.cell} → {asked}", False
-    effective_name = effective.precision if requested.backend == effective.backend else got
-    return f"{before.cell} → {asked} (eff {effective_name})", True

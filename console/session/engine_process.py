@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from console.frame import EngineSpec, Phase
 from console.ports import Detached
 from console.session.child import Child, ChildGone
+from console.session.supervise import Supervisor
 
 DETACH_PATIENCE_S = 10.0
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error"}
@@ -65,7 +67,11 @@ class EngineProcess:
     async def start(self, spec: EngineSpec, command: Sequence[str]) -> None:
         """Raises OSError when the program cannot be started."""
         self._child = await Child.start(
-            [*command, *serve_flags(spec)], on_stdout=self._on_stdout, on_stderr=self._on_stderr, on_exit=self._on_exit
+            [*command, *serve_flags(spec)],
+            on_stdout=self._on_stdout,
+            on_stderr=self._on_stderr,
+            on_exit=self._on_exit,
+            supervisor=Supervisor(self._listener.log),
         )
 
     @property
@@ -129,7 +135,7 @@ def phase_of(event: dict[str, Any]) -> Phase:
 
     def number(name: str) -> float:
         value = event.get(name)
-        return value if isinstance(value, (int, float)) else 0
+        return value if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
     return Phase(
         name=str(event.get("name", "")),

@@ -1,11 +1,15 @@
-"""The session's hold on the load driver: its process, and the `Load` it amounts to."""
+"""The session's hold on the load driver: its process, its answers by command, and the `Load` it amounts to."""
 
 import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 
+from console.experiments.soundness import send_lag
+from console.experiments.statistics import merge
 from console.frame import Load, LoadSpec
 from console.load.arrivals import ARRIVALS
 from console.load.protocol import Change, Changed, Event, Interval, Refused, Start, Started, Stop, Stopped, Tick
@@ -21,6 +25,8 @@ MAX_CONCURRENCY = 4096
 MAX_RATE = 100_000
 MAX_IN_FLIGHT = 65_536
 _SAME_ERROR_S = 10.0
+UNREADABLE_LOG_S = 60.0
+"""Intervals that cannot be read are counted; the log says so once in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,37 @@ def check_load(spec: LoadSpec) -> None:
         raise CommandRefused(f"{spec.max_in_flight} requests in flight: choose 1 to {MAX_IN_FLIGHT:,}")
 
 
+def unreadable(interval: Interval) -> str:
+    """Why one of its histograms cannot be read; empty where all can.
+
+    Read as the figures read them: one bad interval among those kept would fail every figure that includes it.
+    """
+    try:
+        for answers in (interval.answers, *interval.epochs.values()):
+            merge((answers,))
+        send_lag((interval,))
+    except Exception as error:  # the decoder raises what binascii, zlib, ctypes and its own checks raise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 class LoadLink:
-    """Owns the `Load` value. All methods belong to the event loop's thread. `origin_s`: the session's 0."""
+    """Owns the `Load` value. All methods belong to the event loop's thread. `origin_s`: the session's 0.
+
+    Start and Change wait for one another, so each is decided on what the one before it came to. Every command has an
+    id that its answer repeats: an answer that comes after its caller has gone is nobody else's.
+    """
 
     def __init__(
-        self, spec: LoadSpec, figures: Figures, events: LoadEvents, now_s: Callable[[], float], origin_s: float
+        self,
+        spec: LoadSpec,
+        figures: Figures,
+        events: LoadEvents,
+        now_s: Callable[[], float],
+        origin_s: float,
+        *,
+        make_driver: Callable[..., DriverProcess] = DriverProcess,
+        answer_patience_s: float = ANSWER_PATIENCE_S,
     ) -> None:
         self.load = Load(spec=spec)
         self.steady_since_s = 0.0
@@ -64,38 +96,45 @@ class LoadLink:
         self._events = events
         self._now_s = now_s
         self._origin_s = origin_s
-        self._driver = DriverProcess(
-            self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit
-        )
-        self._answer: asyncio.Future[None] | None = None
+        self._driver = make_driver(self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit)
+        self._answer_patience_s = answer_patience_s
+        self._turn = asyncio.Lock()
+        self._ids = count(1)
+        self._answers: dict[int, asyncio.Future[None]] = {}
         self._stopped = asyncio.Event()
         self._stopped.set()
         self._started_s = 0.0
         self._errors: Counter[str] = Counter()
         self._last_error = ("", 0.0)
-        self._pending = self.load.spec
+        self.unreadable_intervals = 0
+        self._unreadable_said_s = -math.inf
 
     async def start(self, spec: LoadSpec, address: str, max_text_bytes: int) -> None:
-        """Returns when the callers run. Raises CommandRefused."""
+        """Returns when the callers run. Cancelled, it leaves no load behind. Raises CommandRefused."""
         check_load(spec)
-        if self.load.running:
-            raise CommandRefused("a load is running: change it, or stop it first")
-        try:
-            if not self._driver.running:
-                await self._driver.start()
-        except OSError as error:
-            raise CommandRefused(f"the load driver cannot be started: {error.strerror}") from error
-        self._pending = spec
-        await self._ask(Start(address, spec, max_text_bytes))
+        async with self._turn:
+            if self.load.running:
+                raise CommandRefused("a load is running: change it, or stop it first")
+            try:
+                if not self._driver.running:
+                    await self._driver.start()
+            except OSError as error:
+                raise CommandRefused(f"the load driver cannot be started: {error.strerror}") from error
+            try:
+                await self._ask(Start(address, spec, max_text_bytes, next(self._ids)))
+            except asyncio.CancelledError:
+                with suppress(ChildGone):
+                    self._driver.send(Stop())  # commands are carried out in order: what was started ends at once
+                raise
 
     async def change(self, spec: LoadSpec) -> None:
         """Now if it runs, else for the next start. Raises CommandRefused."""
         check_load(spec)
-        if not self.load.running:
-            self.load = replace(self.load, spec=spec)
-            return
-        self._pending = spec
-        await self._ask(Change(spec))
+        async with self._turn:
+            if not self.load.running:
+                self.load = replace(self.load, spec=spec)
+                return
+            await self._ask(Change(spec, next(self._ids)))
 
     async def stop(self, message: str = "") -> None:
         """Returns when nothing is in flight any more. `message`: why, when nobody asked for it."""
@@ -129,24 +168,26 @@ class LoadLink:
         return replace(self.load, elapsed_s=now_s - self._started_s, warming_up=now_s < self.steady_since_s)
 
     async def _ask(self, command: Start | Change) -> None:
-        self._answer = asyncio.get_running_loop().create_future()
+        answer = self._answers[command.command_id] = asyncio.get_running_loop().create_future()
         try:
             self._driver.send(command)
-            async with asyncio.timeout(ANSWER_PATIENCE_S):
-                await self._answer
+            async with asyncio.timeout(self._answer_patience_s):
+                await answer
         except ChildGone as error:
             raise CommandRefused("the load driver has ended: try again") from error
         except TimeoutError as error:
             raise CommandRefused("the load driver does not answer: stop the load and start it again") from error
         finally:
-            self._answer = None
+            del self._answers[command.command_id]
 
-    def _answered(self, refusal: str = "") -> None:
-        if self._answer is not None and not self._answer.done():
+    def _answered(self, command_id: int, refusal: str = "") -> None:
+        """An answer whose caller has gone, cancelled or out of patience, has nobody to go to."""
+        answer = self._answers.get(command_id)
+        if answer is not None and not answer.done():
             if refusal:
-                self._answer.set_exception(CommandRefused(refusal))
+                answer.set_exception(CommandRefused(refusal))
             else:
-                self._answer.set_result(None)
+                answer.set_result(None)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -157,13 +198,13 @@ class LoadLink:
             case Started():
                 self._on_started(event)
             case Changed():
-                self.load = replace(self.load, spec=self._pending)
+                self.load = replace(self.load, spec=event.spec)
                 self.steady_since_s = event.time_s - self._origin_s + self.load.spec.ramp_s + WARM_UP_S
                 self._log_load("changed to", event.texts)
-                self._answered()
+                self._answered(event.command_id)
             case Refused():
                 self._events.log("driver", "warning", event.message)
-                self._answered(event.message)
+                self._answered(event.command_id, event.message)
             case Stopped():
                 self._on_stopped(event)
             case _:
@@ -171,13 +212,13 @@ class LoadLink:
 
     def _on_started(self, event: Started) -> None:
         self._started_s = event.time_s - self._origin_s
-        self.steady_since_s = self._started_s + self._pending.ramp_s + WARM_UP_S
+        self.steady_since_s = self._started_s + event.spec.ramp_s + WARM_UP_S
         self._errors.clear()
         self._stopped.clear()
-        self.load = Load(running=True, spec=self._pending)
+        self.load = Load(running=True, spec=event.spec)
         self._figures.load_started(self._started_s)
         self._log_load("started:", event.texts)
-        self._answered()
+        self._answered(event.command_id)
 
     def _log_load(self, verb: str, texts: int) -> None:
         spec = self.load.spec
@@ -202,6 +243,9 @@ class LoadLink:
         def shifted(time_s: float | None) -> float | None:
             return None if time_s is None else time_s - self._origin_s
 
+        if why := unreadable(interval):
+            self._drop(why)
+            return
         interval = replace(
             interval,
             start_s=interval.start_s - self._origin_s,
@@ -222,6 +266,13 @@ class LoadLink:
         if interval.last_error:
             self._log_error(interval.last_error)
         self._events.interval(interval)
+
+    def _drop(self, why: str) -> None:
+        self.unreadable_intervals += 1
+        if self._now_s() - self._unreadable_said_s >= UNREADABLE_LOG_S:
+            self._unreadable_said_s = self._now_s()
+            text = f"an interval's histogram cannot be read ({why}): {self.unreadable_intervals:,} dropped so far"
+            self._events.log("driver", "warning", text)
 
     def _log_error(self, text: str) -> None:
         """The same sentence every second says nothing new."""
@@ -252,4 +303,5 @@ class LoadLink:
             self._figures.load_stopped()
             self._events.log("driver", "error", message)
         self._stopped.set()
-        self._answered("the load driver has ended: try again")
+        for command_id in tuple(self._answers):
+            self._answered(command_id, "the load driver has ended: try again")

@@ -1,7 +1,7 @@
 """One live switch at a time: its stream of events, its cancelling, and what it leaves on the time axis."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from console.frame import Deployment, EngineState, Phase
 from console.ports import CommandRefused
 from console.session import translate
 from console.session.control import Control, EngineSaid
-from console.session.engine_link import EngineLink, live_label
+from console.session.engine_link import EngineLink
+from console.session.supervise import Supervisor
 from engine.api import embed_pb2
 
 FIRST_ANSWER_S = 3.0
@@ -38,8 +39,10 @@ class Switcher:
         switched: Callable[[Switched], None],
         log: Callable[[str, str], None],
         now_s: Callable[[], float],
+        supervisor: Supervisor,
     ) -> None:
         self._link = link
+        self._supervisor = supervisor
         self._switched = switched
         self._log = log
         self._now_s = now_s
@@ -59,7 +62,9 @@ class Switcher:
             raise CommandRefused("a switch is in progress: wait for it, or cancel it first")
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cut_over_s = None
-        self._task = self._latest = asyncio.create_task(self._run(control, target, strict, fresh, taken))
+        self._task = self._latest = self._supervisor.run(
+            "following a switch", self._run(control, target, strict, fresh, taken)
+        )
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(taken), FIRST_ANSWER_S)
 
@@ -81,18 +86,12 @@ class Switcher:
         self, control: Control, target: Deployment, strict: bool, fresh: bool, taken: asyncio.Future[None]
     ) -> None:
         before, requested_s = self._link.engine.effective, self._now_s()
-        last: embed_pb2.SwitchEvent | None = None
         message = ""
-        self._link.switch_stands_at(Phase("requested", target.cell))
         try:
-            async with aclosing(control.switch(target, strict, fresh)) as events:
-                async for event in events:
-                    last = event
-                    if event.state >= embed_pb2.CUT_OVER and self._cut_over_s is None:
-                        self._cut_over_s = self._now_s()
-                    self._link.switch_stands_at(translate.switch_phase(event))
-                    if not taken.done():
-                        taken.set_result(None)
+            self._link.switch_stands_at(Phase("requested", target.cell))
+            last = await self._follow(control.switch(target, strict, fresh), taken)
+            if last is not None:
+                self._completed(before, last, requested_s)
         except EngineSaid as error:
             message = f"switch to {target.cell or 'the same'} failed, {before.cell} goes on serving: {error}"
             self._log("error", message)
@@ -101,14 +100,31 @@ class Switcher:
         except asyncio.CancelledError:
             self._log("event", f"switch to {target.cell} cancelled: {before.cell} goes on serving")
             raise
-        else:
-            if last is not None:
-                self._completed(before, last, requested_s)
+        except Exception as error:  # a fault of the console's own: the supervisor logs it, the frame must show it
+            message = f"following the switch to {target.cell or 'the same'} failed: {type(error).__name__}: {error}"
+            if not taken.done():
+                taken.set_exception(CommandRefused(message))
+            raise
         finally:
             self._task = None
             if not taken.done():
                 taken.set_result(None)
             await self._link.switch_ended(message)
+
+    async def _follow(
+        self, stream: AsyncGenerator[embed_pb2.SwitchEvent, None], taken: asyncio.Future[None]
+    ) -> embed_pb2.SwitchEvent | None:
+        """The last event; None where there was none."""
+        last: embed_pb2.SwitchEvent | None = None
+        async with aclosing(stream) as events:
+            async for event in events:
+                last = event
+                if translate.is_cut_over(event.state) and self._cut_over_s is None:
+                    self._cut_over_s = self._now_s()
+                self._link.switch_stands_at(translate.switch_phase(event))
+                if not taken.done():
+                    taken.set_result(None)
+        return last
 
     def _completed(self, before: Deployment, last: embed_pb2.SwitchEvent, requested_s: float) -> None:
         released_s = self._now_s()
@@ -120,3 +136,13 @@ class Switcher:
         self._log("event", f"switched {label} in {released_s - requested_s:.2f} s")
         cut_over_s = self._cut_over_s if self._cut_over_s is not None else released_s
         self._switched(Switched(label, fell_back, before, requested, effective, requested_s, cut_over_s, released_s))
+
+
+def live_label(before: Deployment, requested: Deployment, effective: Deployment) -> tuple[str, bool]:
+    """`torch·fp32 → onnx·int8 (eff fp32)`, and whether it fell back."""
+    asked, got = requested.cell, effective.cell
+    fell_back = (requested.backend, requested.precision) != (effective.backend, effective.precision)
+    if not fell_back:
+        return f"{before.cell} → {asked}", False
+    effective_name = effective.precision if requested.backend == effective.backend else got
+    return f"{before.cell} → {asked} (eff {effective_name})", True

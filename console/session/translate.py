@@ -1,5 +1,9 @@
-"""From the wire's messages to the frame's values."""
+"""From the wire's messages to the frame's values.
 
+The engine may be newer than the console: an enum value that is not known here is shown as unknown and is no error.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
@@ -13,6 +17,14 @@ _CELL_STATES = {
     embed_pb2.FALLS_BACK: CellState.FALLS_BACK,
     embed_pb2.UNAVAILABLE: CellState.UNAVAILABLE,
 }
+_AFTER_CUT_OVER = (embed_pb2.CUT_OVER, embed_pb2.DRAINING, embed_pb2.RELEASED)
+UNKNOWN_STATE = "unknown_state"
+"""The code of the notice on a serving state."""
+
+
+def enum_name(names: Mapping[int, Any], number: int) -> str:
+    """In lower case; `unknown (9)` for a number without a name. `names`: an enum's values by their number."""
+    return str(names[number].name).lower() if number in names else f"unknown ({number})"
 
 
 def deployment(message: embed_pb2.Deployment) -> Deployment:
@@ -92,7 +104,7 @@ def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
         backend=message.backend,
         precision=message.precision,
         device=message.device,
-        state=_CELL_STATES.get(message.state, CellState.UNAVAILABLE),
+        state=_CELL_STATES.get(message.state, CellState.UNKNOWN),
         recipe=message.recipe,
         effective=deployment(message.effective),
         reason=message.reason,
@@ -104,7 +116,7 @@ def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
 
 def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
     """Where a switch stands: `done` of `total` states, and the engine's own words."""
-    name = embed_pb2.SwitchState.Name(event.state).lower()
+    name = enum_name(embed_pb2.SwitchState.DESCRIPTOR.values_by_number, event.state)
     done = SWITCH_STEPS.index(name) if name in SWITCH_STEPS else 0
     message = event.message
     if 0 < event.progress < 1:
@@ -112,8 +124,26 @@ def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
     return Phase(name, message, done, len(SWITCH_STEPS) - 1, event.elapsed_s)
 
 
+def is_cut_over(state: int) -> bool:
+    """Whether the new deployment serves. A state that is not known here says nothing of that."""
+    return state in _AFTER_CUT_OVER
+
+
+def with_state_warning(warnings: tuple[Notice, ...], state: int) -> tuple[Notice, ...]:
+    """With a warning on the serving state where it is not known here; the engine answers, so it counts as running."""
+    others = tuple(notice for notice in warnings if notice.code != UNKNOWN_STATE)
+    if state in embed_pb2.ServingState.DESCRIPTOR.values_by_number:
+        return others
+    message = f"the engine is in a state that this console does not know ({state})"
+    return (*others, Notice(UNKNOWN_STATE, message, "update the console"))
+
+
 def fidelity(event: embed_pb2.FidelityEvent) -> dict[str, Any]:
-    """The last event of MeasureFidelity, by the names of `engine fidelity --json`."""
+    """The last event of MeasureFidelity, by the names of `engine fidelity --json`.
+
+    A grade that is not known here is None: the figures beside it say what there is to say.
+    """
+    grades = embed_pb2.FidelityGrade.DESCRIPTOR.values_by_number
 
     def cosines(found: embed_pb2.CosineSummary) -> dict[str, float]:
         return {"mean": found.mean, "p1": found.p1, "min": found.min}
@@ -125,5 +155,5 @@ def fidelity(event: embed_pb2.FidelityEvent) -> dict[str, Any]:
         "overlap_at_10": event.overlap_at_10,
         "spearman": event.spearman,
         "batched": {"cosine": cosines(event.batched)},
-        "grade": embed_pb2.FidelityGrade.Name(event.grade).lower() if event.grade else None,
+        "grade": enum_name(grades, event.grade) if event.grade in grades and event.grade else None,
     }

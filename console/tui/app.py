@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.actions import SkipAction
@@ -22,6 +23,8 @@ from console.actions_replay import not_in_a_replay
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
 from console.ports import CommandRefused
 from console.registry import DEFAULT, Registry
+from console.session.log import LogRing
+from console.session.supervise import Supervisor
 from console.standing import Experiments, SweepStage, stage_of
 from console.tui import performing_replay
 from console.tui.leaving import EXIT_OK, Leaving, terminal_gone
@@ -34,6 +37,7 @@ from console.tui.themes import DARK, THEMES
 from console.tui.view import View
 
 if TYPE_CHECKING:
+    from textual.dom import DOMNode
     from textual.worker import Worker
 
     from console.ports import ExperimentsPort, SessionPort
@@ -99,6 +103,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.remembering.restore_look()
         self.leaving = Leaving(self)
         self.failure = ""
+        self.supervisor = Supervisor(self._log_line, refused=self._refused, report=self._told_of_fault)
+        self._log_before = LogRing()
+        """What is logged while there is no session, which has a log of its own."""
         self._make_session = make_session
         self._make_experiments = make_experiments
         self._experiments_port: ExperimentsPort | None = None
@@ -126,12 +133,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return self.session.engine_spec if self.session else EngineSpec()
 
     @property
+    def opened(self) -> "SessionPort":
+        """The session. Raises CommandRefused while there is none."""
+        if self.session is None:
+            raise CommandRefused("The session is still being opened: try again in a moment")
+        return self.session
+
+    @property
     def experiments_port(self) -> "ExperimentsPort":
         """The store and the sweeps. Raises CommandRefused while there are none."""
         if self._experiments_port is None:
-            if self.session is None or self._make_experiments is None:
-                raise CommandRefused("The session is still being opened: try again in a moment")
-            self._experiments_port = self._make_experiments(self.session)
+            session = self.opened
+            if self._make_experiments is None:
+                raise CommandRefused("This console was opened without a store of runs")
+            self._experiments_port = self._make_experiments(session)
         return self._experiments_port
 
     def stand(self, **changes: Any) -> None:
@@ -150,11 +165,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.set_class(self.no_color, "no-color")
         if self._clock_s:
             self.set_interval(self._clock_s, self.tick)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self.supervisor.on_loop_fault)  # its own writes to a stderr that nobody sees
         if self._on_terminal:
-            loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.leaving.at_once)
         self.call_after_refresh(self._open)
+
+    def on_unmount(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(None)
 
     def _open(self) -> None:
         """After the first paint: what the session imports takes longer than a person waits for a picture."""
@@ -164,7 +183,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.failure = str(error) or type(error).__name__
             lost = Engine(state=EngineState.LOST, message=f"The session could not be opened: {self.failure}")
             self._frame = Frame(engine=lost)
+            self.supervisor.fault("opening the session", error)
             return
+        for entry in self._log_before.lines:
+            self.session.note(entry.text, entry.level)
         if self._on_terminal:
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
@@ -260,18 +282,31 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if action_id == "quit":
             self.leaving.ask()
             return
-        await self._guarded(perform(self, action_id))
+        await self.supervisor.guard(f"the action {action_id}", perform(self, action_id))
         self.draw()
 
     def command(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Sends a command to the session without waiting for it; a refusal becomes a message."""
-        self.run_worker(self._guarded(coroutine), exit_on_error=False)
+        self.in_background("a command", coroutine)
+
+    def in_background(
+        self,
+        what: str,
+        coroutine: Coroutine[Any, Any, None],
+        *,
+        owner: "DOMNode | None" = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> "Worker[None]":
+        """Runs it in a worker that ends with its `owner`, by default the app.
+
+        A refusal becomes a message; a fault is logged with its traceback and shown, and told to `failed`.
+        """
+        return (owner or self).run_worker(self.supervisor.guard(what, coroutine, failed), exit_on_error=False)
 
     def begin_sweep(self, source: str, *, resume: bool) -> None:
         """Sweeps in a worker of the app's own, so that it goes on whatever is shown; leaving the console ends it."""
         self.stand(sweep_source=source)
-        sweep = self._guarded(self.experiments_port.sweeps.sweep(source, resume=resume))
-        self._sweeping = self.run_worker(sweep, exit_on_error=False)
+        self._sweeping = self.in_background("the sweep", self.experiments_port.sweeps.sweep(source, resume=resume))
 
     async def end_sweep(self) -> None:
         """At once; what the running cell has measured is kept."""
@@ -280,13 +315,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self.experiments_port.sweeps.stop_now()
             await self._sweeping.wait()
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            await coroutine
-        except (CommandRefused, LookupError) as refusal:
-            self.say(str(refusal), severity="warning")
-        except Exception as error:  # a fault of one command must not take the screen down with it
-            self.say(f"{type(error).__name__}: {error}", title="This did not work", severity="error")
+    def _refused(self, why: str) -> None:
+        self.say(why, severity="warning")
+
+    def _told_of_fault(self, sentence: str) -> None:
+        self.say(f"{sentence}\n{{mode_log}} shows where", title="This did not work", severity="error")
+
+    def _log_line(self, level: str, text: str) -> None:
+        if self.session is not None:
+            self.session.note(text, level)
+            return
+        self._log_before.add("console", level, text)
+        self._frame = replace(self._frame, log=self._log_before.lines, log_version=self._log_before.version)
 
     def say(
         self,
@@ -300,8 +340,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.notify(self.registry.told(message), title=title, severity=severity, timeout=timeout, markup=False)
 
     def open_dialog(self, dialog: Dialog[Any], then: Callable[[Any], None] | None) -> None:
-        """Opens a dialog; `then` gets its answer."""
-        self.push_screen(dialog, then)
+        """Opens a dialog; `then` gets its answer. What `then` raises is told as a command's is."""
+        if then is None:
+            self.push_screen(dialog)
+        else:
+            self.push_screen(dialog, partial(self.supervisor.call, "what was chosen", then))
 
 
 def run_console(

@@ -10,7 +10,6 @@ from console.tui import performing_experiments, performing_export, performing_re
 from console.tui.themes import following
 
 if TYPE_CHECKING:
-    from console.ports import SessionPort
     from console.tui.app import ConsoleApp
     from console.tui.screens.knobs import KnobChoice
     from console.tui.screens.load import LoadChoice
@@ -26,15 +25,8 @@ async def perform(app: "ConsoleApp", action_id: str) -> None:
     await PERFORM[action_id](app)
 
 
-def _session(app: "ConsoleApp") -> "SessionPort":
-    session = app.session
-    if session is None:
-        raise LookupError("The session is still being opened: try again in a moment")
-    return session
-
-
 async def _engine(app: "ConsoleApp") -> None:
-    session = _session(app)
+    session = app.opened
     if app.frame.engine.state in DOWN:
         await session.start_engine()
     else:
@@ -42,7 +34,7 @@ async def _engine(app: "ConsoleApp") -> None:
 
 
 async def _restart(app: "ConsoleApp") -> None:
-    await _session(app).restart_engine()
+    await app.opened.restart_engine()
 
 
 async def _open_switch(app: "ConsoleApp", by: str) -> None:
@@ -50,9 +42,9 @@ async def _open_switch(app: "ConsoleApp", by: str) -> None:
 
     def chosen(choice: "SwitchChoice | None") -> None:
         if choice is not None:
-            app.command(_session(app).switch(choice.target, strict=choice.strict))
+            app.command(app.opened.switch(choice.target, strict=choice.strict))
 
-    strict = _session(app).engine_spec.strict
+    strict = app.opened.engine_spec.strict
     app.open_dialog(SwitchDialog(app.frame, app.view, by=by, strict=strict), chosen)
 
 
@@ -65,11 +57,11 @@ async def _precision(app: "ConsoleApp") -> None:
 
 
 async def _cancel_switch(app: "ConsoleApp") -> None:
-    await _session(app).cancel_switch()
+    await app.opened.cancel_switch()
 
 
 async def _coalesce(app: "ConsoleApp") -> None:
-    await _session(app).set_coalescing(not app.frame.engine.batching.coalesce)
+    await app.opened.set_coalescing(not app.frame.engine.batching.coalesce)
 
 
 async def _knobs(app: "ConsoleApp") -> None:
@@ -83,7 +75,7 @@ async def _knobs(app: "ConsoleApp") -> None:
 
 
 async def _apply_knobs(app: "ConsoleApp", choice: "KnobChoice") -> None:
-    session = _session(app)
+    session = app.opened
     if choice.batching:
         await session.configure(**choice.batching)
     if choice.instances or choice.threads:
@@ -101,7 +93,7 @@ async def _load(app: "ConsoleApp") -> None:
 
 
 async def _apply_load(app: "ConsoleApp", choice: "LoadChoice") -> None:
-    session = _session(app)
+    session = app.opened
     if choice.then == "stop":
         await session.stop_load()
         return
@@ -115,7 +107,7 @@ async def _apply_load(app: "ConsoleApp", choice: "LoadChoice") -> None:
 
 
 async def _load_toggle(app: "ConsoleApp") -> None:
-    session = _session(app)
+    session = app.opened
     if session.frame.load.running:
         await session.stop_load()
     else:
@@ -124,7 +116,7 @@ async def _load_toggle(app: "ConsoleApp") -> None:
 
 def _change(make: Callable[[LoadSpec], LoadSpec]) -> Callable[["ConsoleApp"], Awaitable[None]]:
     async def change(app: "ConsoleApp") -> None:
-        session = _session(app)
+        session = app.opened
         await session.change_load(make(session.frame.load.spec))
 
     return change

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from console.cli_form import GATE_CONDITIONS
+from console.ports import CommandRefused
 from console.standing import SweepStage
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def _runs(app: "ConsoleApp") -> "RunsScreen":
 
     if isinstance(app.screen, RunsScreen):
         return app.screen
-    raise LookupError("This belongs to Runs: {mode_runs} shows it")
+    raise CommandRefused("This belongs to Runs: {mode_runs} shows it")
 
 
 def _sweep(app: "ConsoleApp") -> "SweepScreen":
@@ -28,7 +29,7 @@ def _sweep(app: "ConsoleApp") -> "SweepScreen":
 
     if isinstance(app.screen, SweepScreen):
         return app.screen
-    raise LookupError("This belongs to Sweep: {mode_sweep} shows it")
+    raise CommandRefused("This belongs to Sweep: {mode_sweep} shows it")
 
 
 def _compare(app: "ConsoleApp") -> "CompareScreen":
@@ -36,7 +37,7 @@ def _compare(app: "ConsoleApp") -> "CompareScreen":
 
     if isinstance(app.screen, CompareScreen):
         return app.screen
-    raise LookupError("This belongs to Compare: {mode_compare} shows it")
+    raise CommandRefused("This belongs to Compare: {mode_compare} shows it")
 
 
 async def open_run(app: "ConsoleApp", run_id: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.action import LIVE, REPLAY
+from console.ports import CommandRefused
 from console.tui.places import DIALOGS, MODE_PLACES, TILES, Place
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S, Pinned
 
@@ -30,12 +31,12 @@ def _pan(by: int) -> Perform:
     async def pan(app: "ConsoleApp") -> None:
         view, points = app.view, app.frame.points
         if not view.span_s:
-            raise LookupError("All that is kept is on the charts: {zoom_in} shows less of it, then this moves")
+            raise CommandRefused("All that is kept is on the charts: {zoom_in} shows less of it, then this moves")
         newest_s = points[-1].time_s
         first_end_s = min(newest_s, points[0].time_s + view.span_s)
         end_s = newest_s if view.until_s is None else view.until_s
         if by < 0 and end_s <= first_end_s:
-            raise LookupError("The charts begin here: {zoom_out} shows a longer time, {zoom_reset} the last minute")
+            raise CommandRefused("The charts begin here: {zoom_out} shows a longer time, {zoom_reset} the last minute")
         end_s = max(first_end_s, end_s + by * view.span_s / 2)
         app.look(until_s=None if end_s >= newest_s else end_s)
 
@@ -49,9 +50,7 @@ async def _log_y(app: "ConsoleApp") -> None:
 async def _mark(app: "ConsoleApp") -> None:
     from console.tui.screens.ask import TextDialog
 
-    session = app.session
-    if session is None:
-        raise LookupError("The session is still being opened: try again in a moment")
+    session = app.opened
     time_s = session.frame.now_s
 
     def marked(label: str | None) -> None:
@@ -118,9 +117,7 @@ def _is_of_the_replay(app: "ConsoleApp", place: Place) -> bool:
 
 
 async def _open_loop(app: "ConsoleApp") -> None:
-    session = app.session
-    if session is None:
-        raise LookupError("The session is still being opened: try again in a moment")
+    session = app.opened
     spec, reached = session.frame.load.spec, session.frame.window.requests_per_s
     if spec.is_open:
         await session.change_load(replace(spec, rate=0.0))

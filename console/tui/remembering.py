@@ -56,7 +56,7 @@ class Remembering:
             return
         if (now := self._now()) != self._kept:
             self._writing = True
-            self._app.run_worker(self._keep(now), exit_on_error=False)
+            self._app.in_background("keeping the console's state", self._keep(now))
 
     async def keep(self) -> None:
         """On leaving."""

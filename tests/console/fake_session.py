@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker
+from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, LogLine, Marker
 from console.ports import CommandRefused, Detached
 from tests.console import scenes
 
@@ -70,8 +70,10 @@ class FakeSession:
     async def configure(self, **knobs: Any) -> None:
         self._called("configure", knobs)
 
-    def note(self, text: str) -> None:
-        self._called("note", text)
+    def note(self, text: str, level: str = "event") -> None:
+        self.calls.append(("note", text))
+        entry = LogLine(len(self.frame.log) + 1, "12:00:00", "console", level, text)
+        self.frame = replace(self.frame, log=(*self.frame.log, entry), log_version=self.frame.log_version + 1)
 
     def mark(self, label: str, time_s: float) -> None:
         self._called("mark", label, time_s)

@@ -11,6 +11,7 @@ GLYPHS = {
     CellState.SLOW: ("○", "warn"),
     CellState.FALLS_BACK: ("✕", "bad"),
     CellState.UNAVAILABLE: ("–", "muted"),
+    CellState.UNKNOWN: ("?", "warn"),
 }
 ACTIVE = ("◉", "accent")
 WORDS = {
@@ -18,6 +19,7 @@ WORDS = {
     CellState.SLOW: "slow",
     CellState.FALLS_BACK: "falls back",
     CellState.UNAVAILABLE: "unavailable",
+    CellState.UNKNOWN: "unknown: this console does not know what the engine says of it",
 }
 NAME_WIDTH = 10
 

@@ -56,7 +56,8 @@ class CompareScreen(ModeScreen):
         wanted = self.console_app.experiments.compared
         if wanted != self._wanted:
             self._wanted = wanted
-            self.run_worker(self._read(wanted), exit_on_error=False)
+            reading = "reading the compared runs"
+            self.console_app.in_background(reading, self._read(wanted), owner=self, failed=self._not_read)
         tile = self.query_one("#compared", Tile)
         if not tile.ink_size:
             return
@@ -95,6 +96,10 @@ class CompareScreen(ModeScreen):
         if wanted == self._wanted:  # else a newer question is on its way
             self.found, self.trouble = found, trouble
             self.action_move(0)
+
+    def _not_read(self, why: str) -> None:
+        self.found, self.trouble = None, why
+        self.redraw()
 
     @property
     def here(self) -> str:

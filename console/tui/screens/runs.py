@@ -79,7 +79,7 @@ class RunsScreen(ModeScreen):
         super().show(frame, view, tick)
         if tick % LOOK_EVERY == 0 and (over := self._cells_over()) != self._over:
             self._over = over
-            self.run_worker(self._read(), exit_on_error=False)
+            self._read_again()
 
     def _cells_over(self) -> int:
         """Of this console's sweep: each one is another run. Reading only then spares the cell that is measured."""
@@ -92,7 +92,14 @@ class RunsScreen(ModeScreen):
     def reload(self) -> None:
         """Reads the store again, in the background; what is open is opened anew."""
         self.opened, self._asked_for = None, ""
-        self.run_worker(self._read(), exit_on_error=False)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        self.console_app.in_background("reading the runs", self._read(), owner=self, failed=self._not_read)
+
+    def _not_read(self, why: str) -> None:
+        self.all, self.trouble = self.all or (), why
+        self.redraw()
 
     async def _read(self) -> None:
         try:
@@ -184,7 +191,7 @@ class RunsScreen(ModeScreen):
             below.put(Picture(curves(self.opened, below.ink_size), "its seconds"))
         elif self._rested_on == here.row.run_id and self._asked_for != here.row.run_id:
             self._asked_for = here.row.run_id
-            self.run_worker(self._open_aside(here.row.run_id), exit_on_error=False)
+            self.console_app.in_background("reading a run", self._open_aside(here.row.run_id), owner=self)
         self._rested_on = here.row.run_id if here is not None else ""
 
     async def _open_aside(self, run_id: str) -> None:
@@ -221,7 +228,8 @@ class RunsScreen(ModeScreen):
     def action_click_at(self, row: int) -> None:
         """A click moves the cursor; a second one opens the run."""
         if row == self.window.cursor:
-            self.run_worker(self.console_app.action_perform("run_open"), exit_on_error=False)
+            opening = self.console_app.action_perform("run_open")
+            self.console_app.in_background("opening a run", opening, owner=self)
             return
         self.action_go_to(row)
 

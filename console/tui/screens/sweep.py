@@ -174,7 +174,8 @@ class SweepScreen(ModeScreen):
     def action_click_at(self, row: int, column: int) -> None:
         """A click moves the cursor; a second one opens the cell's run."""
         if (row, column) == self.cursor:
-            self.run_worker(self.console_app.action_perform("sweep_open"), exit_on_error=False)
+            opening = self.console_app.action_perform("sweep_open")
+            self.console_app.in_background("opening a run", opening, owner=self)
         self.cursor, self.follows = (row, column), False
         self.redraw()
 

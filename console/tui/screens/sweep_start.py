@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -13,6 +13,9 @@ from console.ports import CommandRefused, SweepOffer
 from console.tui.ink import Line, Lines, Span, clean, clip, line, wrap
 from console.tui.screens.dialog import Dialog
 from console.tui.view import View
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
 
 FILE = "file"
 
@@ -51,7 +54,15 @@ class SweepDialog(Dialog[SweepChoice]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.run_worker(self._look_up(*self.rows[:-1]), exit_on_error=False)
+        self._look_up_behind(*self.rows[:-1])
+
+    def _look_up_behind(self, *sources: str) -> None:
+        app = cast("ConsoleApp", self.app)
+        app.in_background("reading a sweep", self._look_up(*sources), owner=self, failed=self._complain)
+
+    def _complain(self, why: str) -> None:
+        self.complaint = why
+        self.redraw()
 
     async def _look_up(self, *sources: str) -> None:
         for source in sources:
@@ -190,7 +201,7 @@ class SweepDialog(Dialog[SweepChoice]):
         if self.offer is not None:
             self.dismiss(SweepChoice(self.source, self.resumes))
         elif self.source:
-            self.run_worker(self._look_up(self.source), exit_on_error=False)
+            self._look_up_behind(self.source)
         else:
             self.complaint = "A file needs its path: type it, or choose a preset with the arrows"
             self.redraw()

@@ -7,6 +7,7 @@ from console.load.attempts import UNAVAILABLE_ATTEMPTS, retry_pause_s
 from console.load.calls import CallFailed, Requests, embed_reply, similarity_reply, stream_request
 from console.load.protocol import (
     Change,
+    Changed,
     Command,
     Event,
     Ready,
@@ -81,8 +82,9 @@ def test_only_what_may_pass_is_retried_and_the_engine_s_own_wait_is_kept() -> No
     "event",
     [
         Ready(4),
-        Started(1.5, "short", 4096),
-        Refused("no such file"),
+        Started(1.5, "short", 4096, LoadSpec(8, 2), 7),
+        Changed(1.5, 4096, LoadSpec(8, rate=3.0), 8),
+        Refused("no such file", 9),
         Stopped(2.0, 10, 320, {"UNAVAILABLE": 2}, 1),
         Tick(1.0, 2, 3, 4, 5, 6),
         second(3, errors={"INTERNAL": 2}),
@@ -96,7 +98,7 @@ def test_every_event_survives_the_pipe(event: Event) -> None:
     assert decode_event(line) == event
 
 
-@pytest.mark.parametrize("command", [Start("127.0.0.1:1", LoadSpec(8, 2), 1024), Change(LoadSpec(1, 32)), Stop()])
+@pytest.mark.parametrize("command", [Start("127.0.0.1:1", LoadSpec(8, 2), 1024, 7), Change(LoadSpec(1, 32), 8), Stop()])
 def test_every_command_survives_the_pipe(command: Command) -> None:
     assert decode_command(encode_command(command)) == command
 

@@ -1,0 +1,50 @@
+"""The load driver's process: a command that fails is answered, and the next one is carried out."""
+
+import asyncio
+
+import pytest
+
+from console.frame import LoadSpec
+from console.load.__main__ import _carry_out_all, _Commands
+from console.load.protocol import Change, Command, Event, Refused, Stop
+
+
+class Output:
+    """Keeps what would be written."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class BrokenDriver:
+    """A load that cannot be changed, for a reason that nobody expected."""
+
+    def __init__(self) -> None:
+        self.stopped = asyncio.Event()
+
+    async def change(self, spec: LoadSpec, command_id: int = 0) -> None:
+        raise ZeroDivisionError("a fault")
+
+    async def stop(self) -> None:
+        self.stopped.set()
+
+
+async def test_a_command_that_fails_is_answered_and_the_next_one_is_carried_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output, driver = Output(), BrokenDriver()
+    commands = _Commands(output)  # type: ignore[arg-type]  # keeps the events instead of writing them
+    commands._driver = driver  # type: ignore[assignment]  # a stand-in
+    waiting: asyncio.Queue[Command] = asyncio.Queue()
+    for command in (Change(LoadSpec(), 7), Stop()):
+        waiting.put_nowait(command)
+    worker = asyncio.create_task(_carry_out_all(commands, waiting))
+    async with asyncio.timeout(20):
+        await driver.stopped.wait()
+    worker.cancel()
+    sentence = "a command of the load driver failed: ZeroDivisionError: a fault"
+    assert output.events == [Refused(sentence, 7)]
+    assert f"error: {sentence}" in capsys.readouterr().err
