@@ -26,7 +26,8 @@ CELL_LIMIT_S = 120.0
 ALL_LIMIT_S = 420.0
 """When this is over no further cell is begun."""
 _FORMAT = 1
-_BACKENDS = Path(backends.__file__).parent
+_FOLDERS = (Path(backends.__file__).parent,)
+"""Where the code lies that prepares, loads and runs a cell: a change there may change what a probe finds."""
 
 
 class ProbeResult(StrEnum):
@@ -47,12 +48,24 @@ class Probe:
 
 def environment_hash(facts: PlatformFacts) -> str:
     """Changes with everything that may change what a probe finds: the machine, the runtimes and this engine's code."""
-    own = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_BACKENDS.glob("*.py")))).hexdigest()
     deciding = [
-        _FORMAT, __version__, own, platform.python_version(), facts.system, facts.arch, facts.cpu_model, facts.devices,
-        facts.gpu_model, facts.compute_capability, sorted(facts.isa), sorted(facts.packages.items()),
+        _FORMAT, __version__, code_hash(_FOLDERS), platform.python_version(), facts.system, facts.arch,
+        facts.cpu_model, facts.devices, facts.gpu_model, facts.compute_capability, sorted(facts.isa),
+        sorted(facts.packages.items()),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
+
+
+def code_hash(folders: Sequence[Path]) -> str:
+    """sha256 of the Python files in these folders and all below them, each folder in the order of its relative paths.
+
+    Where a folder lies is not in it: the same code installed elsewhere has the same hash.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class ProbeCache:
