@@ -16,11 +16,11 @@ from console.experiments.statistics import percentiles
 from console.frame import P95_FLOOR, LoadSpec
 from console.load.protocol import Event, Interval, Start, Stop, Stopped, decode_event, encode_command
 from tests.engine_process import EngineProcess
+from tests.patience import HANGS_AFTER_S
 
 LOAD = LoadSpec(batch=1, concurrency=8)
 ANSWERS = P95_FLOOR + 25
 WITHIN = 0.10
-ENDS_WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ class Child:
 
     def let_go(self) -> bytes:
         """What it still says after its stdin has ended."""
-        return self.process.communicate(timeout=ENDS_WITHIN_S)[0]
+        return self.process.communicate(timeout=HANGS_AFTER_S)[0]
 
 
 @contextmanager
