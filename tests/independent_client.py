@@ -1,43 +1,59 @@
-"""A closed loop written without the load driver's code, to hold the driver's figures against.
+"""A client written without the load driver's code, to hold the driver's figures against.
 
-`python -m tests.independent_client ADDRESS CORPUS BATCH CONCURRENCY SECONDS` prints one JSON list of
-[done_s on the monotonic clock, latency_ms].
+`python -m tests.independent_client ADDRESS` prints its own address as one JSON line. It passes every Embed request that
+comes there on to the engine at ADDRESS as a client of its own, after a pause, and measures how long both took.
+At the end of standard input it prints one JSON list of latencies in milliseconds.
 """
 
 import asyncio
-import itertools
 import json
+import random
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
 import grpc
 
-from engine.api import embed_pb2, embed_pb2_grpc
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.04, 0.4
+"""Pauses of 40 to 400 ms: long beside what a hop between two processes takes, and unlike enough to have percentiles."""
 
 
-async def measure(address: str, texts: list[str], batch: int, concurrency: int, seconds: float) -> list[list[float]]:
-    """Every answer within `seconds`."""
-    endless = itertools.cycle(texts)
-    answers: list[list[float]] = []
+class Passing(grpc.GenericRpcHandler):
+    """Passes requests on as bytes. `latencies_ms` has one figure for every answer."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.latencies_ms: list[float] = []
+        self._embed: Any = channel.unary_unary("/embed.v1.Embedder/Embed")
+        self._generator = random.Random(7)  # noqa: S311 - pauses, not a secret
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """The handler of Embed. Nothing else is served."""
+        embed = handler_call_details.method == "/embed.v1.Embedder/Embed"
+        return grpc.unary_unary_rpc_method_handler(self._pass_on) if embed else None
+
+    async def _pass_on(self, request: bytes, _context: object) -> bytes:
+        begin_s = time.perf_counter()
+        await asyncio.sleep(SHORTEST_PAUSE_S * (LONGEST_PAUSE_S / SHORTEST_PAUSE_S) ** self._generator.random())
+        reply: bytes = await self._embed(request)
+        self.latencies_ms.append((time.perf_counter() - begin_s) * 1000)
+        return reply
+
+
+async def measure(address: str) -> list[float]:
+    """Latencies of every request until standard input ends."""
     async with grpc.aio.insecure_channel(address) as channel:
-        embedder = embed_pb2_grpc.EmbedderStub(channel)
-        end_s = time.monotonic() + seconds
-
-        async def caller() -> None:
-            while time.monotonic() < end_s:
-                request = embed_pb2.EmbedRequest(texts=list(itertools.islice(endless, batch)))
-                begin_s = time.monotonic()
-                reply = await embedder.Embed(request)
-                done_s = time.monotonic()
-                assert reply.count == batch
-                answers.append([done_s, (done_s - begin_s) * 1000])
-
-        await asyncio.gather(*(caller() for _ in range(concurrency)))
-    return answers
+        passing = Passing(channel)
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((passing,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        print(json.dumps(f"127.0.0.1:{port}"), flush=True)
+        stdin = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+        await stdin.read()
+        await server.stop(0)
+    return passing.latencies_ms
 
 
 if __name__ == "__main__":
-    where, corpus, *sizes, duration = sys.argv[1:]
-    lines = Path(corpus).read_text("utf-8").splitlines()
-    print(json.dumps(asyncio.run(measure(where, lines, int(sizes[0]), int(sizes[1]), float(duration)))))
+    print(json.dumps(asyncio.run(measure(sys.argv[1]))))

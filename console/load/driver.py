@@ -89,12 +89,16 @@ class Driver:
             self._closed.follow(plan)
 
     async def _report(self) -> None:
-        """A tick every 100 ms and an interval every 1 s, on a grid that is never re-anchored."""
+        """A tick every 100 ms and an interval every 1 s, on a grid that is never re-anchored.
+
+        Where this process was kept from running, what it missed of the grid is one tick and one interval, at once.
+        """
         begin_s = self._clock()
-        ticks = 0
+        ticks = intervals = 0
         while True:
             ticks = max(ticks + 1, int((self._clock() - begin_s) / TICK_S))
             await asyncio.sleep(max(begin_s + ticks * TICK_S - self._clock(), 0.0))
             self._emit(self._recorder.tick())
-            if ticks % TICKS_PER_INTERVAL == 0:
+            if ticks // TICKS_PER_INTERVAL > intervals:
+                intervals = ticks // TICKS_PER_INTERVAL
                 self._emit(self._recorder.cut())

@@ -7,22 +7,30 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from console.experiments.calibration import Ceiling, Ceilings
+from console.frame import LoadSpec
 from tests.engine_process import EngineProcess
+from tests.patience import HANGS_AFTER_S
 
 RUN = (sys.executable, "-m", "console.cli", "run")
 ONNX = ("--backend", "onnx", "--precision", "fp32")
+GIVEN = ("--instances", "1", "--threads", "1")
+"""An engine whose plan is given has none to measure when it starts."""
+LONG = ("--corpus", "long", "--batch", "1", "--concurrency", "1", "--duration", "2s")
+"""One at a time, so that the slowest machine answers within the run."""
 MEASURED = (0, 2)
 """ok, or unstable where the machine is busy: the figures are there either way."""
 
 
 def embedconsole_run(*flags: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*RUN, *flags], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*RUN, *flags], capture_output=True, text=True, check=False, timeout=HANGS_AFTER_S)
 
 
 def measured(*flags: str) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def measured(*flags: str) -> dict[str, Any]:
 
 
 def test_a_run_measures_the_real_model_and_tells_everything_in_one_object() -> None:
-    found = measured(*ONNX, "--batch", "8", "--concurrency", "4", "--duration", "3s", "--warmup", "1s")
+    found = measured(*ONNX, *GIVEN, "--batch", "8", "--concurrency", "4", "--duration", "3s", "--warmup", "1s")
     assert found["effective"]["backend"] == "onnx"
     assert found["effective"]["precision"] == "fp32"
     assert found["throughput"]["texts_per_s"] > 0
@@ -47,7 +55,8 @@ def test_a_run_measures_the_real_model_and_tells_everything_in_one_object() -> N
 
 
 def test_a_fallback_is_told_and_with_strict_refused_with_the_same_sentence() -> None:
-    flags = ("--backend", "onnx", "--precision", "bf16", "--batch", "2", "--duration", "1s", "--warmup", "0s")
+    precision = ("--backend", "onnx", "--precision", "bf16")
+    flags = (*precision, *GIVEN, "--batch", "2", "--duration", "1s", "--warmup", "0s")
     found = measured(*flags)
     assert found["requested"]["precision"] == "bf16"
     assert found["effective"]["precision"] == "fp32"
@@ -55,6 +64,15 @@ def test_a_fallback_is_told_and_with_strict_refused_with_the_same_sentence() -> 
     refused = embedconsole_run(*flags, "--strict")
     assert refused.returncode in (3, 5)
     assert sentence.partition(":")[0] in refused.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_ceilings(artifact_cache: Path) -> None:
+    """What the driver can do at the shapes of closed loops here, as if a run before had measured it: seconds each."""
+    two = LoadSpec(batch=2, concurrency=2)
+    several = [LoadSpec(batch, 4) for batch in (1, 2, 8)]
+    for load in (LoadSpec(1, 1), two, replace(two, workload="pairs"), replace(two, stream=True), *several):
+        Ceilings(artifact_cache).keep(load, Ceiling(3000.0, 300.0))
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +86,13 @@ def engine(artifact_cache: object) -> Iterator[EngineProcess]:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--workload", "pairs"), ("--stream",), ("--corpus", "long"), ("--coalesce", "off")], ids=lambda f: f[0]
+    "flags", [("--workload", "pairs"), ("--stream",), LONG, ("--coalesce", "off")], ids=lambda f: f[0]
 )
 def test_every_kind_of_load_is_answered_by_an_engine_that_runs_already(
     engine: EngineProcess, flags: tuple[str, ...]
 ) -> None:
     short = ("--batch", "2", "--concurrency", "2", "--duration", "1s", "--warmup", "0s")
-    found = measured("--connect", engine.address, *flags, *short)
+    found = measured("--connect", engine.address, *short, *flags)
     assert found["errors"] == {}
     assert found["latency_ms"]["n"] > 0
     assert found["workload"]["coalesce"] is (flags != ("--coalesce", "off"))
@@ -124,7 +142,7 @@ def test_more_texts_in_a_request_than_the_engine_takes_is_a_usage_error(engine: 
 async def test_a_run_killed_with_sigkill_leaves_no_process_of_ours_behind() -> None:
     run = await asyncio.to_thread(
         subprocess.Popen,
-        [*RUN, *ONNX, "--duration", "10m", "--warmup", "0s"],
+        [*RUN, *ONNX, *GIVEN, "--duration", "10m", "--warmup", "0s"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
@@ -136,5 +154,5 @@ async def test_a_run_killed_with_sigkill_leaves_no_process_of_ours_behind() -> N
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     run.stderr.close()
-    _, left = await asyncio.to_thread(psutil.wait_procs, children, 5.0)
+    _, left = await asyncio.to_thread(psutil.wait_procs, children, HANGS_AFTER_S)
     assert left == []

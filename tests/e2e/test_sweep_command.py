@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.patience import HANGS_AFTER_S
+
 EMBEDCONSOLE = (sys.executable, "-m", "console.cli")
 SPEC = """
 duration = "2s"
@@ -13,7 +15,7 @@ warm_up = "0.5s"
 [grid]
 backends = ["onnx"]
 precisions = ["fp32"]
-instances = ["auto", 1]
+instances = [2, 1]
 batch = 4
 concurrency = 2
 """
@@ -26,7 +28,9 @@ def test_a_grid_is_measured_with_one_live_switch_and_found_again_with_its_enviro
     store = ("--store", str(tmp_path / "runs.sqlite"))
 
     def embedconsole(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*EMBEDCONSOLE, *arguments], capture_output=True, text=True, check=False, timeout=180)
+        return subprocess.run(
+            [*EMBEDCONSOLE, *arguments], capture_output=True, text=True, check=False, timeout=HANGS_AFTER_S
+        )
 
     done = embedconsole("sweep", str(tmp_path / "short.toml"), *store, "--json")
     assert done.returncode in MEASURED, done.stderr + done.stdout

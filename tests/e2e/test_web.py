@@ -19,9 +19,11 @@ import psutil
 import pytest
 
 from tests.e2e.browser import FLAGS, browser
+from tests.patience import HANGS_AFTER_S
 
-PATIENCE_S = 60.0
 LINES = 40
+ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
+"""An engine whose plan is given has none to measure when it starts."""
 DRAWN = f"""new Promise(drawn => setInterval(() => {{
   const layer = document.querySelector('canvas.xterm-text-layer');
   if (!layer || !document.body.classList.contains('-first-byte')) return;
@@ -51,14 +53,14 @@ def page() -> Iterator[Page]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "console.cli", "--web", "--web-port", str(port), "--start", "--backend", "onnx"]
+    command = [sys.executable, "-m", "console.cli", "--web", "--web-port", str(port), "--start", *ONE_THREAD]
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stderr is not None
         said = server.stderr.readline()
         yield Page(psutil.Process(server.pid), f"http://127.0.0.1:{port}", said)
         server.terminate()
-        assert server.wait(PATIENCE_S) == 0
+        assert server.wait(HANGS_AFTER_S) == 0
 
 
 def test_the_address_is_said_where_the_command_was_given(page: Page) -> None:
@@ -81,7 +83,7 @@ async def test_the_console_is_drawn_in_the_browser_and_a_closed_window_ends_its_
     async with window as shown:
         assert shown
         started = await _with_an_engine(page.server)
-    _, alive = psutil.wait_procs(started, PATIENCE_S)
+    _, alive = psutil.wait_procs(started, HANGS_AFTER_S)
     assert alive == []
 
 
@@ -93,7 +95,7 @@ def _is_an_engine(process: psutil.Process) -> bool:
 
 async def _with_an_engine(server: psutil.Process) -> list[psutil.Process]:
     """All that a window has started, once its engine is among it."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(HANGS_AFTER_S):
         while not any(_is_an_engine(process) for process in server.children(recursive=True)):  # noqa: ASYNC110 - other processes set no Event
             await asyncio.sleep(0.05)
     return server.children(recursive=True)
@@ -126,7 +128,7 @@ async def _evaluated(devtools: aiohttp.ClientWebSocketResponse, expression: str)
     answer: dict[str, Any] = {}
     while "result" not in answer:  # a page that is still being opened forgets what it was asked
         await devtools.send_json(command)
-        answer = await devtools.receive_json(timeout=PATIENCE_S)
+        answer = await devtools.receive_json(timeout=HANGS_AFTER_S)
     return answer["result"]["result"]["value"]
 
 
@@ -139,5 +141,5 @@ async def _on_the_wire(page: Page) -> AsyncIterator[bool]:
     ):
         said = b""
         while b"RUNNING" not in said:
-            said += (await window.receive(timeout=PATIENCE_S)).data
+            said += (await window.receive(timeout=HANGS_AFTER_S)).data
         yield b"embedconsole" in said

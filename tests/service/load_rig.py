@@ -9,6 +9,7 @@ from console.load.corpora import MAX_TEXT_BYTES
 from console.load.driver import Driver
 from console.load.protocol import Event, Interval, Stopped
 from tests.fake_engine import FakeEngine
+from tests.patience import HANGS_AFTER_S
 
 
 class Events:
@@ -23,7 +24,7 @@ class Events:
         self._news.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANGS_AFTER_S):
             while not true():
                 self._news.clear()
                 await self._news.wait()

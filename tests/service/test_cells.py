@@ -15,6 +15,7 @@ from engine.deployment import MINIMUM_COSINE
 from engine.model import resolve_model
 from engine.probing import tiny_model
 from tests.engine_process import EngineProcess
+from tests.patience import HANGS_AFTER_S
 from tests.prepared import prepare_here
 
 TEXTS = ["the kettle has been boiling", "a savings account", "clover between the rows of maize", "two goats", "hello."]
@@ -25,7 +26,9 @@ async def switch(client: EmbedClient, cell: embed_pb2.CapabilityCell, *, strict:
     target = embed_pb2.Deployment(
         backend=cell.backend, precision=cell.precision, device=cell.device, recipe=cell.recipe
     )
-    async for event in client.control.Switch(embed_pb2.SwitchRequest(target=target, strict=strict), timeout=120):
+    async for event in client.control.Switch(
+        embed_pb2.SwitchRequest(target=target, strict=strict), timeout=HANGS_AFTER_S
+    ):
         last = event
     return last
 
@@ -42,7 +45,7 @@ async def refused(client: EmbedClient, cell: embed_pb2.CapabilityCell, *, strict
     return caught.value.details() or ""
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_every_cell_of_this_machine_becomes_what_the_table_says(
     start_engine: Callable[..., EngineProcess], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from tests.patience import HANGS_AFTER_S
 
 TEXTS = [
     f"{subject} {verb} in {place}"
@@ -18,7 +19,7 @@ TEXTS = [
 
 async def test_the_live_deployment_is_measured_on_the_callers_texts(client: EmbedClient) -> None:
     request = embed_pb2.MeasureFidelityRequest(corpus=TEXTS)
-    events = [event async for event in client.control.MeasureFidelity(request, timeout=120)]
+    events = [event async for event in client.control.MeasureFidelity(request, timeout=HANGS_AFTER_S)]
     last = events[-1]
     assert last.n == len(TEXTS)
     assert last.cosine.min > 0.9999
@@ -26,7 +27,7 @@ async def test_the_live_deployment_is_measured_on_the_callers_texts(client: Embe
     assert last.noise_floor.min > 0.9999
     assert (last.overlap_at_10, last.grade) == (1.0, embed_pb2.GREEN)
     assert {event.phase for event in events[:-1]} >= {"measure"}
-    again = [event async for event in client.control.MeasureFidelity(request, timeout=30)]
+    again = [event async for event in client.control.MeasureFidelity(request, timeout=HANGS_AFTER_S)]
     assert {event.phase for event in again[:-1]} == {"measure"}, "the fp32 vectors of a corpus are computed once"
 
 

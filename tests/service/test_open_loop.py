@@ -30,10 +30,10 @@ async def seconds_of_load(rig: Rig, spec: LoadSpec, count: int) -> list[Interval
 async def test_under_overload_open_loop_latency_grows_with_the_backlog(rig: Rig) -> None:
     rig.engine.delay_s, rig.engine.one_at_a_time = SERVICE_S, asyncio.Lock()
     spec = LoadSpec(batch=1, rate=2 * CAPACITY, arrival="constant")
-    intervals = await seconds_of_load(rig, spec, 4)
+    intervals = await seconds_of_load(rig, spec, 3)
     medians = [p50_ms(interval) for interval in intervals]
     assert all(later > earlier + 200 for earlier, later in pairwise(medians))  # half a second more each second
-    assert intervals[-1].in_flight > 3 * CAPACITY / 2
+    assert intervals[-1].in_flight > CAPACITY
     found = rates(intervals)
     assert found is not None
     latency = percentiles([interval.answers for interval in intervals], certified=False)
@@ -44,33 +44,35 @@ async def test_under_overload_open_loop_latency_grows_with_the_backlog(rig: Rig)
 
 async def test_under_the_same_overload_closed_loop_latency_does_not_grow(rig: Rig) -> None:
     rig.engine.delay_s, rig.engine.one_at_a_time = SERVICE_S, asyncio.Lock()
-    intervals = await seconds_of_load(rig, LoadSpec(batch=1, concurrency=8), 4)
-    medians = [p50_ms(interval) for interval in intervals[1:]]
-    assert max(medians) < 1.5 * min(medians)
+    intervals = await seconds_of_load(rig, LoadSpec(batch=1, concurrency=8), 3)
+    for interval in intervals[1:]:
+        turn_ms = interval.duration_s * 1000 / interval.answers.requests
+        assert p50_ms(interval) < 1.5 * 8 * turn_ms, "everybody waits for the eight that are in flight, and no longer"
     assert all(interval.send_lag is None and interval.dropped == 0 for interval in intervals)
 
 
 async def test_an_engine_that_keeps_up_gets_what_was_scheduled_and_nothing_is_late(rig: Rig) -> None:
-    spec = LoadSpec(batch=2, rate=200.0)
-    intervals = await seconds_of_load(rig, spec, 3)
+    rate = 50.0
+    intervals = await seconds_of_load(rig, LoadSpec(batch=2, rate=rate, arrival="constant"), 2)
+    passed_s = intervals[-1].end_s - intervals[0].start_s
+    arrived = sum(interval.arrivals for interval in intervals)
     answered = sum(interval.answers.requests for interval in intervals)
-    assert answered == pytest.approx(600, rel=0.15)
+    assert arrived == pytest.approx(rate * passed_s, rel=0.15)
+    assert answered == arrived - intervals[-1].in_flight
     lag = send_lag(intervals)
     assert lag is not None
-    assert lag.p50_ms < 5
+    assert lag.p50_ms is not None
+    assert lag.p50_ms < 1000 / rate, "sent before the next is due"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 async def test_an_arrival_that_finds_too_many_unanswered_is_dropped_and_counted(rig: Rig, stream: bool) -> None:
     rig.engine.delay_s = 0.2
-    intervals = await seconds_of_load(
-        rig, LoadSpec(batch=1, rate=200.0, arrival="constant", max_in_flight=10, stream=stream), 2
-    )
+    await seconds_of_load(rig, LoadSpec(batch=1, rate=200.0, arrival="constant", max_in_flight=10, stream=stream), 1)
     assert rig.engine.most_in_flight <= 10
-    sent = rig.engine.calls
-    dropped = sum(interval.dropped for interval in intervals)
-    assert dropped > 200
-    assert sent + dropped == pytest.approx(400, rel=0.15)
+    dropped = rig.events.total(lambda interval: interval.dropped)
+    assert dropped > 100, "at most 50 a second are answered"
+    assert rig.engine.calls + dropped == rig.events.total(lambda interval: interval.arrivals)
     assert rig.events.stopped.errors == {}
 
 
@@ -95,12 +97,12 @@ async def test_the_rate_can_change_while_it_runs_and_the_loop_can_close_and_open
 
 @pytest.mark.parametrize(
     "spec",
-    [LoadSpec(batch=1, rate=200.0, arrival="constant", ramp_s=2.0), LoadSpec(batch=1, concurrency=20, ramp_s=2.0)],
+    [LoadSpec(batch=1, rate=60.0, arrival="constant", ramp_s=2.0), LoadSpec(batch=1, concurrency=20, ramp_s=2.0)],
     ids=["rate", "concurrency"],
 )
 async def test_a_ramp_rises_to_what_was_asked_for(rig: Rig, spec: LoadSpec) -> None:
-    rig.engine.delay_s = 0.05
+    rig.engine.delay_s = 0.2  # far from what the engine and the driver can do
     first, second, third = await seconds_of_load(rig, spec, 3)
-    assert first.answers.requests < 0.6 * second.answers.requests
-    assert second.answers.requests < 0.95 * third.answers.requests
+    assert first.mean_in_flight < 0.6 * second.mean_in_flight
+    assert second.mean_in_flight < 0.95 * third.mean_in_flight
     assert rig.events.stopped.errors == {}

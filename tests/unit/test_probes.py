@@ -14,6 +14,7 @@ from engine.measured import MeasuredStore
 from engine.peak import Peak
 from engine.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
 from engine.rules import CellState
+from tests.patience import HANGS_AFTER_S
 
 ONNX = Choice("onnx", "fp32", "cpu", "plain")
 TORCH = Choice("torch", "fp32", "cpu", "plain")
@@ -119,7 +120,7 @@ def test_a_peak_is_the_best_full_window_of_a_visit() -> None:
 async def test_a_child_ends_with_whoever_asked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub_child(cache, monkeypatch, "__import__('threading').Event().wait()")
     before = set(psutil.Process().children())
-    lines = child.reports("stub_probing", {"cells": [{"backend": "x"}]}, silent_s=20)
+    lines = child.reports("stub_probing", {"cells": [{"backend": "x"}]}, silent_s=HANGS_AFTER_S)
     assert (await anext(lines))["event"] == "begin"
     assert len(set(psutil.Process().children()) - before) == 1
     await lines.aclose()

@@ -11,6 +11,7 @@ from engine.api import embed_pb2
 from engine.service.embedder import Embedder
 from engine.service.status import Context
 from engine.telemetry import Telemetry
+from tests.patience import HANGS_AFTER_S
 
 
 class Answering(Embedder):
@@ -42,6 +43,6 @@ async def one_question_and_no_end() -> AsyncIterator[embed_pb2.StreamRequest]:
 async def test_an_answer_that_cannot_be_written_ends_the_stream_with_an_error() -> None:
     embedder = Answering()
     with pytest.raises(grpc.aio.AbortError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_AFTER_S):
             await embedder.EmbedStream(one_question_and_no_end(), cast("Context", Unwritable()))
     assert embedder.telemetry.counts.errors == {"INTERNAL": 1}

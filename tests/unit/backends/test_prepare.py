@@ -17,6 +17,7 @@ from engine.backends.artifacts import ArtifactStore, artifact_key
 from engine.backends.prepare import Progress, prepare
 from engine.errors import CannotSwitch, ModelError
 from engine.model import ModelFiles, resolve_model
+from tests.patience import HANGS_AFTER_S
 from tests.unit.backends.conftest import Prepared, fp32
 
 Files = Callable[[str], ModelFiles]
@@ -107,7 +108,7 @@ def test_a_preparer_whose_parent_is_gone_stops_and_cleans_up(model_files: Files,
         child.stdin.flush()
         assert json.loads(child.stdout.readline())["event"] == "phase"
         child.stdin.close()  # what the system does when the parent dies
-        assert child.wait(timeout=20) == 130
+        assert child.wait(HANGS_AFTER_S) == 130
     store.sweep()  # what any engine does next, should a long native call have kept it from cleaning up itself
     assert not partial(store)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANGS_AFTER_S
 from tests.unit.backends.conftest import Prepared
 
 _START = """
@@ -31,7 +32,7 @@ texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in r
 def run(body: str) -> dict[str, Any]:
     """The one json object that the process prints last."""
     command = [sys.executable, "-c", _START + body, str(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER_S)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -16,8 +16,7 @@ from console.frame import Deployment, EngineState, Frame, LoadSpec
 from console.session import CommandRefused, Session, SessionOptions
 from console.session.load_link import check_load
 from tests.fake_engine import FakeEngine, start_server
-
-LEFT_BEHIND_LIMIT_S = 5.0
+from tests.patience import HANGS_AFTER_S
 
 
 def options(*flags: str, **more: object) -> SessionOptions:
@@ -27,7 +26,7 @@ def options(*flags: str, **more: object) -> SessionOptions:
 
 async def until(session: Session, true: Callable[[Frame], bool]) -> Frame:
     """The first frame of which it is true; polled as a front end does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS_AFTER_S):
         while not true(frame := session.frame):  # noqa: ASYNC110 - frames are pulled, as a front end pulls them
             await asyncio.sleep(0.01)
     return frame
@@ -270,5 +269,5 @@ asyncio.run(main())
     console.kill()
     console.wait()
     console.stdout.close()
-    _, left = await asyncio.to_thread(psutil.wait_procs, children, LEFT_BEHIND_LIMIT_S)
+    _, left = await asyncio.to_thread(psutil.wait_procs, children, HANGS_AFTER_S)
     assert left == []

@@ -28,6 +28,7 @@ from console.experiments.sweep_state import CellFigures, CellState, CellStatus, 
 from console.frame import Deployment, LoadSpec
 from console.ports import SessionOptions
 from console.session import Session
+from tests.patience import HANGS_AFTER_S
 from tests.unit.experiments.made import GOOD, store_in
 
 RUN = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
@@ -133,7 +134,7 @@ sys.exit(compare_once(options, plan, store=Store.open(Path(sys.argv[1])), as_jso
 def test_data_goes_to_stdout_and_progress_with_the_time_left_to_stderr(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "runs.sqlite")],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
