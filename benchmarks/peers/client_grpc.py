@@ -54,7 +54,9 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # grpc.aio keeps to one event loop a process
         serve(
             lambda texts: runner.run(vectors(asked.address, texts)),
-            lambda order: runner.run(load(asked.address, corpora[order.corpus], order, stream=asked.stream)),
+            lambda order: runner.run(
+                load(order.address or asked.address, corpora[order.corpus], order, stream=asked.stream)
+            ),
         )
 
 

@@ -24,6 +24,8 @@ class Order:
     window_s: float
     answers_a_caller: int = 2
     """Fewer make no rate, so a window stretches until there are so many; 0 keeps to `window_s`."""
+    address: str = ""
+    """Of the server, for a client that loads several in turn; empty: the one that it was started for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,10 @@ class Process:
         """The next JSON line on its stdout. Raises Failed; the process is ended when it took too long."""
         timer = threading.Timer(within_s, self._process.kill)
         timer.start()
-        line = self._stdout.readline()
-        timer.cancel()
+        try:
+            line = self._stdout.readline()
+        finally:
+            timer.cancel()  # also when interrupted: this process would not end before the timer does
         if not line:
             raise Failed(f"no answer ({self._process.wait()}): {self.last_words()}")
         found: dict[str, Any] = json.loads(line)

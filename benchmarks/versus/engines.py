@@ -1,0 +1,159 @@
+"""One engine of one side: its plan, its flags, its process. Only its public commands are used."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.processes import START_WITHIN_S, Failed, Process
+from benchmarks.versus.project import cores, cpu_model
+from benchmarks.versus.trees import SetUpFailed, Tree, run
+
+PREPARE_WITHIN_S = 900.0
+"""A first start exports and quantises the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A backend at a precision on the CPU; an empty recipe is the revision's own default."""
+
+    backend: str
+    precision: str
+    recipe: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.backend, self.precision, self.recipe) if word)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """As every `engine` command takes them."""
+        words = ("--backend", self.backend, "--precision", self.precision, "--device", "cpu")
+        return (*words, "--recipe", self.recipe) if self.recipe else words
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an engine uses the machine. What a pass costs besides its tokens has no flag and is not part of it."""
+
+    instances: int
+    threads: int
+    max_batch_tokens: int
+    max_batch_items: int
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For `engine serve`, which then measures nothing itself."""
+        return (
+            "--instances", str(self.instances), "--threads", str(self.threads),
+            "--max-batch-tokens", str(self.max_batch_tokens), "--max-batch-items", str(self.max_batch_items),
+            "--no-tune",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A process that serves. `effective` is what its ready line says that runs."""
+
+    process: Process
+    address: str
+    effective: Mapping[str, Any]
+
+
+def parse_cells(words: str) -> tuple[Cell, ...]:
+    """`onnx int8,openvino int8 RECIPE`. Raises ValueError with the form that is understood."""
+    cells = dict.fromkeys(_cell(word) for word in words.split(",") if word.strip())
+    if not cells:
+        raise ValueError("no cell to compare: write for example 'onnx int8,openvino int8'")
+    return tuple(cells)
+
+
+def _cell(words: str) -> Cell:
+    parts = words.split()
+    if len(parts) not in (2, 3) or any(part.startswith("-") for part in parts):
+        raise ValueError(f"{words.strip()!r} is no cell: write BACKEND PRECISION [RECIPE], with commas between cells")
+    return Cell(*parts)
+
+
+def serve_flags(cell: Cell, plan: Plan | None) -> tuple[str, ...]:
+    """Of `engine serve` on a free port. Without a plan the engine uses its own, and tunes on its first start."""
+    return ("serve", "--host", "127.0.0.1", "--port", "0", "--strict", *cell.flags, *(plan.flags if plan else ()))
+
+
+def cache_of(tree: Tree, *, tuned: bool) -> Path:
+    """The engine's cache of a revision.
+
+    A measured plan holds a number that no flag sets, what a pass costs, and the engine reads it although it is given
+    flags. So engines that are given a plan have a cache in which nothing was ever tuned.
+    """
+    return tree.place / ("cache-tuned" if tuned else "cache")
+
+
+def forget_older_caches(tree: Tree) -> None:
+    """Deletes what other sources made: an artifact's key does not know the code that makes it.
+
+    Only a working tree's sources change; with changes that are not committed they are never taken for the same.
+    """
+    stamp = tree.place / ".caches-of"
+    if tree.changed or not stamp.exists() or stamp.read_text("utf-8") != tree.commit:
+        for tuned in (False, True):
+            shutil.rmtree(cache_of(tree, tuned=tuned), ignore_errors=True)
+    stamp.write_text("" if tree.changed else tree.commit, "utf-8")
+
+
+def start(tree: Tree, cell: Cell, plan: Plan | None, within_s: float = START_WITHIN_S) -> Engine:
+    """Returns when it is ready. Raises Failed, with nothing left running."""
+    extra = {"PYTHONPATH": "", "EMBEDCONSOLE_CACHE": str(cache_of(tree, tuned=plan is None))}
+    try:
+        process = Process([str(tree.engine), *serve_flags(cell, plan)], cwd=tree.source, extra=extra)
+    except OSError as error:
+        raise Failed(f"{tree.name} {cell}: cannot be started: {error}") from error
+    try:
+        ready = process.read_line(within_s)
+        effective = dict(ready["effective"])
+        if plan and (effective["instances"], effective["threads"]) != (plan.instances, plan.threads):
+            raise Failed(f"serves with {effective['instances']} × {effective['threads']}, not as it was told")
+        return Engine(process, str(ready["address"]), effective)
+    except (Failed, KeyError, ValueError) as error:
+        process.stop()
+        raise Failed(f"{tree.name} {cell}: {error}") from error
+    except BaseException:
+        process.stop()
+        raise
+
+
+def prepare(tree: Tree, cell: Cell, plan: Plan | None) -> Mapping[str, Any]:
+    """Starts it once and ends it, so that its artifact is in the cache; what it serves. Raises Failed."""
+    engine = start(tree, cell, plan, PREPARE_WITHIN_S)
+    engine.process.stop()
+    return engine.effective
+
+
+def tuned_plan(tree: Tree, cell: Cell) -> Plan:
+    """What `engine tune` of this revision measures, or measured here before. Raises Failed."""
+    path = tree.place / "plans.json"
+    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    key = f"{tree.commit} {cell} {cores()} {cpu_model()}"
+    if tree.changed or key not in known:
+        cache = str(cache_of(tree, tuned=True))
+        command = [str(tree.engine), "tune", *cell.flags, "--json"]
+        try:
+            said = run(command, PREPARE_WITHIN_S, {"EMBEDCONSOLE_CACHE": cache, "HF_HUB_OFFLINE": "1"}, tree.source)
+        except (SetUpFailed, OSError) as error:
+            raise Failed(str(error)) from error
+        known[key] = asdict(plan_in(said))
+        partial = path.with_name(f"plans.{os.getpid()}.json")
+        partial.write_text(json.dumps(known, indent=1), "utf-8")
+        partial.replace(path)
+    return Plan(**known[key])
+
+
+def plan_in(said: str) -> Plan:
+    """The one plan that `engine tune --json` prints. Raises Failed for anything else."""
+    try:
+        (row,) = json.loads(said)["plans"]
+        return Plan(row["instances"], row["threads"], row["max_batch_tokens"], row["max_batch_items"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failed(f"engine tune printed something that is no plan: {said[-300:]!r}") from error

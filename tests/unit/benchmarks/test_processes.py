@@ -1,0 +1,30 @@
+"""The processes of a round, seen from the parent."""
+
+import sys
+import threading
+
+import pytest
+
+from benchmarks.peers.processes import Process
+
+
+def test_a_parent_that_is_interrupted_while_it_waits_for_an_answer_ends_at_once() -> None:
+    class Interrupted:
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+    process = Process([sys.executable, "-c", "input()"])
+    try:
+        process._stdout.close()
+        process._stdout = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            process.read_line(within_s=1000.0)
+        timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+        for timer in timers:  # a thread of the interpreter's own: it would not exit before this one ends
+            timer.join(5.0)
+        assert not [timer for timer in timers if timer.is_alive()]
+    finally:
+        for timer in threading.enumerate():
+            if isinstance(timer, threading.Timer):
+                timer.cancel()
+        process.stop()
