@@ -38,6 +38,7 @@ class Poison:
 class Outcome:
     """All that one batch came to: one hop to the event loop carries it."""
 
+    batch: Batch
     answers: Sequence[Answers]
     poisons: Sequence[Poison]
     record: BatchRecord
@@ -49,7 +50,7 @@ class Desk(Protocol):
     def batch_ran(self, outcome: Outcome) -> None: ...
 
     def instance_ended(self, instance: "Instance", in_hand: Batch | None, fault: BaseException | None) -> None:
-        """The thread's last words. With a fault, `in_hand` is the batch it will never answer."""
+        """The thread's last words. With a fault, `in_hand` is the batch it will never answer, if it had one."""
         ...
 
 
@@ -73,6 +74,7 @@ class Instance:
         self._desk = desk
         self._clock = clock
         self._core = core
+        self._has_worked = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     @property
@@ -82,8 +84,13 @@ class Instance:
             raise RuntimeError(f"instance {self.name} has let its executor go")
         return self._executor
 
+    @property
+    def has_worked(self) -> bool:
+        """Whether it ever took a batch."""
+        return self._has_worked
+
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread. Raises RuntimeError where the system has no more of them."""
         self._thread.start()
 
     def join(self) -> None:
@@ -107,8 +114,9 @@ class Instance:
             if self._core is not None:
                 keep_to(self._core)
             while (batch := self._handover.next_batch()) is not None:
-                outcome = run(batch, executor, self._clock)
-                self._desk.batch_ran(outcome)
+                self._has_worked = True
+                self._desk.batch_ran(run(batch, executor, self._clock))
+                batch = None  # delivered: a fault from here on is not this batch's
         except BaseException as lost:  # the thread ends here whatever it was, and must not end unheard
             fault = lost
         del executor
@@ -119,7 +127,7 @@ def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome
     """Runs a batch. A failing one is split in halves until the texts that fail, fail alone."""
     entries = batch.entries
     started_s = clock()
-    pieces = list(_run_or_split(batch.texts(), executor))
+    pieces = list(_run_or_split(batch.token_ids, executor))
     infer_s = clock() - started_s
     lengths = [entry[0] for entry in entries]
     answers, poisons = _by_request(batch, pieces)
@@ -133,7 +141,7 @@ def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome
         poisoned=len(poisons),
         split=len(pieces) > 1,
     )
-    return Outcome(answers, poisons, record)
+    return Outcome(batch, answers, poisons, record)
 
 
 def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vectors | str]:

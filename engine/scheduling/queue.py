@@ -98,17 +98,31 @@ class Ticket:
         """Whether all of its texts have entered the window."""
         return self.entered == len(self.order)
 
+    def drop(self) -> int:
+        """Lets the waiting texts go; returns how many of its texts never ran. Idempotent."""
+        self.drops_at_s = -inf
+        if self.waiting:
+            self.dropped += self.waiting
+            self.waiting = self.waiting_tokens = 0
+            self.texts = ()
+        return self.dropped
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one forward pass runs: its entries by rising length."""
+    """What one forward pass runs: its entries by rising length, and their token ids in the same order.
+
+    It holds the token ids itself: a request that is withdrawn while some of its texts run lets its own list go.
+    """
 
     entries: list[Entry]
+    token_ids: list[TokenIds]
     taken_s: float
 
-    def texts(self) -> list[TokenIds]:
-        """The token ids, in the batch's order."""
-        return [ticket.texts[position] for _, _, position, ticket in self.entries]
+    @property
+    def tickets(self) -> set[Ticket]:
+        """The requests that it answers, wholly or in part."""
+        return {ticket for _, _, _, ticket in self.entries}
 
 
 class BatchQueue:
@@ -138,14 +152,16 @@ class BatchQueue:
             self._fresh.append(ticket)
 
     def withdraw(self, ticket: Ticket) -> int:
-        """Drops a request's queued texts; returns how many of its texts never ran. Idempotent."""
-        ticket.drops_at_s = self._sweep_at_s = -inf
-        if ticket.waiting:
-            self.items -= ticket.waiting
-            self.tokens -= ticket.waiting_tokens
-            ticket.dropped += ticket.waiting
-            ticket.waiting = ticket.waiting_tokens = 0
-            ticket.texts = ()
+        """Drops a request's queued texts; returns how many of its texts never ran. Idempotent.
+
+        A request that was never added leaves the queue as it is.
+        """
+        self._sweep_at_s = -inf
+        waiting, waiting_tokens = ticket.waiting, ticket.waiting_tokens
+        dropped = ticket.drop()
+        if waiting and ticket.number:
+            self.items -= waiting
+            self.tokens -= waiting_tokens
             self._withdrawn += 1
             # Callers that come and go while no instance is free must not pile up: forget them by halves.
             if self._withdrawn * 2 > len(self._fresh) + len(self._begun):
@@ -153,7 +169,7 @@ class BatchQueue:
                 self._begun = [request for request in self._begun if request[1].waiting]
                 heapify(self._begun)
                 self._withdrawn = 0
-        return ticket.dropped
+        return dropped
 
     def oldest_arrival_s(self) -> float:
         """When the longest waiting request arrived; infinity if none waits. Looks at every queued request."""
@@ -183,12 +199,13 @@ class BatchQueue:
         else:
             entries = self._of_one_request(oldest, policy)
         self._virtual_time = max(self._virtual_time, oldest[1] >> ARRIVAL_BITS)
+        token_ids = [ticket.texts[position] for _, _, position, ticket in entries]
         for length, _, _, ticket in entries:
             ticket.waiting -= 1
             ticket.waiting_tokens -= length
             self.tokens -= length
         self.items -= len(entries)
-        return Batch(entries, now)
+        return Batch(entries, token_ids, now)
 
     def _sweep(self, now: float) -> None:
         """Drops from the window what was withdrawn or has expired."""

@@ -1,86 +1,31 @@
-"""The scheduler as the event loop sees it: jobs go in, whole answers come out, in the order they were asked."""
+"""The scheduler as the event loop sees it: jobs go in, whole answers come out, in the order they were asked.
+
+Every job is in one registry until it is answered. A fault in forming, running or delivering a batch ends in
+`_step_failed`, `_mend_queue` or `_bury`; each of them answers the registered jobs that the fault may have touched with
+Unavailable, so that nobody waits for a text that no instance holds.
+"""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
 from engine.scheduling.handover import Handover
+from engine.scheduling.health import Health
 from engine.scheduling.instance import Answers, Instance, Outcome, run
+from engine.scheduling.job import Job
 from engine.scheduling.lone import MAX_TOKENS, LoneTexts
 from engine.scheduling.queue import Batch, Ticket
-from engine.scheduling.work import BatchObserver, BatchPolicy, Executor, JobResult, TokenIds, Vectors
+from engine.scheduling.work import BatchObserver, BatchPolicy, Executor, TokenIds, Vectors
 
 _log = logging.getLogger(__name__)
 
-
-class Job:
-    """One request's answer to come: `await` it for a JobResult.
-
-    Raises Expired, Cancelled, PoisonedText or Unavailable. A caller that is cancelled while it waits cancels the job.
-    """
-
-    __slots__ = ("_future", "_infer_s", "_missing", "_queue_s", "_scheduler", "_vectors", "deadline", "ticket")
-
-    def __init__(self, scheduler: "Scheduler", ticket: Ticket, future: asyncio.Future[JobResult]) -> None:
-        self.ticket = ticket
-        self.deadline: asyncio.TimerHandle | None = None
-        self._scheduler = scheduler
-        self._future = future
-        self._missing = len(ticket.lengths)
-        self._vectors: Vectors | None = None
-        self._queue_s = 0.0
-        self._infer_s = 0.0
-
-    def __await__(self) -> Generator[Any, None, JobResult]:
-        try:
-            return (yield from self._future.__await__())
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-        except EngineError:
-            # The error holds the frames that it goes through, and so this job, whose future holds the error: such a
-            # circle of every failed request would stay until the next full garbage collection.
-            del self._future
-            raise
-
-    def cancel(self) -> None:
-        """Drops the texts that are still queued; whoever awaits the job gets Cancelled. No effect once answered."""
-        self._scheduler.cancel(self)
-
-    def accept(self, answers: Answers, infer_s: float) -> bool:
-        """Takes one batch's share of the answer; returns whether the answer is whole."""
-        self._queue_s = max(self._queue_s, answers.queue_s)
-        self._infer_s = max(self._infer_s, infer_s)
-        part = answers.vectors
-        self._missing -= len(answers.positions)
-        if self._vectors is None:
-            if not self._missing:
-                self._vectors = part  # all in one piece, and in order
-                return True
-            count = len(self.ticket.lengths)
-            self._vectors = Vectors(
-                np.empty((count, part.unit.shape[1]), dtype=np.float32), np.empty(count, dtype=np.float32)
-            )
-        self._vectors.unit[answers.positions] = part.unit
-        self._vectors.norms[answers.positions] = part.norms
-        return not self._missing
-
-    def succeed(self) -> None:
-        """Answers whoever waits."""
-        if self._vectors is not None and not self._future.done():
-            self._future.set_result(JobResult(self._vectors, self._queue_s, self._infer_s))
-
-    def fail(self, error: EngineError) -> None:
-        """Tells whoever waits. If nobody does (the caller left), that is no error to log."""
-        if not self._future.done():
-            self._future.set_exception(error)
-            self._future.exception()
+_LOST = "a fault of the engine lost this request: send it again"
+_NO_INSTANCE = "every instance was lost: restart the engine"
 
 
 class Scheduler:
@@ -106,6 +51,8 @@ class Scheduler:
         `cores`: the core that each executor's thread keeps to, None for any.
         """
         self.name = name
+        self.health = Health()
+        """Whether its instances can answer, by the batches so far."""
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._clock = clock
@@ -115,6 +62,7 @@ class Scheduler:
         self._quiet.set()
         self._wake_is_due = False
         self._closing = False
+        self._queue_faults = 0  # since a batch was last delivered
         self._lone = lone
         self._instances = [
             Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock, core=core)
@@ -166,7 +114,7 @@ class Scheduler:
         if self._closing:
             raise Unavailable("this deployment is closing: send the request again")
         if not self._instances:
-            raise Unavailable("every instance was lost: restart the engine")
+            raise Unavailable(_NO_INSTANCE)
         ticket = Ticket(texts, self._clock(), deadline_s)
         job = Job(self, ticket, self._loop.create_future())
         if not texts:
@@ -175,8 +123,17 @@ class Scheduler:
             return job
         self._jobs[ticket] = job
         self._quiet.clear()
+        try:
+            self._enqueue(ticket)
+            if deadline_s is not None:
+                self._watch_deadline(job)
+        except Exception as fault:
+            self._step_failed("queue a request", fault, (ticket,))
+        return job
+
+    def _enqueue(self, ticket: Ticket) -> None:
         if self._lone is not None:
-            self._lone.arrived(ticket.arrived_s, alone=len(texts) == 1 and len(self._jobs) == 1)
+            self._lone.arrived(ticket.arrived_s, alone=len(ticket.lengths) == 1 and len(self._jobs) == 1)
         # Idle instances are woken at the end of this tick of the event loop, not here: the requests that one read of
         # the sockets brought in are all parsed in one tick, and so they find themselves in one batch, without any
         # timer and without waiting for anything that has not yet arrived. A busy instance needs no waking: it looks
@@ -184,15 +141,12 @@ class Scheduler:
         if self._handover.put(ticket) and not self._wake_is_due:
             self._wake_is_due = True
             self._loop.call_soon(self._wake)
-        if deadline_s is not None:
-            self._watch_deadline(job)
-        return job
 
     def cancel(self, job: Job) -> None:
         """What Job.cancel does."""
         if self._jobs.get(job.ticket) is job:
             dropped = self._fail(job, Cancelled("the caller left while the request was queued"))
-            self._observer.items_dropped(expired=0, cancelled=dropped)
+            self._tell(lambda: self._observer.items_dropped(expired=0, cancelled=dropped))
 
     async def drain(self) -> None:
         """Returns when no job is unanswered. Jobs may still be submitted meanwhile."""
@@ -225,21 +179,32 @@ class Scheduler:
 
     def _wake(self) -> None:
         self._wake_is_due = False
-        if self._lone is None or not self._lone.are_the_loops or not self._run_alone():
-            self._handover.wake()
+        try:
+            if self._lone is None or not self._run_alone(self._lone):
+                self._handover.wake()
+        except Exception as fault:
+            self._step_failed("wake an instance", fault)
 
-    def _run_alone(self) -> bool:
+    def _run_alone(self, lone: LoneTexts) -> bool:
         """Runs the only text that waits in this thread; whether there was one and every instance idle."""
         batch = None
         try:
+            if not lone.are_the_loops:
+                return False
             batch = self._handover.take_lone(len(self._instances), MAX_TOKENS)
             if batch is None:
                 return False
             # Every instance waits, and only this thread could wake one: its executor is free meanwhile.
-            self._deliver(run(batch, self._instances[0].executor, self._clock))
+            outcome = run(batch, self._instances[0].executor, self._clock)
         except BaseException as fault:  # as in an instance's thread: whatever it was, nobody may be left waiting
-            _log.critical("the event loop failed to run a text of %s", self.name, exc_info=fault)
-            self._fail_all_in(batch)
+            if batch is not None:
+                self._handover.settle(batch)
+                self.health.batch_failed()
+            self._step_failed("run a text", fault, batch.tickets if batch is not None else ())
+            if _ends_the_process(fault):
+                raise
+            return batch is not None
+        self._deliver(outcome)
         return True
 
     def _stay_awake(self, lone: LoneTexts) -> None:
@@ -249,42 +214,81 @@ class Scheduler:
 
     def _watch_deadline(self, job: Job) -> None:
         """Fails the job if its deadline has passed, else looks again when it will have: timers may ring early."""
-        remaining_s = job.ticket.drops_at_s - self._clock()
-        if remaining_s > 0:
-            job.deadline = self._loop.call_later(remaining_s, self._watch_deadline, job)
+        try:
+            remaining_s = job.ticket.drops_at_s - self._clock()
+            if remaining_s > 0:
+                job.deadline = self._loop.call_later(remaining_s, self._watch_deadline, job)
+                return
+        except Exception as fault:
+            self._step_failed("watch a deadline", fault, (job.ticket,))
             return
         dropped = self._fail(job, Expired("the deadline passed while the request was queued: allow it more time"))
-        self._observer.items_dropped(expired=dropped, cancelled=0)
+        self._tell(lambda: self._observer.items_dropped(expired=dropped, cancelled=0))
 
     def _deliver(self, outcome: Outcome) -> None:
         """Answers every job that a batch completes. Jobs that failed meanwhile are not there any more."""
+        self._handover.settle(outcome.batch)
+        try:
+            answered = self._answer(outcome)
+        except BaseException as fault:
+            self.health.batch_failed()
+            self._step_failed("deliver a batch", fault, outcome.batch.tickets)
+            if _ends_the_process(fault):
+                raise
+            return
+        self._queue_faults = 0
+        if self._lone is not None:
+            self._watch_lone(self._lone, outcome, answered=answered)
+        self._tell(lambda: self._observer.batch_done(outcome.record))
+
+    def _answer(self, outcome: Outcome) -> bool:
+        """Gives each job its share of a batch; returns whether a job was answered whole."""
         for poison in outcome.poisons:
             if (job := self._jobs.get(poison.ticket)) is not None:
                 self._fail(job, PoisonedText(poison.position, poison.reason))
-        answered = False
+        answered = accepted = refused = False
         for answers in outcome.answers:
             if (job := self._jobs.get(answers.ticket)) is None:
                 continue
             try:
-                whole = job.accept(answers, outcome.record.infer_s)
+                if job.accept(answers, outcome.record.infer_s):
+                    job.succeed()
+                    self._forget(job)
+                    answered = True
+                accepted = True
             except ValueError:
+                refused = True
                 _log.exception("the instances of %s disagree on the vectors' dimension", self.name)
                 self._fail(job, EngineError("the vectors of one request differ in dimension: see the engine's log"))
-                continue
-            if whole:
-                self._forget(job)
-                job.succeed()
-                answered = True
-        if self._lone is not None:
-            self._lone.ran(outcome.record)
+            except Exception as fault:
+                refused = True
+                self._step_failed("answer a request", fault, (answers.ticket,))
+        if refused and not accepted:
+            self.health.batch_failed()
+        else:
+            self.health.batch_done(outcome.record)
+        return answered
+
+    def _watch_lone(self, lone: LoneTexts, outcome: Outcome, *, answered: bool) -> None:
+        """After a batch: what the choice of the lone path is made by."""
+        try:
+            lone.ran(outcome.record)
             if answered and not self._jobs:
-                self._lone.all_answered(self._clock())
-                self._stay_awake(self._lone)
-        self._observer.batch_done(outcome.record)
+                lone.all_answered(self._clock())
+                self._stay_awake(lone)
+        except Exception as fault:
+            self._step_failed("watch for lone texts", fault)
+
+    def _tell(self, report: Callable[[], None]) -> None:
+        """Tells the observer; its faults are logged and cost no caller an answer."""
+        try:
+            report()
+        except Exception:
+            _log.exception("the observer of %s failed", self.name)
 
     def _forget(self, job: Job) -> None:
-        """The job is about to be answered."""
-        del self._jobs[job.ticket]
+        """The job is answered."""
+        self._jobs.pop(job.ticket, None)
         if job.deadline is not None:
             job.deadline.cancel()
         if not self._jobs:
@@ -292,38 +296,77 @@ class Scheduler:
 
     def _fail(self, job: Job, error: EngineError) -> int:
         """Fails the whole job; returns how many of its texts never ran, and now never will."""
-        self._forget(job)
-        dropped = self._handover.withdraw(job.ticket)
         job.fail(error)
-        return dropped
+        self._forget(job)
+        try:
+            return self._handover.withdraw(job.ticket)
+        except Exception as fault:
+            self._step_failed("drop a request's texts", fault)
+            return job.ticket.drop()
+
+    # ---- faults --------------------------------------------------------------------------------------------------
+
+    def _step_failed(self, step: str, fault: BaseException, tickets: Collection[Ticket] = ()) -> None:
+        """Logs a fault of the event loop's own work, and fails the requests that it was about."""
+        _log.critical("the event loop failed to %s of %s", step, self.name, exc_info=fault)
+        self._fail_all(tickets)
+        if self._handover.is_broken:
+            self._mend_queue()
+
+    def _mend_queue(self) -> None:
+        """After a fault in the queue: a new one, of every request none of whose texts had left the old one.
+
+        Spared too is a request all of whose unanswered texts are in batches that run. The others fail: some of their
+        texts may be nowhere. After a second fault without a batch delivered in between nothing is queued again, so that
+        a fault that always comes is not met once for each request.
+        """
+        self._queue_faults += 1
+        self.health.batch_failed()
+        taken = self._handover.taken_texts()
+        again = self._queue_faults == 1
+        unhurt = {ticket for ticket, job in self._jobs.items() if job.missing == taken[ticket]}
+        fresh = [ticket for ticket in self._jobs if again and not ticket.entered]
+        self._fail_all(set(self._jobs) - unhurt - set(fresh))
+        self._handover.repair(fresh)
 
     def _bury(self, instance: Instance, in_hand: Batch | None, fault: BaseException | None) -> None:
         """After a thread's end. One that was lost is replaced, and what it held fails at once."""
         instance.join()
         self._instances.remove(instance)
         if fault is not None:
-            self._replace(instance, in_hand, fault)
+            _log.critical("instance %s was lost", instance.name, exc_info=fault)
+            self._replace(instance, in_hand)
+            self.health.instance_lost(len(self._instances))
         instance.drop_executor()
         if not self._instances:
+            self._fail_all(set(self._jobs), _NO_INSTANCE)
             self._all_ended.set()
 
-    def _replace(self, lost: Instance, in_hand: Batch | None, fault: BaseException) -> None:
-        """Fails what a lost thread held, and starts another unless it fell without any work."""
-        _log.critical("instance %s was lost", lost.name, exc_info=fault)
-        if self._fail_all_in(in_hand):
+    def _replace(self, lost: Instance, in_hand: Batch | None) -> None:
+        """Fails what a lost thread held, and starts another unless it fell before it ever had work."""
+        had_work = lost.has_worked or (self._handover.is_broken and bool(self._jobs))
+        if in_hand is not None:
+            self._handover.settle(in_hand)
+            self.health.batch_failed()
+            self._fail_all(in_hand.tickets)
+        if had_work:
             replacement = lost.replacement()
-            self._instances.append(replacement)
-            replacement.start()
+            try:
+                replacement.start()
+            except RuntimeError as error:
+                _log.critical("instance %s cannot be replaced", lost.name, exc_info=error)
+            else:
+                self._instances.append(replacement)
+        if self._handover.is_broken:
+            self._mend_queue()
 
-    def _fail_all_in(self, batch: Batch | None) -> bool:
-        """Fails the requests of a batch that will not be answered; whether there were any.
-
-        None: it was being formed, there is no telling whose texts it took, so everybody hears of it.
-        """
-        tickets = set(self._jobs) if batch is None else {entry[3] for entry in batch.entries}
+    def _fail_all(self, tickets: Collection[Ticket], reason: str = _LOST) -> None:
+        """Fails those of the requests that are not answered yet: whoever sends them again may be answered."""
         for ticket in tickets:
             if (job := self._jobs.get(ticket)) is not None:
-                self._fail(job, Unavailable("the instance was lost: send the request again"))
-        if batch is None:
-            self._handover.clear()
-        return bool(tickets)
+                self._fail(job, Unavailable(reason))
+
+
+def _ends_the_process(fault: BaseException) -> bool:
+    """Whether an event loop has to pass it on."""
+    return isinstance(fault, (SystemExit, KeyboardInterrupt))

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from engine.errors import PoisonedText
-from engine.scheduling import BatchPolicy, Scheduler
-from engine.scheduling.scheduler import Job
+from engine.scheduling import BatchPolicy, Job, Scheduler
 from engine.service.garbage import LONGEST_S, PERIOD_S, collect_quietly
 from tests.unit.scheduling.fakes import POISON, FakeExecutor, Ledger, text_of
 
