@@ -20,11 +20,11 @@ def test_a_parent_that_is_interrupted_while_it_waits_for_an_answer_ends_at_once(
         with pytest.raises(KeyboardInterrupt):
             process.read_line(within_s=1000.0)
         timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
-        for timer in timers:  # a thread of the interpreter's own: it would not exit before this one ends
+        for timer in timers:  # the interpreter waits for such a thread before it exits
             timer.join(5.0)
         assert not [timer for timer in timers if timer.is_alive()]
     finally:
-        for timer in threading.enumerate():
-            if isinstance(timer, threading.Timer):
-                timer.cancel()
+        for left in threading.enumerate():
+            if isinstance(left, threading.Timer):
+                left.cancel()
         process.stop()
