@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from console.ports import SessionPort
+    from console.session.port import SessionPort
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO_LIMIT_S = 2.0

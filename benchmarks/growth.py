@@ -29,7 +29,7 @@ from benchmarks.peers.line import Order
 from benchmarks.peers.processes import Child, Failed, cpu_s
 from benchmarks.peers.report import with_interval
 from benchmarks.peers.servers import OURS, start_engine
-from console.experiments.ratios import paired_ratio
+from console.analysis.ratios import paired_ratio
 from console.load.corpora import load_corpus
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient

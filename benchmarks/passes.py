@@ -23,7 +23,7 @@ from typing import Protocol, cast
 from benchmarks.arguments import positive
 from benchmarks.bare import prepared, texts_per_s
 from benchmarks.peers.report import with_interval
-from console.experiments.ratios import paired_ratio
+from console.analysis.ratios import paired_ratio
 from console.load.corpora import CorpusError, load_corpus
 from engine.backends import backend
 from engine.backends.base import Cell, LoadedModel

@@ -117,7 +117,7 @@ def run(as_json: bool, **flags: Any) -> None:
 def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
     from console.experiments.command import check_corpus
     from console.experiments.run import RunSpec
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     load = load_spec(flags)
     if refusal := check_corpus(load):
@@ -159,7 +159,7 @@ def quickstart() -> None:
     from console.experiments.command import run_once
     from console.experiments.run import RunSpec
     from console.frame import LoadSpec
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     load = LoadSpec(batch=32, concurrency=4)
     options, store = SessionOptions(start=True, load=load), store_of({"store": "", "no_store": False})

@@ -101,7 +101,7 @@ def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:
     from console.experiments.compare_live import LivePlan, SideError, compare_once, parse_side
     from console.experiments.run import RunSpec
     from console.experiments.store import StoreError
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     load = load_spec(flags)
     if refusal := check_corpus(load):

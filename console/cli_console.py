@@ -44,8 +44,8 @@ def open_console(
     `engine`: what the command line says of it; None: the one that is remembered. `connect`: host:port of one that runs.
     `fresh`: nothing is restored. `store`: as asked for. `replay`: a run's id and the speed; it is shown first.
     """
-    from console.ports import SessionOptions
     from console.remembered import Memory, state_path
+    from console.session.port import SessionOptions
     from console.tui.app import run_console
 
     memory = Memory(state_path(), fresh=fresh)

@@ -43,7 +43,7 @@ def max_load(slo_p95: float, closed: bool, as_json: bool, **flags: Any) -> None:
     from console.experiments.command import check_corpus
     from console.experiments.max_load import MaxLoadSpec, max_load_once
     from console.experiments.store import StoreError
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     context = click.get_current_context()
     for name in _SEARCHED:

@@ -36,7 +36,7 @@ def profile(**flags: Any) -> None:
     """Record the engine's threads under a load into a file."""
     from console.experiments.command import check_corpus
     from console.experiments.profile import profile_once
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     output: Path = flags["output"]
     if output.suffix.lower() not in _ENDINGS:

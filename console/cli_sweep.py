@@ -46,7 +46,7 @@ def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: A
     from console.experiments.sweep_command import sweep_once
     from console.experiments.sweep_spec import SpecError, read_spec
     from console.experiments.sweep_spec import preset as preset_spec
-    from console.ports import SessionOptions
+    from console.session.port import SessionOptions
 
     if (spec is None) == (preset is None):
         raise click.UsageError(f"give a specification (SPEC.toml), or --preset {'|'.join(PRESETS)}")

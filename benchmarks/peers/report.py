@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.experiments.ratios import Ratio, paired_ratio
+from console.analysis.ratios import Ratio, paired_ratio
 
 FP32_COSINE = 0.999
 """What a peer that claims fp32 must reach on every text."""

@@ -3,7 +3,7 @@
 The engines that are compared are never imported: they are started through their own command line.
 """
 
-from console.experiments.ratios import Ratio, paired_ratio
+from console.analysis.ratios import Ratio, paired_ratio
 from engine.machine import cores, cpu_model
 
 __all__ = ["Ratio", "cores", "cpu_model", "paired_ratio"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from console.experiments.statistics import SAME_WITHIN, mean_margin, welch_logs
+from console.analysis.steady_state import SAME_WITHIN, mean_margin, welch_logs
 
 BOOTSTRAP_FROM = 10
 RESAMPLES = 9999

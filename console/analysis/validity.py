@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from console.experiments.statistics import WINDOW_MIN_REQUESTS, WINDOWS_JUDGED, Judgement
+from console.analysis.steady_state import WINDOW_MIN_REQUESTS, WINDOWS_JUDGED, Judgement
 from console.frame import P95_FLOOR, P99_FLOOR, LoadSpec, Percentiles
 from console.load.protocol import Interval
 from console.load.recorder import new_histogram

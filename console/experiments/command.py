@@ -20,8 +20,8 @@ from console.experiments.run import Measurement, RunSpec, Verdict, run
 from console.experiments.store import Store
 from console.frame import EngineState, LoadSpec, LogLine
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.ports import CommandRefused, SessionOptions
 from console.session import Session
+from console.session.port import CommandRefused, SessionOptions
 
 ENGINE_SAYS_USAGE = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.experiments.differences import differing, facts_of
+from console.analysis.differences import differing, facts_of
+from console.analysis.ratios import Ratio, paired_ratio
 from console.experiments.history import cell_name, load_name
-from console.experiments.ratios import Ratio, paired_ratio
 from console.experiments.run_ratios import has_rate, percentile_ratio, throughput_ratio
 from console.experiments.run_sets import RunSet
 from console.experiments.store_read import RunRow, StoredRun

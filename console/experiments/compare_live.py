@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from console.analysis.ratios import paired_ratio
+from console.analysis.steady_state import SAME_WITHIN
 from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
 from console.experiments.compare import SIDES, Finding
 from console.experiments.compare_present import SCHEMA_VERSION, finding_object, ratio_text
 from console.experiments.history import table
-from console.experiments.ratios import paired_ratio
 from console.experiments.run import RunSpec
-from console.experiments.statistics import SAME_WITHIN
 from console.experiments.store import Store
 from console.experiments.sweep import plan_sweep
 from console.experiments.sweep_cell import SweepCell, expected_s
@@ -28,7 +28,7 @@ from console.experiments.sweep_present import duration, load_of
 from console.experiments.sweep_spec import SweepSpec
 from console.experiments.sweep_state import CellFigures, CellStatus, SweepState
 from console.frame import Deployment
-from console.ports import SessionOptions
+from console.session.port import SessionOptions
 
 _BACKENDS = ("torch", "onnx", "openvino")
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")

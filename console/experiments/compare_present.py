@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from console.analysis.ratios import Ratio
 from console.experiments.compare import SIDES, Comparison, Difference, Finding, Pair
 from console.experiments.history import table
-from console.experiments.ratios import Ratio
 from console.experiments.run_sets import RunSet
 
 SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from console.experiments.differences import flat
+from console.analysis.differences import flat
 from console.experiments.history import as_objects
 from console.experiments.side_by_side import SideBySide
 from console.experiments.store_read import RunRow

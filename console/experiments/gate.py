@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from console.analysis.differences import differing, facts_of
+from console.analysis.ratios import Ratio, unpaired_ratio
 from console.experiments.command import ExitCode
 from console.experiments.compare import load_key, settings_of
-from console.experiments.differences import differing, facts_of
 from console.experiments.gate_conditions import Condition
 from console.experiments.history import load_name
-from console.experiments.ratios import Ratio, unpaired_ratio
 from console.experiments.run_ratios import block_rates
 from console.experiments.run_sets import resolve_set
 from console.experiments.store import Store

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from console.analysis.validity import SATURATED_CORES
 from console.engine_facts import Batching
 from console.experiments.present import as_json as report_of
 from console.experiments.run import Measurement, RunSpec, recovered
-from console.experiments.soundness import SATURATED_CORES
 from console.experiments.store_read import UNFINISHED, RunRow, StoredRun, SweepRow
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, LoadSpec
 

@@ -11,19 +11,19 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from console.analysis.validity import SATURATED_CORES
 from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
 from console.experiments.max_load_search import Bounds, Limit, Search
 from console.experiments.present import verdict_in_words
 from console.experiments.progress import Progress
 from console.experiments.recording import Recorder, utc_now
 from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.experiments.soundness import SATURATED_CORES
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep, end_sweep
 from console.experiments.sweep_present import duration
 from console.frame import P95_FLOOR, Frame, LoadSpec
-from console.ports import CommandRefused, SessionOptions
 from console.session import Session
+from console.session.port import CommandRefused, SessionOptions
 
 SCHEMA_VERSION = 1
 NEEDED = P95_FLOOR + 45

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
+from console.analysis.validity import SATURATED_CORES, Lag
 from console.experiments.environment import environment
 from console.experiments.run import Measurement, Verdict
-from console.experiments.soundness import SATURATED_CORES, Lag
 from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Percentiles
 
 SCHEMA_VERSION = 1

@@ -14,8 +14,8 @@ from console.experiments.command import ExitCode
 from console.experiments.finishing import loaded
 from console.experiments.progress import Progress
 from console.frame import EngineState, LoadSpec
-from console.ports import CommandRefused, SessionOptions
 from console.session import Session
+from console.session.port import CommandRefused, SessionOptions
 
 FORMATS = {".svg": "flamegraph", ".json": "speedscope", ".txt": "raw"}
 """By the file's ending."""

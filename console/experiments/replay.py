@@ -11,12 +11,11 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from console.analysis.validity import SATURATED_S
 from console.engine_facts import Batching, Machine, ModelCard
 from console.experiments.history import spec_of
-from console.experiments.soundness import SATURATED_S
 from console.frame import Deployment, Engine, EngineState, Frame, Load, LogLine, Marker, Notice, Window
 from console.load.protocol import Interval
-from console.ports import CommandRefused, OpenedRun
 from console.session.figures import (
     RING_S,
     WINDOW_S,
@@ -27,7 +26,9 @@ from console.session.figures import (
     driver_saturated,
     window_of,
 )
+from console.session.port import CommandRefused
 from console.standing import SPEEDS
+from console.store.opened_run import OpenedRun
 
 SEEK_S = 5.0
 _DAY_S = 86_400

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from console.experiments.bottleneck import Bottleneck
+from console.analysis.bottleneck import Bottleneck
+from console.analysis.ratios import Ratio, unpaired_ratio
+from console.analysis.steady_state import mean_margin, percentiles
 from console.experiments.compare import load_key
 from console.experiments.history import cell_name, client_bound_reason, load_name
-from console.experiments.ratios import Ratio, unpaired_ratio
 from console.experiments.run_ratios import block_rates, has_rate, steady_intervals
-from console.experiments.statistics import mean_margin, percentiles
 from console.experiments.store_read import UNFINISHED, StoredRun
 from console.frame import Deployment, Percentiles
 

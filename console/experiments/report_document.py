@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from console.experiments.bottleneck import PADDING_WORTH_TELLING
+from console.analysis.bottleneck import PADDING_WORTH_TELLING
 from console.experiments.history import MARKS
 from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
 from console.experiments.report_cells import STAGES, Cell

@@ -6,7 +6,7 @@ Sentences are computed; a figure in one is always that of a cell that is named b
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.experiments.ratios import Ratio
+from console.analysis.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing
 from console.frame import P95_FLOOR
 

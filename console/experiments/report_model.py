@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.experiments.differences import differing, facts_of
-from console.experiments.ratios import Ratio
+from console.analysis.differences import differing, facts_of
+from console.analysis.ratios import Ratio
 from console.experiments.report_cells import Cell, Coalescing, cells_of
 from console.experiments.report_findings import SummaryRow, find, summarise
 from console.experiments.report_recommend import Recommendation, recommend

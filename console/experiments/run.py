@@ -11,11 +11,8 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Protocol
 
-from console.experiments.bottleneck import Bottleneck, Observed, name_bottleneck
-from console.experiments.calibration import Ceiling
-from console.experiments.finishing import loaded
-from console.experiments.soundness import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
-from console.experiments.statistics import (
+from console.analysis.bottleneck import Bottleneck, Observed, name_bottleneck
+from console.analysis.steady_state import (
     WINDOW_MIN_REQUESTS,
     Judgement,
     Rates,
@@ -25,6 +22,9 @@ from console.experiments.statistics import (
     rates,
     windows,
 )
+from console.analysis.validity import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
+from console.experiments.calibration import Ceiling
+from console.experiments.finishing import loaded
 from console.frame import P95_FLOOR, Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
 from console.load.protocol import Interval
 from console.session import Session

@@ -17,8 +17,10 @@ from console.experiments.store_read import RunRow, StoredRun, list_runs, load_ru
 from console.experiments.store_write import add_note, add_tags, delete_runs, remove_tags
 from console.frame import Point
 from console.load.protocol import Interval
-from console.ports import CommandRefused, ListedRun, OpenedRun
+from console.services.ports import ListedRun
 from console.session.figures import EngineSample, point_of
+from console.session.port import CommandRefused
+from console.store.opened_run import OpenedRun
 
 Answer = TypeVar("Answer")
 _SAMPLES_BESIDE = 8

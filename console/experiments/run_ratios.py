@@ -5,10 +5,10 @@ The one owner of these ratios: `compare` and the console's Compare, gate and rep
 
 from collections.abc import Callable
 
+from console.analysis.ratios import Ratio, unpaired_ratio
+from console.analysis.steady_state import blocks, completion_rates, percentile_change
 from console.experiments.history import spec_of
-from console.experiments.ratios import Ratio, unpaired_ratio
 from console.experiments.run import steady
-from console.experiments.statistics import blocks, completion_rates, percentile_change
 from console.experiments.store_read import StoredRun
 from console.load.protocol import Interval
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.experiments.differences import differing, facts_of
+from console.analysis.differences import differing, facts_of
+from console.analysis.ratios import Ratio
 from console.experiments.history import cell_name, load_name
-from console.experiments.ratios import Ratio
 from console.experiments.run_ratios import RunRatio, percentile_ratio, throughput_ratio
 from console.frame import P95_FLOOR, P99_FLOOR
-from console.ports import OpenedRun
+from console.store.opened_run import OpenedRun
 
 _P50_FLOOR = 30
 _REVISION_LETTERS = 12

@@ -32,8 +32,8 @@ from console.experiments.sweep_state import (
     status_of,
 )
 from console.frame import Engine, Frame
-from console.ports import CommandRefused
 from console.session import Session
+from console.session.port import CommandRefused
 
 NOT_REACHED = "not reached: the sweep was ended before"
 

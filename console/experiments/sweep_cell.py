@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
-from console.experiments.differences import flat
+from console.analysis.differences import flat
 from console.experiments.run import RunSpec
 from console.experiments.store_rows import content_hash
 from console.frame import Deployment, EngineSpec, LoadSpec

@@ -15,8 +15,8 @@ from console.experiments.sweep_present import as_json as json_object
 from console.experiments.sweep_present import as_text, duration, ended_line, progress_line
 from console.experiments.sweep_spec import SweepSpec
 from console.experiments.sweep_state import CellState, CellStatus, SweepState
-from console.ports import SessionOptions
 from console.session import Session
+from console.session.port import SessionOptions
 
 _LINE_LETTERS = 110
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from console.experiments.sweep_cell import SweepCell
 from console.frame import Deployment, Engine, EngineState
-from console.ports import CommandRefused
 from console.session import Session
+from console.session.port import CommandRefused
 
 REMOTE_PATIENCE_S = 60.0
 RESTORE_PATIENCE_S = 60.0

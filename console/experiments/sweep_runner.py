@@ -11,8 +11,9 @@ from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
 from console.experiments.sweep_cell import expected_s, in_order
 from console.experiments.sweep_spec import PRESETS, SpecError, SweepSpec, preset, read_spec
 from console.experiments.sweep_state import SweepState
-from console.ports import CommandRefused, SweepOffer
+from console.services.ports import SweepOffer
 from console.session import Session
+from console.session.port import CommandRefused
 
 
 class SweepRunner:

@@ -16,8 +16,8 @@ from console.experiments.run import RunSpec
 from console.experiments.sweep_cell import SweepCell, repeated
 from console.frame import Deployment, LoadSpec
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.ports import CommandRefused
 from console.session.load_link import check_load
+from console.session.port import CommandRefused
 from console.toml_lines import line_of, not_toml
 
 PRESETS = ("quick", "seed", "latency", "throughput")

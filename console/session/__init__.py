@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from console.ports import CommandRefused, Detached, SessionOptions
+from console.session.port import CommandRefused, Detached, SessionOptions
 
 if TYPE_CHECKING:
     from console.session.core import Session

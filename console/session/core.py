@@ -10,13 +10,13 @@ from typing import Any
 
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
 from console.load.protocol import Interval
-from console.ports import CommandRefused, Detached, SessionOptions
 from console.session.control import EngineSaid
 from console.session.deltas import SwitchSpan, begin_delta, fidelity_change, measure_delta
 from console.session.engine_link import EngineEvents, EngineLink
 from console.session.figures import EngineSample, Figures
 from console.session.load_link import LoadEvents, LoadLink
 from console.session.log import LogRing
+from console.session.port import CommandRefused, Detached, SessionOptions
 from console.session.supervise import Supervisor
 from console.session.switcher import Switched, Switcher
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from console.experiments.statistics import percentile_change, throughput_change, verdict
+from console.analysis.steady_state import percentile_change, throughput_change, verdict
 from console.frame import P95_FLOOR, P99_FLOOR, CapabilityCell, Change, Deployment, SwitchDelta
 from console.load.protocol import Interval
 from console.session.figures import EngineSample

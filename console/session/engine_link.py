@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from console.frame import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
-from console.ports import CommandRefused, Detached, SessionOptions
 from console.session import translate
 from console.session.child import ChildGone
 from console.session.control import Control, EngineSaid
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.figures import EngineSample, engine_sample
+from console.session.port import CommandRefused, Detached, SessionOptions
 from console.session.supervise import Supervisor
 from console.session.unknown import UnknownEnums
 from engine.api import embed_pb2

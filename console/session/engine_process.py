@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.frame import EngineSpec, Phase
-from console.ports import Detached
 from console.session.child import Child, ChildGone
+from console.session.port import Detached
 from console.session.supervise import Supervisor
 
 DETACH_PATIENCE_S = 10.0

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from console.analysis.steady_state import percentiles
+from console.analysis.validity import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
 from console.durations import LONGEST_S
-from console.experiments.soundness import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
-from console.experiments.statistics import percentiles
 from console.frame import Percentiles, Point, Stages, Window
 from console.load.protocol import Interval, Tick
 from engine.api import embed_pb2

@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 
-from console.experiments.soundness import send_lag
-from console.experiments.statistics import merge
+from console.analysis.steady_state import merge
+from console.analysis.validity import send_lag
 from console.frame import Load, LoadSpec
 from console.load.arrivals import ARRIVALS
 from console.load.protocol import Change, Changed, Event, Interval, Refused, Start, Started, Stop, Stopped, Tick
-from console.ports import CommandRefused
 from console.session.child import ChildGone
 from console.session.driver_process import DriverProcess
 from console.session.figures import WARM_UP_S, Figures
+from console.session.port import CommandRefused
 
 ANSWER_PATIENCE_S = 15.0
 STOP_PATIENCE_S = 8.0

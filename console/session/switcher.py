@@ -6,10 +6,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from console.frame import Deployment, EngineState, Phase
-from console.ports import CommandRefused
 from console.session import translate
 from console.session.control import Control, EngineSaid
 from console.session.engine_link import EngineLink
+from console.session.port import CommandRefused
 from console.session.supervise import Supervisor
 from engine.api import embed_pb2
 

@@ -21,9 +21,9 @@ from textual.screen import Screen
 from console.action import REPLAY, Action
 from console.actions_replay import not_in_a_replay
 from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
-from console.ports import CommandRefused
 from console.registry import DEFAULT, Registry
 from console.session.log import LogRing
+from console.session.port import CommandRefused
 from console.session.supervise import Supervisor
 from console.standing import Experiments, SweepStage, stage_of
 from console.tui import performing_replay
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.worker import Worker
 
-    from console.ports import ExperimentsPort, SessionPort
     from console.remembered import Memory
+    from console.services.ports import ExperimentsPort
+    from console.session.port import SessionPort
     from console.tui.player import Player
 
 CLOCK_S = 0.1

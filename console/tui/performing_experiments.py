@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from console.cli_form import GATE_CONDITIONS
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 from console.standing import SweepStage
 
 if TYPE_CHECKING:

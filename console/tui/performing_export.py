@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp

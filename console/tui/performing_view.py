@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.action import LIVE, REPLAY
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 from console.tui.places import DIALOGS, MODE_PLACES, TILES, Place
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S, Pinned
 

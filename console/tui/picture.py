@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console.frame import Deployment, EngineSpec, EngineState, Frame
-from console.ports import SessionOptions, SessionPort
+from console.session.port import SessionOptions, SessionPort
 from console.tui.app import ConsoleApp
 
 READY_LIMIT_S = 300.0

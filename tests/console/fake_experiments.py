@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from console.experiments.run_library import words_of
 from console.experiments.store_read import RunRow
 from console.experiments.sweep_state import SweepState
-from console.ports import CommandRefused, ListedRun, OpenedRun, SweepOffer
+from console.services.ports import ListedRun, SweepOffer
+from console.session.port import CommandRefused
+from console.store.opened_run import OpenedRun
 
 OFFERS = {
     "quick": SweepOffer("quick", "quick", 8, 2, 0, 66.0, 66.0, False, "About a minute: is int8 worth it here?"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, LogLine, Marker
-from console.ports import CommandRefused, Detached
+from console.session.port import CommandRefused, Detached
 from tests.console import scenes
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from console.experiments.side_by_side import side_by_side
-from console.ports import OpenedRun
+from console.store.opened_run import OpenedRun
 from console.tui.screens.run_details import RunDetails
 from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open

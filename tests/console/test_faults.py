@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from console.ports import CommandRefused, ListedRun
+from console.services.ports import ListedRun
+from console.session.port import CommandRefused
 from console.standing import SweepStage
 from tests.console import scenes
 from tests.console.conftest import Console, Open

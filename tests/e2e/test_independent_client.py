@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from console.experiments.statistics import percentiles
+from console.analysis.steady_state import percentiles
 from console.frame import P95_FLOOR, LoadSpec
 from console.load.protocol import Event, Interval, Start, Stop, Stopped, decode_event, encode_command
 from tests.engine_process import EngineProcess

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from console.experiments.soundness import judge_little, send_lag
-from console.experiments.statistics import percentiles, rates
+from console.analysis.steady_state import percentiles, rates
+from console.analysis.validity import judge_little, send_lag
 from console.frame import LoadSpec
 from console.load.protocol import Interval
 from tests.service.load_rig import Rig

@@ -5,7 +5,7 @@ from typing import Any
 
 from console.experiments.history import load_name
 from console.frame import P95_FLOOR, P99_FLOOR
-from console.ports import OpenedRun
+from console.store.opened_run import OpenedRun
 from console.tui import figures
 from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 from console.tui.panels import marks

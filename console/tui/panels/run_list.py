@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from console.experiments.history import load_name
 from console.experiments.store_read import RunRow
-from console.ports import ListedRun
+from console.services.ports import ListedRun
 from console.tui import figures
 from console.tui.ink import Line, Lines, Span, clean, clip, joined, line, width_of
 from console.tui.panels import marks

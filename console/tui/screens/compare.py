@@ -9,7 +9,7 @@ from textual.containers import Container
 
 from console.experiments.export import of_comparison
 from console.experiments.side_by_side import SideBySide, side_by_side
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 from console.tui.ink import Lines, Picture, Span, line, wrap
 from console.tui.panels import compare
 from console.tui.screens.mode import ModeScreen, blank
@@ -17,7 +17,7 @@ from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
-    from console.ports import OpenedRun
+    from console.store.opened_run import OpenedRun
 
 
 class CompareScreen(ModeScreen):

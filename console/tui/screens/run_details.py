@@ -6,7 +6,7 @@ from textual.binding import BindingType
 from textual.geometry import Size
 
 from console.frame import Frame
-from console.ports import OpenedRun
+from console.store.opened_run import OpenedRun
 from console.tui.ink import Lines
 from console.tui.panels import run_facts
 from console.tui.panels.run_chart import CHART_ROWS, curves

@@ -11,7 +11,9 @@ from textual.widgets import Input
 
 from console.experiments.export import of_runs
 from console.frame import Frame
-from console.ports import CommandRefused, ListedRun, OpenedRun
+from console.services.ports import ListedRun
+from console.session.port import CommandRefused
+from console.store.opened_run import OpenedRun
 from console.tui.ink import Line, Lines, Picture, Span, line, wrap
 from console.tui.panels import run_facts, run_list
 from console.tui.panels.run_chart import curves

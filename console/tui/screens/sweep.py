@@ -10,7 +10,7 @@ from textual.geometry import Size
 from console.experiments.export import of_sweep
 from console.experiments.sweep_state import CellState, CellStatus
 from console.frame import Frame
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 from console.tui.chart.charts import LATENCY, THROUGHPUT, Chart
 from console.tui.ink import Line, Lines, Picture, Span, line
 from console.tui.panels import sweep_cell, sweep_matrix

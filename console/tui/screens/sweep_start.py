@@ -9,7 +9,8 @@ from textual.binding import Binding, BindingType
 
 from console.experiments.sweep_present import duration
 from console.frame import EngineState, Frame
-from console.ports import CommandRefused, SweepOffer
+from console.services.ports import SweepOffer
+from console.session.port import CommandRefused
 from console.tui.ink import Line, Lines, Span, clean, clip, line, wrap
 from console.tui.screens.dialog import Dialog
 from console.tui.view import View

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.experiments.bottleneck import Observed, name_bottleneck
+from console.analysis.bottleneck import Observed, name_bottleneck
 from console.frame import Stages
 
 

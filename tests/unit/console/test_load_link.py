@@ -20,11 +20,11 @@ from console.load.protocol import (
     Stop,
     Stopped,
 )
-from console.ports import CommandRefused
 from console.session.child import ChildGone
 from console.session.driver_process import DriverProcess
 from console.session.figures import Figures
 from console.session.load_link import UNREADABLE_LOG_S, LoadEvents, LoadLink
+from console.session.port import CommandRefused
 from tests.unit.console.intervals import second
 
 FIRST, SECOND, THIRD = LoadSpec(1, 1), LoadSpec(2, 2), LoadSpec(3, 3)

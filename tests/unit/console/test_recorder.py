@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.experiments.statistics import percentiles
+from console.analysis.steady_state import percentiles
 from console.load.calls import Reply, embed_reply
 from console.load.recorder import Recorder
 from engine.api import embed_pb2

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from console.analysis.steady_state import Judgement, Rates
+from console.analysis.validity import Lag
 from console.engine_facts import Batching
 from console.experiments.calibration import Ceiling
 from console.experiments.command import exit_code
@@ -27,8 +29,6 @@ from console.experiments.run import (
     enough,
     steady,
 )
-from console.experiments.soundness import Lag
-from console.experiments.statistics import Judgement, Rates
 from console.frame import Deployment, Engine, EngineState, Frame, Load, LoadSpec, Notice, Percentiles, Stages
 from console.load.protocol import Interval
 from console.session.figures import Batches

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from console.frame import CellState, Deployment, EngineState, Frame
-from console.ports import CommandRefused, SessionOptions
 from console.session import Session, core, translate
 from console.session.control import Control, EngineSaid
 from console.session.engine_process import phase_of
+from console.session.port import CommandRefused, SessionOptions
 from engine.api import embed_pb2
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.console.test_session import options, serving, until

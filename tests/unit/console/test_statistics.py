@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from console.experiments.statistics import (
+from console.analysis.steady_state import (
     Rates,
     judge_p95,
     judge_throughput,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import console
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 from console.session.supervise import FIRST_RESTART_S, LONGEST_RESTART_S, SAME_FAULT_S, Supervisor
 
 

@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from console.analysis.steady_state import Judgement, Rates
 from console.engine_facts import Batching
 from console.experiments.present import as_json
 from console.experiments.run import Measurement, RunSpec
-from console.experiments.statistics import Judgement, Rates
 from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
 from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run

@@ -26,8 +26,8 @@ from console.experiments.sweep import Sweep, plan_sweep
 from console.experiments.sweep_spec import SweepSpec
 from console.experiments.sweep_state import CellFigures, CellState, CellStatus, SweepState, figures_of_measurement
 from console.frame import Deployment, LoadSpec
-from console.ports import SessionOptions
 from console.session import Session
+from console.session.port import SessionOptions
 from tests.patience import HANGS_AFTER_S
 from tests.unit.experiments.made import GOOD, store_in
 

@@ -12,8 +12,9 @@ from console.experiments.run_library import RunLibrary
 from console.experiments.store_write import begin_run
 from console.experiments.sweep_runner import Experiments, SweepRunner
 from console.experiments.sweep_state import CellStatus, SweepState
-from console.ports import CommandRefused, ExperimentsPort, SessionOptions
+from console.services.ports import ExperimentsPort
 from console.session import Session
+from console.session.port import CommandRefused, SessionOptions
 from tests.unit.experiments.made import GOOD, record, start_of, store_in
 
 COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")

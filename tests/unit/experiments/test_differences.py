@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from console.analysis.differences import differing, flat
 from console.experiments.compare import Comparison, compare
-from console.experiments.differences import differing, flat
 from console.experiments.export import as_csv
 from console.experiments.run_sets import RunSet
 from console.experiments.side_by_side import SideBySide, side_by_side
-from console.ports import OpenedRun
+from console.store.opened_run import OpenedRun
 from tests.console.recorded import recorded
 
 BASE: dict[str, Any] = {

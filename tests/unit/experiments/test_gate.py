@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from console.analysis.steady_state import Rates
 from console.cli import cli, main
 from console.experiments.gate_conditions import Condition, ConditionError, parse_condition
 from console.experiments.present import as_json
 from console.experiments.run import Measurement
-from console.experiments.statistics import Rates
 from console.experiments.store import Store
 from console.experiments.store_read import RunFilter, list_runs
 from console.experiments.store_write import begin_run, finish_run, pin_tag

@@ -22,8 +22,8 @@ from console.experiments.sweep_command import SweepProgress, swept
 from console.experiments.sweep_spec import SweepSpec, parse_spec
 from console.experiments.sweep_state import CellStatus, SweepState
 from console.frame import Frame, LoadSpec, Phase
-from console.ports import CommandRefused, SessionOptions
 from console.session import Session
+from console.session.port import CommandRefused, SessionOptions
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import store_in
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from console.analysis.steady_state import Judgement
+from console.analysis.validity import Lag
 from console.cli import main
 from console.experiments.max_load import MaxLoad, MaxLoadSpec, as_json, as_text, find_max_load, limit_of
 from console.experiments.max_load_search import Bounds, Limit, Search
 from console.experiments.recording import Recorder
 from console.experiments.run import RunSpec
-from console.experiments.soundness import Lag
-from console.experiments.statistics import Judgement
 from console.experiments.store_read import list_runs
 from console.frame import LoadSpec, Percentiles
-from console.ports import SessionOptions
 from console.session import Session
+from console.session.port import SessionOptions
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import GOOD, STEADY, store_in
 

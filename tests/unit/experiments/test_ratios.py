@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from console.experiments.ratios import BOOTSTRAP_FROM, Ratio, bca, paired_ratio
+from console.analysis.ratios import BOOTSTRAP_FROM, Ratio, bca, paired_ratio
 
 
 def test_ratios_are_paired_by_round_so_that_a_machine_that_changes_speed_changes_nothing() -> None:

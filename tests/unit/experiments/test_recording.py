@@ -18,8 +18,8 @@ from console.experiments.run import Measurement, RunSpec, Verdict, run
 from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError
 from console.experiments.store_read import list_runs, load_run
 from console.frame import LoadSpec
-from console.ports import SessionOptions
 from console.session import Session
+from console.session.port import SessionOptions
 from tests.unit.experiments.made import GOOD, store_in
 
 COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from console.analysis.steady_state import Judgement
+from console.analysis.validity import Lag
 from console.engine_facts import Batching
 from console.experiments.report_document import document, speed_status, status
 from console.experiments.report_md import as_markdown
@@ -15,8 +17,6 @@ from console.experiments.report_platform import environment_rows
 from console.experiments.report_recommend import Recommendation
 from console.experiments.run import Measurement
 from console.experiments.run_sets import load_set, resolve_set
-from console.experiments.soundness import Lag
-from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_write import begin_sweep
 from console.frame import Deployment, LoadSpec, Percentiles, Stages

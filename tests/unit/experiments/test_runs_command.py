@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from console.analysis.steady_state import Judgement
+from console.analysis.validity import Lag
 from console.cli import cli, main
-from console.experiments.soundness import Lag
-from console.experiments.statistics import Judgement
 from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
 from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run, begin_sweep

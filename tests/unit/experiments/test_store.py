@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from console.analysis.steady_state import percentiles
 from console.experiments import store_schema
 from console.experiments.present import as_json
-from console.experiments.statistics import percentiles
 from console.experiments.store import Store, StoreError, store_path
 from console.experiments.store_read import LAST, RunFilter, list_runs, load_run, resolve_run
 from console.experiments.store_rows import interval_row

@@ -16,8 +16,8 @@ from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
 from console.experiments.sweep_spec import parse_spec
 from console.experiments.sweep_state import CellStatus, SweepState
 from console.frame import EngineState
-from console.ports import SessionOptions
 from console.session import Session
+from console.session.port import SessionOptions
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import store_in
 

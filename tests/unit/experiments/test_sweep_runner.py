@@ -9,7 +9,7 @@ import pytest
 from console.experiments.sweep_runner import SweepRunner
 from console.experiments.sweep_state import SweepState
 from console.frame import Frame, Load
-from console.ports import CommandRefused
+from console.session.port import CommandRefused
 
 if TYPE_CHECKING:
     from console.session import Session

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from console.analysis.validity import Lag
 from console.cli import main as console_main
 from console.experiments.calibration import Ceiling
 from console.experiments.command import ExitCode
 from console.experiments.present import as_json
-from console.experiments.soundness import Lag
 from console.frame import LoadSpec, Notice
 from engine.backends.recipes import RECIPES
 from engine.cli import cli as engine_cli

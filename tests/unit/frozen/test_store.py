@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from console.analysis.validity import Lag
 from console.cli import cli
 from console.experiments.calibration import Ceiling
 from console.experiments.environment import environment
 from console.experiments.present import as_json
-from console.experiments.soundness import Lag
 from console.experiments.store import Store
 from console.experiments.store_rows import interval_row
 from console.experiments.store_write import add_intervals, begin_run, finish_run

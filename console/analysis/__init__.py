@@ -1,0 +1,1 @@
+"""Statistics of measured intervals: steadiness, validity, ratios and bottlenecks. Pure functions."""

@@ -1,0 +1,1 @@
+"""What the screens may ask of the store and of sweeps, and the implementation behind it."""
