@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine.backends.artifacts import ArtifactStore
+from engine.artifacts.prepare import prepare
+from engine.artifacts.store import ArtifactStore
 from engine.backends.base import Cell
-from engine.backends.prepare import prepare
-from engine.model import ModelFiles
-from engine.scheduling.work import Executor, TokenIds
+from engine.models.resolve import ModelFiles
+from engine.scheduling.contract import Executor, TokenIds
 
 WARM_WITHIN_S = 60.0
 """How long an executor waits for the others' first batches."""

@@ -23,13 +23,13 @@ import numpy as np
 import psutil
 
 from benchmarks.bare import prepared, texts_per_s
+from engine.artifacts.calibration import default_calibration, judging_texts
 from engine.backends import backend
 from engine.backends.base import Cell, LoadedModel
-from engine.backends.calibration import default_calibration, judging_texts
 from engine.backends.recipes import RECIPES
 from engine.errors import EngineError
-from engine.model import ModelFiles, resolve_model
-from engine.tokenize import Tokenizer
+from engine.models.resolve import ModelFiles, resolve_model
+from engine.models.tokenizer import Tokenizer
 
 INSTANCES, THREADS, BATCH = 2, 1, 32
 SHORT_WORDS = (5, 12)

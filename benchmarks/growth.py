@@ -33,8 +33,8 @@ from console.analysis.ratios import paired_ratio
 from console.load.corpora import load_corpus
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
-from engine.capabilities import Choice
-from engine.machine import cores, cpu_model
+from engine.capabilities.resolve import Choice
+from engine.host.machine import cores, cpu_model
 
 CORPUS, SEED = "short", 4
 CONCURRENCIES = (32, 256)

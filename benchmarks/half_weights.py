@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from engine.model import resolve_model
+from engine.models.resolve import resolve_model
 
 WEIGHTS = "model.safetensors"
 

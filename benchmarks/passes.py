@@ -29,10 +29,10 @@ from engine.backends import backend
 from engine.backends.base import Cell, LoadedModel
 from engine.backends.recipes import recipe_of
 from engine.errors import EngineError
-from engine.machine import cores, cpu_model
-from engine.model import ModelFiles, resolve_model
-from engine.scheduling.work import Executor, TokenIds
-from engine.tokenize import Tokenizer
+from engine.host.machine import cores, cpu_model
+from engine.models.resolve import ModelFiles, resolve_model
+from engine.models.tokenizer import Tokenizer
+from engine.scheduling.contract import Executor, TokenIds
 
 BATCHES = 256
 """Drawn anew for every round and number of texts."""
@@ -140,7 +140,7 @@ def _load(cell: Cell) -> Loaded:
 
 def _fusions(loaded: Loaded) -> Variants:
     """Sessions on the same graph with each of the fusions that the engine leaves out. Raises EngineError."""
-    from engine.backends.onnx import SLOWER_FUSIONS, OnnxBackend
+    from engine.backends.onnx.runtime import SLOWER_FUSIONS, OnnxBackend
 
     def without(*names: str) -> Callable[[], Executor]:
         model = OnnxBackend(names).load(loaded.artifact, loaded.files.path, loaded.cell, 1)

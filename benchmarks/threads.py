@@ -30,8 +30,8 @@ from benchmarks.peers.line import Measured, Order
 from benchmarks.peers.processes import Child, Failed
 from benchmarks.peers.servers import OURS, Server, plan_of, start_engine
 from console.load.corpora import load_corpus
-from engine.capabilities import Choice
-from engine.machine import cores, cpu_model
+from engine.capabilities.resolve import Choice
+from engine.host.machine import cores, cpu_model
 
 CORPUS, SEED = "short", 4
 WARM_S = 1.5

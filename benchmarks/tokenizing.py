@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from console.load.corpora import load_corpus
-from engine.backends.calibration import judging_texts
-from engine.model import resolve_model
-from engine.tokenize import Tokenizer
+from engine.artifacts.calibration import judging_texts
+from engine.models.resolve import resolve_model
+from engine.models.tokenizer import Tokenizer
 
 SIGHTS = 3
 

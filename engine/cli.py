@@ -195,7 +195,7 @@ def serve(**flags: Any) -> None:
     """
     # Read when grpc is imported. The preparer is started by exec, so grpc has nothing to do at a fork but to complain.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
-    from engine.service.main import run_server
+    from engine.server.serve import run_server
 
     raise SystemExit(run_server(flags))
 
@@ -211,7 +211,7 @@ def serve(**flags: Any) -> None:
 @option("--model", default="", metavar="ID|DIR", help="Whose last measurements to show.  [default: the bundled one]")
 def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -> None:
     """What can run here, what is used instead, and why."""
-    from engine.surveying import survey
+    from engine.commands.capabilities import survey
 
     click.echo(survey(platform, model, probe=probe, as_json=as_json))
 
@@ -233,9 +233,9 @@ def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -
 def fidelity(**flags: Any) -> None:
     """How close a cell's vectors are to fp32: measured on real prose, or on your own texts."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from engine.fidelity import GradeLimits, Limit
-    from engine.judging import Question, judge
-    from engine.targets import Target
+    from engine.commands.fidelity import Question, judge
+    from engine.deployment.target import Target
+    from engine.fidelity.metrics import GradeLimits, Limit
 
     target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
     limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
@@ -254,7 +254,7 @@ def fidelity(**flags: Any) -> None:
 @option("--prune", is_flag=True, help="Delete everything that is prepared; it is made again when needed.")
 def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> None:
     """Prepare a deployment ahead of time, so that the first start is as quick as every other."""
-    from engine.exporting import list_artifacts, prepare_artifact, prune_artifacts
+    from engine.commands.export import list_artifacts, prepare_artifact, prune_artifacts
 
     if sum((backend is not None, list_them, prune)) != 1:
         raise click.UsageError("choose one of --backend B, --list, --prune")
@@ -275,7 +275,7 @@ def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> N
 @option("--json", "as_json", is_flag=True, help="One JSON object.")
 def tune(backend: str | None, as_json: bool, **flags: Any) -> None:
     """Measure how a cell uses this machine best: instances × threads, and how large a batch pays. Remembered."""
-    from engine.plan_command import tune_cells
+    from engine.commands.tune import tune_cells
 
     raise SystemExit(tune_cells(backend=backend, as_json=as_json, **flags))
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from engine.backends.artifacts import Artifact, ArtifactStore, about, artifact_key
+from engine.artifacts.calibration import Calibration
+from engine.artifacts.prepare_child import build
+from engine.artifacts.store import Artifact, ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
-from engine.backends.calibration import Calibration
-from engine.backends.preparer import build
-from engine.model import ModelFiles
+from engine.models.resolve import ModelFiles
 
 
 def prepare_here(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> Artifact:

@@ -21,7 +21,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from engine.backends.reference import REFERENCE_TEXTS
+from engine.artifacts.reference_vectors import REFERENCE_TEXTS
 
 _SHAPE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 _LIVELY = 0.4

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.capabilities import Choice, matrix
-from engine.machine import PlatformFacts
-from engine.rules import CellState
+from engine.capabilities.resolve import Choice, matrix
+from engine.capabilities.rules import CellState
+from engine.host.machine import PlatformFacts
 
 BASE = "infinity onnx"
 _MEMORY_NOT_SPEED = "int4"

@@ -13,12 +13,12 @@ from pathlib import Path
 from benchmarks.peers.line import Measured, Order, corpora_of, packed, serve
 from benchmarks.peers.loop import Window
 from benchmarks.peers.windows import batches, busy_instances
+from engine.artifacts.store import ArtifactStore, artifact_key
 from engine.backends import backend
-from engine.backends.artifacts import ArtifactStore, artifact_key
 from engine.backends.base import Cell
-from engine.model import resolve_model
-from engine.scheduling.work import Executor
-from engine.tokenize import Tokenizer
+from engine.models.resolve import resolve_model
+from engine.models.tokenizer import Tokenizer
+from engine.scheduling.contract import Executor
 
 
 def run(executors: list[Executor], tokens: list[list[int]], order: Order) -> Measured:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.peers.environments import HOME, python_of
-from engine.model import resolve_model
+from engine.models.resolve import resolve_model
 
 EXPORTER = "infinity-onnx"
 """The environment whose libraries export."""

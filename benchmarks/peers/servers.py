@@ -16,7 +16,7 @@ from benchmarks.peers.contenders import Contender
 from benchmarks.peers.environments import HOME, python_of
 from benchmarks.peers.line import INFINITY_MODEL
 from benchmarks.peers.processes import START_WITHIN_S, Child, Failed, Process
-from engine.capabilities import Choice
+from engine.capabilities.resolve import Choice
 
 POLL_S = 0.05
 OURS = Path(sys.executable)

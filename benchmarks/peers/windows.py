@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import islice
 
-from engine.scheduling.work import BatchPolicy
+from engine.scheduling.contract import BatchPolicy
 
 _POLICY = BatchPolicy()
 """The engine's own bounds of a batch."""

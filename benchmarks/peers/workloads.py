@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from console.load.corpora import GENERATED_CORPORA, load_corpus
-from engine.model import resolve_model
-from engine.tokenize import Tokenizer
+from engine.models.resolve import resolve_model
+from engine.models.tokenizer import Tokenizer
 
 SHAPES = ((1, 1), (1, 8), (1, 32), (8, 8), (32, 4), (32, 8))
 SEED = 4

@@ -4,6 +4,6 @@ The engines that are compared are never imported: they are started through their
 """
 
 from console.analysis.ratios import Ratio, paired_ratio
-from engine.machine import cores, cpu_model
+from engine.host.machine import cores, cpu_model
 
 __all__ = ["Ratio", "cores", "cpu_model", "paired_ratio"]

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.artifacts.reference_vectors import ReferenceVectors, mean_cosine
 from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.reference import ReferenceVectors, mean_cosine
 from engine.errors import ModelError
-from engine.model import ModelFiles
-from engine.tokenize import Tokenizer
+from engine.models.resolve import ModelFiles
+from engine.models.tokenizer import Tokenizer
 
 _GRAPH = "model.onnx"
 _LEAST_COSINE = 0.5
@@ -31,7 +31,7 @@ def derive(
     if prepared.backend == "onnx":
         _derive_onnx(prepared, plain / _GRAPH, folder / _GRAPH, calibration)
     else:
-        from engine.backends.quantize_openvino import derive_openvino
+        from engine.backends.openvino.quantize import derive_openvino
 
         derive_openvino(prepared, plain / _GRAPH, folder, calibration)
     begin("verify")
@@ -46,7 +46,7 @@ def derive(
 
 
 def _derive_onnx(prepared: Cell, plain: Path, made: Path, calibration: Sequence[Sequence[int]]) -> None:
-    from engine.backends.quantize_onnx import quantize_int4, quantize_int8
+    from engine.backends.onnx.quantize import quantize_int4, quantize_int8
 
     if prepared.precision == "int4":
         quantize_int4(plain, made)

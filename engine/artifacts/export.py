@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engine.backends.layout import Rectangle
-from engine.backends.module import SentenceModule
-from engine.backends.packed_module import PackedModule, packed
-from engine.backends.packing import Packing
-from engine.backends.padding import Padding
-from engine.card import ModelCard
+from engine.backends.layout.base import Rectangle
+from engine.backends.layout.packing import Packing
+from engine.backends.layout.padding import Padding
+from engine.backends.torch.module import SentenceModule
+from engine.backends.torch.packed_module import PackedModule, packed
 from engine.errors import ModelError
-from engine.scheduling.work import Executor
+from engine.models.card import ModelCard
+from engine.scheduling.contract import Executor
 
 VERIFIED_BATCHES = (1, 2, 7, 32)
 VERIFIED_LENGTHS = (2, 9, 128)

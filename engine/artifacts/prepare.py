@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import engine
-from engine.backends.artifacts import Artifact, ArtifactStore, artifact_key
+from engine.artifacts.calibration import Calibration
+from engine.artifacts.store import Artifact, ArtifactStore, artifact_key
 from engine.backends.base import Cell
-from engine.backends.calibration import Calibration
 from engine.errors import CannotSwitch, ModelError
-from engine.model import ModelFiles
+from engine.models.resolve import ModelFiles
 
 __all__ = ["Artifact", "ArtifactStore", "Progress", "prepare"]
 
@@ -78,7 +78,7 @@ async def _run_child(order: bytes, store: ArtifactStore, on_progress: Callable[[
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "engine.backends.preparer",
+        "engine.artifacts.prepare_child",
         cwd=_PACKAGE_ROOT,  # so that it runs this very engine, installed or not
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         stdin=asyncio.subprocess.PIPE,

@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine.backends.artifacts import ArtifactStore, about, artifact_key
+from engine.artifacts.calibration import Calibration, calibration_of, default_calibration
+from engine.artifacts.derive import derive
+from engine.artifacts.reference_vectors import REFERENCE_TEXTS, ReferenceVectors
+from engine.artifacts.store import ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
-from engine.backends.calibration import Calibration, calibration_of, default_calibration
-from engine.backends.derive import derive
 from engine.backends.recipes import prepared_as, recipe_of
-from engine.backends.reference import REFERENCE_TEXTS, ReferenceVectors
 from engine.errors import EngineError, ModelError
-from engine.model import ModelFiles, model_at
-from engine.tokenize import Tokenizer, tokenizer_path
+from engine.models.resolve import ModelFiles, model_at
+from engine.models.tokenizer import Tokenizer, tokenizer_path
 
 _STOP_GRACE_S = 5.0
 _PLAIN_ONNX = Cell("onnx", "fp32", "plain", "cpu")
@@ -126,7 +126,7 @@ def _build_from_weights(
     begin("load torch")
     import torch
 
-    from engine.backends.module import load_module
+    from engine.backends.torch.module import load_module
 
     begin("load model")
     threads = max(1, _cores() // 2)  # the other half is for whoever is serving meanwhile
@@ -143,16 +143,16 @@ def _build_from_weights(
     if prepared == _PLAIN_ONNX:
         _build_onnx(module, files, folder, threads, begin)
     elif texts:
-        from engine.backends.quantize_torch import measure_smoothing
+        from engine.backends.torch.quantize import measure_smoothing
 
         begin(f"smooth with {len(texts)} texts")
         measure_smoothing(module, [text.ids for text in tokenizer.encode(texts)], folder)
 
 
 def _build_onnx(module: Any, files: ModelFiles, folder: Path, threads: int, begin: Callable[[str], None]) -> None:
+    from engine.artifacts.export import VERIFIED_BATCHES, export, verify_batch
     from engine.backends import backend
-    from engine.backends.export import VERIFIED_BATCHES, export, verify_batch
-    from engine.backends.onnx import GRAPH_FILE
+    from engine.backends.onnx.runtime import GRAPH_FILE
 
     begin("export")
     export(module, files.card, folder / GRAPH_FILE)

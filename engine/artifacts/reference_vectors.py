@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ModelError
-from engine.scheduling.work import Executor
+from engine.scheduling.contract import Executor
 
 _TOKENS_FILE = "reference.json"
 _VECTORS_FILE = "reference.npy"

@@ -16,14 +16,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from engine.artifacts.calibration import Calibration, default_calibration
+from engine.artifacts.reference_vectors import ReferenceVectors
 from engine.backends.base import Cell
-from engine.backends.calibration import Calibration, default_calibration
-from engine.backends.isa import int8_products_saturate
 from engine.backends.recipes import prepared_as, recipe_of
-from engine.backends.reference import ReferenceVectors
-from engine.cache import FileHashes, cache_root
 from engine.errors import ModelError
-from engine.model import ModelFiles
+from engine.host.cache import FileHashes, cache_root
+from engine.host.isa import int8_products_saturate
+from engine.models.resolve import ModelFiles
 
 FORMAT = 4
 """Raised when what an artifact holds changes, so that older ones are made again."""

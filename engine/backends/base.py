@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.scheduling.work import Executor
+from engine.scheduling.contract import Executor
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.capabilities import CellReport, Choice, matrix
-from engine.machine import PlatformFacts
-from engine.measured import Measured
-from engine.probes import Probe, ProbeResult
-from engine.rules import CellState
+from engine.capabilities.measurements import Measured
+from engine.capabilities.probes import Probe, ProbeResult
+from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.capabilities.rules import CellState
+from engine.host.machine import PlatformFacts
 
 
 @dataclass(frozen=True, slots=True)

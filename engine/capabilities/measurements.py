@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cache import cache_root
-from engine.capabilities import Choice
-from engine.json_file import read_json, rows_in, update_json
+from engine.capabilities.resolve import Choice
+from engine.host.cache import cache_root
+from engine.host.json_file import read_json, rows_in, update_json
 
 _FORMAT = 1
 

@@ -5,14 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engine.artifacts.prepare_child import build
+from engine.artifacts.reference_vectors import REFERENCE_TEXTS, mean_cosine
+from engine.artifacts.store import ArtifactStore, about, artifact_key
 from engine.backends import backend
-from engine.backends.artifacts import ArtifactStore, about, artifact_key
 from engine.backends.base import Cell
-from engine.backends.preparer import build
-from engine.backends.reference import REFERENCE_TEXTS, mean_cosine
-from engine.backends.smallest import product_runs_in
-from engine.child import Worker
-from engine.model import ModelFiles, model_at
+from engine.backends.product_probe import product_runs_in
+from engine.host.child import Worker
+from engine.models.resolve import ModelFiles, model_at
 
 _LEAST_COSINE = 0.5
 """A random tiny model says nothing about quality: only nonsense is refused here."""

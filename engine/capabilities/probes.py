@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from engine import __version__, backends
+from engine.backends.product_probe import can_be_asked
 from engine.backends.recipes import recipes_of
-from engine.backends.smallest import can_be_asked
-from engine.cache import cache_root
-from engine.capabilities import CellReport, Choice, matrix
-from engine.child import ChildLost, ChildSilent, reports
-from engine.json_file import read_json, update_json
-from engine.machine import PlatformFacts
+from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.host.cache import cache_root
+from engine.host.child import ChildLost, ChildSilent, reports
+from engine.host.json_file import read_json, update_json
+from engine.host.machine import PlatformFacts
 
 CELL_LIMIT_S = 120.0
 """How long one cell may take: the first one of a runtime imports it, which takes seconds on a cold disk."""
@@ -150,7 +150,7 @@ async def _probe_some(
     current = waiting[0]
     on_cell(current)
     try:
-        async with aclosing(reports("engine.probing", order, silent_s=CELL_LIMIT_S)) as lines:
+        async with aclosing(reports("engine.capabilities.probe_child", order, silent_s=CELL_LIMIT_S)) as lines:
             async for line in lines:
                 current = Choice(**line["cell"])
                 if line["event"] == "begin":

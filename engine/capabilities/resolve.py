@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from engine.backends.recipes import Recipe, recipes_of
+from engine.capabilities.rules import RULES, CellState, Rule, requirement
 from engine.errors import CannotSwitch, InvalidRequest
-from engine.machine import PlatformFacts
-from engine.rules import RULES, CellState, Rule, requirement
+from engine.host.machine import PlatformFacts
 
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "int4", "fp8")

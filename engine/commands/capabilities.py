@@ -1,14 +1,14 @@
 """`engine capabilities`: rules, probes and last measurements of this machine, or the rules for another one."""
 
-from engine.capabilities import Choice
+from engine.capabilities.matrix import findings
+from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.probes import environment_hash, known_probes, probe_this_machine
+from engine.capabilities.resolve import Choice
+from engine.commands.capabilities_table import as_json_text, as_table
 from engine.errors import EngineError
-from engine.findings import findings
-from engine.machine import named_platform, this_platform
-from engine.matrix import as_json_text, as_table
-from engine.measured import MeasuredStore
-from engine.model import resolve_model
-from engine.probes import environment_hash, known_probes, probe_this_machine
-from engine.reporting import Reporter
+from engine.host.machine import named_platform, this_platform
+from engine.host.reporting import Reporter
+from engine.models.resolve import resolve_model
 
 
 def survey(platform: str | None, model: str, *, probe: bool, as_json: bool) -> str:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from engine.capabilities import BACKENDS, PRECISIONS, CellReport, Choice, report_cell
-from engine.findings import Finding
-from engine.machine import PLATFORM_NAMES, PlatformFacts, named_platform
-from engine.probes import ProbeResult
-from engine.rules import CellState
+from engine.capabilities.matrix import Finding
+from engine.capabilities.probes import ProbeResult
+from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, Choice, report_cell
+from engine.capabilities.rules import CellState
+from engine.host.machine import PLATFORM_NAMES, PlatformFacts, named_platform
 
 GLYPHS = {CellState.NATIVE: "●", CellState.SLOW: "○", CellState.FALLS_BACK: "✕", CellState.UNAVAILABLE: "–"}
 LEGEND = "● native  ○ slow  ✕ falls back  – unavailable"

@@ -5,16 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from engine.backends.artifacts import ArtifactStore
+from engine.artifacts.calibration import calibration_from
+from engine.artifacts.prepare import Progress, prepare
+from engine.artifacts.store import ArtifactStore
 from engine.backends.base import Cell
-from engine.backends.calibration import calibration_from
-from engine.backends.prepare import Progress, prepare
 from engine.backends.recipes import recipe_of
-from engine.capabilities import Choice, resolve
+from engine.capabilities.resolve import Choice, resolve
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
-from engine.machine import this_platform
-from engine.model import resolve_model
-from engine.reporting import Reporter
+from engine.host.machine import this_platform
+from engine.host.reporting import Reporter
+from engine.models.resolve import resolve_model
 
 EXIT_USAGE = 3
 EXIT_FAILED = 5

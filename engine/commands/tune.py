@@ -6,17 +6,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from engine.backends.artifacts import ArtifactStore
-from engine.backends.prepare import Progress, prepare
-from engine.capabilities import Choice, matrix, resolve
+from engine.artifacts.prepare import Progress, prepare
+from engine.artifacts.store import ArtifactStore
+from engine.capabilities.resolve import Choice, matrix, resolve
+from engine.capabilities.rules import CellState
+from engine.commands.export import cell_of
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
-from engine.exporting import cell_of
-from engine.machine import PlatformFacts, this_platform
-from engine.model import ModelFiles, resolve_model
-from engine.plans import PlanCache, ServingPlan
-from engine.reporting import Reporter
-from engine.rules import CellState
-from engine.tuning import tune_in_child
+from engine.host.machine import PlatformFacts, this_platform
+from engine.host.reporting import Reporter
+from engine.models.resolve import ModelFiles, resolve_model
+from engine.tuning.plan import PlanCache, ServingPlan
+from engine.tuning.search import tune_in_child
 
 EXIT_USAGE = 3
 EXIT_FAILED = 5

@@ -5,85 +5,35 @@ the new deployment beside the old, proves it, moves the pointer, and lets the ol
 """
 
 import asyncio
-import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from engine.backends import LoadedModel, backend
-from engine.backends.artifacts import ArtifactStore
+from engine.artifacts.calibration import Calibration
+from engine.artifacts.prepare import Artifact, Progress, prepare
+from engine.artifacts.reference_vectors import mean_cosine
+from engine.artifacts.store import ArtifactStore
+from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.calibration import Calibration
-from engine.backends.prepare import Artifact, Progress, prepare
-from engine.backends.reference import mean_cosine
-from engine.background import Background
-from engine.capabilities import Notice
+from engine.deployment.live import Live
+from engine.deployment.load import MINIMUM_COSINE, _as_it_runs, _cell, _core_of_each
+from engine.deployment.planner import Planner
+from engine.deployment.target import Plan, SwitchState, SwitchStep, Target
 from engine.errors import CannotSwitch, EngineError, SwitchInProgress, Unavailable
-from engine.machine import PlatformFacts, core_of_each
-from engine.model import ModelFiles, resolve_model
-from engine.plans import Knobs
+from engine.host.machine import PlatformFacts
+from engine.host.threads import Background
+from engine.models.resolve import ModelFiles, resolve_model
+from engine.models.tokenizer import Tokenizer
 from engine.scheduling import BatchObserver, BatchPolicy, LoneTexts, Scheduler
-from engine.targets import Deployment, Plan, Planner, SwitchState, SwitchStep, Target
-from engine.tokenize import Tokenizer
-from engine.tuning import tune_in_child
+from engine.tuning.plan import Knobs
+from engine.tuning.search import tune_in_child
 
 _log = logging.getLogger(__name__)
 
-MINIMUM_COSINE = {
-    "fp32": 0.9999, "tf32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.95, "fp8": 0.95, "int4": 0.85,
-}  # fmt: skip
-"""Mean cosine to the fp32 reference vectors below which a deployment is never served, by effective precision."""
+
 _AS_PLANNED = Knobs()
-
-
-class Live:
-    """One deployment that answers requests, from its cut-over until its release.
-
-    `target` is what was planned; `plan.effective` is what it turned out to be once loaded.
-    """
-
-    def __init__(
-        self, plan: Plan, target: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
-        artifact: Artifact, scheduler: Scheduler, cosine: float,
-    ) -> None:  # fmt: skip
-        self.epoch = 0
-        self.plan = plan
-        self.target = target
-        self.files = files
-        self.tokenizer = tokenizer
-        self.cosine = cosine
-        compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
-        self.evidence = f"{model.evidence}; {compared}"
-        self.packs = model.packs
-        self.reference = artifact.reference
-        self.scheduler = scheduler
-        self._model: LoadedModel | None = model
-        self._bound = 0
-        self._unbound = asyncio.Event()
-        self._unbound.set()
-
-    @contextmanager
-    def bound(self) -> Iterator[None]:
-        """Binds one request to this deployment: it will not be released before the block ends."""
-        self._bound += 1
-        self._unbound.clear()
-        try:
-            yield
-        finally:
-            self._bound -= 1
-            if not self._bound:
-                self._unbound.set()
-
-    async def release(self) -> None:
-        """Waits until every bound request is answered, ends the instances and frees the weights."""
-        await self._unbound.wait()
-        await self.scheduler.close()
-        if self._model is not None:
-            model, self._model = self._model, None
-            await asyncio.to_thread(model.close)
-            gc.collect()
 
 
 class Deployments:
@@ -306,34 +256,6 @@ class Deployments:
             self._live = None
         if work is not None:
             await asyncio.wait((work,))  # an older deployment may still drain
-
-
-def _cell(deployment: Deployment) -> str:
-    """`openvino int8 static-nncf`; the plain way needs no name."""
-    recipe = deployment.recipe if deployment.recipe != "plain" else ""
-    return " ".join(filter(None, (deployment.backend, deployment.precision, recipe)))
-
-
-def _core_of_each(target: Deployment, model: LoadedModel) -> Sequence[int | None]:
-    """The core that each instance keeps to; None for any, as where the runtime or a device does the work elsewhere."""
-    if target.device == "cpu" and target.threads == 1 and model.computes_in_caller:
-        return core_of_each(target.instances)
-    return [None] * target.instances
-
-
-def _as_it_runs(plan: Plan, model: LoadedModel) -> Plan:
-    """The plan with a notice where the runtime compiled another precision than it was told to.
-
-    Raises CannotSwitch when strict was asked.
-    """
-    target = plan.effective
-    if model.precision == target.precision:
-        return plan
-    sentence = f"{target.backend} runs this in {model.precision}, not in {target.precision} ({model.evidence})"
-    if plan.strict:
-        raise CannotSwitch(f"{sentence}; strict was asked, so nothing was changed: ask without it to accept")
-    fix = "choose another backend or precision"
-    return replace(plan, notices=(*plan.notices, Notice("ran_otherwise", sentence, fix)))
 
 
 class _Steps:

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from engine import errors
-from engine.telemetry import Telemetry
+from engine.pipeline.metrics import Telemetry
 
 CODES: tuple[tuple[type[errors.EngineError], grpc.StatusCode], ...] = (
     (errors.InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.backends.calibration import default_calibration, judging_texts
+from engine.artifacts.calibration import default_calibration, judging_texts
 from engine.errors import InvalidRequest
-from engine.fidelity import FEWEST_TEXTS
+from engine.fidelity.metrics import FEWEST_TEXTS
 
 MOST_TEXTS = 2048
 """Similarities of all pairs are compared: more texts cost the square of it and tell nothing new."""

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.backends.artifacts import ArtifactStore
+from engine.artifacts.prepare import Progress, prepare
+from engine.artifacts.store import ArtifactStore
 from engine.backends.base import Cell
-from engine.backends.prepare import Progress, prepare
-from engine.cache import cache_root
-from engine.child import ChildLost, Worker, reports
-from engine.corpus import Corpus
 from engine.errors import CannotSwitch
-from engine.fidelity import BATCH, Reference
-from engine.machine import cores
-from engine.model import ModelFiles
+from engine.fidelity.corpus import Corpus
+from engine.fidelity.metrics import BATCH, Reference
+from engine.host.cache import cache_root
+from engine.host.child import ChildLost, Worker, reports
+from engine.host.machine import cores
+from engine.models.resolve import ModelFiles
 from engine.scheduling import Executor, TokenIds
 
 _FP32 = Cell("torch", "fp32", "plain", "cpu")
@@ -50,7 +50,7 @@ async def reference_of(
         "threads": max(1, cores() // 2), "out": str(path),
     }  # fmt: skip
     try:
-        async with aclosing(reports("engine.yardstick", order, silent_s=_SILENT_S)) as lines:
+        async with aclosing(reports("engine.fidelity.reference", order, silent_s=_SILENT_S)) as lines:
             async for line in lines:
                 on_done(line["done"])
     except ChildLost as error:

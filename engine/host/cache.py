@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.json_file import read_json, update_json
+from engine.host.json_file import read_json, update_json
 
 
 def cache_root() -> Path:

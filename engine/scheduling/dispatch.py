@@ -4,8 +4,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from engine.scheduling.contract import BatchPolicy
 from engine.scheduling.queue import Batch, BatchQueue, Ticket
-from engine.scheduling.work import BatchPolicy
 
 
 class _Guard:

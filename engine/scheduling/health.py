@@ -9,7 +9,7 @@ times in a row, while nobody else asks, makes it unhealthy too, until any other 
 import logging
 from collections.abc import Callable
 
-from engine.scheduling.work import BatchRecord
+from engine.scheduling.contract import BatchRecord
 
 _log = logging.getLogger(__name__)
 

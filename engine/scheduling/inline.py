@@ -12,7 +12,7 @@ mostly comes at once, the loop looks for it for a moment before it sleeps.
 from collections import deque
 from math import inf
 
-from engine.scheduling.work import BatchRecord
+from engine.scheduling.contract import BatchRecord
 
 PROBES = 16
 PERIOD = 80

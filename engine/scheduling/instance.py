@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from engine.background import keep_to, stand_back
-from engine.scheduling.handover import Handover
+from engine.host.threads import keep_to, stand_back
+from engine.scheduling.contract import BatchRecord, Executor, TokenIds, Vectors
+from engine.scheduling.dispatch import Handover
 from engine.scheduling.queue import Batch, Ticket
-from engine.scheduling.work import BatchRecord, Executor, TokenIds, Vectors
 
 _log = logging.getLogger(__name__)
 

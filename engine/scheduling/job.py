@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from engine.errors import EngineError
+from engine.scheduling.contract import JobResult, Vectors
 from engine.scheduling.instance import Answers
 from engine.scheduling.queue import Ticket
-from engine.scheduling.work import JobResult, Vectors
 
 
 class Owner(Protocol):

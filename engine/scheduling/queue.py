@@ -22,7 +22,7 @@ from itertools import chain
 from math import inf
 from operator import itemgetter
 
-from engine.scheduling.work import BatchPolicy, TokenIds
+from engine.scheduling.contract import BatchPolicy, TokenIds
 
 WINDOW_BATCHES = 4
 """How many batches of texts are sorted together: more means less padding, and more to look through per batch."""

@@ -14,13 +14,13 @@ from contextlib import suppress
 import numpy as np
 
 from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
-from engine.scheduling.handover import Handover
+from engine.scheduling.contract import BatchObserver, BatchPolicy, Executor, TokenIds, Vectors
+from engine.scheduling.dispatch import Handover
 from engine.scheduling.health import Health
+from engine.scheduling.inline import MAX_TOKENS, LoneTexts
 from engine.scheduling.instance import Answers, Instance, Outcome, run
 from engine.scheduling.job import Job
-from engine.scheduling.lone import MAX_TOKENS, LoneTexts
 from engine.scheduling.queue import Batch, Ticket
-from engine.scheduling.work import BatchObserver, BatchPolicy, Executor, TokenIds, Vectors
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
-from engine.reporting import Reporter
+from engine.host.reporting import Reporter
 
 
 def held_by_a_parent(descriptor: int = 0) -> bool:

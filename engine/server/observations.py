@@ -4,9 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.deployment import Deployments, Live
-from engine.judging import cell_of, measured_store
-from engine.probes import Probe, ProbeCache, ProbeResult
+from engine.capabilities.probes import Probe, ProbeCache, ProbeResult
+from engine.deployment.live import Live
+from engine.deployment.live_cell import cell_of, measured_store
+from engine.deployment.switch import Deployments
 
 WINDOW_S = 5
 """Long enough that one burst does not count, short enough that a visit of some seconds does."""

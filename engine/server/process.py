@@ -12,22 +12,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.api import embed_pb2_grpc
-from engine.backends.artifacts import ArtifactStore
-from engine.backends.calibration import Calibration
-from engine.deployment import Deployments, Live
+from engine.artifacts.calibration import Calibration
+from engine.artifacts.store import ArtifactStore
+from engine.deployment.live import Live
+from engine.deployment.switch import Deployments
+from engine.deployment.target import SwitchStep, Target
+from engine.doors.embed_v1.control import Control
+from engine.doors.embed_v1.embedder import Embedder
 from engine.errors import EngineError
-from engine.machine import this_platform
-from engine.peak import remember_loading, remember_peaks
-from engine.plans import Knobs
-from engine.reporting import Reporter
+from engine.host.machine import this_platform
+from engine.host.reporting import Reporter
+from engine.pipeline.embedding import RequestLimits, Serving
+from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits
-from engine.service.control import Control
-from engine.service.embedder import Embedder
-from engine.service.garbage import collect_quietly, take_over
-from engine.service.lifeline import Lifeline
-from engine.serving import RequestLimits, Serving
-from engine.targets import SwitchStep, Target
-from engine.telemetry import Telemetry
+from engine.server.gc_policy import collect_quietly, take_over
+from engine.server.lifeline import Lifeline
+from engine.server.observations import remember_loading, remember_peaks
+from engine.tuning.plan import Knobs
 
 EXIT_GRACE_S = 30.0
 """How long requests in hand may take once the process was told to end."""

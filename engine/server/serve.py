@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.backends.calibration import calibration_from
+from engine.artifacts.calibration import calibration_from
+from engine.deployment.target import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
-from engine.plans import Knobs
-from engine.reporting import Reporter
-from engine.service.lifecycle import CannotStart, EngineServer, ServeOptions
-from engine.targets import Target
+from engine.host.reporting import Reporter
+from engine.server.process import CannotStart, EngineServer, ServeOptions
+from engine.tuning.plan import Knobs
 
 EXIT_USAGE = 3
 EXIT_FAILED = 5

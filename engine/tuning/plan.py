@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from engine.cache import cache_root
-from engine.capabilities import Choice
-from engine.json_file import read_json, rows_in, update_json
-from engine.machine import PlatformFacts
-from engine.model import BUNDLED_ID
-from engine.probes import environment_hash
+from engine.capabilities.probes import environment_hash
+from engine.capabilities.resolve import Choice
+from engine.host.cache import cache_root
+from engine.host.json_file import read_json, rows_in, update_json
+from engine.host.machine import PlatformFacts
+from engine.models.resolve import BUNDLED_ID
 from engine.scheduling import BatchPolicy
 
 _FORMAT = 3

@@ -17,13 +17,13 @@ from statistics import median
 
 import numpy as np
 
+from engine.artifacts.prepare import Artifact
 from engine.backends.base import Cell, LoadedModel
-from engine.backends.prepare import Artifact
-from engine.child import ChildLost, Worker, reports
 from engine.errors import CannotSwitch
-from engine.model import ModelFiles
-from engine.plans import ServingPlan
+from engine.host.child import ChildLost, Worker, reports
+from engine.models.resolve import ModelFiles
 from engine.scheduling import Executor, TokenIds
+from engine.tuning.plan import ServingPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ async def tune_in_child(
         "ids": [token for text in artifact.reference.token_ids for token in text],
     }  # fmt: skip
     try:
-        async with aclosing(reports("engine.tuning", order, silent_s=_SILENT_S)) as lines:
+        async with aclosing(reports("engine.tuning.search", order, silent_s=_SILENT_S)) as lines:
             async for line in lines:
                 if "plan" in line:
                     return ServingPlan(**line["plan"])

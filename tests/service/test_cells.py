@@ -11,9 +11,9 @@ from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.backends.base import Cell
 from engine.backends.recipes import RECIPES
-from engine.deployment import MINIMUM_COSINE
-from engine.model import resolve_model
-from engine.probing import tiny_model
+from engine.capabilities.probe_child import tiny_model
+from engine.deployment.load import MINIMUM_COSINE
+from engine.models.resolve import resolve_model
 from tests.engine_process import EngineProcess
 from tests.patience import HANGS_AFTER_S
 from tests.prepared import prepare_here

@@ -17,7 +17,7 @@ import pytest
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.backends.base import Cell
-from engine.model import resolve_model
+from engine.models.resolve import resolve_model
 from tests.cpu_time import least_cpu_s
 from tests.engine_process import EngineProcess
 from tests.patience import HANGS_AFTER_S

@@ -6,8 +6,8 @@ from pathlib import Path
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.backends.base import Cell
-from engine.model import resolve_model
-from engine.probing import tiny_model
+from engine.capabilities.probe_child import tiny_model
+from engine.models.resolve import resolve_model
 from tests.engine_process import EngineProcess
 from tests.prepared import prepare_here
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from engine.background import NICENESS, Background, keep_to, stand_back
+from engine.host.threads import NICENESS, Background, keep_to, stand_back
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 LEAVES_EARLY = """

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from engine import capabilities, rules
 from engine.backends import recipes
 from engine.backends.recipes import Recipe
-from engine.capabilities import BACKENDS, Choice, matrix, report_cell, resolve
+from engine.capabilities import resolve as capabilities
+from engine.capabilities import rules
+from engine.capabilities.resolve import BACKENDS, Choice, matrix, report_cell
+from engine.capabilities.resolve import resolve as capabilities
+from engine.capabilities.rules import CellState
 from engine.errors import CannotSwitch, InvalidRequest
-from engine.machine import PLATFORM_NAMES, PlatformFacts, named_platform
-from engine.rules import CellState
+from engine.host.machine import PLATFORM_NAMES, PlatformFacts, named_platform
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)

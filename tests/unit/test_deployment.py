@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.deployment import _as_it_runs, _core_of_each
+from engine.deployment.load import _as_it_runs, _core_of_each
+from engine.deployment.planner import Planner
+from engine.deployment.target import Target
 from engine.errors import CannotSwitch
-from engine.machine import PlatformFacts
+from engine.host.machine import PlatformFacts
 from engine.scheduling import Executor
-from engine.targets import Planner, Target
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
 
@@ -70,7 +71,7 @@ def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() 
 def test_only_instances_that_compute_in_their_own_single_thread_on_the_cpu_keep_to_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.deployment.core_of_each", lambda instances: [7] * instances)
+    monkeypatch.setattr("engine.deployment.switch.core_of_each", lambda instances: [7] * instances)
     two = replace(Planner(FACTS).plan(Target(backend="onnx"), strict=True).effective, instances=2, threads=1)
     model, elsewhere = RanIn("fp32"), RanIn("fp32")
     elsewhere.computes_in_caller = False

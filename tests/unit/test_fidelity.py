@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.backends.calibration import default_calibration
-from engine.corpus import built_in_corpus, corpus_from, corpus_of
+from engine.artifacts.calibration import default_calibration
 from engine.errors import InvalidRequest
-from engine.fidelity import Grade, GradeLimits, Limit, Reference, compare, run_through
+from engine.fidelity.corpus import built_in_corpus, corpus_from, corpus_of
+from engine.fidelity.metrics import Grade, GradeLimits, Limit, Reference, compare, run_through
+from engine.fidelity.reference import compute
 from engine.scheduling import BatchPolicy, BatchRecord, Scheduler, TokenIds, Vectors
-from engine.yardstick import compute
 
 LIMITS = GradeLimits()
 

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.api import embed_pb2
+from engine.deployment.target import Deployment
+from engine.doors.embed_v1.embedder import Embedder
+from engine.models.tokenizer import TokenizedText
+from engine.pipeline.embedding import RequestLimits, Serving
+from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits, BatchPolicy, Scheduler, TokenIds, Vectors
-from engine.service.embedder import Embedder
-from engine.serving import RequestLimits, Serving
-from engine.targets import Deployment
-from engine.telemetry import Telemetry
-from engine.tokenize import TokenizedText
 
 LARGEST_HALF = 65504.0
 UNIT = np.array([[1, 0, 0], [0, 0, 1]], np.float32)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from engine.known_words import MAX_WORD_CHARACTERS, MAX_WORDS, KnownWords, between_spaces
-from engine.model import resolve_model
-from engine.tokenize import Tokenizer, tokenizer_path
+from engine.models.resolve import resolve_model
+from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, KnownWords, between_spaces
+from engine.models.tokenizer import Tokenizer, tokenizer_path
 from tests.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 PIECES = [

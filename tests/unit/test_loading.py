@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.backends.artifacts import Artifact, ArtifactStore
+from engine.artifacts.reference_vectors import ReferenceVectors
+from engine.artifacts.store import Artifact, ArtifactStore
 from engine.backends.base import Cell
-from engine.backends.reference import ReferenceVectors
-from engine.deployment import Deployments
+from engine.deployment.switch import Deployments
+from engine.deployment.target import SwitchState, SwitchStep, Target
 from engine.errors import CannotSwitch, Unavailable
-from engine.machine import PlatformFacts
+from engine.host.machine import PlatformFacts
+from engine.pipeline.metrics import Telemetry
 from engine.scheduling import TokenIds, Vectors
-from engine.targets import SwitchState, SwitchStep, Target
-from engine.telemetry import Telemetry
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)
 REFERENCE = ReferenceVectors([[1, 2], [3]], np.eye(2, 3, dtype=np.float32))
@@ -95,10 +95,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
     found = Runtime()
     monkeypatch.setenv("EMBEDCONSOLE_CACHE", str(tmp_path))
-    monkeypatch.setattr("engine.deployment.prepare", prepare)
-    monkeypatch.setattr("engine.deployment.resolve_model", lambda _: files(tmp_path))
-    monkeypatch.setattr("engine.deployment.backend", lambda _: found)
-    monkeypatch.setattr("engine.deployment.Tokenizer", SimpleNamespace(load=lambda *_: None))
+    monkeypatch.setattr("engine.deployment.switch.prepare", prepare)
+    monkeypatch.setattr("engine.deployment.switch.resolve_model", lambda _: files(tmp_path))
+    monkeypatch.setattr("engine.deployment.switch.backend", lambda _: found)
+    monkeypatch.setattr("engine.deployment.switch.Tokenizer", SimpleNamespace(load=lambda *_: None))
     return found
 
 
@@ -277,7 +277,7 @@ async def test_a_start_that_is_cancelled_while_the_model_is_looked_for_ends_at_o
         gate.stop()
         return files(tmp_path)
 
-    monkeypatch.setattr("engine.deployment.resolve_model", download)
+    monkeypatch.setattr("engine.deployment.switch.resolve_model", download)
     deployments = Deployments(FACTS, ArtifactStore(tmp_path), Telemetry())
     starting = asyncio.create_task(deployments.start(Target("onnx"), strict=True, on_step=lambda _: None))
     await gate.is_reached()

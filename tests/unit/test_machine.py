@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import machine
+from engine.host import machine
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from engine.cache import FileHashes
-from engine.card import read_card
 from engine.errors import ModelError
-from engine.model import BUNDLED_ID, BUNDLED_PACKAGE, BUNDLED_SHA256, resolve_model
+from engine.host.cache import FileHashes
+from engine.models.card import read_card
+from engine.models.resolve import BUNDLED_ID, BUNDLED_PACKAGE, BUNDLED_SHA256, resolve_model
 from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.capabilities import Choice
-from engine.machine import PlatformFacts
-from engine.model import BUNDLED_ID
-from engine.plans import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
-from engine.probes import environment_hash
+from engine.capabilities.probes import environment_hash
+from engine.capabilities.resolve import Choice
+from engine.deployment.planner import Planner
+from engine.deployment.target import Target
+from engine.host.machine import PlatformFacts
+from engine.models.resolve import BUNDLED_ID
 from engine.scheduling import TokenIds, Vectors
-from engine.targets import Planner, Target
-from engine.tuning import (
+from engine.tuning.plan import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
+from engine.tuning.search import (
     ALIKE,
     BATCHES,
     MIXED,
@@ -194,7 +195,7 @@ class Model:
 
 
 def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.001)
+    monkeypatch.setattr("engine.tuning.search.WINDOW_S", 0.001)
     steps: list[tuple[int, int]] = []
     model = Model()
     plan = tune(model, range(1, 50), "cpu", 2, lambda done, total: steps.append((done, total)))
@@ -205,7 +206,7 @@ def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.Monk
 
 
 def test_lengths_are_mixed_only_where_texts_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.0)
+    monkeypatch.setattr("engine.tuning.search.WINDOW_S", 0.0)
     for packs, lengths in ((False, {ALIKE.mean}), (True, set(range(MIXED.mean - MIXED.spread, 57)))):
         model = Model(packs=packs)
         tune(model, range(1, 50), "cpu", 2, lambda done, total: None)
@@ -213,7 +214,7 @@ def test_lengths_are_mixed_only_where_texts_share_rows(monkeypatch: pytest.Monke
 
 
 def test_a_first_pass_of_each_batch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.tuning.WINDOW_S", 0.0)  # two passes, then
+    monkeypatch.setattr("engine.tuning.search.WINDOW_S", 0.0)  # two passes, then
     model = Model()
     tune(model, range(1, 50), "cpu", 1, lambda done, total: None)
     passes = {size: sum(len(batch) == size for batch in model.lengths) for size in (1, 64)}

@@ -6,14 +6,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import child, probes
-from engine.capabilities import Choice
-from engine.findings import findings
-from engine.machine import PlatformFacts, named_platform
-from engine.measured import MeasuredStore
-from engine.peak import Peak
-from engine.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
-from engine.rules import CellState
+from engine.capabilities import probes
+from engine.capabilities.matrix import findings
+from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
+from engine.capabilities.resolve import Choice
+from engine.capabilities.rules import CellState
+from engine.host import child
+from engine.host.machine import PlatformFacts, named_platform
+from engine.server.observations import Peak
 from tests.patience import HANGS_AFTER_S
 
 ONNX = Choice("onnx", "fp32", "cpu", "plain")

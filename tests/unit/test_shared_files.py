@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from engine import json_file
-from engine.cache import FileHashes
-from engine.capabilities import Choice
-from engine.json_file import read_json, update_json
-from engine.machine import PlatformFacts
-from engine.measured import MeasuredStore
-from engine.plans import PlanCache, ServingPlan
-from engine.probes import Probe, ProbeCache, ProbeResult
+from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.probes import Probe, ProbeCache, ProbeResult
+from engine.capabilities.resolve import Choice
+from engine.host import json_file
+from engine.host.cache import FileHashes
+from engine.host.json_file import read_json, update_json
+from engine.host.machine import PlatformFacts
+from engine.tuning.plan import PlanCache, ServingPlan
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
 CELLS = (Choice("onnx", "fp32", "cpu", "plain"), Choice("torch", "fp32", "cpu", "plain"))

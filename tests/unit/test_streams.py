@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from engine.api import embed_pb2
-from engine.service.embedder import Embedder
-from engine.service.status import Context
-from engine.telemetry import Telemetry
+from engine.doors.embed_v1.embedder import Embedder
+from engine.doors.errors import Context
+from engine.pipeline.metrics import Telemetry
 from tests.patience import HANGS_AFTER_S
 
 

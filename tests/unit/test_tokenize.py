@@ -9,11 +9,11 @@ import pytest
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import normalizers
 
-from engine.backends.preparer import _convert_tokenizer
-from engine.backends.reference import REFERENCE_TEXTS
+from engine.artifacts.prepare_child import _convert_tokenizer
+from engine.artifacts.reference_vectors import REFERENCE_TEXTS
 from engine.errors import ModelError
-from engine.model import resolve_model
-from engine.tokenize import Tokenizer
+from engine.models.resolve import resolve_model
+from engine.models.tokenizer import Tokenizer
 from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 TEXTS = [

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.scheduling.work import TokenIds, Vectors
+from engine.scheduling.contract import TokenIds, Vectors
 
 Rectangle = NDArray[np.int64]
 Infer = Callable[[Mapping[str, Rectangle]], tuple[NDArray[np.float32], NDArray[np.float32]]]

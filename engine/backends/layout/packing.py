@@ -10,9 +10,9 @@ from operator import attrgetter
 
 import numpy as np
 
-from engine.backends.layout import Layout, Pass, Rectangle
-from engine.backends.padding import Padding
-from engine.scheduling.work import TokenIds
+from engine.backends.layout.base import Layout, Pass, Rectangle
+from engine.backends.layout.padding import Padding
+from engine.scheduling.contract import TokenIds
 
 TEXTS_A_ROW = 16
 """The graph gives each row so many vectors, used or not; a full row of texts of four tokens."""

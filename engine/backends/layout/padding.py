@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.backends.layout import Pass
-from engine.scheduling.work import TokenIds
+from engine.backends.layout.base import Pass
+from engine.scheduling.contract import TokenIds
 
 
 class Padding:

@@ -14,10 +14,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from engine.backends.isa import int8_products_saturate
-from engine.backends.packing import layout_of
+from engine.backends.layout.packing import layout_of
 from engine.backends.smoothing import smoothing, worth_smoothing
-from engine.scheduling.work import TokenIds
+from engine.host.isa import int8_products_saturate
+from engine.scheduling.contract import TokenIds
 
 INT4_BLOCK = 32
 _LARGEST_MESSAGE_BYTES = 1_500_000_000

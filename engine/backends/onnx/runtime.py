@@ -13,13 +13,13 @@ from typing import Any
 import onnxruntime
 
 from engine.backends.base import Cell
-from engine.backends.layout import Layout, Rectangle, forward
-from engine.backends.memory import release_memory
-from engine.backends.onnx_trace import OnnxTrace
-from engine.backends.packing import ONE_TEXT_A_ROW, layout_of
-from engine.card import read_card
+from engine.backends.layout.base import Layout, Rectangle, forward
+from engine.backends.layout.packing import ONE_TEXT_A_ROW, layout_of
+from engine.backends.onnx.trace import OnnxTrace
 from engine.errors import ModelError
-from engine.scheduling.work import TokenIds, Vectors
+from engine.host.memory import release_memory
+from engine.models.card import read_card
+from engine.scheduling.contract import TokenIds, Vectors
 
 GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}

@@ -9,9 +9,9 @@ from typing import Any
 import openvino
 
 from engine.backends.base import Cell
-from engine.backends.isa import int8_products_saturate
-from engine.backends.packing import layout_of
-from engine.scheduling.work import TokenIds
+from engine.backends.layout.packing import layout_of
+from engine.host.isa import int8_products_saturate
+from engine.scheduling.contract import TokenIds
 
 MODEL_FILE = "openvino.xml"
 _SMOOTH_ALPHA = 0.8

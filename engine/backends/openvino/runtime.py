@@ -12,13 +12,13 @@ from typing import Any
 import openvino
 
 from engine.backends.base import Cell
-from engine.backends.layout import Layout, Rectangle, forward
-from engine.backends.memory import release_memory
-from engine.backends.packing import ONE_TEXT_A_ROW, ROW_TOKENS, layout_of
-from engine.card import read_card
+from engine.backends.layout.base import Layout, Rectangle, forward
+from engine.backends.layout.packing import ONE_TEXT_A_ROW, ROW_TOKENS, layout_of
 from engine.errors import ModelError
-from engine.machine import cores
-from engine.scheduling.work import TokenIds, Vectors
+from engine.host.machine import cores
+from engine.host.memory import release_memory
+from engine.models.card import read_card
+from engine.scheduling.contract import TokenIds, Vectors
 
 MODEL_FILE = "openvino.xml"
 _PINNED = {"bf16": "bf16", "fp16": "f16"}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.backends.onednn import OneDnnLinear
+from engine.backends.torch.onednn import OneDnnLinear
 
 _ACTIVATION_OF = {"gelu": "gelu", "gelu_new": "tanh-gelu", "gelu_pytorch_tanh": "tanh-gelu", "relu": "relu"}
 """By the name that a model's configuration has for it."""

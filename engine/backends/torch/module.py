@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
-from engine.card import DenseLayer, ModelCard
 from engine.errors import ModelError
+from engine.models.card import DenseLayer, ModelCard
 
 
 class SentenceModule(nn.Module):

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from engine.backends.lean import LeanEncoder, lean_encoder
-from engine.backends.module import SentenceModule
-from engine.backends.onednn import OneDnnLinear, can_multiply
+from engine.backends.torch.lean_encoder import LeanEncoder, lean_encoder
+from engine.backends.torch.module import SentenceModule
+from engine.backends.torch.onednn import OneDnnLinear, can_multiply
 
 _LEAST_COSINE = 0.99
 """Between a module and its faster form. A form that is wrong for this model is far off; how precise one is, is judged

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.backends.module import SentenceModule
-from engine.backends.packing import TEXTS_A_ROW, Packing
-from engine.card import ModelCard
-from engine.scheduling.work import TokenIds
+from engine.backends.layout.packing import TEXTS_A_ROW, Packing
+from engine.backends.torch.module import SentenceModule
+from engine.models.card import ModelCard
+from engine.scheduling.contract import TokenIds
 
 MIN_COSINE = 0.99999
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.backends.base import Cell
-from engine.backends.forms import fastest
-from engine.backends.module import SentenceModule
-from engine.backends.onednn import OneDnnLinear
 from engine.backends.recipes import recipe_of
 from engine.backends.smoothing import smoothing, worth_smoothing
+from engine.backends.torch.module import SentenceModule
+from engine.backends.torch.onednn import OneDnnLinear
+from engine.backends.torch.optimised_module import fastest
 from engine.errors import ModelError
-from engine.scheduling.work import TokenIds
+from engine.scheduling.contract import TokenIds
 
 SMOOTHING_FILE = "smoothing.npz"
 _CASTS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 from engine.backends.base import Cell
-from engine.backends.forms import form_of, is_unpadded
-from engine.backends.layout import Rectangle
-from engine.backends.lean import rows_for
-from engine.backends.memory import release_memory
-from engine.backends.module import load_module
-from engine.backends.padding import Padding
-from engine.backends.quantize_torch import converted, linear_precisions
-from engine.card import read_card
+from engine.backends.layout.base import Rectangle
+from engine.backends.layout.padding import Padding
+from engine.backends.torch.lean_encoder import rows_for
+from engine.backends.torch.module import load_module
+from engine.backends.torch.optimised_module import form_of, is_unpadded
+from engine.backends.torch.quantize import converted, linear_precisions
 from engine.errors import ModelError
-from engine.scheduling.work import TokenIds, Vectors
+from engine.host.memory import release_memory
+from engine.models.card import read_card
+from engine.scheduling.contract import TokenIds, Vectors
 
 _METAL = threading.Lock()
 _FLOAT32_PRODUCTS = threading.Lock()

@@ -7,14 +7,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from engine.api import embed_pb2, embed_pb2_grpc
-from engine.corpus import built_in_corpus, corpus_of
-from engine.errors import InvalidRequest
-from engine.findings import findings
-from engine.judging import measure, measured_store, save
-from engine.machine import PLATFORM_NAMES, named_platform
-from engine.probes import known_probes
-from engine.scheduling import AdmissionLimits
-from engine.service.messages import (
+from engine.capabilities.matrix import findings
+from engine.capabilities.probes import known_probes
+from engine.deployment.live_cell import measured_store
+from engine.deployment.target import Target
+from engine.doors.embed_v1.wire import (
     batching_message,
     cell_message,
     fidelity_event,
@@ -22,9 +19,13 @@ from engine.service.messages import (
     status_message,
     switch_event,
 )
-from engine.service.status import Context, translates_errors, translates_stream_errors
-from engine.serving import Serving
-from engine.targets import Target
+from engine.doors.errors import Context, translates_errors, translates_stream_errors
+from engine.errors import InvalidRequest
+from engine.fidelity.corpus import built_in_corpus, corpus_of
+from engine.fidelity.measure import measure, save
+from engine.host.machine import PLATFORM_NAMES, named_platform
+from engine.pipeline.embedding import Serving
+from engine.scheduling import AdmissionLimits
 
 MIN_WATCH_INTERVAL_MS = 50
 DEFAULT_WATCH_INTERVAL_MS = 1000

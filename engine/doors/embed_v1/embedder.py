@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from engine.api import embed_pb2, embed_pb2_grpc
-from engine.deployment import Live
+from engine.deployment.live import Live
+from engine.doors.embed_v1.wire import deployment_message
+from engine.doors.errors import Context, code_of, status_of, translates_errors
 from engine.errors import InvalidRequest
-from engine.service.messages import deployment_message
-from engine.service.status import Context, code_of, status_of, translates_errors
-from engine.serving import Embedding, EmbedOptions, Serving
-from engine.telemetry import RequestTimings
+from engine.pipeline.embedding import Embedding, EmbedOptions, Serving
+from engine.pipeline.metrics import RequestTimings
 
 STREAM_WINDOW = 256
 """Unanswered messages of one stream; beyond it the stream is read no further, which is flow control to the client."""

@@ -5,15 +5,15 @@ import socket
 
 from engine import __version__
 from engine.api import embed_pb2
-from engine.capabilities import Notice
-from engine.deployment import Live
-from engine.fidelity import Cosines, Fidelity
-from engine.findings import Finding
-from engine.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
-from engine.plans import ServingPlan
+from engine.capabilities.matrix import Finding
+from engine.capabilities.resolve import Notice
+from engine.deployment.live import Live
+from engine.deployment.target import Deployment, SwitchStep
+from engine.fidelity.metrics import Cosines, Fidelity
+from engine.host.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
+from engine.pipeline.embedding import RequestLimits, Serving
 from engine.scheduling import AdmissionLimits, BatchPolicy
-from engine.serving import RequestLimits, Serving
-from engine.targets import Deployment, SwitchStep
+from engine.tuning.plan import ServingPlan
 
 
 def deployment_message(deployment: Deployment) -> embed_pb2.Deployment:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.backends.artifacts import Artifact
+from engine.artifacts.store import Artifact
 from engine.backends.base import Cell
-from engine.model import ModelFiles, resolve_model
+from engine.models.resolve import ModelFiles, resolve_model
 from tests.prepared import prepare_here
 from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 

@@ -7,8 +7,8 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
-from engine.backends.artifacts import Artifact, ArtifactStore
-from engine.backends.reference import ReferenceVectors
+from engine.artifacts.reference_vectors import ReferenceVectors
+from engine.artifacts.store import Artifact, ArtifactStore
 
 KEY, OTHER = "a" * 64, "b" * 64
 Publish = Callable[..., Artifact]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.backends.calibration import (
+from engine.artifacts.calibration import (
     CALIBRATING_TEXTS,
     calibration_from,
     calibration_of,

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.backends import torch as torch_backend
-from engine.backends.onnx import OnnxExecutor
-from engine.backends.packing import layout_of
-from engine.backends.torch import TorchModel
+from engine.backends.layout.packing import layout_of
+from engine.backends.onnx.runtime import OnnxExecutor
+from engine.backends.torch import runtime as torch_backend
+from engine.backends.torch.runtime import TorchModel
 from engine.errors import ModelError
 
 TEXTS = [[1, 2, 3], [4]]

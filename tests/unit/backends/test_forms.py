@@ -18,11 +18,11 @@ from transformers import (
 
 from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.forms import fastest, form_of
-from engine.backends.lean import rows_for
-from engine.backends.module import SentenceModule
-from engine.backends.onednn import can_multiply
-from engine.backends.torch import TorchModel
+from engine.backends.torch.lean_encoder import rows_for
+from engine.backends.torch.module import SentenceModule
+from engine.backends.torch.onednn import can_multiply
+from engine.backends.torch.optimised_module import fastest, form_of
+from engine.backends.torch.runtime import TorchModel
 from tests.unit.backends.conftest import Prepared
 
 SHAPE: dict[str, Any] = {

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.backends.layout import Rectangle, forward
-from engine.backends.packing import TEXTS_A_ROW, WIDTH_STEP, Packing, layout_of
-from engine.backends.padding import Padding
+from engine.backends.layout.base import Rectangle, forward
+from engine.backends.layout.packing import TEXTS_A_ROW, WIDTH_STEP, Packing, layout_of
+from engine.backends.layout.padding import Padding
 
 PAD = 99
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engine.backends.layout import Rectangle
-from engine.backends.padding import Padding
+from engine.backends.layout.base import Rectangle
+from engine.backends.layout.padding import Padding
 
 
 def rectangles(padding: Padding, texts: list[list[int]]) -> tuple[Rectangle, Rectangle]:

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.backends.artifacts import ArtifactStore, artifact_key
-from engine.backends.prepare import Progress, prepare
+from engine.artifacts.prepare import Progress, prepare
+from engine.artifacts.store import ArtifactStore, artifact_key
 from engine.errors import CannotSwitch, ModelError
-from engine.model import ModelFiles, resolve_model
+from engine.models.resolve import ModelFiles, resolve_model
 from tests.patience import HANGS_AFTER_S
 from tests.unit.backends.conftest import Prepared, fp32
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 def preparers() -> list[psutil.Process]:
     """Those that run: one that has just ended and was not waited for yet has no command line any more."""
     running = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
-    return [child for child in running if "engine.backends.preparer" in child.cmdline()]
+    return [child for child in running if "engine.artifacts.prepare_child" in child.cmdline()]
 
 
 def partial(store: ArtifactStore) -> list[Path]:
@@ -95,7 +95,7 @@ def test_a_preparer_whose_parent_is_gone_stops_and_cleans_up(model_files: Files,
         "key": artifact_key(files, cell),
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "engine.backends.preparer"],
+        [sys.executable, "-m", "engine.artifacts.prepare_child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

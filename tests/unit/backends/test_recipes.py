@@ -7,17 +7,17 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from engine.artifacts.calibration import calibration_of, default_calibration, judging_texts
+from engine.artifacts.reference_vectors import cosines, mean_cosine
+from engine.artifacts.store import Artifact, artifact_key
 from engine.backends import backend
-from engine.backends.artifacts import Artifact, artifact_key
 from engine.backends.base import Cell
-from engine.backends.calibration import calibration_of, default_calibration, judging_texts
-from engine.backends.onnx_trace import OnnxTrace
+from engine.backends.onnx.trace import OnnxTrace
 from engine.backends.recipes import RECIPES, recipe_for, recipe_of, recipes_of
-from engine.backends.reference import cosines, mean_cosine
 from engine.backends.smoothing import smoothing
 from engine.errors import ModelError
-from engine.model import ModelFiles
-from engine.tokenize import Tokenizer
+from engine.models.resolve import ModelFiles
+from engine.models.tokenizer import Tokenizer
 from tests.prepared import prepare_here
 from tests.unit.backends.conftest import Prepared
 
@@ -84,7 +84,7 @@ def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
     assert artifact_key(files, dynamic, own) == artifact_key(files, dynamic), "not calibrated: no texts decide it"
     keys = []
     for saturates in (True, False):
-        monkeypatch.setattr("engine.backends.artifacts.int8_products_saturate", lambda known=saturates: known)
+        monkeypatch.setattr("engine.artifacts.store.int8_products_saturate", lambda known=saturates: known)
         keys.append((artifact_key(files, dynamic), key("onnx", "int4", "blocks", "cpu")))
     assert keys[0][0] != keys[1][0], "int8 graphs are made for the processor"
     assert keys[0][1] == keys[1][1]

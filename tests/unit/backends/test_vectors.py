@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.artifacts.export import MIN_COSINE, VERIFIED_BATCHES, VERIFIED_LENGTHS, ragged_batch
+from engine.artifacts.reference_vectors import REFERENCE_TEXTS, cosines, mean_cosine
 from engine.backends import backend
-from engine.backends.export import MIN_COSINE, VERIFIED_BATCHES, VERIFIED_LENGTHS, ragged_batch
-from engine.backends.reference import REFERENCE_TEXTS, cosines, mean_cosine
-from engine.card import POOLING_MODES
 from engine.errors import ModelError
-from engine.scheduling.work import Executor, Vectors
-from engine.tokenize import Tokenizer
+from engine.models.card import POOLING_MODES
+from engine.models.tokenizer import Tokenizer
+from engine.scheduling.contract import Executor, Vectors
 from tests.unit.backends.conftest import BACKENDS, MODELS, Prepared, fp32
 
 TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "tabs\tand\n\nlines", "word " * 400]
@@ -80,7 +80,7 @@ def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
 def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
     import torch
 
-    from engine.backends.onednn import can_multiply
+    from engine.backends.torch.onednn import can_multiply
 
     torch_evidence = (
         "24 of 24 linear layers fp32, through oneDNN, no padding; the rest float32"
@@ -105,7 +105,7 @@ def test_every_pooling_mode_equals_sentence_transformers_own(mode: str) -> None:
     import torch
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    from engine.backends.module import pool
+    from engine.backends.torch.module import pool
 
     tokens = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
@@ -117,8 +117,8 @@ def test_every_pooling_mode_equals_sentence_transformers_own(mode: str) -> None:
 def test_pooling_of_packed_rows_is_the_same_for_every_text(mode: str) -> None:
     import torch
 
-    from engine.backends.module import pool
-    from engine.backends.packed_module import pool as pool_packed
+    from engine.backends.torch.module import pool
+    from engine.backends.torch.packed_module import pool as pool_packed
 
     tokens = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(2))
     places, numbers = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]]), torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0]])
@@ -149,8 +149,8 @@ def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
 def test_a_model_that_cannot_share_rows_is_exported_a_text_a_row_and_says_so(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.backends import export
-    from engine.backends.module import load_module
+    from engine.artifacts import export
+    from engine.backends.torch.module import load_module
 
     files, artifact = prepared("cls", "torch")
     monkeypatch.setattr(export, "packed", lambda *_: None)
@@ -167,7 +167,7 @@ def test_a_model_that_cannot_share_rows_is_exported_a_text_a_row_and_says_so(
 def test_a_zero_vector_stays_zero_instead_of_becoming_nan() -> None:
     import torch
 
-    from engine.backends.module import SentenceModule
+    from engine.backends.torch.module import SentenceModule
 
     class Zero(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
@@ -210,6 +210,6 @@ def test_an_unknown_or_missing_runtime_is_refused_with_the_next_step(
     with pytest.raises(ModelError, match=r"cannot load .*model\.onnx"):
         backend("onnx").load(tmp_path, files.path, fp32("onnx"), threads=1)
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    monkeypatch.delitem(__import__("sys").modules, "engine.backends.torch", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "engine.backends.torch.runtime", raising=False)
     with pytest.raises(ModelError, match=r"pip install 'embedconsole\[torch\]'"):
         backend("torch")

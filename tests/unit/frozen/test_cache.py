@@ -14,20 +14,20 @@ import pytest
 
 from console.experiments import calibration as driver_ceiling
 from console.frame import LoadSpec
-from engine import probes
-from engine.backends import artifacts
+from engine.artifacts import store as artifacts
+from engine.artifacts.calibration import calibration_of
 from engine.backends.base import Cell
-from engine.backends.calibration import calibration_of
 from engine.backends.recipes import RECIPES
-from engine.cache import FileHashes
-from engine.capabilities import Choice
-from engine.corpus import corpus_from
-from engine.machine import PlatformFacts
-from engine.measured import Measured, MeasuredStore
-from engine.model import ModelFiles, resolve_model
-from engine.plans import PlanCache, ServingPlan
-from engine.probes import Probe, ProbeCache, ProbeResult, environment_hash
-from engine.yardstick import reference_of
+from engine.capabilities import probes
+from engine.capabilities.measurements import Measured, MeasuredStore
+from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
+from engine.capabilities.resolve import Choice
+from engine.fidelity.corpus import corpus_from
+from engine.fidelity.reference import reference_of
+from engine.host.cache import FileHashes
+from engine.host.machine import PlatformFacts
+from engine.models.resolve import ModelFiles, resolve_model
+from engine.tuning.plan import PlanCache, ServingPlan
 from tests.unit.frozen.recorded import RECORDED, recorded
 
 KEYS: dict[str, Any] = recorded("keys.json")
@@ -108,10 +108,10 @@ def test_the_same_backends_in_another_place_are_the_same_environment(
 @pytest.mark.parametrize(
     "module",
     [
-        "engine.backends.onnx", "engine.backends.openvino", "engine.backends.torch", "engine.backends.packing",
-        "engine.backends.quantize_onnx", "engine.backends.quantize_openvino", "engine.backends.quantize_torch",
-        "engine.backends.recipes", "engine.backends.smallest", "engine.backends.export", "engine.backends.derive",
-        "engine.backends.preparer", "engine.backends.artifacts", "engine.backends.reference",
+        "engine.backends.onnx.runtime", "engine.backends.openvino.runtime", "engine.backends.torch.runtime", "engine.backends.layout.packing",
+        "engine.backends.onnx.quantize", "engine.backends.openvino.quantize", "engine.backends.torch.quantize",
+        "engine.backends.recipes", "engine.backends.product_probe", "engine.artifacts.export", "engine.artifacts.derive",
+        "engine.artifacts.prepare_child", "engine.artifacts.store", "engine.artifacts.reference_vectors",
     ],
 )  # fmt: skip
 def test_an_environment_depends_on_the_code_that_prepares_and_runs_a_probe(

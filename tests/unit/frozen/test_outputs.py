@@ -19,8 +19,8 @@ from console.experiments.command import ExitCode
 from console.experiments.present import as_json
 from console.frame import LoadSpec, Notice
 from engine.backends.recipes import RECIPES
+from engine.capabilities.rules import RULES
 from engine.cli import cli as engine_cli
-from engine.rules import RULES
 from tests.engine_process import EngineProcess
 from tests.unit.experiments.made import GOOD
 from tests.unit.frozen.recorded import RECORDED, changed_fields, recorded

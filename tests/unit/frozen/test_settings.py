@@ -13,7 +13,7 @@ from console.experiments.store import store_path
 from console.frame import EngineSpec, LoadSpec
 from console.keymap import keymap_in_force, keymap_path
 from console.remembered import Memory, Remembered, state_path
-from engine.cache import cache_root
+from engine.host.cache import cache_root
 from tests.unit.frozen.recorded import RECORDED, differences, recorded
 
 STATE = Remembered(

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from engine.scheduling import BatchPolicy, Scheduler
-from engine.scheduling.handover import Handover
+from engine.scheduling.dispatch import Handover
 from engine.scheduling.queue import Ticket
 from tests.unit.scheduling.conftest import MakeScheduler
 from tests.unit.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import Cancelled, EngineError, Expired, Unavailable
 from engine.scheduling import BatchPolicy, BatchRecord, Job, JobResult, LoneTexts, Scheduler, TokenIds, Vectors
-from engine.scheduling.lone import PROBES
+from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import Batch, BatchQueue, Ticket
 from tests.unit.scheduling.conftest import MakeScheduler
 from tests.unit.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import EngineError
 from engine.scheduling import BatchPolicy, Health, Job, LoneTexts, Readiness, Scheduler, TokenIds, Vectors
 from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES
-from engine.scheduling.lone import PROBES
+from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import BatchQueue
 from tests.unit.scheduling.conftest import MakeScheduler
 from tests.unit.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, HandClock, text_of

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import PoisonedText, Unavailable
 from engine.scheduling import BatchPolicy, LoneTexts, Scheduler, TokenIds, Vectors
-from engine.scheduling.lone import AWAKE_S, LONGEST_PASS_S, LOOKS, MAX_TOKENS, PERIOD, PROBES
+from engine.scheduling.inline import AWAKE_S, LONGEST_PASS_S, LOOKS, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.scheduling.conftest import MakeScheduler
 from tests.unit.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 

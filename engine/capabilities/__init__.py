@@ -1,0 +1,1 @@
+"""What this machine can run: rules, probes that confirm them, and the capability matrix."""

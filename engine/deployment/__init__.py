@@ -1,0 +1,1 @@
+"""The live deployment and its replacement under load."""

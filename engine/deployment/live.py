@@ -1,0 +1,61 @@
+"""One deployment that answers requests, from its cut-over until its release."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.artifacts.prepare import Artifact
+from engine.backends import LoadedModel
+from engine.deployment.target import Deployment, Plan
+from engine.models.resolve import ModelFiles
+from engine.models.tokenizer import Tokenizer
+from engine.scheduling import Scheduler
+
+
+class Live:
+    """One deployment that answers requests, from its cut-over until its release.
+
+    `target` is what was planned; `plan.effective` is what it turned out to be once loaded.
+    """
+
+    def __init__(
+        self, plan: Plan, target: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
+        artifact: Artifact, scheduler: Scheduler, cosine: float,
+    ) -> None:  # fmt: skip
+        self.epoch = 0
+        self.plan = plan
+        self.target = target
+        self.files = files
+        self.tokenizer = tokenizer
+        self.cosine = cosine
+        compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
+        self.evidence = f"{model.evidence}; {compared}"
+        self.packs = model.packs
+        self.reference = artifact.reference
+        self.scheduler = scheduler
+        self._model: LoadedModel | None = model
+        self._bound = 0
+        self._unbound = asyncio.Event()
+        self._unbound.set()
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        """Binds one request to this deployment: it will not be released before the block ends."""
+        self._bound += 1
+        self._unbound.clear()
+        try:
+            yield
+        finally:
+            self._bound -= 1
+            if not self._bound:
+                self._unbound.set()
+
+    async def release(self) -> None:
+        """Waits until every bound request is answered, ends the instances and frees the weights."""
+        await self._unbound.wait()
+        await self.scheduler.close()
+        if self._model is not None:
+            model, self._model = self._model, None
+            await asyncio.to_thread(model.close)
+            gc.collect()

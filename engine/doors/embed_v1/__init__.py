@@ -1,0 +1,1 @@
+"""The gRPC services of `embed.v1`: Embedder and Control."""

@@ -1,0 +1,1 @@
+"""How close a deployment's vectors are to fp32: corpus, reference, metrics."""

@@ -1,0 +1,1 @@
+"""A model's files: resolving a name, reading its configuration, and tokenizing."""
