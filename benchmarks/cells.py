@@ -21,9 +21,9 @@ from typing import Any
 from benchmarks.acceptance import texts_of
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from engine.capabilities.platform import this_platform
 from engine.capabilities.resolve import Choice, matrix
 from engine.capabilities.rules import CellState
-from engine.host.machine import this_platform
 from tests.engine_process import EngineProcess
 
 BATCH, CONCURRENCY = 32, 4

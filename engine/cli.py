@@ -11,9 +11,7 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from engine import __version__
-
-EXIT_USAGE = 3
-EXIT_FAILED = 5
+from engine.exit_codes import ExitCode
 
 FORMATTER = HelpFormatter.settings(max_width=100, col1_max_width=32, col2_min_width=30)
 
@@ -286,10 +284,10 @@ def main() -> None:
         cli.main(prog_name="engine", standalone_mode=False)
     except click.UsageError as error:
         error.show()
-        sys.exit(EXIT_USAGE)
+        sys.exit(ExitCode.USAGE)
     except click.ClickException as error:
         error.show()
-        sys.exit(EXIT_FAILED)
+        sys.exit(ExitCode.FAILED)
     except click.Abort:
         sys.exit(130)
 

@@ -24,7 +24,7 @@ from benchmarks.peers.processes import Child, Failed
 from benchmarks.peers.rounds import Judge, Results, estimate_s, run_round
 from benchmarks.peers.servers import Bench, Plan, plan_of
 from benchmarks.peers.workloads import Workload, corpora, parse_workloads
-from engine.host.machine import this_platform
+from engine.capabilities.platform import this_platform
 
 JUDGED_TEXTS = 32
 """Of each corpus."""

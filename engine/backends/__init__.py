@@ -22,7 +22,7 @@ def backend(name: str) -> Backend:
         raise ModelError(f"there is no backend {name!r}: choose one of {', '.join(sorted(_NEEDS))}")
     package, requirement = _NEEDS[name]
     try:
-        module = importlib.import_module(f"engine.backends.{name}")
+        module = importlib.import_module(f"engine.backends.{name}.runtime")
     except ImportError as error:
         missing = error.name or package
         raise ModelError(f"backend {name} needs {missing}: pip install '{requirement}'") from error

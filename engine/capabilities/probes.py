@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from engine import __version__, backends
+from engine import __version__, artifacts, backends
 from engine.backends.product_probe import can_be_asked
 from engine.backends.recipes import recipes_of
 from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.host import isa, memory
 from engine.host.cache import cache_root
 from engine.host.child import ChildLost, ChildSilent, reports
 from engine.host.json_file import read_json, update_json
@@ -26,7 +27,9 @@ CELL_LIMIT_S = 120.0
 ALL_LIMIT_S = 420.0
 """When this is over no further cell is begun."""
 _FORMAT = 1
-_FOLDERS = (Path(backends.__file__).parent,)
+_CODE = (
+    Path(artifacts.__file__).parent, Path(backends.__file__).parent, Path(isa.__file__), Path(memory.__file__),
+)  # fmt: skip
 """Where the code lies that prepares, loads and runs a cell: a change there may change what a probe finds."""
 
 
@@ -49,21 +52,22 @@ class Probe:
 def environment_hash(facts: PlatformFacts) -> str:
     """Changes with everything that may change what a probe finds: the machine, the runtimes and this engine's code."""
     deciding = [
-        _FORMAT, __version__, code_hash(_FOLDERS), platform.python_version(), facts.system, facts.arch,
+        _FORMAT, __version__, code_hash(_CODE), platform.python_version(), facts.system, facts.arch,
         facts.cpu_model, facts.devices, facts.gpu_model, facts.compute_capability, sorted(facts.isa),
         sorted(facts.packages.items()),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
 
-def code_hash(folders: Sequence[Path]) -> str:
-    """sha256 of the Python files in these folders and all below them, each folder in the order of its relative paths.
+def code_hash(places: Sequence[Path]) -> str:
+    """sha256 of these Python files and of those in these folders and below them, in the order of their relative paths.
 
-    Where a folder lies is not in it: the same code installed elsewhere has the same hash.
+    The folder's own path is not part of it: the same code installed elsewhere has the same hash.
     """
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+    for place in places:
+        found = [place] if place.is_file() else place.rglob("*.py")
+        for path in sorted(found, key=lambda path: path.relative_to(place).as_posix()):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -2,11 +2,11 @@
 
 from engine.capabilities.matrix import findings
 from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.platform import named_platform, this_platform
 from engine.capabilities.probes import environment_hash, known_probes, probe_this_machine
 from engine.capabilities.resolve import Choice
 from engine.commands.capabilities_table import as_json_text, as_table
 from engine.errors import EngineError
-from engine.host.machine import named_platform, this_platform
 from engine.host.reporting import Reporter
 from engine.models.resolve import resolve_model
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.capabilities.matrix import Finding
+from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import ProbeResult
 from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, Choice, report_cell
 from engine.capabilities.rules import CellState
-from engine.host.machine import PLATFORM_NAMES, PlatformFacts, named_platform
+from engine.host.machine import PLATFORM_NAMES, PlatformFacts
 
 GLYPHS = {CellState.NATIVE: "●", CellState.SLOW: "○", CellState.FALLS_BACK: "✕", CellState.UNAVAILABLE: "–"}
 LEGEND = "● native  ○ slow  ✕ falls back  – unavailable"

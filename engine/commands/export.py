@@ -10,14 +10,12 @@ from engine.artifacts.prepare import Progress, prepare
 from engine.artifacts.store import ArtifactStore
 from engine.backends.base import Cell
 from engine.backends.recipes import recipe_of
+from engine.capabilities.platform import this_platform
 from engine.capabilities.resolve import Choice, resolve
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
-from engine.host.machine import this_platform
+from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
 from engine.models.resolve import resolve_model
-
-EXIT_USAGE = 3
-EXIT_FAILED = 5
 
 
 def prepare_artifact(
@@ -44,10 +42,10 @@ def prepare_artifact(
         artifact = asyncio.run(prepare(files, cell_of(choice), ArtifactStore.default(), report, texts))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except EngineError as error:
         reporter.error("failed", str(error))
-        return EXIT_FAILED
+        return ExitCode.FAILED
     reporter.log("info", f"{choice} {choice.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
     print(artifact.path, file=sys.stdout)
     return 0

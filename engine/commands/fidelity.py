@@ -9,21 +9,16 @@ from typing import Any
 
 from engine.artifacts.calibration import calibration_from
 from engine.artifacts.store import ArtifactStore
+from engine.capabilities.platform import this_platform
 from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.errors import EngineError, InvalidRequest
+from engine.exit_codes import ExitCode
 from engine.fidelity.corpus import built_in_corpus, corpus_from
 from engine.fidelity.measure import measure, save
 from engine.fidelity.metrics import GradeLimits
-from engine.host.machine import this_platform
 from engine.host.reporting import Reporter
 from engine.pipeline.metrics import Telemetry
-
-EXIT_USAGE = 3
-
-
-EXIT_FAILED = 5
-
 
 _PROGRESS_EVERY = 64
 
@@ -47,10 +42,10 @@ def judge(question: Question, *, as_json: bool) -> int:
         answer = asyncio.run(_judge(question, reporter))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except EngineError as error:
         reporter.error("failed", str(error))
-        return EXIT_FAILED
+        return ExitCode.FAILED
     print(json.dumps(answer) if as_json else as_text(answer), file=sys.stdout)
     return 0
 

@@ -8,18 +8,17 @@ from dataclasses import asdict
 
 from engine.artifacts.prepare import Progress, prepare
 from engine.artifacts.store import ArtifactStore
+from engine.capabilities.platform import this_platform
 from engine.capabilities.resolve import Choice, matrix, resolve
 from engine.capabilities.rules import CellState
 from engine.commands.export import cell_of
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
-from engine.host.machine import PlatformFacts, this_platform
+from engine.exit_codes import ExitCode
+from engine.host.machine import PlatformFacts
 from engine.host.reporting import Reporter
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.tuning.plan import PlanCache, ServingPlan
 from engine.tuning.search import tune_in_child
-
-EXIT_USAGE = 3
-EXIT_FAILED = 5
 
 
 def tune_cells(
@@ -33,10 +32,10 @@ def tune_cells(
         plans = asyncio.run(_measure(cells, files, facts, model, reporter))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except (EngineError, OSError) as error:
         reporter.error("failed", str(error))
-        return EXIT_FAILED
+        return ExitCode.FAILED
     if as_json:
         rows = [{**_words(cell), **asdict(plan)} for cell, plan in plans]
         print(json.dumps({"cores": facts.cores, "plans": rows}, indent=1), file=sys.stdout)

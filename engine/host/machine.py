@@ -11,11 +11,6 @@ from pathlib import Path
 
 import psutil
 
-from engine.backends.recipes import RECIPES
-
-_RUNTIMES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
-RUNTIME_PACKAGES = tuple(dict.fromkeys([*_RUNTIMES, *(name for recipe in RECIPES for name in recipe.needs)]))
-
 WIRE_PACKAGES = ("grpcio", "numpy", "protobuf", "tokenizers", "uvloop")
 """What stands between the runtimes and the wire."""
 
@@ -101,8 +96,8 @@ def cpu_model() -> str:
     return platform.machine()
 
 
-def this_platform() -> PlatformFacts:
-    """The running machine, without importing a runtime: devices are told by what the system shows."""
+def machine_facts(packages: Iterable[str]) -> PlatformFacts:
+    """The running machine and the versions of `packages` on it. Imports no runtime: devices are read from the system."""
     system = {"Darwin": "macos", "Linux": "linux"}.get(platform.system(), platform.system().lower())
     arch = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     gpus = _cuda_devices() if system == "linux" else []
@@ -114,7 +109,7 @@ def this_platform() -> PlatformFacts:
         devices=devices,
         cores=cores(),
         cpu_model=cpu_model(),
-        packages=installed(RUNTIME_PACKAGES),
+        packages=installed(packages),
         isa=_mac_isa() if system == "macos" else linux_isa(),
         compute_capability=min((capability for _, capability in gpus), default=0.0),
         gpu_model=gpus[0][0] if gpus else "",
@@ -181,14 +176,14 @@ _ASSUMED = {
 }  # fmt: skip
 
 
-def named_platform(name: str) -> PlatformFacts:
-    """A machine one does not have, with every runtime installed that exists for it. Raises KeyError.
+def assumed_machine(name: str, packages: Iterable[str]) -> PlatformFacts:
+    """The facts of a machine of the named kind, with all of `packages` installed in any version. Raises KeyError.
 
-    What differs between such machines is assumed, and `assumed` says so.
+    What differs between machines of one kind is assumed; `assumed` describes it.
     """
     system, arch, devices, cpu, isa, capability, assumed = _ASSUMED[name]
-    packages = dict.fromkeys(RUNTIME_PACKAGES, "any")
-    return PlatformFacts(name, system, arch, devices, 8, cpu, packages, isa, capability, assumed=assumed)
+    versions = dict.fromkeys(packages, "any")
+    return PlatformFacts(name, system, arch, devices, 8, cpu, versions, isa, capability, assumed=assumed)
 
 
 PLATFORM_NAMES = tuple(_ASSUMED)

@@ -1,1 +1,1 @@
-"""The gRPC face of the engine: thin servicers, codes, and the life of the process."""
+"""The life of the serving process: from bind to exit."""

@@ -14,13 +14,13 @@ from grpc_reflection.v1alpha import reflection
 from engine.api import embed_pb2_grpc
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
+from engine.capabilities.platform import this_platform
 from engine.deployment.live import Live
 from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
 from engine.doors.embed_v1.embedder import Embedder
 from engine.errors import EngineError
-from engine.host.machine import this_platform
 from engine.host.reporting import Reporter
 from engine.pipeline.embedding import RequestLimits, Serving
 from engine.pipeline.metrics import Telemetry

@@ -10,12 +10,10 @@ from typing import Any
 from engine.artifacts.calibration import calibration_from
 from engine.deployment.target import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
+from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
 from engine.server.process import CannotStart, EngineServer, ServeOptions
 from engine.tuning.plan import Knobs
-
-EXIT_USAGE = 3
-EXIT_FAILED = 5
 
 
 def run_server(flags: Mapping[str, Any]) -> int:
@@ -29,23 +27,23 @@ def run_server(flags: Mapping[str, Any]) -> int:
         _run(_options(flags), reporter)
     except CannotStart as error:
         reporter.error(error.code, str(error), error.fix)
-        return EXIT_FAILED
+        return ExitCode.FAILED
     except InvalidRequest as error:
         reporter.error("usage", str(error))
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except CannotSwitch as error:
         reporter.error("cannot_run", str(error))
-        return EXIT_FAILED
+        return ExitCode.FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
-        return EXIT_FAILED
+        return ExitCode.FAILED
     except Exception as error:  # a fault of ours: said as the contract has it, with where it happened for the report
         where = traceback.extract_tb(error.__traceback__)[-1]
         fault = (
             f"a fault of the engine: {type(error).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
         )
         reporter.error("fault", fault, "report it, with this line")
-        return EXIT_FAILED
+        return ExitCode.FAILED
     return 0
 
 

@@ -8,13 +8,12 @@ import pytest
 
 from engine.backends import recipes
 from engine.backends.recipes import Recipe
-from engine.capabilities import resolve as capabilities
 from engine.capabilities import rules
-from engine.capabilities.resolve import BACKENDS, Choice, matrix, report_cell
-from engine.capabilities.resolve import resolve as capabilities
+from engine.capabilities.platform import named_platform
+from engine.capabilities.resolve import BACKENDS, PRECISIONS, Choice, matrix, report_cell, resolve
 from engine.capabilities.rules import CellState
 from engine.errors import CannotSwitch, InvalidRequest
-from engine.host.machine import PLATFORM_NAMES, PlatformFacts, named_platform
+from engine.host.machine import PLATFORM_NAMES, PlatformFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)
@@ -35,7 +34,7 @@ def everything_built(monkeypatch: pytest.MonkeyPatch) -> None:
         for backend, device in (
             ("torch", "cpu"), ("torch", "cuda"), ("torch", "mps"), ("onnx", "cpu"), ("openvino", "cpu")
         )
-        for precision in capabilities.PRECISIONS
+        for precision in PRECISIONS
         if (device, precision) not in {("mps", "int8"), ("mps", "int4"), ("mps", "bf16")}
     ]  # fmt: skip
     monkeypatch.setattr(recipes, "RECIPES", (*built, recipe("torch int8 cpu", "other", default=False, needs=("ao",))))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.deployment.load import _as_it_runs, _core_of_each
+from engine.deployment.load import _as_compiled, _core_of_each
 from engine.deployment.planner import Planner
 from engine.deployment.target import Target
 from engine.errors import CannotSwitch
@@ -53,12 +53,12 @@ def test_a_fallback_changes_precision_and_recipe_together() -> None:
 
 def test_a_runtime_that_compiled_something_else_is_told_or_with_strict_refused() -> None:
     plan = Planner(FACTS).plan(Target(backend="onnx"), strict=False)
-    assert _as_it_runs(plan, RanIn("fp32")) == plan
-    told = _as_it_runs(plan, RanIn("bf16"))
+    assert _as_compiled(plan, RanIn("fp32")) == plan
+    told = _as_compiled(plan, RanIn("bf16"))
     assert [notice.code for notice in told.notices] == ["ran_otherwise"]
     assert "9 of 9 kernels bf16" in told.notices[0].message
     with pytest.raises(CannotSwitch, match="nothing was changed"):
-        _as_it_runs(replace(plan, strict=True), RanIn("bf16"))
+        _as_compiled(replace(plan, strict=True), RanIn("bf16"))
 
 
 def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() -> None:
@@ -71,7 +71,7 @@ def test_a_fresh_switch_chooses_recipe_and_shape_anew_instead_of_keeping_them() 
 def test_only_instances_that_compute_in_their_own_single_thread_on_the_cpu_keep_to_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.deployment.switch.core_of_each", lambda instances: [7] * instances)
+    monkeypatch.setattr("engine.deployment.load.core_of_each", lambda instances: [7] * instances)
     two = replace(Planner(FACTS).plan(Target(backend="onnx"), strict=True).effective, instances=2, threads=1)
     model, elsewhere = RanIn("fp32"), RanIn("fp32")
     elsewhere.computes_in_caller = False

@@ -95,10 +95,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
     found = Runtime()
     monkeypatch.setenv("EMBEDCONSOLE_CACHE", str(tmp_path))
-    monkeypatch.setattr("engine.deployment.switch.prepare", prepare)
-    monkeypatch.setattr("engine.deployment.switch.resolve_model", lambda _: files(tmp_path))
-    monkeypatch.setattr("engine.deployment.switch.backend", lambda _: found)
-    monkeypatch.setattr("engine.deployment.switch.Tokenizer", SimpleNamespace(load=lambda *_: None))
+    monkeypatch.setattr("engine.deployment.load.prepare", prepare)
+    monkeypatch.setattr("engine.deployment.load.resolve_model", lambda _: files(tmp_path))
+    monkeypatch.setattr("engine.deployment.load.backend", lambda _: found)
+    monkeypatch.setattr("engine.deployment.load.Tokenizer", SimpleNamespace(load=lambda *_: None))
     return found
 
 
@@ -277,7 +277,7 @@ async def test_a_start_that_is_cancelled_while_the_model_is_looked_for_ends_at_o
         gate.stop()
         return files(tmp_path)
 
-    monkeypatch.setattr("engine.deployment.switch.resolve_model", download)
+    monkeypatch.setattr("engine.deployment.load.resolve_model", download)
     deployments = Deployments(FACTS, ArtifactStore(tmp_path), Telemetry())
     starting = asyncio.create_task(deployments.start(Target("onnx"), strict=True, on_step=lambda _: None))
     await gate.is_reached()

@@ -9,11 +9,12 @@ import pytest
 from engine.capabilities import probes
 from engine.capabilities.matrix import findings
 from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
 from engine.capabilities.resolve import Choice
 from engine.capabilities.rules import CellState
 from engine.host import child
-from engine.host.machine import PlatformFacts, named_platform
+from engine.host.machine import PlatformFacts
 from engine.server.observations import Peak
 from tests.patience import HANGS_AFTER_S
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.capabilities.matrix import findings
+from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import known_probes
 from engine.deployment.live_cell import measured_store
 from engine.deployment.target import Target
@@ -23,7 +24,7 @@ from engine.doors.errors import Context, translates_errors, translates_stream_er
 from engine.errors import InvalidRequest
 from engine.fidelity.corpus import built_in_corpus, corpus_of
 from engine.fidelity.measure import measure, save
-from engine.host.machine import PLATFORM_NAMES, named_platform
+from engine.host.machine import PLATFORM_NAMES
 from engine.pipeline.embedding import Serving
 from engine.scheduling import AdmissionLimits
 

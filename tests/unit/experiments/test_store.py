@@ -136,7 +136,7 @@ class _Cost(NamedTuple):
 
 
 def _cost_of_listing(store: Store, count: int) -> _Cost:
-    statements, hundreds = [], []
+    statements, hundreds = list[str](), list[int | None]()
     with store.reading() as connection:
         connection.set_trace_callback(statements.append)
         connection.set_progress_handler(lambda: hundreds.append(None), 100)

@@ -53,7 +53,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "base.py").write_text("FIRST = 1\n")
     (folder / "onnx.py").write_text("SECOND = 2\n")
-    monkeypatch.setattr(probes, "_FOLDERS", (folder,))
+    monkeypatch.setattr(probes, "_CODE", (folder,))
     return folder
 
 
@@ -101,7 +101,7 @@ def test_the_same_backends_in_another_place_are_the_same_environment(
     shutil.copytree(code, other)
     (other / "__pycache__").mkdir()
     (other / "__pycache__" / "z.pyc").write_bytes(b"compiled")
-    monkeypatch.setattr(probes, "_FOLDERS", (other,))
+    monkeypatch.setattr(probes, "_CODE", (other,))
     assert environment_hash(FACTS) == before
 
 
