@@ -1,1 +1,0 @@
-"""From measurements to verdicts: statistics, and the headless run."""
