@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.frame import EngineSpec, Frame
+from console.model.engine import EngineSpec
+from console.model.frame import Frame
 
 Availability = Callable[[Frame], str | None]
 """None when the action can be performed now, else the reason and the next step in one sentence."""

@@ -2,12 +2,8 @@
 
 from dataclasses import replace
 
-from console.action import COMPARE, LIVE, REPLAY, RUNS, SWEEP, Action
-from console.actions_engine import ENGINE_ACTIONS
-from console.actions_experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
-from console.actions_replay import REPLAY_ACTIONS
-from console.actions_view import LOG_ACTIONS, VIEW_ACTIONS
-from console.cli_form import (
+from console.actions.action import COMPARE, LIVE, REPLAY, RUNS, SWEEP, Action
+from console.actions.cli_form import (
     calibrate_command,
     compare_command,
     connect_command,
@@ -18,7 +14,11 @@ from console.cli_form import (
     runs_command,
     sweep_command,
 )
-from console.frame import Frame
+from console.actions.engine import ENGINE_ACTIONS
+from console.actions.experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
+from console.actions.replay import REPLAY_ACTIONS
+from console.actions.view import LOG_ACTIONS, VIEW_ACTIONS
+from console.model.frame import Frame
 
 EXPORTED = frozenset({LIVE, SWEEP, RUNS, COMPARE, REPLAY})
 

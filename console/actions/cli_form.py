@@ -3,7 +3,10 @@
 import shlex
 from dataclasses import replace
 
-from console.frame import EngineSpec, Frame, LoadSpec
+from console.model.engine import EngineSpec
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.sweep.spec import is_file
 
 
 def _flags(pairs: dict[str, object]) -> list[str]:
@@ -114,11 +117,6 @@ def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
     source = frame.experiments.sweep_source or "quick"
     placement = ["--connect", frame.engine.address] if frame.engine.remote else []
     return shlex.join(["embedconsole", "sweep", *([source] if is_file(source) else ["--preset", source]), *placement])
-
-
-def is_file(source: str) -> bool:
-    """Whether a sweep's source is a specification's path rather than a preset's name."""
-    return "/" in source or source.endswith(".toml")
 
 
 def gate_command(frame: Frame, _spec: EngineSpec) -> str:

@@ -1,8 +1,9 @@
 """The actions on the engine and its load. Nothing here draws. `{id}` in a sentence is that action's key."""
 
-from console.action import LIVE, MODES, Action
-from console.cli_form import run_command, serve_command
-from console.frame import EngineState, Frame
+from console.actions.action import LIVE, MODES, Action
+from console.actions.cli_form import run_command, serve_command
+from console.model.engine import EngineState
+from console.model.frame import Frame
 
 MAX_BATCH = 1024
 MAX_CONCURRENCY = 1024

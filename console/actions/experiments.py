@@ -1,7 +1,7 @@
 """The actions of Sweep, Runs and Compare. Nothing here draws."""
 
-from console.action import COMPARE, RUNS, SWEEP, Action, Availability
-from console.cli_form import (
+from console.actions.action import COMPARE, RUNS, SWEEP, Action, Availability
+from console.actions.cli_form import (
     compare_command,
     gate_command,
     replay_command,
@@ -9,8 +9,8 @@ from console.cli_form import (
     runs_command,
     sweep_command,
 )
-from console.frame import Frame
-from console.standing import MOST_COMPARED, SweepStage
+from console.model.frame import Frame
+from console.model.modes import MOST_COMPARED, SweepStage
 
 SWEEP_ONLY = frozenset({SWEEP})
 RUNS_ONLY = frozenset({RUNS})

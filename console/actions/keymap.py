@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from console.action import COMPARE, EVERYWHERE, LIVE, LOG, REPLAY, RUNS, SHOWN, SWEEP, Action
-from console.actions import ACTIONS
-from console.registry import DEFAULT, Registry
-from console.toml_lines import line_of, not_toml
+from console.actions.action import COMPARE, EVERYWHERE, LIVE, LOG, REPLAY, RUNS, SHOWN, SWEEP, Action
+from console.actions.catalog import ACTIONS
+from console.actions.registry import DEFAULT, Registry
+from console.model.toml_lines import line_of, not_toml
 
 KEYMAP_VARIABLE = "EMBEDCONSOLE_KEYMAP"
 _LIST = frozenset("kjgG") | {"up", "down", "pageup", "pagedown", "home", "end"}

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from console.action import Action
-from console.actions import ACTIONS
-from console.frame import Frame
+from console.actions.action import Action
+from console.actions.catalog import ACTIONS
+from console.model.frame import Frame
 
 _NAMED = re.compile(r"\{([a-z0-9_]+)\}")
 

@@ -3,10 +3,10 @@
 `{id}` in a sentence is that action's key.
 """
 
-from console.action import REPLAY, Action
-from console.cli_form import replay_command
-from console.frame import Frame
-from console.standing import SPEEDS
+from console.actions.action import REPLAY, Action
+from console.actions.cli_form import replay_command
+from console.model.frame import Frame
+from console.model.modes import SPEEDS
 
 REPLAY_ONLY = frozenset({REPLAY})
 _OF_THE_ENGINE = frozenset({"Engine", "Load"})

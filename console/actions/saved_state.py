@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
-from console.action import LIVE, MODES
-from console.cli_form import engine_flags, load_flags
-from console.frame import EngineSpec, LoadSpec
+from console.actions.action import LIVE, MODES
+from console.actions.cli_form import engine_flags, load_flags
+from console.model.engine import EngineSpec
+from console.model.load import LoadSpec
 
 VERSION = 1
 STATE_VARIABLE = "EMBEDCONSOLE_STATE"

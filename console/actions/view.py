@@ -1,8 +1,8 @@
 """The actions on how the session is looked at, and on the log. Nothing here draws."""
 
-from console.action import LIVE, LOG, REPLAY, SWEEP, Action
-from console.cli_form import capabilities_command
-from console.frame import Frame
+from console.actions.action import LIVE, LOG, REPLAY, SWEEP, Action
+from console.actions.cli_form import capabilities_command
+from console.model.frame import Frame
 
 LIVE_ONLY = frozenset({LIVE})
 LIKE_LIVE = frozenset({LIVE, REPLAY})

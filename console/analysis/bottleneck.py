@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.frame import Stages
+from console.model.load import Stages
 
 BUSY_SHARE = 0.85
 """Of the cores: from here on they are what there is not enough of."""

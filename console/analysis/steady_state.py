@@ -11,9 +11,10 @@ from statistics import NormalDist, fmean, stdev
 
 from hdrh.histogram import HdrHistogram
 
-from console.frame import P95_FLOOR, P99_FLOOR, Change, Percentiles
 from console.load.protocol import Answers, Interval
 from console.load.recorder import LONGEST_LATENCY_US, SIGNIFICANT_DIGITS
+from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
+from console.model.switch import Change
 
 STABLE_RATIO = 1.10
 WINDOWS_JUDGED = 3

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from console.analysis.steady_state import WINDOW_MIN_REQUESTS, WINDOWS_JUDGED, Judgement
-from console.frame import P95_FLOOR, P99_FLOOR, LoadSpec, Percentiles
 from console.load.protocol import Interval
 from console.load.recorder import new_histogram
+from console.model.load import P95_FLOOR, P99_FLOOR, LoadSpec, Percentiles
 
 SATURATED_CORES = 0.9
 SATURATED_S = 10.0

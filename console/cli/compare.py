@@ -8,12 +8,12 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_load import LOAD_OPTIONS, load_spec
-from console.cli_runs import STORE_OPTIONS, store_of
-from console.cli_types import Address, Duration
+from console.cli.load_options import LOAD_OPTIONS, load_spec
+from console.cli.param_types import Address, Duration
+from console.cli.runs import STORE_OPTIONS, store_of
 
 if TYPE_CHECKING:
-    from console.experiments.store import Store
+    from console.store.database import Store
 
 LEAST, MOST = 2, 4
 
@@ -79,11 +79,11 @@ def _refuse_live_flags() -> None:
 
 
 def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
-    from console.experiments import compare_present
-    from console.experiments.compare import CannotCompare
-    from console.experiments.compare import compare as compared
-    from console.experiments.run_sets import load_set, resolve_set
-    from console.experiments.store import StoreError
+    from console.compare.stored import CannotCompare
+    from console.compare.stored import compare as compared
+    from console.output import compare
+    from console.store.database import StoreError
+    from console.store.selectors import load_set, resolve_set
 
     try:
         sets = [resolve_set(store, name) for name in names]
@@ -92,16 +92,16 @@ def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
     except (StoreError, CannotCompare) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        return json.dumps(compare_present.as_json(found), ensure_ascii=False)
-    return compare_present.as_text(found)
+        return json.dumps(compare.as_json(found), ensure_ascii=False)
+    return compare.as_text(found)
 
 
 def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:
-    from console.experiments.command import check_corpus
-    from console.experiments.compare_live import LivePlan, SideError, compare_once, parse_side
-    from console.experiments.run import RunSpec
-    from console.experiments.store import StoreError
+    from console.commands.compare_live import LivePlan, SideError, compare_once, parse_side
+    from console.commands.run import check_corpus
+    from console.measure.run import RunSpec
     from console.session.port import SessionOptions
+    from console.store.database import StoreError
 
     load = load_spec(flags)
     if refusal := check_corpus(load):

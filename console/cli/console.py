@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from cloup import option
 
-if TYPE_CHECKING:
-    from console.frame import EngineSpec
-    from console.registry import Registry
+from console.model.exit_codes import ExitCode
 
-EXIT_NO_TERMINAL = 2
+if TYPE_CHECKING:
+    from console.actions.registry import Registry
+    from console.model.engine import EngineSpec
+
 FRESH_OPTION = option(
     "--fresh", is_flag=True, help="Start without what is restored from last time: view, load, engine."
 )
@@ -26,7 +27,7 @@ def refuse_without_terminal(context: click.Context, instead: str) -> None:
     """Ends the command with one clear line where nothing can be drawn."""
     if not has_terminal():
         click.echo(f"embedconsole: the console needs a terminal; without one use: {instead}", err=True)
-        context.exit(EXIT_NO_TERMINAL)
+        context.exit(ExitCode.NO_TERMINAL)
 
 
 def open_console(
@@ -44,7 +45,7 @@ def open_console(
     `engine`: what the command line says of it; None: the one that is remembered. `connect`: host:port of one that runs.
     `fresh`: nothing is restored. `store`: as asked for. `replay`: a run's id and the speed; it is shown first.
     """
-    from console.remembered import Memory, state_path
+    from console.actions.saved_state import Memory, state_path
     from console.session.port import SessionOptions
     from console.tui.app import run_console
 
@@ -57,13 +58,13 @@ def open_console(
     options = SessionOptions(engine=engine or found.engine, connect=connect, load=found.load)
 
     def make_session() -> Any:
-        from console.session import Session
+        from console.session.session import Session
 
         return Session.opened(options)
 
     def make_experiments(session: Any) -> Any:
-        from console.experiments.store import store_path
-        from console.experiments.sweep_runner import Experiments
+        from console.services.sweeps import Experiments
+        from console.store.database import store_path
 
         return Experiments(session, store_path(store))
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from cloup import option, option_group
 
-from console.cli_types import Address, AutoOrCount
+from console.cli.param_types import Address, AutoOrCount
 
 if TYPE_CHECKING:
-    from console.frame import EngineSpec
+    from console.model.engine import EngineSpec
 
 ENGINE_OPTIONS = option_group(
     "Which engine",
@@ -75,7 +75,7 @@ def names_an_engine(flags: dict[str, Any]) -> bool:
 
 def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
     """The engine to start, from the flags of `ENGINE_OPTIONS`. Raises UsageError with --connect."""
-    from console.frame import EngineSpec
+    from console.model.engine import EngineSpec
 
     if flags["connect"]:
         context = click.get_current_context()

@@ -29,10 +29,12 @@ Exit codes, the first that applies:
 @option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:
     """Hold a run (the last one, unless named) against conditions, and exit accordingly."""
-    from console.experiments import gate as gates
-    from console.experiments.gate_conditions import ConditionError, parse_condition
-    from console.experiments.store import Store, StoreError, store_path
-    from console.experiments.store_read import load_run, resolve_run
+    from console.compare.gate import WrongBaseline, judge_run
+    from console.compare.gate_conditions import ConditionError, parse_condition
+    from console.output.gate import as_json as json_of
+    from console.output.gate import as_text
+    from console.store.database import Store, StoreError, store_path
+    from console.store.read import load_run, resolve_run
 
     named = bool(arguments) and not any(sign in arguments[0] for sign in _SIGNS)
     run_id, wanted = (arguments[0], arguments[1:]) if named else ("last", arguments)
@@ -41,10 +43,10 @@ def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:
     try:
         conditions = [parse_condition(text) for text in wanted]
         with Store.open(store_path(store)) as opened:
-            found = gates.gate(opened, load_run(opened, resolve_run(opened, run_id)), conditions)
+            found = judge_run(opened, load_run(opened, resolve_run(opened, run_id)), conditions)
     except ConditionError as error:
         raise click.UsageError(str(error)) from error
-    except (StoreError, gates.WrongBaseline) as error:
+    except (StoreError, WrongBaseline) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(gates.as_json(found), ensure_ascii=False) if as_json else gates.as_text(found))
+    click.echo(json.dumps(json_of(found), ensure_ascii=False) if as_json else as_text(found))
     raise SystemExit(found.exit_code)

@@ -7,7 +7,7 @@ import cloup
 from cloup import option
 
 if TYPE_CHECKING:
-    from console.registry import Registry
+    from console.actions.registry import Registry
 
 KEYMAP_OPTION = option(
     "--keymap",
@@ -19,7 +19,7 @@ KEYMAP_OPTION = option(
 
 def registry_of(keymap: str) -> "Registry":
     """The actions with the keys of `--keymap`. Raises ClickException for a keymap that cannot be used."""
-    from console.keymap import KeymapError, keymap_in_force
+    from console.actions.keymap import KeymapError, keymap_in_force
 
     try:
         return keymap_in_force(keymap)
@@ -39,7 +39,7 @@ folder, which this command names on stderr.""",
 @KEYMAP_OPTION
 def keys(keymap: str) -> None:
     """Print the keys in force as TOML: every action with its key, by group."""
-    from console.keymap import as_toml, keymap_path
+    from console.actions.keymap import as_toml, keymap_path
 
     registry = registry_of(keymap)
     click.echo(as_toml(registry), nl=False)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from cloup import option, option_group
 
-from console.cli_types import Duration
+from console.cli.param_types import Duration
 
 if TYPE_CHECKING:
-    from console.frame import LoadSpec
+    from console.model.load import LoadSpec
 
 LOAD_OPTIONS = option_group(
     "Which load (a closed loop: each caller waits for its answer; with --rate an open one, which never waits)",
@@ -57,7 +57,7 @@ LOAD_OPTIONS = option_group(
 
 def load_spec(flags: dict[str, Any]) -> "LoadSpec":
     """The load from the flags of `LOAD_OPTIONS`. Raises UsageError for what does not go together."""
-    from console.frame import LoadSpec
+    from console.model.load import LoadSpec
 
     if flags["stream"] and flags["workload"] == "pairs":
         raise click.UsageError("--workload pairs has no stream: leave out --stream")

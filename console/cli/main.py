@@ -12,23 +12,20 @@ import click
 import cloup
 from cloup import HelpFormatter, option, option_group
 
-from console.cli_compare import compare
-from console.cli_console import FRESH_OPTION, has_terminal, open_console, refuse_without_terminal
-from console.cli_engine import ENGINE_OPTIONS, engine_spec, names_an_engine
-from console.cli_gate import gate
-from console.cli_keys import KEYMAP_OPTION, keys, registry_of
-from console.cli_load import LOAD_OPTIONS, load_spec
-from console.cli_max_load import max_load
-from console.cli_profile import profile
-from console.cli_report import report
-from console.cli_runs import STORE_OPTIONS, runs, store_of
-from console.cli_sweep import sweep
-from console.cli_types import AUTO, Duration
-from console.cli_web import WEB_OPTIONS, command_of
-
-EXIT_USAGE = 3
-EXIT_ENGINE_FAILED = 5
-EXIT_INTERRUPTED = 130
+from console.cli.compare import compare
+from console.cli.console import FRESH_OPTION, has_terminal, open_console, refuse_without_terminal
+from console.cli.engine_options import ENGINE_OPTIONS, engine_spec, names_an_engine
+from console.cli.gate import gate
+from console.cli.keys import KEYMAP_OPTION, keys, registry_of
+from console.cli.load_options import LOAD_OPTIONS, load_spec
+from console.cli.max_load import max_load
+from console.cli.param_types import AUTO, Duration
+from console.cli.profile import profile
+from console.cli.report import report
+from console.cli.runs import STORE_OPTIONS, runs, store_of
+from console.cli.sweep import sweep
+from console.cli.web_options import WEB_OPTIONS, command_of
+from console.model.exit_codes import EXIT_INTERRUPTED, ExitCode
 
 AUTO_FROM_S, AUTO_TO_S = 10.0, 60.0
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
@@ -62,7 +59,7 @@ def cli(context: click.Context, /, start: bool, fresh: bool, keymap: str, web: b
     engine = engine_spec(flags)
     registry = registry_of(keymap)
     if web:
-        from console.web import serve
+        from console.cli.web import serve
 
         context.exit(serve(command_of(context), flags["web_host"], flags["web_port"], flags["web_url"]))
     refuse_without_terminal(context, INSTEAD)
@@ -107,7 +104,7 @@ Exit codes:
 @STORE_OPTIONS
 def run(as_json: bool, **flags: Any) -> None:
     """Measure one load on one engine and say how far to trust the figures."""
-    from console.experiments.command import run_once
+    from console.commands.run import run_once
 
     arguments = _run_arguments(flags)
     store = store_of(flags)
@@ -115,8 +112,8 @@ def run(as_json: bool, **flags: Any) -> None:
 
 
 def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
-    from console.experiments.command import check_corpus
-    from console.experiments.run import RunSpec
+    from console.commands.run import check_corpus
+    from console.measure.run import RunSpec
     from console.session.port import SessionOptions
 
     load = load_spec(flags)
@@ -146,7 +143,7 @@ The driver runs against a server that does nothing; `run` compares what it measu
 @option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def calibrate(as_json: bool, **flags: Any) -> None:
     """Measure what the load driver itself can do at most, and remember it for this machine."""
-    from console.experiments.command import calibrate_once
+    from console.commands.run import calibrate_once
 
     raise SystemExit(calibrate_once(load_spec(flags), as_json=as_json))
 
@@ -156,15 +153,15 @@ def quickstart() -> None:
     """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
     if has_terminal():
         main(["--start"])
-    from console.experiments.command import run_once
-    from console.experiments.run import RunSpec
-    from console.frame import LoadSpec
+    from console.commands.run import run_once
+    from console.measure.run import RunSpec
+    from console.model.load import LoadSpec
     from console.session.port import SessionOptions
 
     load = LoadSpec(batch=32, concurrency=4)
     options, store = SessionOptions(start=True, load=load), store_of({"store": "", "no_store": False})
     code = run_once(options, RunSpec(load), coalesce=None, as_json=False, store=store)
-    raise SystemExit(code if code in (EXIT_ENGINE_FAILED, EXIT_INTERRUPTED) else 0)
+    raise SystemExit(code if code in (ExitCode.ENGINE_FAILED, EXIT_INTERRUPTED) else 0)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -180,11 +177,7 @@ def _exit_code(command: Callable[[], object]) -> int:
         if isinstance(error, click.UsageError):
             says += f"\n  see: {error.ctx.command_path if error.ctx is not None else 'embedconsole'} --help"
         click.echo(says, err=True)
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except click.Abort:
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
-
-
-if __name__ == "__main__":
-    main()

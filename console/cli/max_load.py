@@ -6,10 +6,10 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_engine import ENGINE_OPTIONS, engine_spec
-from console.cli_load import LOAD_OPTIONS, load_spec
-from console.cli_runs import STORE_OPTIONS, store_of
-from console.cli_types import Duration
+from console.cli.engine_options import ENGINE_OPTIONS, engine_spec
+from console.cli.load_options import LOAD_OPTIONS, load_spec
+from console.cli.param_types import Duration
+from console.cli.runs import STORE_OPTIONS, store_of
 
 _SEARCHED = ("rate", "concurrency", "ramp")
 
@@ -40,10 +40,11 @@ Exit codes, the first that applies:
 @STORE_OPTIONS
 def max_load(slo_p95: float, closed: bool, as_json: bool, **flags: Any) -> None:
     """Find the highest load that the engine carries under an SLO, and what limits it."""
-    from console.experiments.command import check_corpus
-    from console.experiments.max_load import MaxLoadSpec, max_load_once
-    from console.experiments.store import StoreError
+    from console.commands.max_load import max_load_once
+    from console.commands.run import check_corpus
+    from console.measure.max_load import MaxLoadSpec
     from console.session.port import SessionOptions
+    from console.store.database import StoreError
 
     context = click.get_current_context()
     for name in _SEARCHED:

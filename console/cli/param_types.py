@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from console.durations import LONGEST_S, seconds_of
+from console.model.durations import LONGEST_S, seconds_of
 
 AUTO = 0.0
 """The duration that is found while measuring."""

@@ -7,9 +7,9 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_engine import ENGINE_OPTIONS, engine_spec
-from console.cli_load import LOAD_OPTIONS, load_spec
-from console.cli_types import Duration
+from console.cli.engine_options import ENGINE_OPTIONS, engine_spec
+from console.cli.load_options import LOAD_OPTIONS, load_spec
+from console.cli.param_types import Duration
 
 _ENDINGS = (".svg", ".json", ".txt")
 
@@ -34,8 +34,8 @@ The ending says what is written: .svg a flame graph, .json for speedscope.app, .
 )  # fmt: skip
 def profile(**flags: Any) -> None:
     """Record the engine's threads under a load into a file."""
-    from console.experiments.command import check_corpus
-    from console.experiments.profile import profile_once
+    from console.commands.profile import profile_once
+    from console.commands.run import check_corpus
     from console.session.port import SessionOptions
 
     output: Path = flags["output"]

@@ -48,9 +48,9 @@ last run where there is none. All of it comes from the store alone.""",
 @option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
 def report(names: Sequence[str], kind: str | None, output: Path | None, store: str, **flags: Any) -> None:
     """Write what was measured as a page of results: summary, findings, charts, recommendations, environment."""
-    from console.experiments.report_model import NothingToReport
-    from console.experiments.reporting import report_text
-    from console.experiments.store import Store, StoreError, store_path
+    from console.report.build import report_text
+    from console.report.model import NothingToReport
+    from console.store.database import Store, StoreError, store_path
 
     ending = output.suffix.lstrip(".").lower() if output is not None else ""
     kind = kind or (ending if ending in FORMATS else "md")

@@ -10,13 +10,13 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_console import FRESH_OPTION, open_console, refuse_without_terminal
-from console.cli_keys import KEYMAP_OPTION, registry_of
-from console.durations import seconds_of
-from console.standing import SPEEDS
+from console.cli.console import FRESH_OPTION, open_console, refuse_without_terminal
+from console.cli.keys import KEYMAP_OPTION, registry_of
+from console.model.durations import seconds_of
+from console.model.modes import SPEEDS
 
 if TYPE_CHECKING:
-    from console.experiments.store import Store
+    from console.store.database import Store
 
 _LISTED_AT_MOST = 50
 _DAY_S = 86_400.0
@@ -33,8 +33,8 @@ VERDICTS = ("ok", "unstable", "client_bound", "failed", "unfinished")
 
 def store_of(flags: dict[str, Any]) -> "Store | None":
     """The store to record into, by the flags of `STORE_OPTIONS`. Raises ClickException for a named one that fails."""
-    from console.experiments.recording import open_store
-    from console.experiments.store import StoreError
+    from console.measure.recorder import open_store
+    from console.store.database import StoreError
 
     if flags["no_store"]:
         return None
@@ -71,7 +71,7 @@ class _Store:
         self._asked = asked
 
     def open(self) -> "Store":
-        from console.experiments.store import Store, store_path
+        from console.store.database import Store, store_path
 
         return Store.open(store_path(self._asked))
 
@@ -95,7 +95,7 @@ class _Group(cloup.Group):
     """Trouble with the store is told as every other error of the command line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from console.experiments.store import StoreError
+        from console.store.database import StoreError
 
         try:
             return super().invoke(ctx)
@@ -136,10 +136,10 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
     context.obj = _Store(store)
     if context.invoked_subcommand is not None:
         return
-    from console.experiments.history import as_objects, as_table
-    from console.experiments.run_sets import find_sweep
-    from console.experiments.store import StoreError
-    from console.experiments.store_read import RunFilter, list_runs
+    from console.output.runs import as_objects, as_table
+    from console.store.database import StoreError
+    from console.store.read import RunFilter, list_runs
+    from console.store.selectors import find_sweep
 
     with context.obj.open() as opened:
         if (asked := wanted["sweep"]) and not (found := find_sweep(opened, asked)):
@@ -159,8 +159,8 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
 @click.pass_obj
 def sweeps(store: _Store, as_json: bool) -> None:
     """List the sweeps, newest first: what is measured of each."""
-    from console.experiments.history import sweeps_table
-    from console.experiments.store_read import list_sweeps
+    from console.output.runs import sweeps_table
+    from console.store.read import list_sweeps
 
     with store.open() as opened:
         found = list_sweeps(opened)
@@ -174,8 +174,8 @@ def sweeps(store: _Store, as_json: bool) -> None:
 @click.pass_obj
 def show(store: _Store, run_id: str, as_json: bool) -> None:
     """Show one run whole."""
-    from console.experiments.history import as_object, as_text
-    from console.experiments.store_read import load_run, resolve_run
+    from console.output.runs import as_object, as_text
+    from console.store.read import load_run, resolve_run
 
     with store.open() as opened:
         run = load_run(opened, resolve_run(opened, run_id))
@@ -197,7 +197,7 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
 @click.pass_context
 def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keymap: str) -> None:
     """Show a run again through the Live screen, as it was measured. No engine is started."""
-    from console.experiments.store_read import load_run, resolve_run
+    from console.store.read import load_run, resolve_run
 
     registry = registry_of(keymap)
     refuse_without_terminal(context, f"embedconsole runs show {run_id}")
@@ -219,8 +219,8 @@ def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keyma
 @click.pass_obj
 def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
     """Tag a run, to find it again or to compare with it."""
-    from console.experiments.store_read import resolve_run
-    from console.experiments.store_write import add_tags, remove_tags
+    from console.store.read import resolve_run
+    from console.store.write import add_tags, remove_tags
 
     with store.open() as opened:
         (remove_tags if remove else add_tags)(opened, resolve_run(opened, run_id), names)
@@ -233,8 +233,8 @@ def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
     """Make NAME stand for these runs alone: a baseline for compare, gate and report. An ID may be a sweep's."""
-    from console.experiments.run_sets import resolve_set
-    from console.experiments.store_write import pin_tag
+    from console.store.selectors import resolve_set
+    from console.store.write import pin_tag
 
     with store.open() as opened:
         rows = [row for run_id in run_ids for row in resolve_set(opened, run_id).rows]
@@ -249,9 +249,9 @@ def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
 @click.pass_obj
 def note(store: _Store, run_id: str, text: str) -> None:
     """Add a note to a run."""
-    from console.experiments.recording import utc_now
-    from console.experiments.store_read import resolve_run
-    from console.experiments.store_write import add_note
+    from console.measure.recorder import utc_now
+    from console.store.read import resolve_run
+    from console.store.write import add_note
 
     with store.open() as opened:
         add_note(opened, resolve_run(opened, run_id), text, utc_now())
@@ -263,7 +263,7 @@ def note(store: _Store, run_id: str, text: str) -> None:
 @click.pass_obj
 def restore(store: _Store, path: Path) -> None:
     """Bring a run back that its store could not take when it ended: the file that `run` or `sweep` named."""
-    from console.experiments.laid_aside import take_back
+    from console.store.spill import take_back
 
     with store.open() as opened:
         run_id = take_back(opened, path)
@@ -277,8 +277,8 @@ def restore(store: _Store, path: Path) -> None:
 @click.pass_obj
 def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
     """Delete runs with their intervals, notes and tags. Asks first."""
-    from console.experiments.store_read import resolve_run
-    from console.experiments.store_write import delete_runs
+    from console.store.read import resolve_run
+    from console.store.write import delete_runs
 
     with store.open() as opened:
         found = list(dict.fromkeys(resolve_run(opened, run_id) for run_id in run_ids))

@@ -7,8 +7,8 @@ import click
 import cloup
 from cloup import option, option_group
 
-from console.cli_runs import STORE_OPTIONS, store_of
-from console.cli_types import Address
+from console.cli.param_types import Address
+from console.cli.runs import STORE_OPTIONS, store_of
 
 PRESETS = ("quick", "seed", "latency", "throughput")
 
@@ -42,11 +42,11 @@ Ctrl+C ends it after the running cell, Ctrl+C twice at once. Exit codes, the fir
 @option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: Any) -> None:
     """Measure a grid of cells, one after the other, on one engine."""
-    from console.experiments.store import StoreError
-    from console.experiments.sweep_command import sweep_once
-    from console.experiments.sweep_spec import SpecError, read_spec
-    from console.experiments.sweep_spec import preset as preset_spec
+    from console.commands.sweep import sweep_once
     from console.session.port import SessionOptions
+    from console.store.database import StoreError
+    from console.sweep.spec import SpecError, read_spec
+    from console.sweep.spec import preset as preset_spec
 
     if (spec is None) == (preset is None):
         raise click.UsageError(f"give a specification (SPEC.toml), or --preset {'|'.join(PRESETS)}")

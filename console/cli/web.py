@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import click
 
+from console.model.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from aiohttp import web
 
-EXIT_OK = 0
 INSTALL = "pip install 'embedconsole[web]'"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - the addresses that are warned of
@@ -69,7 +70,7 @@ def serve(command: str, host: str, port: int, asked_url: str = "") -> int:
         raise click.ClickException(
             f"cannot serve at {host}:{port} ({error.strerror}): choose another --web-port"
         ) from error
-    return EXIT_OK
+    return ExitCode.OK
 
 
 def _server_class() -> Any:

@@ -15,20 +15,21 @@ from typing import Any
 
 from console.analysis.ratios import paired_ratio
 from console.analysis.steady_state import SAME_WITHIN
-from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
-from console.experiments.compare import SIDES, Finding
-from console.experiments.compare_present import SCHEMA_VERSION, finding_object, ratio_text
-from console.experiments.history import table
-from console.experiments.run import RunSpec
-from console.experiments.store import Store
-from console.experiments.sweep import plan_sweep
-from console.experiments.sweep_cell import SweepCell, expected_s
-from console.experiments.sweep_command import SweepProgress, swept
-from console.experiments.sweep_present import duration, load_of
-from console.experiments.sweep_spec import SweepSpec
-from console.experiments.sweep_state import CellFigures, CellStatus, SweepState
-from console.frame import Deployment
+from console.commands.sweep import SweepProgress, swept
+from console.compare.stored import SIDES, Finding
+from console.measure.run import RunSpec
+from console.model.durations import duration
+from console.model.engine import Deployment
+from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text
+from console.output.table import table
 from console.session.port import SessionOptions
+from console.store.database import Store
+from console.sweep.cell import SweepCell, expected_s
+from console.sweep.labels import load_of
+from console.sweep.runner import plan_sweep
+from console.sweep.spec import SweepSpec
+from console.sweep.state import CellFigures, CellStatus, SweepState
 
 _BACKENDS = ("torch", "onnx", "openvino")
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")

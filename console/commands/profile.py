@@ -10,12 +10,14 @@ from pathlib import Path
 
 import psutil
 
-from console.experiments.command import ExitCode
-from console.experiments.finishing import loaded
-from console.experiments.progress import Progress
-from console.frame import EngineState, LoadSpec
-from console.session import Session
-from console.session.port import CommandRefused, SessionOptions
+from console.commands.progress import Progress
+from console.measure.cleanup import loaded
+from console.model.engine import EngineState
+from console.model.errors import CommandRefused
+from console.model.exit_codes import ExitCode
+from console.model.load import LoadSpec
+from console.session.port import SessionOptions
+from console.session.session import Session
 
 FORMATS = {".svg": "flamegraph", ".json": "speedscope", ".txt": "raw"}
 """By the file's ending."""

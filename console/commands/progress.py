@@ -2,7 +2,8 @@
 
 from typing import TextIO
 
-from console.frame import EngineState, Frame
+from console.model.engine import EngineState
+from console.model.frame import Frame
 
 
 class Progress:

@@ -6,37 +6,30 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from enum import IntEnum
 from pathlib import Path
 
-from console.experiments.calibration import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
-from console.experiments.environment import git_revision
-from console.experiments.finishing import carry_out
-from console.experiments.present import as_json as json_object
-from console.experiments.present import as_text
-from console.experiments.progress import Progress
-from console.experiments.recording import Recorder
-from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.experiments.store import Store
-from console.frame import EngineState, LoadSpec, LogLine
+from console.commands.progress import Progress
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.session import Session
-from console.session.port import CommandRefused, SessionOptions
+from console.measure.cleanup import carry_out
+from console.measure.driver_ceiling import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
+from console.measure.environment import git_revision
+from console.measure.recorder import Recorder
+from console.measure.result import as_json as json_object
+from console.measure.run import Measurement, RunSpec, Verdict, run
+from console.model.engine import EngineState
+from console.model.errors import CommandRefused
+from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.model.frame import LogLine
+from console.model.load import LoadSpec
+from console.output.run import as_text
+from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.database import Store
 
 ENGINE_SAYS_USAGE = 3
+
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXIT_BY_SIGNAL = 128
-
-
-class ExitCode(IntEnum):
-    """The command contract's codes."""
-
-    OK = 0
-    SLO_MISSED = 1
-    UNSTABLE = 2
-    USAGE = 3
-    CLIENT_BOUND = 4
-    ENGINE_FAILED = 5
 
 
 def check_corpus(load: LoadSpec) -> str:

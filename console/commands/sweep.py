@@ -7,16 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from console.experiments.command import EXIT_BY_SIGNAL, ExitCode
-from console.experiments.store import Store
-from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
-from console.experiments.sweep_cell import expected_s
-from console.experiments.sweep_present import as_json as json_object
-from console.experiments.sweep_present import as_text, duration, ended_line, progress_line
-from console.experiments.sweep_spec import SweepSpec
-from console.experiments.sweep_state import CellState, CellStatus, SweepState
-from console.session import Session
+from console.model.durations import duration
+from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.output.sweep import as_json as json_object
+from console.output.sweep import as_text, ended_line, progress_line
 from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.database import Store
+from console.sweep.cell import expected_s
+from console.sweep.runner import Sweep, SweepPlan, plan_sweep
+from console.sweep.spec import SweepSpec
+from console.sweep.state import CellState, CellStatus, SweepState
 
 _LINE_LETTERS = 110
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from console.analysis.ratios import Ratio, unpaired_ratio
 from console.analysis.steady_state import blocks, completion_rates, percentile_change
-from console.experiments.history import spec_of
-from console.experiments.run import steady
-from console.experiments.store_read import StoredRun
 from console.load.protocol import Interval
+from console.measure.run import spec_of, steady
+from console.store.read import StoredRun
 
 RunRatio = Callable[[StoredRun, StoredRun], Ratio | None]
 """(ours, base); None where a side cannot state the figure."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from console.analysis.differences import differing, facts_of
 from console.analysis.ratios import Ratio
-from console.experiments.history import cell_name, load_name
-from console.experiments.run_ratios import RunRatio, percentile_ratio, throughput_ratio
-from console.frame import P95_FLOOR, P99_FLOOR
+from console.compare.run_ratios import RunRatio, percentile_ratio, throughput_ratio
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.store.labels import cell_name, load_name
 from console.store.opened_run import OpenedRun
 
 _P50_FLOOR = 30

@@ -10,11 +10,11 @@ from typing import Any
 
 from console.analysis.differences import differing, facts_of
 from console.analysis.ratios import Ratio, paired_ratio
-from console.experiments.history import cell_name, load_name
-from console.experiments.run_ratios import has_rate, percentile_ratio, throughput_ratio
-from console.experiments.run_sets import RunSet
-from console.experiments.store_read import RunRow, StoredRun
-from console.frame import P95_FLOOR
+from console.compare.run_ratios import has_rate, percentile_ratio, throughput_ratio
+from console.model.load import P95_FLOOR
+from console.store.labels import cell_name, load_name
+from console.store.read import RunRow, StoredRun
+from console.store.selectors import RunSet
 
 SIDES = "ABCD"
 _SPEEDS = {"more": "faster", "less": "slower"}

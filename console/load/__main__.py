@@ -25,7 +25,7 @@ from console.load.protocol import (
     decode_command,
     encode_event,
 )
-from console.session.supervise import Supervisor, to_stderr
+from console.model.supervise import Supervisor, to_stderr
 
 _LONGEST_LINE_BYTES = 1 << 20
 _UNREAD_LIMIT_BYTES = 1 << 20

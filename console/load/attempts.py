@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.frame import LoadSpec
 from console.load.calls import CallFailed, Requests, Transport
 from console.load.corpora import Corpus, load_corpus
 from console.load.recorder import Recorder
+from console.model.load import LoadSpec
 
 REQUEST_TIMEOUT_S = 30.0
 UNAVAILABLE_ATTEMPTS = 5

@@ -8,7 +8,7 @@ import grpc
 from console.load.attempts import Plan, one_request
 from console.load.calls import Transport, transport_for
 from console.load.recorder import Recorder
-from console.session.supervise import Supervisor
+from console.model.supervise import Supervisor
 
 PAUSE_AFTER_ERROR_S = 0.1
 """A caller whose request failed waits so long: an engine that refuses at once must not be hammered."""

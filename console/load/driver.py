@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import grpc
 
-from console.frame import LoadSpec
 from console.load.attempts import Plan, make_plan
 from console.load.calls import CHANNEL_OPTIONS
 from console.load.closed_loop import ClosedLoop
@@ -14,7 +13,8 @@ from console.load.corpora import MAX_TEXT_BYTES
 from console.load.open_loop import OpenLoop
 from console.load.protocol import Changed, Event, Started, Stopped
 from console.load.recorder import Recorder
-from console.session.supervise import Supervisor, to_stderr
+from console.model.load import LoadSpec
+from console.model.supervise import Supervisor, to_stderr
 
 TICK_S = 0.1
 TICKS_PER_INTERVAL = 10

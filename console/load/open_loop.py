@@ -13,7 +13,7 @@ from console.load.attempts import Plan, one_request
 from console.load.calls import Transport, transport_for
 from console.load.pacer import Pacer
 from console.load.recorder import Recorder
-from console.session.supervise import Supervisor
+from console.model.supervise import Supervisor
 
 
 class OpenLoop:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from console.frame import LoadSpec
+from console.model.load import LoadSpec
 
 
 @dataclass(frozen=True, slots=True)

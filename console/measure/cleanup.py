@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from console.frame import LoadSpec
-from console.session import Session
+from console.model.load import LoadSpec
+from console.session.session import Session
 
 T = TypeVar("T")
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from console.experiments.finishing import carry_out
-from console.frame import LoadSpec
 from console.load.protocol import Event, Interval, Start, Stop, Stopped
-from console.session.child import Child, ChildGone
+from console.measure.cleanup import carry_out
+from console.model.load import LoadSpec
+from console.session.child_process import Child, ChildGone
 from console.session.driver_process import DriverProcess
 
 USUAL_DIM = 384

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from console.experiments.store_rows import content_hash
-from console.frame import Engine
+from console.model.engine import Engine
+from console.store.rows import content_hash
 
 _ASKING_TAKES_S = 5.0
 

@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from console.experiments.environment import environment
-from console.experiments.laid_aside import lay_aside
-from console.experiments.present import as_json
-from console.experiments.run import Measurement, RunSpec
-from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
-from console.experiments.store_rows import Row, interval_row
-from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
-from console.frame import CapabilityCell, Engine, LogLine
-from console.session import Session
-from console.session.figures import EngineSample
+from console.measure.environment import environment
+from console.measure.result import as_json
+from console.measure.run import Measurement, RunSpec
+from console.model.engine import CapabilityCell, Engine
+from console.model.frame import LogLine
+from console.session.live_metrics import EngineSample
+from console.session.session import Session
+from console.store.database import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
+from console.store.rows import Row, interval_row
+from console.store.spill import lay_aside
+from console.store.write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 
 PATIENCE_WHILE_MEASURING_S = 0.1
 """A store that is locked gets the second with the next one: the event loop has more to do than to wait for it."""

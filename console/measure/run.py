@@ -5,7 +5,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import takewhile
@@ -22,19 +22,44 @@ from console.analysis.steady_state import (
     rates,
     windows,
 )
-from console.analysis.validity import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
-from console.experiments.calibration import Ceiling
-from console.experiments.finishing import loaded
-from console.frame import P95_FLOOR, Engine, EngineState, Frame, LoadSpec, Percentiles, Stages
+from console.analysis.validity import (
+    Lag,
+    cpu_saturated,
+    duration_needed_s,
+    judge_little,
+    lag_saturated,
+    send_lag,
+)
 from console.load.protocol import Interval
-from console.session import Session
-from console.session.figures import Batches, EngineSample, batches_between, mean_stages
+from console.measure.cleanup import loaded
+from console.measure.driver_ceiling import Ceiling
+from console.model.engine import Engine, EngineState
+from console.model.frame import Frame
+from console.model.load import P95_FLOOR, LoadSpec, Percentiles, Stages
+from console.session.live_metrics import Batches, EngineSample, batches_between, mean_stages
+from console.session.session import Session
+from console.store.read import StoredRun
+
+
+def spec_of(run: StoredRun) -> RunSpec:
+    """What was to be measured; keys that this program does not know are left out."""
+    known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
+    load = {name: value for name, value in run.spec["load"].items() if name in of_load}
+    spec = {name: value for name, value in run.spec.items() if name in known}
+    return RunSpec(**{**spec, "load": LoadSpec(**load)})
+
 
 _POLL_S = 0.1
+
+
 _SLACK_S = 0.05
 """An interval may be cut a few ms off its second."""
+
+
 _SHORTEST_S = 0.5
 """What is shorter is the rest of a load that ended, not an interval."""
+
+
 WINDOWS_OF_A_RUN = 5
 
 

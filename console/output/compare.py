@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from console.analysis.ratios import Ratio
-from console.experiments.compare import SIDES, Comparison, Difference, Finding, Pair
-from console.experiments.history import table
-from console.experiments.run_sets import RunSet
+from console.compare.stored import SIDES, Comparison, Difference, Finding, Pair
+from console.output.table import table
+from console.store.selectors import RunSet
 
 SCHEMA_VERSION = 1
 _LONGEST_VALUE = 60

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from console.analysis.differences import flat
-from console.experiments.history import as_objects
-from console.experiments.side_by_side import SideBySide
-from console.experiments.store_read import RunRow
-from console.experiments.sweep_present import as_json as sweep_object
-from console.experiments.sweep_state import SweepState
+from console.compare.side_by_side import SideBySide
+from console.output.runs import as_objects
+from console.output.sweep import as_json as sweep_object
+from console.store.read import RunRow
+from console.sweep.state import SweepState
 
 Objects = list[dict[str, Any]]
 

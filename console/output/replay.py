@@ -12,11 +12,15 @@ from itertools import pairwise
 from typing import Any
 
 from console.analysis.validity import SATURATED_S
-from console.engine_facts import Batching, Machine, ModelCard
-from console.experiments.history import spec_of
-from console.frame import Deployment, Engine, EngineState, Frame, Load, LogLine, Marker, Notice, Window
 from console.load.protocol import Interval
-from console.session.figures import (
+from console.measure.run import spec_of
+from console.model.engine import Batching, Deployment, Engine, EngineState, Machine, ModelCard, Notice
+from console.model.errors import CommandRefused
+from console.model.frame import Frame, LogLine
+from console.model.load import Load, Window
+from console.model.modes import SPEEDS
+from console.model.switch import Marker
+from console.session.live_metrics import (
     RING_S,
     WINDOW_S,
     EngineSample,
@@ -26,8 +30,6 @@ from console.session.figures import (
     driver_saturated,
     window_of,
 )
-from console.session.port import CommandRefused
-from console.standing import SPEEDS
 from console.store.opened_run import OpenedRun
 
 SEEK_S = 5.0

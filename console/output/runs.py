@@ -1,20 +1,24 @@
 """Stored runs for people and for programs: the list, and one run whole."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from console.analysis.validity import SATURATED_CORES
-from console.engine_facts import Batching
-from console.experiments.present import as_json as report_of
-from console.experiments.run import Measurement, RunSpec, recovered
-from console.experiments.store_read import UNFINISHED, RunRow, StoredRun, SweepRow
-from console.frame import P95_FLOOR, P99_FLOOR, Deployment, Engine, LoadSpec
+from console.measure.result import as_json as report_of
+from console.measure.run import Measurement, recovered, spec_of
+from console.model.engine import Batching, Engine
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.output.table import MARKS, figure, table
+from console.store.labels import cell_name, load_name
+from console.store.read import RunRow, StoredRun, SweepRow
 
-MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
-"""One glyph a verdict; the word stands beside it wherever there is room."""
 _TRUTHS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
+
+
 _HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "sweep", "tags")
+
+
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 
 
@@ -39,19 +43,6 @@ def as_table(rows: Sequence[RunRow]) -> str:
     if not rows:
         return "no run yet: make one with `embedconsole run`, or loosen the filters"
     return table(_HEAD, [_cells(row) for row in rows], _RIGHT)
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str]) -> str:
-    """Columns as wide as they need; those in `right` end flush."""
-    widths = [max(len(line[index]) for line in (head, *lines)) for index in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(head, cells, widths, strict=True)
-        ).rstrip()
-
-    return "\n".join([line(head), *(line(cells) for cells in lines)])
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
@@ -80,33 +71,6 @@ def sweeps_table(sweeps: Sequence[SweepRow]) -> str:
         for one in sweeps
     ]  # fmt: skip
     return table(head, lines, {"runs", "cells"})
-
-
-def cell_name(requested: Deployment, effective: Deployment) -> str:
-    """What ran, and what was asked for where that differs."""
-    fell_back = requested.cell and (requested.backend, requested.precision) != (effective.backend, effective.precision)
-    if not effective.cell:
-        return requested.cell or "–"
-    return f"{requested.cell} → {effective.cell}" if fell_back else effective.cell
-
-
-def load_name(row: RunRow) -> str:
-    """`32 × 4`: batch by concurrency, and whatever is not usual."""
-    plain = f"{row.batch} × {row.concurrency}" if not row.rate else f"{row.batch} at {row.rate:g}/s"
-    unusual = (
-        row.workload if row.workload != "texts" else "",
-        row.corpus if row.corpus != "short" else "",
-        "stream" if row.stream else "",
-        "" if row.coalesce else "no coalescing",
-    )
-    return ", ".join(part for part in (plain, *unusual) if part)
-
-
-def figure(value: float | None, form: str, stable: float | None) -> str:
-    """A dash where it cannot be stated, a ~ where it was not steady."""
-    if value is None:
-        return "–"
-    return f"{value:{form}}" + ("" if stable or stable is None else " ~")
 
 
 def as_object(run: StoredRun) -> dict[str, Any]:
@@ -196,14 +160,6 @@ def client_bound_reason(client: Mapping[str, Any]) -> str:
     if late is not None and cpu <= SATURATED_CORES:
         return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
     return f"the load driver used {cpu:.0%} of a core: it was the limit"
-
-
-def spec_of(run: StoredRun) -> RunSpec:
-    """What was to be measured; keys that this program does not know are left out."""
-    known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
-    load = {name: value for name, value in run.spec["load"].items() if name in of_load}
-    spec = {name: value for name, value in run.spec.items() if name in known}
-    return RunSpec(**{**spec, "load": LoadSpec(**load)})
 
 
 def recovered_measurement(run: StoredRun) -> Measurement:

@@ -4,13 +4,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from console.experiments.history import MARKS, cell_name, figure, table
-from console.experiments.sweep_cell import SweepCell
-from console.experiments.sweep_state import CellState, CellStatus, SweepState
+from console.model.durations import duration
+from console.output.table import MARKS, figure, table
+from console.store.labels import cell_name
+from console.sweep.cell import SweepCell
+from console.sweep.labels import load_of
+from console.sweep.state import CellState, CellStatus, SweepState
 
 SCHEMA_VERSION = 1
+
+
 _HEAD = ("cell", "load", "texts/s", "p95 ms", "fidelity", "verdict")
+
+
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
+
+
 _WORDS = {"client_bound": "client bound"}
 
 
@@ -83,25 +92,6 @@ def name_of(one: CellState) -> str:
     return one.cell.target.cell or "as it is"
 
 
-def load_of(cell: SweepCell) -> str:
-    """`32 × 4`, and every knob that the cell turns."""
-    load = cell.run.load
-    rate = load.rate
-    shape = f"{cell.target.instances or 'auto'} × {cell.target.threads or 'auto'} threads"
-    parts = (
-        f"{load.batch} at {rate:g}/s" if rate else f"{load.batch} × {load.concurrency}",
-        load.workload if load.workload != "texts" else "",
-        load.corpus if load.corpus != "short" else "",
-        "stream" if load.stream else "",
-        {None: "", True: "coalescing", False: "no coalescing"}[cell.coalesce],
-        f"{cell.max_batch_tokens} tokens" if cell.max_batch_tokens is not None else "",
-        f"wait {cell.max_wait_ms:g} ms" if cell.max_wait_ms is not None else "",
-        shape if cell.target.instances or cell.target.threads else "",
-        f"repeat {cell.repeat + 1}" if cell.repeat else "",
-    )
-    return ", ".join(part for part in parts if part)
-
-
 def verdict_of(one: CellState) -> str:
     """In words, with its mark."""
     found = one.figures
@@ -130,11 +120,3 @@ def ended_line(one: CellState, state: SweepState) -> str:
     rate = f"{found.texts_per_s:,.0f} texts/s, " if found is not None and found.texts_per_s is not None else ""
     left = f"; {duration(state.left_s)} left" if state.left_s else ""
     return f"[{over}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `1 h 20 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

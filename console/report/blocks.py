@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.experiments.report_charts import Chart
+from console.report.charts import Chart
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from console.experiments.report_data import as_csv, as_json
-from console.experiments.report_document import document
-from console.experiments.report_html import as_html
-from console.experiments.report_md import as_markdown
-from console.experiments.report_model import ReportModel, build_report
-from console.experiments.run_sets import LAST_SWEEP, load_set, resolve_set
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import LAST
+from console.report.data import as_csv, as_json
+from console.report.document import document
+from console.report.html import as_html
+from console.report.md import as_markdown
+from console.report.model import ReportModel, build_report
+from console.store.database import Store, StoreError
+from console.store.read import LAST
+from console.store.selectors import LAST_SWEEP, load_set, resolve_set
 
 RENDERERS: dict[str, Callable[[ReportModel], str]] = {
     "md": lambda model: as_markdown(document(model)),

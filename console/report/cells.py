@@ -9,11 +9,13 @@ from typing import Any
 from console.analysis.bottleneck import Bottleneck
 from console.analysis.ratios import Ratio, unpaired_ratio
 from console.analysis.steady_state import mean_margin, percentiles
-from console.experiments.compare import load_key
-from console.experiments.history import cell_name, client_bound_reason, load_name
-from console.experiments.run_ratios import block_rates, has_rate, steady_intervals
-from console.experiments.store_read import UNFINISHED, StoredRun
-from console.frame import Deployment, Percentiles
+from console.compare.run_ratios import block_rates, has_rate, steady_intervals
+from console.compare.stored import load_key
+from console.model.engine import Deployment
+from console.model.load import Percentiles
+from console.output.runs import client_bound_reason
+from console.store.labels import cell_name, load_name
+from console.store.read import UNFINISHED, StoredRun
 
 STAGES = ("queue", "tokenize", "infer", "serialize")
 _WORST_FIRST = ("failed", "client_bound", "unstable", "ok")

@@ -5,8 +5,8 @@ Figures that were not steady are marked as such in every chart.
 
 from dataclasses import dataclass
 
-from console.experiments.report_cells import STAGES, Cell
-from console.experiments.report_model import ReportModel
+from console.report.cells import STAGES, Cell
+from console.report.model import ReportModel
 
 MOST_BARS = 24
 MOST_LINES = 6

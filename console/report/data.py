@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from console.experiments.report_cells import STAGES, Cell
-from console.experiments.report_model import ReportModel
+from console.report.cells import STAGES, Cell
+from console.report.model import ReportModel
 
 SCHEMA_VERSION = 1
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from console.analysis.bottleneck import PADDING_WORTH_TELLING
-from console.experiments.history import MARKS
-from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
-from console.experiments.report_cells import STAGES, Cell
-from console.experiments.report_charts import (
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.output.table import MARKS
+from console.report.blocks import Block, Bullets, Commands, Document, Section, Table, Text
+from console.report.cells import STAGES, Cell
+from console.report.charts import (
     coalescing_chart,
     latency_chart,
     scaling_chart,
@@ -14,10 +15,9 @@ from console.experiments.report_charts import (
     throughput_chart,
     trade_chart,
 )
-from console.experiments.report_findings import times
-from console.experiments.report_model import ReportModel
-from console.experiments.report_platform import environment, limits
-from console.frame import P95_FLOOR, P99_FLOOR
+from console.report.findings import times
+from console.report.model import ReportModel
+from console.report.platform import environment, limits
 
 NEXT_STEPS: Mapping[str, str] = {
     "queue": "requests wait because the engine is at its capacity: fewer callers lower the latency, not the throughput",

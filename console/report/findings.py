@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from console.analysis.ratios import Ratio
-from console.experiments.report_cells import Cell, Coalescing
-from console.frame import P95_FLOOR
+from console.model.load import P95_FLOOR
+from console.report.cells import Cell, Coalescing
 
 OK, UNSURE, BAD = "✓", "~", "✕"
 _MOST_NAMED = 3

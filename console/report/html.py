@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from html import escape
 from itertools import count
 
-from console.experiments.report_blocks import Block, Bullets, Commands, Document, Section, Table, Text
-from console.experiments.report_charts import Bars, Dots, Lines, Spans, Stack
-from console.experiments.report_svg import draw
+from console.report.blocks import Block, Bullets, Commands, Document, Section, Table, Text
+from console.report.charts import Bars, Dots, Lines, Spans, Stack
+from console.report.svg import draw
 
 _KINDS = {"✓": "good", "~": "unsure", "✕": "bad"}
 STYLE = """

@@ -1,6 +1,6 @@
 """A report as Markdown. Charts are left out: each stands beside a table with the same figures."""
 
-from console.experiments.report_blocks import Block, Bullets, Commands, Document, Table, Text
+from console.report.blocks import Block, Bullets, Commands, Document, Table, Text
 
 
 def as_markdown(document: Document) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 from console.analysis.differences import differing, facts_of
 from console.analysis.ratios import Ratio
-from console.experiments.report_cells import Cell, Coalescing, cells_of
-from console.experiments.report_findings import SummaryRow, find, summarise
-from console.experiments.report_recommend import Recommendation, recommend
-from console.experiments.store_read import UNFINISHED, StoredRun
-from console.frame import CapabilityCell
+from console.model.engine import CapabilityCell
+from console.report.cells import Cell, Coalescing, cells_of
+from console.report.findings import SummaryRow, find, summarise
+from console.report.recommend import Recommendation, recommend
+from console.store.read import UNFINISHED, StoredRun
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
 _MOST_SOURCES = 3

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from console.experiments.report_blocks import Block, Section, Table, Text
-from console.experiments.report_model import ReportModel
-from console.frame import CapabilityCell
+from console.model.engine import CapabilityCell
+from console.report.blocks import Block, Section, Table, Text
+from console.report.model import ReportModel
 
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
 _STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}

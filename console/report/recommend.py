@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.experiments.report_cells import Cell, deployment_flags
-from console.experiments.report_findings import best_of, latency_text, quickness, speed, speed_text, times
+from console.report.cells import Cell, deployment_flags
+from console.report.findings import best_of, latency_text, quickness, speed, speed_text, times
 
 _CLEAR_MEMORY_LEAD = 0.9
 """RSS is one figure without an interval, and an engine that was switched keeps some of what it had."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from console.experiments.report_charts import Bars, Chart, Dots, Lines, Spans, Stack
+from console.report.charts import Bars, Chart, Dots, Lines, Spans, Stack
 
 WIDTH = 760
 _LABELS = 216

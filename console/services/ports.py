@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from console.experiments.store_read import RunRow
-    from console.experiments.sweep_state import SweepState
+    from console.store.read import RunRow
+    from console.sweep.state import SweepState
 from console.store.opened_run import OpenedRun
 
 

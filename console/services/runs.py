@@ -5,22 +5,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from console.experiments import gate as gates
-from console.experiments.gate_conditions import ConditionError, parse_condition
-from console.experiments.history import cell_name, load_name, recovered_measurement
-from console.experiments.present import as_json as report_of
-from console.experiments.recording import utc_now
-from console.experiments.report_model import NothingToReport
-from console.experiments.reporting import report_text
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import RunRow, StoredRun, list_runs, load_run
-from console.experiments.store_write import add_note, add_tags, delete_runs, remove_tags
-from console.frame import Point
+from console.compare.gate import WrongBaseline, judge_run
+from console.compare.gate_conditions import ConditionError, parse_condition
 from console.load.protocol import Interval
+from console.measure.recorder import utc_now
+from console.measure.result import as_json as report_of
+from console.model.errors import CommandRefused
+from console.model.load import Point
+from console.output.gate import as_text
+from console.output.runs import recovered_measurement
+from console.report.build import report_text
+from console.report.model import NothingToReport
 from console.services.ports import ListedRun
-from console.session.figures import EngineSample, point_of
-from console.session.port import CommandRefused
+from console.session.live_metrics import EngineSample, point_of
+from console.store.database import Store, StoreError
+from console.store.labels import cell_name, load_name
 from console.store.opened_run import OpenedRun
+from console.store.read import RunRow, StoredRun, list_runs, load_run
+from console.store.write import add_note, add_tags, delete_runs, remove_tags
 
 Answer = TypeVar("Answer")
 _SAMPLES_BESIDE = 8
@@ -64,7 +66,7 @@ class RunLibrary:
     async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
         def judge(store: Store) -> str:
             wanted = [parse_condition(condition) for condition in conditions]
-            return gates.as_text(gates.gate(store, load_run(store, run_id), wanted))
+            return as_text(judge_run(store, load_run(store, run_id), wanted))
 
         return await self._ask(judge)
 
@@ -75,7 +77,7 @@ class RunLibrary:
 
         try:
             return await asyncio.to_thread(asked)
-        except (StoreError, NothingToReport, ConditionError, gates.WrongBaseline) as error:
+        except (StoreError, NothingToReport, ConditionError, WrongBaseline) as error:
             raise CommandRefused(str(error)) from error
 
 

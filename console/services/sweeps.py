@@ -3,17 +3,16 @@
 import asyncio
 from pathlib import Path
 
-from console.cli_form import is_file
-from console.experiments.run_library import RunLibrary
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import cells_done, newest_sweep
-from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
-from console.experiments.sweep_cell import expected_s, in_order
-from console.experiments.sweep_spec import PRESETS, SpecError, SweepSpec, preset, read_spec
-from console.experiments.sweep_state import SweepState
+from console.model.errors import CommandRefused
 from console.services.ports import SweepOffer
-from console.session import Session
-from console.session.port import CommandRefused
+from console.services.runs import RunLibrary
+from console.session.session import Session
+from console.store.database import Store, StoreError
+from console.store.read import cells_done, newest_sweep
+from console.sweep.cell import expected_s, in_order
+from console.sweep.runner import Sweep, SweepPlan, plan_sweep
+from console.sweep.spec import PRESETS, SpecError, SweepSpec, is_file, preset, read_spec
+from console.sweep.state import SweepState
 
 
 class SweepRunner:

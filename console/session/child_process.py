@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from console.session.supervise import Supervisor, to_stderr
+from console.model.supervise import Supervisor, to_stderr
 
 _LONGEST_LINE_BYTES = 1 << 20
 _POLL_S = 0.05

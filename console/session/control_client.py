@@ -8,9 +8,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from console.engine_facts import Batching
-from console.frame import CapabilityCell, Deployment
-from console.session import translate
+from console.model.engine import Batching, CapabilityCell, Deployment
+from console.session import from_wire
 from engine.api import embed_pb2, embed_pb2_grpc
 
 CALL_TIMEOUT_S = 10.0
@@ -76,13 +75,13 @@ class Control:
         with self._failures():
             found = await self._stub.GetCapabilities(embed_pb2.GetCapabilitiesRequest(), timeout=6 * CALL_TIMEOUT_S)
         self._heard(found)
-        return tuple(translate.capability(cell) for cell in found.cells)
+        return tuple(from_wire.capability(cell) for cell in found.cells)
 
     async def configure(self, knobs: Mapping[str, Any]) -> Batching:
         """Sets the named fields of Batching; returns those in force."""
         with self._failures():
             config = await self._stub.Configure(embed_pb2.ConfigureRequest(**knobs), timeout=CALL_TIMEOUT_S)
-        return translate.batching(config)
+        return from_wire.batching(config)
 
     def watch(self, interval_ms: int) -> AsyncGenerator[embed_pb2.Frame, None]:
         return self._stream(self._stub.Watch, embed_pb2.WatchRequest(interval_ms=interval_ms))
@@ -92,7 +91,7 @@ class Control:
         async with aclosing(self._stream(self._stub.MeasureFidelity, embed_pb2.MeasureFidelityRequest())) as events:
             async for event in events:
                 if event.HasField("cosine"):
-                    return translate.fidelity(event)
+                    return from_wire.fidelity(event)
                 progress(f"fidelity: {event.phase or 'measure'} {event.done}/{event.total}")
         raise EngineSaid("UNKNOWN", "it ended without a figure")
 
@@ -100,7 +99,7 @@ class Control:
         self, target: Deployment, strict: bool, fresh: bool = False
     ) -> AsyncGenerator[embed_pb2.SwitchEvent, None]:
         """Leaving the loop early (or being cancelled) drops the stream: before the cut-over that cancels the switch."""
-        request = embed_pb2.SwitchRequest(target=translate.wire_deployment(target), strict=strict, fresh=fresh)
+        request = embed_pb2.SwitchRequest(target=from_wire.wire_deployment(target), strict=strict, fresh=fresh)
         return self._stream(self._stub.Switch, request)
 
     async def _stream(self, method: Any, request: Message) -> AsyncGenerator[Any, None]:

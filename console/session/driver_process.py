@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable
 
 from console.load.protocol import Command, Event, decode_event, encode_command
-from console.session.child import Child, ChildGone
-from console.session.supervise import Supervisor
+from console.model.supervise import Supervisor
+from console.session.child_process import Child, ChildGone
 
 DRIVER_COMMAND = (sys.executable, "-m", "console.load")
 

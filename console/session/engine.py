@@ -7,14 +7,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.frame import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
-from console.session import translate
-from console.session.child import ChildGone
-from console.session.control import Control, EngineSaid
+from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
+from console.model.errors import CommandRefused
+from console.model.supervise import Supervisor
+from console.session import from_wire
+from console.session.child_process import ChildGone
+from console.session.control_client import Control, EngineSaid
 from console.session.engine_process import EngineListener, EngineProcess
-from console.session.figures import EngineSample, engine_sample
-from console.session.port import CommandRefused, Detached, SessionOptions
-from console.session.supervise import Supervisor
+from console.session.live_metrics import EngineSample, engine_sample
+from console.session.port import Detached, SessionOptions
 from console.session.unknown import UnknownEnums
 from engine.api import embed_pb2
 
@@ -312,22 +313,22 @@ class EngineLink:
 
     def _apply_status(self, status: embed_pb2.Status) -> None:
         before = self.engine.warnings
-        warnings = translate.with_state_warning(translate.notices(status), status.state)
+        warnings = from_wire.with_state_warning(from_wire.notices(status), status.state)
         self.max_text_bytes = status.limits.max_text_bytes
         self.max_texts_per_request = status.limits.max_texts_per_request
         self.engine = replace(
             self.engine,
-            requested=translate.deployment(status.requested),
-            effective=translate.deployment(status.effective),
+            requested=from_wire.deployment(status.requested),
+            effective=from_wire.deployment(status.effective),
             evidence=status.evidence,
             warnings=warnings,
             epoch=status.epoch,
-            model=translate.model_card(status.model),
-            batching=translate.batching(status.batching),
-            plan=translate.serving_plan(status.plan),
+            model=from_wire.model_card(status.model),
+            batching=from_wire.batching(status.batching),
+            plan=from_wire.serving_plan(status.plan),
             cores=status.cores,
             cpu_model=status.cpu_model,
-            machine=translate.machine(status),
+            machine=from_wire.machine(status),
         )
         for notice in warnings:
             if notice not in before:
@@ -357,10 +358,10 @@ class EngineLink:
 
     def _apply_serving_state(self, frame: embed_pb2.Frame) -> None:
         """A switch or a drain that another client asked for. A state that is not known here is a warning."""
-        warnings = translate.with_state_warning(self.engine.warnings, frame.state)
+        warnings = from_wire.with_state_warning(self.engine.warnings, frame.state)
         self.engine = replace(self.engine, warnings=warnings)
         if frame.state == embed_pb2.SWITCHING and frame.HasField("switch"):
-            phase = translate.switch_phase(frame.switch)
+            phase = from_wire.switch_phase(frame.switch)
             self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase)
         elif frame.state == embed_pb2.DRAINING_TO_EXIT:
             self.engine = replace(self.engine, state=EngineState.DRAINING, phase=None)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.frame import EngineSpec, Phase
-from console.session.child import Child, ChildGone
+from console.model.engine import EngineSpec, Phase
+from console.model.supervise import Supervisor
+from console.session.child_process import Child, ChildGone
 from console.session.port import Detached
-from console.session.supervise import Supervisor
 
 DETACH_PATIENCE_S = 10.0
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error"}

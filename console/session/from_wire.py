@@ -6,8 +6,17 @@ The engine may be newer than the console: an enum value that is not known here i
 from collections.abc import Mapping
 from typing import Any
 
-from console.engine_facts import Batching, Machine, ModelCard, ServingPlan
-from console.frame import CapabilityCell, CellState, Deployment, Notice, Phase
+from console.model.engine import (
+    Batching,
+    CapabilityCell,
+    CellState,
+    Deployment,
+    Machine,
+    ModelCard,
+    Notice,
+    Phase,
+    ServingPlan,
+)
 from engine.api import embed_pb2
 
 SWITCH_STEPS = ("requested", "preparing", "loading", "verifying", "cut_over", "draining", "released")

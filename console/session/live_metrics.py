@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from console.analysis.steady_state import percentiles
 from console.analysis.validity import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
-from console.durations import LONGEST_S
-from console.frame import Percentiles, Point, Stages, Window
 from console.load.protocol import Interval, Tick
+from console.model.durations import LONGEST_S
+from console.model.load import Percentiles, Point, Stages, Window
 from engine.api import embed_pb2
 
 WINDOW_S = 5.0

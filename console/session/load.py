@@ -10,13 +10,13 @@ from itertools import count
 
 from console.analysis.steady_state import merge
 from console.analysis.validity import send_lag
-from console.frame import Load, LoadSpec
 from console.load.arrivals import ARRIVALS
 from console.load.protocol import Change, Changed, Event, Interval, Refused, Start, Started, Stop, Stopped, Tick
-from console.session.child import ChildGone
+from console.model.errors import CommandRefused
+from console.model.load import Load, LoadSpec
+from console.session.child_process import ChildGone
 from console.session.driver_process import DriverProcess
-from console.session.figures import WARM_UP_S, Figures
-from console.session.port import CommandRefused
+from console.session.live_metrics import WARM_UP_S, Figures
 
 ANSWER_PATIENCE_S = 15.0
 STOP_PATIENCE_S = 8.0

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
-from console.frame import LogLine
+from console.model.frame import LogLine
 
 LINES_KEPT = 2000
 _LONGEST_TEXT = 2000

@@ -4,11 +4,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from console.frame import Deployment, EngineSpec, Frame, LoadSpec
-
-
-class CommandRefused(Exception):
-    """A command cannot be carried out now; the message says why and what to do instead."""
+from console.model.engine import Deployment, EngineSpec
+from console.model.frame import Frame
+from console.model.load import LoadSpec
 
 
 @dataclass(frozen=True, slots=True)

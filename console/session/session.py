@@ -8,17 +8,21 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, Marker, SwitchDelta
 from console.load.protocol import Interval
-from console.session.control import EngineSaid
-from console.session.deltas import SwitchSpan, begin_delta, fidelity_change, measure_delta
-from console.session.engine_link import EngineEvents, EngineLink
-from console.session.figures import EngineSample, Figures
-from console.session.load_link import LoadEvents, LoadLink
+from console.model.engine import Deployment, EngineSpec, EngineState
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.model.supervise import Supervisor
+from console.model.switch import Marker, SwitchDelta
+from console.session.control_client import EngineSaid
+from console.session.engine import EngineEvents, EngineLink
+from console.session.live_metrics import EngineSample, Figures
+from console.session.load import LoadEvents, LoadLink
 from console.session.log import LogRing
-from console.session.port import CommandRefused, Detached, SessionOptions
-from console.session.supervise import Supervisor
-from console.session.switcher import Switched, Switcher
+from console.session.port import Detached, SessionOptions
+from console.session.switch import Switched, Switcher
+from console.session.switch_delta import SwitchSpan, begin_delta, fidelity_change, measure_delta
 
 BEAT_S = 1.0
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from console.frame import Deployment, EngineState, Phase
-from console.session import translate
-from console.session.control import Control, EngineSaid
-from console.session.engine_link import EngineLink
-from console.session.port import CommandRefused
-from console.session.supervise import Supervisor
+from console.model.engine import Deployment, EngineState, Phase
+from console.model.errors import CommandRefused
+from console.model.supervise import Supervisor
+from console.session import from_wire
+from console.session.control_client import Control, EngineSaid
+from console.session.engine import EngineLink
 from engine.api import embed_pb2
 
 FIRST_ANSWER_S = 3.0
@@ -119,16 +119,16 @@ class Switcher:
         async with aclosing(stream) as events:
             async for event in events:
                 last = event
-                if translate.is_cut_over(event.state) and self._cut_over_s is None:
+                if from_wire.is_cut_over(event.state) and self._cut_over_s is None:
                     self._cut_over_s = self._now_s()
-                self._link.switch_stands_at(translate.switch_phase(event))
+                self._link.switch_stands_at(from_wire.switch_phase(event))
                 if not taken.done():
                     taken.set_result(None)
         return last
 
     def _completed(self, before: Deployment, last: embed_pb2.SwitchEvent, requested_s: float) -> None:
         released_s = self._now_s()
-        requested, effective = translate.deployment(last.requested), translate.deployment(last.effective)
+        requested, effective = from_wire.deployment(last.requested), from_wire.deployment(last.effective)
         if last.epoch and last.epoch == self._link.engine.epoch:
             self._log("event", f"{effective.cell} is live already: nothing was switched")
             return

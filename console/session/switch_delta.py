@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from console.analysis.steady_state import percentile_change, throughput_change, verdict
-from console.frame import P95_FLOOR, P99_FLOOR, CapabilityCell, Change, Deployment, SwitchDelta
 from console.load.protocol import Interval
-from console.session.figures import EngineSample
+from console.model.engine import CapabilityCell, Deployment
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.switch import Change, SwitchDelta
+from console.session.live_metrics import EngineSample
 
 BEFORE_S = 10.0
 CUT_S = 5.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.experiments.store_schema import LATEST, migrate, version
+from console.store.schema import LATEST, migrate, version
 
 STORE_VARIABLE = "EMBEDCONSOLE_STORE"
 BUSY_TIMEOUT_S = 5.0

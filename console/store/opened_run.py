@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from console.frame import Point
+from console.model.load import Point
 
 if TYPE_CHECKING:
-    from console.experiments.store_read import StoredRun
+    from console.store.read import StoredRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from console.experiments.store import Store, StoreError
-from console.experiments.store_rows import interval_of, sample_of
-from console.frame import CapabilityCell, CellState, Deployment
 from console.load.protocol import Interval
-from console.session.figures import EngineSample
+from console.model.engine import CapabilityCell, CellState, Deployment
+from console.session.live_metrics import EngineSample
+from console.store.database import Store, StoreError
+from console.store.rows import interval_of, sample_of
 
 LAST = "last"
 UNFINISHED = "unfinished"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from console.frame import CapabilityCell
 from console.load.protocol import Interval, decode_event, encode_event
-from console.session.figures import EngineSample
+from console.model.engine import CapabilityCell
+from console.session.live_metrics import EngineSample
 
 Row = dict[str, Any]
 STAGES = ("queue", "tokenize", "infer", "serialize")

@@ -2,17 +2,8 @@
 
 from dataclasses import dataclass
 
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import (
-    LAST,
-    UNFINISHED,
-    RunFilter,
-    RunRow,
-    StoredRun,
-    list_runs,
-    load_run,
-    resolve_run,
-)
+from console.store.database import Store, StoreError
+from console.store.read import LAST, UNFINISHED, RunFilter, RunRow, StoredRun, list_runs, load_run, resolve_run
 
 LAST_SWEEP = "last-sweep"
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from console.engine_facts import Batching
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import UNFINISHED, RunFilter, list_runs, list_sweeps, load_run
-from console.experiments.store_rows import Row
-from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run
-from console.frame import Deployment, LogLine
+from console.model.engine import Batching, Deployment
+from console.model.frame import LogLine
+from console.store.database import Store, StoreError
+from console.store.read import UNFINISHED, RunFilter, list_runs, list_sweeps, load_run
+from console.store.rows import Row
+from console.store.write import RunStart, add_intervals, begin_run, finish_run
 
 _KEYS = ("start", "ended_at", "report", "intervals", "events")
 

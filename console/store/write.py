@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from console.engine_facts import Batching
-from console.experiments.store import Store, StoreError
-from console.experiments.store_rows import Row, capability_rows, deployment_columns, environment_row
-from console.frame import CapabilityCell, Deployment, LogLine
+from console.model.engine import Batching, CapabilityCell, Deployment
+from console.model.frame import LogLine
+from console.store.database import Store, StoreError
+from console.store.rows import Row, capability_rows, deployment_columns, environment_row
 
 MOST_TAG_LETTERS = 40
 

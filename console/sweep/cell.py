@@ -6,9 +6,10 @@ from random import Random
 from typing import Any
 
 from console.analysis.differences import flat
-from console.experiments.run import RunSpec
-from console.experiments.store_rows import content_hash
-from console.frame import Deployment, EngineSpec, LoadSpec
+from console.measure.run import RunSpec
+from console.model.engine import Deployment, EngineSpec
+from console.model.load import LoadSpec
+from console.store.rows import content_hash
 
 STOP_AND_START_S = 1.0
 """What a cell costs beside its own time: the load ends and the next begins."""

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from console.experiments.sweep_cell import SweepCell
-from console.frame import Deployment, Engine, EngineState
-from console.session import Session
-from console.session.port import CommandRefused
+from console.model.engine import Deployment, Engine, EngineState
+from console.model.errors import CommandRefused
+from console.session.session import Session
+from console.sweep.cell import SweepCell
 
 REMOTE_PATIENCE_S = 60.0
 RESTORE_PATIENCE_S = 60.0

@@ -12,17 +12,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from console.experiments.environment import git_revision
-from console.experiments.finishing import carry_out
-from console.experiments.recording import Recorder, utc_now
-from console.experiments.run import Measurement, run, unmeasured
-from console.experiments.store import Store, StoreError
-from console.experiments.store_read import RunFilter, cells_done, list_runs, newest_sweep
-from console.experiments.store_write import begin_sweep, end_sweep, resume_sweep
-from console.experiments.sweep_cell import FIDELITY_S, STOP_AND_START_S, SWITCH_S, SweepCell, expected_s, in_order
-from console.experiments.sweep_engine import EngineGone, Stopped, SweepEngine
-from console.experiments.sweep_spec import SweepSpec
-from console.experiments.sweep_state import (
+from console.measure.cleanup import carry_out
+from console.measure.environment import git_revision
+from console.measure.recorder import Recorder, utc_now
+from console.measure.run import Measurement, run, unmeasured
+from console.model.engine import Engine
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.session.session import Session
+from console.store.database import Store, StoreError
+from console.store.read import RunFilter, cells_done, list_runs, newest_sweep
+from console.store.write import begin_sweep, end_sweep, resume_sweep
+from console.sweep.cell import FIDELITY_S, STOP_AND_START_S, SWITCH_S, SweepCell, expected_s, in_order
+from console.sweep.engine_setup import EngineGone, Stopped, SweepEngine
+from console.sweep.spec import SweepSpec
+from console.sweep.state import (
     CellFigures,
     CellState,
     CellStatus,
@@ -31,9 +35,6 @@ from console.experiments.sweep_state import (
     figures_of_row,
     status_of,
 )
-from console.frame import Engine, Frame
-from console.session import Session
-from console.session.port import CommandRefused
 
 NOT_REACHED = "not reached: the sweep was ended before"
 

@@ -11,18 +11,31 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from console.durations import LONGEST_S, seconds_of
-from console.experiments.run import RunSpec
-from console.experiments.sweep_cell import SweepCell, repeated
-from console.frame import Deployment, LoadSpec
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.session.load_link import check_load
-from console.session.port import CommandRefused
-from console.toml_lines import line_of, not_toml
+from console.measure.run import RunSpec
+from console.model.durations import LONGEST_S, seconds_of
+from console.model.engine import Deployment
+from console.model.errors import CommandRefused
+from console.model.load import LoadSpec
+from console.model.toml_lines import line_of, not_toml
+from console.session.load import check_load
+from console.sweep.cell import SweepCell, repeated
+
+
+def is_file(source: str) -> bool:
+    """Whether a sweep's source is a specification's path rather than a preset's name."""
+    return "/" in source or source.endswith(".toml")
+
 
 PRESETS = ("quick", "seed", "latency", "throughput")
+
+
 MOST_CELLS = 10_000
+
+
 _BACKENDS = ("torch", "onnx", "openvino")
+
+
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 
 
@@ -58,7 +71,7 @@ def read_spec(path: Path) -> SweepSpec:
 
 def preset(name: str) -> SweepSpec:
     """One of PRESETS."""
-    text = files("console.experiments").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    text = files("console.sweep").joinpath("presets", f"{name}.toml").read_text("utf-8")
     return parse_spec(text, f"preset {name}", name)
 
 
@@ -161,6 +174,8 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "fidelity": (_truth, False),
 }
 """Of the whole sweep: how each is checked, and what it is unless written."""
+
+
 _AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "backends": (_one_of(*_BACKENDS), ""),
     "precisions": (_one_of(*_PRECISIONS), ""),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from console.experiments.run import Measurement, Verdict
-from console.experiments.store_read import RunRow
-from console.experiments.sweep_cell import SweepCell
-from console.frame import Deployment
+from console.measure.run import Measurement, Verdict
+from console.model.engine import Deployment
+from console.store.read import RunRow
+from console.sweep.cell import SweepCell
 
 
 class CellStatus(StrEnum):

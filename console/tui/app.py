@@ -18,21 +18,23 @@ from textual.binding import Binding, BindingsMap
 from textual.filter import NoColor
 from textual.screen import Screen
 
-from console.action import REPLAY, Action
-from console.actions_replay import not_in_a_replay
-from console.frame import Engine, EngineSpec, EngineState, Frame, Phase
-from console.registry import DEFAULT, Registry
+from console.actions.action import REPLAY, Action
+from console.actions.registry import DEFAULT, Registry
+from console.actions.replay import not_in_a_replay
+from console.model.engine import Engine, EngineSpec, EngineState, Phase
+from console.model.errors import CommandRefused
+from console.model.exit_codes import ExitCode
+from console.model.frame import Frame
+from console.model.modes import Experiments, SweepStage, stage_of
+from console.model.supervise import Supervisor
 from console.session.log import LogRing
-from console.session.port import CommandRefused
-from console.session.supervise import Supervisor
-from console.standing import Experiments, SweepStage, stage_of
-from console.tui import performing_replay
-from console.tui.leaving import EXIT_OK, Leaving, terminal_gone
+from console.tui.handlers import replay as performing_replay
+from console.tui.handlers.engine import perform
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
-from console.tui.performing import perform
-from console.tui.remembering import Remembering
-from console.tui.screens.dialog import Dialog
+from console.tui.restore import Remembering
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.shutdown import Leaving, terminal_gone
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
 
@@ -40,10 +42,10 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.worker import Worker
 
-    from console.remembered import Memory
+    from console.actions.saved_state import Memory
     from console.services.ports import ExperimentsPort
     from console.session.port import SessionPort
-    from console.tui.player import Player
+    from console.tui.replay_player import Player
 
 CLOCK_S = 0.1
 OPENING = Frame(engine=Engine(state=EngineState.STARTING, phase=Phase("console", "opening the session")))
@@ -377,4 +379,4 @@ def run_console(
             print(app.leaving.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
         except OSError:
             os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
-    return EXIT_OK if code is None else code
+    return ExitCode.OK if code is None else code

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from console.action import LIVE, LOG, MODES, RUNS, SWEEP
+from console.actions.action import LIVE, LOG, MODES, RUNS, SWEEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,29 @@ from typing import Any
 
 from textual.screen import Screen
 
-from console.tui.screens.live import LiveScreen
+from console.tui.screens.modes.live import LiveScreen
 
 
 def _sweep() -> Screen[None]:
-    from console.tui.screens.sweep import SweepScreen
+    from console.tui.screens.modes.sweep import SweepScreen
 
     return SweepScreen()
 
 
 def _runs() -> Screen[None]:
-    from console.tui.screens.runs import RunsScreen
+    from console.tui.screens.modes.runs import RunsScreen
 
     return RunsScreen()
 
 
 def _compare() -> Screen[None]:
-    from console.tui.screens.compare import CompareScreen
+    from console.tui.screens.modes.compare import CompareScreen
 
     return CompareScreen()
 
 
 def _log() -> Screen[None]:
-    from console.tui.screens.log import LogScreen
+    from console.tui.screens.modes.log import LogScreen
 
     return LogScreen()
 

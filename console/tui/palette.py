@@ -4,9 +4,9 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from console.action import Action
-from console.frame import Frame
-from console.registry import DEFAULT, Registry
+from console.actions.action import Action
+from console.actions.registry import DEFAULT, Registry
+from console.model.frame import Frame
 
 
 class ActionProvider(Provider):

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.frame import Frame
-from console.standing import Replaying
+from console.model.frame import Frame
+from console.model.modes import Replaying
 
 if TYPE_CHECKING:
-    from console.experiments.replay import Playback, Replay
+    from console.output.replay import Playback, Replay
 
 
 class Player:

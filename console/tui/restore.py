@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.action import LIVE, REPLAY, RUNS
-from console.remembered import Memory, Remembered
+from console.actions.action import LIVE, REPLAY, RUNS
+from console.actions.saved_state import Memory, Remembered
 from console.tui.themes import DARK, THEMES
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 

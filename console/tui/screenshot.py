@@ -1,4 +1,4 @@
-"""A picture of the console on a real session, for the README: `python -m console.tui.picture -o docs/console.svg`.
+"""A picture of the console on a real session, for the README: `python -m console.tui.screenshot -o docs/console.svg`.
 
 The app runs without a terminal; an engine is started (or one is connected to), load is put on it, the backend is
 switched under that load, and when the switch has settled the screen is written as SVG.
@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from console.frame import Deployment, EngineSpec, EngineState, Frame
+from console.model.engine import Deployment, EngineSpec, EngineState
+from console.model.frame import Frame
 from console.session.port import SessionOptions, SessionPort
 from console.tui.app import ConsoleApp
 
@@ -21,7 +22,7 @@ LOAD_S = 40.0
 
 
 def _session(options: SessionOptions) -> SessionPort:
-    from console.session import Session
+    from console.session.session import Session
 
     return Session.opened(options)
 
@@ -63,7 +64,7 @@ async def take(options: SessionOptions, size: tuple[int, int], then_to: str, the
 
 def main() -> int:
     """Writes the picture; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m console.tui.picture", description="A picture of the console.")
+    parser = argparse.ArgumentParser(prog="python -m console.tui.screenshot", description="A picture of the console.")
     parser.add_argument("--size", default="200x50")
     parser.add_argument("--connect", default="", metavar="ADDR")
     parser.add_argument("--from", dest="start_with", default="torch", metavar="BACKEND")

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from console.frame import EngineState, Frame
-from console.tui.performing import DOWN
+from console.model.engine import EngineState
+from console.model.exit_codes import ExitCode
+from console.model.frame import Frame
+from console.tui.handlers.engine import DOWN
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 CLOSE_LIMIT_S = 15.0
 """Of each step; there are `_STEPS`."""
 _STEPS = 3
-EXIT_OK = 0
-EXIT_ENGINE_FAILED = 5
 
 
 class Leaving:
@@ -35,7 +35,7 @@ class Leaving:
 
     def ask(self) -> None:
         """Leaves at once where nothing runs, else asks what shall become of it; asked again while leaving: goes."""
-        from console.tui.screens.quit import QuitDialog
+        from console.tui.screens.dialogs.quit import QuitDialog
 
         app = self._app
         if self._begun:
@@ -53,7 +53,7 @@ class Leaving:
         if not self.dark and terminal_gone():
             # a write would wait for ever for a terminal that does not read
             self.dark = True
-            watchdog = threading.Timer(_STEPS * self._step_limit_s + 1, os._exit, (EXIT_OK,))
+            watchdog = threading.Timer(_STEPS * self._step_limit_s + 1, os._exit, (ExitCode.OK,))
             watchdog.daemon = True
             watchdog.start()
         if not self._begun:
@@ -118,7 +118,7 @@ class Leaving:
 
     def _code(self) -> int:
         lost = self._newest().engine.state is EngineState.LOST
-        return EXIT_ENGINE_FAILED if self._app.failure or lost else EXIT_OK
+        return ExitCode.ENGINE_FAILED if self._app.failure or lost else ExitCode.OK
 
 
 def _lines(*texts: str) -> str:

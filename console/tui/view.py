@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from console.frame import Window
-from console.registry import DEFAULT, Registry
+from console.actions.registry import DEFAULT, Registry
+from console.model.load import Window
 
 ZOOMS_S = (30.0, 60.0, 120.0, 300.0, 0.0)
 """Time on the charts; 0 is everything the ring holds."""

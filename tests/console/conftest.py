@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.frame import Frame
+from console.model.frame import Frame
 from console.tui.app import ConsoleApp
 from tests.console.fake_experiments import FakeExperiments
 from tests.console.fake_session import FakeSession

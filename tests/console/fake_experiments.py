@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from console.experiments.run_library import words_of
-from console.experiments.store_read import RunRow
-from console.experiments.sweep_state import SweepState
+from console.model.errors import CommandRefused
 from console.services.ports import ListedRun, SweepOffer
-from console.session.port import CommandRefused
+from console.services.runs import words_of
 from console.store.opened_run import OpenedRun
+from console.store.read import RunRow
+from console.sweep.state import SweepState
 
 OFFERS = {
     "quick": SweepOffer("quick", "quick", 8, 2, 0, 66.0, 66.0, False, "About a minute: is int8 worth it here?"),

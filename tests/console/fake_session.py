@@ -4,8 +4,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from console.frame import Deployment, EngineSpec, EngineState, Frame, LoadSpec, LogLine, Marker
-from console.session.port import CommandRefused, Detached
+from console.model.engine import Deployment, EngineSpec, EngineState
+from console.model.errors import CommandRefused
+from console.model.frame import Frame, LogLine
+from console.model.load import LoadSpec
+from console.model.switch import Marker
+from console.session.port import Detached
 from tests.console import scenes
 
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from console.analysis.steady_state import Judgement, Rates
-from console.engine_facts import Machine
-from console.experiments.present import as_json
-from console.experiments.run import Measurement, RunSpec
-from console.experiments.run_library import opened
-from console.experiments.store import Store
-from console.experiments.store_read import RunRow, list_runs, load_run
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run, finish_run
-from console.frame import Deployment, Engine, LoadSpec, LogLine, Notice, Percentiles, Stages
 from console.load.protocol import Interval
-from console.session.figures import Batches, EngineSample
+from console.measure.result import as_json
+from console.measure.run import Measurement, RunSpec
+from console.model.engine import Deployment, Engine, Machine, Notice
+from console.model.frame import LogLine
+from console.model.load import LoadSpec, Percentiles, Stages
+from console.services.runs import opened
+from console.session.live_metrics import Batches, EngineSample
+from console.store.database import Store
 from console.store.opened_run import OpenedRun
+from console.store.read import RunRow, list_runs, load_run
+from console.store.rows import interval_row
+from console.store.write import add_intervals, add_note, add_tags, begin_run, finish_run
 from tests.console.fake_experiments import FakeExperiments, FakeRuns
 from tests.unit.console.intervals import answers, second
 from tests.unit.experiments.made import GOOD, SHAKY, STEADY, start_of

@@ -3,27 +3,20 @@
 import math
 from dataclasses import replace
 
-from console.engine_facts import Batching, ModelCard
-from console.frame import (
+from console.model.engine import (
+    Batching,
     CapabilityCell,
     CellState,
-    Change,
     Deployment,
     Engine,
     EngineState,
-    Frame,
-    Load,
-    LoadSpec,
-    LogLine,
-    Marker,
+    ModelCard,
     Notice,
-    Percentiles,
     Phase,
-    Point,
-    Stages,
-    SwitchDelta,
-    Window,
 )
+from console.model.frame import Frame, LogLine
+from console.model.load import Load, LoadSpec, Percentiles, Point, Stages, Window
+from console.model.switch import Change, Marker, SwitchDelta
 
 TORCH = Deployment("torch", "fp32", "", "cpu", "sentence-transformers/all-MiniLM-L6-v2", 2, 1)
 ONNX = replace(TORCH, backend="onnx")

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from console.experiments.sweep_cell import SweepCell, in_order
-from console.experiments.sweep_spec import preset
-from console.experiments.sweep_state import CellFigures, CellState, CellStatus, SweepState
+from console.sweep.cell import SweepCell, in_order
+from console.sweep.spec import preset
+from console.sweep.state import CellFigures, CellState, CellStatus, SweepState
 from tests.console import recorded
 
 LEVEL = {"torch": 0.55, "onnx": 1.0, "openvino": 1.1}

@@ -6,12 +6,14 @@ from dataclasses import replace
 import click
 import pytest
 
-from console.action import MODES, REPLAY
-from console.actions import ACTIONS, BY_ID
-from console.cli import cli
-from console.frame import EngineSpec, EngineState, Frame, LoadSpec
-from console.registry import DEFAULT
-from console.tui.performing import PERFORM
+from console.actions.action import MODES, REPLAY
+from console.actions.catalog import ACTIONS, BY_ID
+from console.actions.registry import DEFAULT
+from console.cli.main import cli
+from console.model.engine import EngineSpec, EngineState
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.tui.handlers.engine import PERFORM
 from tests.console import scenes
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
-from console.frame import Marker, Point
+from console.model.load import Point
+from console.model.switch import Marker
 from console.tui.chart.axis import linear, logarithmic
 from console.tui.chart.braille import DASHED, SOLID, Canvas
 from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart, time_labels
 from console.tui.chart.plot import GUTTER, TimeSpan, marker_column, plot, time_span, visible
-from console.tui.ink import plain, width_of
+from console.tui.styled_text import plain, width_of
 from console.tui.view import View
 from tests.console import scenes
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.side_by_side import side_by_side
+from console.compare.side_by_side import side_by_side
 from console.store.opened_run import OpenedRun
-from console.tui.screens.run_details import RunDetails
+from console.tui.screens.dialogs.run_details import RunDetails
 from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open
 

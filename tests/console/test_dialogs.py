@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from console.engine_facts import Batching, ServingPlan
-from console.frame import EngineState, Frame, LoadSpec
-from console.tui.screens.live import LiveScreen
-from console.tui.screens.load import LoadDialog
-from console.tui.screens.switch import SwitchDialog
+from console.model.engine import Batching, EngineState, ServingPlan
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.tui.screens.dialogs.load import LoadDialog
+from console.tui.screens.dialogs.switch import SwitchDialog
+from console.tui.screens.modes.live import LiveScreen
 from tests.console import scenes
 from tests.console.conftest import Open
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from console.model.errors import CommandRefused
+from console.model.modes import SweepStage
 from console.services.ports import ListedRun
-from console.session.port import CommandRefused
-from console.standing import SweepStage
 from tests.console import scenes
 from tests.console.conftest import Console, Open
 from tests.console.fake_experiments import FakeExperiments, FakeRuns, FakeSweeps
@@ -111,7 +111,7 @@ async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(
             raise CommandRefused("No sweep is running: {sweep_new} begins one")
 
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:
-        from console.tui.performing_experiments import PERFORM
+        from console.tui.handlers.experiments import PERFORM
 
         it.app.stand(sweep=SweepStage.RUNNING)
         await PERFORM["sweep_stop"](it.app)

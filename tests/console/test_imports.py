@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "onnxruntime", "openvino", "transformers", "tokenizers", "grpc", "numpy", "console.session.core")
+HEAVY = ("torch", "onnxruntime", "openvino", "transformers", "tokenizers", "grpc", "numpy", "console.session.session")
 
 
 def test_importing_the_console_loads_no_runtime_and_no_grpc() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from textual.binding import BindingsMap
 
-from console.action import SHOWN
-from console.actions import ACTIONS
-from console.keymap import KEYMAP_VARIABLE, LIST_KEYS, KeymapError, as_toml, keymap_in_force, parse_keymap
+from console.actions.action import SHOWN
+from console.actions.catalog import ACTIONS
+from console.actions.keymap import KEYMAP_VARIABLE, LIST_KEYS, KeymapError, as_toml, keymap_in_force, parse_keymap
 from console.tui.modes import SCREENS
 from tests.console import scenes
 from tests.console.conftest import Open
@@ -77,7 +77,7 @@ def test_the_file_asked_for_wins_over_the_variable_and_over_the_users_own(
     own, named, asked = (tmp_path / name for name in ("own.toml", "named.toml", "asked.toml"))
     for path, key in ((own, "f1"), (named, "f2"), (asked, "f3")):
         path.write_text(f'engine = "{key}"')
-    monkeypatch.setattr("console.keymap.keymap_path", lambda: own)
+    monkeypatch.setattr("console.actions.keymap.keymap_path", lambda: own)
     monkeypatch.delenv(KEYMAP_VARIABLE, raising=False)
     assert keymap_in_force().by_id["engine"].keys == ("f1",)
     monkeypatch.setenv(KEYMAP_VARIABLE, str(named))

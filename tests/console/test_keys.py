@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from console.actions import ACTIONS
-from console.frame import LoadSpec
-from console.tui.screens.details import DetailsDialog
-from console.tui.screens.help import HelpDialog
-from console.tui.screens.live import LiveScreen
-from console.tui.screens.load import LoadDialog
-from console.tui.screens.log import LogScreen
-from console.tui.screens.quit import QuitDialog
-from console.tui.screens.switch import SwitchDialog
+from console.actions.catalog import ACTIONS
+from console.model.load import LoadSpec
+from console.tui.screens.dialogs.details import DetailsDialog
+from console.tui.screens.dialogs.help import HelpDialog
+from console.tui.screens.dialogs.load import LoadDialog
+from console.tui.screens.dialogs.quit import QuitDialog
+from console.tui.screens.dialogs.switch import SwitchDialog
+from console.tui.screens.modes.live import LiveScreen
+from console.tui.screens.modes.log import LogScreen
 from console.tui.widgets.chart_tile import ChartTile
 from tests.console import scenes
 from tests.console.conftest import Open

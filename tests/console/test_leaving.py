@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from console.frame import Engine, EngineState, Frame
-from console.tui.leaving import Leaving
+from console.model.engine import Engine, EngineState
+from console.model.frame import Frame
+from console.tui.shutdown import Leaving
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from console.frame import EngineSpec, LoadSpec
-from console.remembered import Memory, Remembered
+from console.actions.saved_state import Memory, Remembered
+from console.model.engine import EngineSpec
+from console.model.load import LoadSpec
 from tests.console import recorded, scenes
 from tests.console.conftest import Open
 

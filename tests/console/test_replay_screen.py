@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
-from console.action import REPLAY
-from console.engine_facts import Batching
-from console.frame import EngineState
-from console.keymap import parse_keymap
-from console.tui.ink import plain
-from console.tui.panels.engine import engine
-from console.tui.screens.details import DetailsDialog
-from console.tui.screens.load import LoadDialog
+from console.actions.action import REPLAY
+from console.actions.keymap import parse_keymap
+from console.model.engine import Batching, EngineState
+from console.tui.panels.live.engine import engine
+from console.tui.screens.dialogs.details import DetailsDialog
+from console.tui.screens.dialogs.load import LoadDialog
+from console.tui.styled_text import plain
 from console.tui.view import View
 from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open

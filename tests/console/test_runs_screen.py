@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from textual.events import Paste
 
-from console.actions import BY_ID
-from console.tui.screens.ask import ConfirmDialog, TextDialog
-from console.tui.screens.run_details import RunDetails
-from console.tui.screens.runs import RunsScreen
+from console.actions.catalog import BY_ID
+from console.tui.screens.dialogs.ask import ConfirmDialog, TextDialog
+from console.tui.screens.dialogs.run_details import RunDetails
+from console.tui.screens.modes.runs import RunsScreen
 from tests.console import recorded, scenes, sweeps
 from tests.console.conftest import Console, Open
 

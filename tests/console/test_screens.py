@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Size
 
-from console.action import MODES
-from console.engine_facts import ModelCard
-from console.frame import Frame, LoadSpec, LogLine, Notice
-from console.tui.ink import clean, clip, line, plain, width_of, wrap
-from console.tui.panels import header, keybar, load, now, stages
-from console.tui.screens.live import layout_for
-from console.tui.screens.log import LogScreen
+from console.actions.action import MODES
+from console.model.engine import ModelCard, Notice
+from console.model.frame import Frame, LogLine
+from console.model.load import LoadSpec
+from console.tui.panels import header, keybar
+from console.tui.panels.live import load, now, stages
+from console.tui.screens.modes.live import layout_for
+from console.tui.screens.modes.log import LogScreen
+from console.tui.styled_text import clean, clip, line, plain, width_of, wrap
 from console.tui.view import View
 from tests.console import scenes
 from tests.console.conftest import Open

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.engine_facts import Batching, ServingPlan
-from console.experiments.sweep_state import SweepState
-from console.frame import Frame
+from console.model.engine import Batching, ServingPlan
+from console.model.frame import Frame
+from console.sweep.state import SweepState
 from console.tui.app import ConsoleApp
 from tests.console import recorded, scenes, sweeps
 from tests.console.fake_experiments import FakeExperiments

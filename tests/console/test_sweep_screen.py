@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from console.actions import BY_ID
-from console.experiments.sweep_state import CellStatus
-from console.tui.panels import sweep_cell
-from console.tui.screens.quit import QuitDialog
-from console.tui.screens.run_details import RunDetails
-from console.tui.screens.sweep import SweepScreen
-from console.tui.screens.sweep_start import SweepDialog
+from console.actions.catalog import BY_ID
+from console.sweep.state import CellStatus
+from console.tui.panels.sweep import cell
+from console.tui.screens.dialogs.quit import QuitDialog
+from console.tui.screens.dialogs.run_details import RunDetails
+from console.tui.screens.dialogs.sweep_start import SweepDialog
+from console.tui.screens.modes.sweep import SweepScreen
 from tests.console import recorded, scenes, sweeps
 from tests.console.conftest import Console, Open
 from tests.console.fake_experiments import FakeExperiments
@@ -107,8 +107,8 @@ async def test_the_matrix_fills_in_with_marks_and_fidelity_beside_speed(console:
 
 
 async def test_fidelity_stands_in_the_column_of_its_deployment() -> None:
-    from console.tui.ink import plain
-    from console.tui.panels.sweep_matrix import grid_of, head, widths
+    from console.tui.panels.sweep.matrix import grid_of, head, widths
+    from console.tui.styled_text import plain
 
     state = sweeps.ended("seed")
     grid = grid_of(state.cells)
@@ -223,7 +223,7 @@ async def test_trouble_with_the_store_stays_on_the_screen(console: Open) -> None
 
 
 def test_the_front_holds_what_nothing_beats_in_both_speed_and_latency() -> None:
-    best = sweep_cell.front(sweeps.ended().cells)
+    best = cell.front(sweeps.ended().cells)
     assert len(best) > 1
     for (_, texts, p95_ms), (_, slower, sooner) in pairwise(best):
         assert slower < texts

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from console.frame import LoadSpec
-from console.tui.places import DIALOGS, MODE_PLACES, TILES
-from console.tui.screens.ask import TextDialog
-from console.tui.screens.load import LoadDialog
+from console.model.load import LoadSpec
+from console.tui.jump_targets import DIALOGS, MODE_PLACES, TILES
+from console.tui.screens.dialogs.ask import TextDialog
+from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.widgets.tile import Tile
 from tests.console import scenes
 from tests.console.conftest import Console, Open

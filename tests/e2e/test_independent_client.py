@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from console.analysis.steady_state import percentiles
-from console.frame import P95_FLOOR, LoadSpec
 from console.load.protocol import Event, Interval, Start, Stop, Stopped, decode_event, encode_command
+from console.model.load import P95_FLOOR, LoadSpec
 from tests.engine_process import EngineProcess
 from tests.patience import HANGS_AFTER_S
 

@@ -10,11 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from console.experiments.report_charts import Bars, Dots, Lines, Spans, Stack
-from console.experiments.report_document import document
-from console.experiments.report_html import as_html
-from console.experiments.report_model import build_report
-from console.experiments.run_sets import load_set, resolve_set
+from console.report.charts import Bars, Dots, Lines, Spans, Stack
+from console.report.document import document
+from console.report.html import as_html
+from console.report.model import build_report
+from console.store.selectors import load_set, resolve_set
 from tests.e2e.browser import FLAGS, browser
 from tests.unit.experiments.made import store_in
 from tests.unit.experiments.made_results import results_in

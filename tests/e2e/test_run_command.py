@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from console.experiments.calibration import Ceiling, Ceilings
-from console.frame import LoadSpec
+from console.measure.driver_ceiling import Ceiling, Ceilings
+from console.model.load import LoadSpec
 from tests.engine_process import EngineProcess
 from tests.patience import HANGS_AFTER_S
 

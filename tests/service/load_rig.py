@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from console.frame import LoadSpec
 from console.load.attempts import make_plan
 from console.load.corpora import MAX_TEXT_BYTES
 from console.load.driver import Driver
 from console.load.protocol import Event, Interval, Stopped
+from console.model.load import LoadSpec
 from tests.fake_engine import FakeEngine
 from tests.patience import HANGS_AFTER_S
 

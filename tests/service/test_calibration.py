@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from console.experiments.calibration import Ceiling, Ceilings, ceiling_of, measure_ceiling, shape_of
-from console.frame import LoadSpec
 from console.load.null_server import start_server
 from console.load.protocol import Command, Start, Tick
+from console.measure.driver_ceiling import Ceiling, Ceilings, ceiling_of, measure_ceiling, shape_of
+from console.model.load import LoadSpec
 from console.session.driver_process import DriverProcess
 from tests.patience import HANGS_AFTER_S
 from tests.service.load_rig import Events, loaded
@@ -146,7 +146,7 @@ async def test_a_calibration_that_is_cancelled_while_a_process_starts_leaves_non
         starting.set()
         return await asyncio.shield(opened[-1])
 
-    monkeypatch.setattr("console.session.child.asyncio.to_thread", noted)
+    monkeypatch.setattr("console.session.child_process.asyncio.to_thread", noted)
     calibrating = asyncio.create_task(measure_ceiling(LoadSpec(1, 1)))
     await starting.wait()
     calibrating.cancel()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from console.frame import LoadSpec
 from console.load.attempts import make_plan
 from console.load.corpora import MAX_TEXT_BYTES, CorpusError
 from console.load.driver import Driver
@@ -28,6 +27,7 @@ from console.load.protocol import (
     decode_event,
     encode_command,
 )
+from console.model.load import LoadSpec
 from tests.patience import HANGS_AFTER_S
 from tests.service.load_rig import Rig
 

@@ -7,8 +7,8 @@ import pytest
 
 from console.analysis.steady_state import percentiles, rates
 from console.analysis.validity import judge_little, send_lag
-from console.frame import LoadSpec
 from console.load.protocol import Interval
+from console.model.load import LoadSpec
 from tests.service.load_rig import Rig
 
 SERVICE_S = 0.02

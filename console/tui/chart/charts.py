@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from textual.geometry import Size
 
-from console.frame import P95_FLOOR, P99_FLOOR, EngineState, Frame, Point
+from console.model.engine import EngineState
+from console.model.frame import Frame
+from console.model.load import P95_FLOOR, P99_FLOOR, Point
 from console.tui.chart.braille import DASHED, DOTTED
 from console.tui.chart.plot import GUTTER, Series, TimeSpan, fit_axis, plot, time_span, visible
-from console.tui.ink import Line, Lines, Picture, Span
+from console.tui.styled_text import Line, Lines, Picture, Span
 from console.tui.view import View
 
 if TYPE_CHECKING:

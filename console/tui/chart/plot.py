@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from console.frame import Marker, Point
-from console.tui import figures
+from console.model.load import Point
+from console.model.switch import Marker
+from console.tui import number_format
 from console.tui.chart.axis import Axis, linear, logarithmic
 from console.tui.chart.braille import SOLID, Canvas
-from console.tui.ink import Line, Lines, Span, clean
+from console.tui.styled_text import Line, Lines, Span, clean
 
 GUTTER = 6
 """Cells left of the plot: five for the label, one for the axis."""
@@ -140,7 +141,7 @@ def _draw_curve(canvas: Canvas, points: Sequence[Point], curve: Series, axis: Ax
 def _tick_rows(axis: Axis, rows: int) -> dict[int, str]:
     """The label of each row that has a tick; the lowest and the highest one win over their neighbours."""
     bottom = rows * 4 - 1
-    return {(bottom - round(axis.share(tick) * bottom)) // 4: figures.short(tick) for tick in axis.ticks}
+    return {(bottom - round(axis.share(tick) * bottom)) // 4: number_format.short(tick) for tick in axis.ticks}
 
 
 def _labels(columns: dict[int, Marker], cols: int, *, long: bool) -> dict[int, str]:

@@ -4,16 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
-from console.frame import Deployment, EngineState, LoadSpec
-from console.tui import performing_experiments, performing_export, performing_replay, performing_view
+from console.actions.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
+from console.model.engine import Deployment, EngineState
+from console.model.load import LoadSpec
+from console.tui.handlers import experiments, export, replay, view
 from console.tui.themes import following
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
-    from console.tui.screens.knobs import KnobChoice
-    from console.tui.screens.load import LoadChoice
-    from console.tui.screens.switch import SwitchChoice
+    from console.tui.screens.dialogs.knobs import KnobChoice
+    from console.tui.screens.dialogs.load import LoadChoice
+    from console.tui.screens.dialogs.switch import SwitchChoice
 
 COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command, "replay": replay_command}
 """What `y` copies; elsewhere the present load as a run."""
@@ -38,7 +39,7 @@ async def _restart(app: "ConsoleApp") -> None:
 
 
 async def _open_switch(app: "ConsoleApp", by: str) -> None:
-    from console.tui.screens.switch import SwitchDialog
+    from console.tui.screens.dialogs.switch import SwitchDialog
 
     def chosen(choice: "SwitchChoice | None") -> None:
         if choice is not None:
@@ -65,7 +66,7 @@ async def _coalesce(app: "ConsoleApp") -> None:
 
 
 async def _knobs(app: "ConsoleApp") -> None:
-    from console.tui.screens.knobs import KnobsDialog
+    from console.tui.screens.dialogs.knobs import KnobsDialog
 
     def chosen(choice: "KnobChoice | None") -> None:
         if choice is not None:
@@ -83,7 +84,7 @@ async def _apply_knobs(app: "ConsoleApp", choice: "KnobChoice") -> None:
 
 
 async def _load(app: "ConsoleApp") -> None:
-    from console.tui.screens.load import LoadDialog
+    from console.tui.screens.dialogs.load import LoadDialog
 
     def chosen(choice: "LoadChoice | None") -> None:
         if choice is not None:
@@ -127,13 +128,13 @@ async def _freeze(app: "ConsoleApp") -> None:
 
 
 async def _details(app: "ConsoleApp") -> None:
-    from console.tui.screens.details import DetailsDialog
+    from console.tui.screens.dialogs.details import DetailsDialog
 
     app.open_dialog(DetailsDialog(app.frame, app.view), None)
 
 
 async def _help(app: "ConsoleApp") -> None:
-    from console.tui.screens.help import HelpDialog
+    from console.tui.screens.dialogs.help import HelpDialog
 
     app.open_dialog(HelpDialog(app.frame, app.view, app.engine_spec), None)
 
@@ -179,7 +180,7 @@ def _mode(name: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
 
 def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
     async def act(app: "ConsoleApp") -> None:
-        from console.tui.screens.log import LogScreen
+        from console.tui.screens.modes.log import LogScreen
 
         screen = app.screen
         if not isinstance(screen, LogScreen):
@@ -195,9 +196,9 @@ def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
 
 
 PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
-    **performing_experiments.PERFORM,
-    **performing_replay.PERFORM,
-    **performing_view.PERFORM,
+    **experiments.PERFORM,
+    **replay.PERFORM,
+    **view.PERFORM,
     "mode_live": _mode("live"),
     "mode_sweep": _mode("sweep"),
     "mode_runs": _mode("runs"),
@@ -221,8 +222,8 @@ PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
     "log_filter": _log("filter"),
     "log_follow": _log("follow"),
     "log_warning": _log("warning"),
-    "export": performing_export.export,
-    "report": performing_export.report,
+    "export": export.export,
+    "report": export.report,
     "copy_cli": _copy_cli,
     "max_load": _copied("max_load"),
     "profile": _copied("profile"),

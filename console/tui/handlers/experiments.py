@@ -3,21 +3,21 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from console.cli_form import GATE_CONDITIONS
-from console.session.port import CommandRefused
-from console.standing import SweepStage
+from console.actions.cli_form import GATE_CONDITIONS
+from console.model.errors import CommandRefused
+from console.model.modes import SweepStage
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
-    from console.tui.screens.compare import CompareScreen
-    from console.tui.screens.runs import RunsScreen
-    from console.tui.screens.sweep import SweepScreen
+    from console.tui.screens.modes.compare import CompareScreen
+    from console.tui.screens.modes.runs import RunsScreen
+    from console.tui.screens.modes.sweep import SweepScreen
 
 Perform = Callable[["ConsoleApp"], Awaitable[None]]
 
 
 def _runs(app: "ConsoleApp") -> "RunsScreen":
-    from console.tui.screens.runs import RunsScreen
+    from console.tui.screens.modes.runs import RunsScreen
 
     if isinstance(app.screen, RunsScreen):
         return app.screen
@@ -25,7 +25,7 @@ def _runs(app: "ConsoleApp") -> "RunsScreen":
 
 
 def _sweep(app: "ConsoleApp") -> "SweepScreen":
-    from console.tui.screens.sweep import SweepScreen
+    from console.tui.screens.modes.sweep import SweepScreen
 
     if isinstance(app.screen, SweepScreen):
         return app.screen
@@ -33,7 +33,7 @@ def _sweep(app: "ConsoleApp") -> "SweepScreen":
 
 
 def _compare(app: "ConsoleApp") -> "CompareScreen":
-    from console.tui.screens.compare import CompareScreen
+    from console.tui.screens.modes.compare import CompareScreen
 
     if isinstance(app.screen, CompareScreen):
         return app.screen
@@ -42,7 +42,7 @@ def _compare(app: "ConsoleApp") -> "CompareScreen":
 
 async def open_run(app: "ConsoleApp", run_id: str) -> None:
     """The dialog with all that the store knows of a run."""
-    from console.tui.screens.run_details import RunDetails
+    from console.tui.screens.dialogs.run_details import RunDetails
 
     app.open_dialog(RunDetails(app.frame, app.view, await app.experiments_port.runs.run(run_id)), None)
 
@@ -71,7 +71,7 @@ async def _run_compare(app: "ConsoleApp") -> None:
 
 
 async def _run_tag(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.dialogs.ask import TextDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
     has = screen.here.row.tags if screen.here is not None else ()
@@ -89,7 +89,7 @@ async def _run_tag(app: "ConsoleApp") -> None:
 
 
 async def _run_note(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.dialogs.ask import TextDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
 
@@ -105,7 +105,7 @@ async def _run_note(app: "ConsoleApp") -> None:
 
 
 async def _run_delete(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import ConfirmDialog
+    from console.tui.screens.dialogs.ask import ConfirmDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
 
@@ -123,8 +123,8 @@ async def _run_delete(app: "ConsoleApp") -> None:
 
 
 async def _run_gate(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import TextDialog
-    from console.tui.screens.read import ReadDialog
+    from console.tui.screens.dialogs.ask import TextDialog
+    from console.tui.screens.dialogs.read import ReadDialog
 
     run_id = app.experiments.run_id
 
@@ -140,7 +140,7 @@ async def _run_gate(app: "ConsoleApp") -> None:
 
 
 async def _sweep_new(app: "ConsoleApp") -> None:
-    from console.tui.screens.sweep_start import SweepChoice, SweepDialog
+    from console.tui.screens.dialogs.sweep_start import SweepChoice, SweepDialog
 
     def chosen(choice: SweepChoice | None) -> None:
         if choice is not None:
@@ -164,7 +164,7 @@ async def _sweep_skip(app: "ConsoleApp") -> None:
 
 
 async def _sweep_stop(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import ChoiceDialog
+    from console.tui.screens.dialogs.ask import ChoiceDialog
 
     def chosen(answer: str | None) -> None:
         sweeps = app.experiments_port.sweeps

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.session.port import CommandRefused
+from console.model.errors import CommandRefused
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
@@ -15,7 +15,7 @@ FORMS = {"j": "json", "c": "csv", "s": "svg"}
 
 async def export(app: "ConsoleApp") -> None:
     """Asks for the form, then for the file."""
-    from console.tui.screens.ask import ChoiceDialog
+    from console.tui.screens.dialogs.ask import ChoiceDialog
 
     choices = (
         ("j", "JSON", "an array of objects, for programs"),
@@ -30,7 +30,7 @@ async def export(app: "ConsoleApp") -> None:
 
 
 def _ask_where(app: "ConsoleApp", form: str) -> None:
-    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.dialogs.ask import TextDialog
 
     name = f"embedconsole-{app.current_mode}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     about = f"The file, from {Path.cwd()}. One that is there already is not written over."
@@ -63,7 +63,7 @@ def _put(path: Path, text: str, action_id: str) -> None:
 
 async def report(app: "ConsoleApp") -> None:
     """Asks for the file; its ending says the form."""
-    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.dialogs.ask import TextDialog
 
     marked = app.experiments.compared
     name = f"embedconsole-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
@@ -87,7 +87,7 @@ async def _report(app: "ConsoleApp", path: Path) -> None:
 
 
 def _text(app: "ConsoleApp", form: str) -> str:
-    from console.experiments.export import as_csv, as_json
+    from console.output.export import as_csv, as_json
 
     shown: list[dict[str, Any]] = getattr(app.screen, "exported", list)()
     if not shown:

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.action import REPLAY, RUNS
-from console.tui.player import Player
+from console.actions.action import REPLAY, RUNS
+from console.tui.replay_player import Player
 
 if TYPE_CHECKING:
-    from console.experiments.replay import Playback
+    from console.output.replay import Playback
     from console.tui.app import ConsoleApp
 
 Perform = Callable[["ConsoleApp"], Awaitable[None]]
@@ -17,7 +17,7 @@ Perform = Callable[["ConsoleApp"], Awaitable[None]]
 
 async def begin(app: "ConsoleApp", run_id: str, speed: float = 1.0) -> None:
     """Shows the run from its beginning. Raises CommandRefused for one that cannot be read, or has kept nothing."""
-    from console.experiments.replay import Playback, Replay
+    from console.output.replay import Playback, Replay
 
     opened = await app.experiments_port.runs.run(run_id)
     replay = await asyncio.to_thread(Replay, opened)
@@ -46,7 +46,7 @@ def _change(change: "Callable[[Playback], Playback]") -> Perform:
 
 def _seek(direction: int) -> Perform:
     def sought(playback: "Playback") -> "Playback":
-        from console.experiments.replay import SEEK_S
+        from console.output.replay import SEEK_S
 
         return playback.sought(direction * SEEK_S)
 

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from console.action import LIVE, REPLAY
-from console.session.port import CommandRefused
-from console.tui.places import DIALOGS, MODE_PLACES, TILES, Place
+from console.actions.action import LIVE, REPLAY
+from console.model.errors import CommandRefused
+from console.tui.jump_targets import DIALOGS, MODE_PLACES, TILES, Place
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S, Pinned
 
 if TYPE_CHECKING:
-    from console.frame import Frame
+    from console.model.frame import Frame
     from console.tui.app import ConsoleApp
 
 Perform = Callable[["ConsoleApp"], Awaitable[None]]
@@ -48,7 +48,7 @@ async def _log_y(app: "ConsoleApp") -> None:
 
 
 async def _mark(app: "ConsoleApp") -> None:
-    from console.tui.screens.ask import TextDialog
+    from console.tui.screens.dialogs.ask import TextDialog
 
     session = app.opened
     time_s = session.frame.now_s
@@ -78,7 +78,7 @@ def _what_runs(frame: "Frame") -> str:
 
 
 async def _maximise(app: "ConsoleApp") -> None:
-    from console.tui.screens.jump import JumpDialog
+    from console.tui.screens.dialogs.jump import JumpDialog
 
     if app.view.big:
         app.look(big="")
@@ -92,7 +92,7 @@ async def _maximise(app: "ConsoleApp") -> None:
 
 
 async def _jump(app: "ConsoleApp") -> None:
-    from console.tui.screens.jump import JumpDialog
+    from console.tui.screens.dialogs.jump import JumpDialog
 
     def chosen(place: Place | None) -> None:
         if place is not None:

@@ -2,13 +2,14 @@
 
 from textual.geometry import Size
 
-from console.action import MODES
-from console.frame import EngineState, Frame
-from console.standing import Replaying
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
-from console.tui.panels.replay import badge
+from console.actions.action import MODES
+from console.model.engine import EngineState
+from console.model.frame import Frame
+from console.model.modes import Replaying
+from console.tui import number_format
+from console.tui.panels.live.replay import badge
 from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_words
+from console.tui.styled_text import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
 from console.tui.view import View
 
 WIDE = 150
@@ -30,10 +31,10 @@ def header(frame: Frame, view: View, size: Size) -> Picture:
 def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
     """`▶ LIVE 60 s`, or how far behind a frozen screen is, or how far back the charts end."""
     if view.frozen:
-        behind = f" {figures.clock(view.behind_s)} behind"
+        behind = f" {number_format.clock(view.behind_s)} behind"
         return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
     if view.until_s is not None and frame.points:
-        back = figures.clock(frame.points[-1].time_s - view.until_s)
+        back = number_format.clock(frame.points[-1].time_s - view.until_s)
         return line(Span("◀ CHARTS", "accent"), Span(f" {back} back ", "muted"))
     return line(Span("▶ LIVE", "good"), Span(f" {view.span_name}" + ("  10 Hz" if long else "") + " ", "muted"))
 
@@ -57,7 +58,7 @@ def _load(frame: Frame) -> Line:
     if not load.running:
         return line(Span("load off", "muted"), Span(f" b{spec.batch} c{spec.concurrency}", "muted"))
     state = "warming up" if load.warming_up else "ON"
-    return line(Span(f"load {state} ", "good"), Span(figures.clock(load.elapsed_s)))
+    return line(Span(f"load {state} ", "good"), Span(number_format.clock(load.elapsed_s)))
 
 
 def _of_a_replay(frame: Frame, shown: Replaying, view: View, width: int) -> Line:

@@ -2,9 +2,9 @@
 
 from textual.geometry import Size
 
-from console.action import Action
-from console.frame import Frame
-from console.tui.ink import BLANK, Line, Picture, Span, joined, line, width_of
+from console.actions.action import Action
+from console.model.frame import Frame
+from console.tui.styled_text import BLANK, Line, Picture, Span, joined, line, width_of
 from console.tui.view import View
 
 GAP = Span(" ")

@@ -1,8 +1,8 @@
 """Verdict marks: a glyph, a word and a role for how far a figure can be trusted. Never colour alone."""
 
-from console.frame import Deployment
-from console.tui.figures import NONE
-from console.tui.ink import Line, Span, clean, line
+from console.model.engine import Deployment
+from console.tui.number_format import NONE
+from console.tui.styled_text import Line, Span, clean, line
 
 VERDICTS = {
     "ok": ("✓", "ok", "good"),

@@ -2,10 +2,11 @@
 
 from textual.geometry import Size
 
-from console.frame import Engine, EngineState, Frame
-from console.tui import figures
-from console.tui.ink import Line, Lines, Picture, Span, clean, clip, line, spread, width_of, wrap
+from console.model.engine import Engine, EngineState
+from console.model.frame import Frame
+from console.tui import number_format
 from console.tui.panels.words import fell_back
+from console.tui.styled_text import Line, Lines, Picture, Span, clean, clip, line, spread, width_of, wrap
 from console.tui.view import View
 
 SILENT_S = 3.0
@@ -96,7 +97,7 @@ def _phase(frame: Frame, view: View, width: int) -> Line:
     right = []
     if phase.total:
         share = phase.done / phase.total
-        done = figures.bar(share, 16).rstrip()
+        done = number_format.bar(share, 16).rstrip()
         right += [Span(done, "accent"), Span("░" * (16 - len(done)), "grid")]
         right.append(Span(f" {phase.done}/{phase.total}  ", "value"))
     right.append(Span(f"{phase.elapsed_s:5.1f} s ", "strong"))

@@ -1,7 +1,9 @@
 """The words several panels share: states, deployments, whether what runs is what was asked for."""
 
-from console.frame import Deployment, Engine, EngineState, Frame, LoadSpec
-from console.tui.ink import Line, Span, clean, line
+from console.model.engine import Deployment, Engine, EngineState
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.tui.styled_text import Line, Span, clean, line
 
 STATE_GLYPH = {
     EngineState.STOPPED: ("○", "muted"),

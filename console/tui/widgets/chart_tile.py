@@ -1,6 +1,6 @@
 """A tile that holds a chart: redrawn when a new interval has come or the person looks differently, not at 10 Hz."""
 
-from console.frame import Frame
+from console.model.frame import Frame
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 

@@ -10,10 +10,10 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.frame import Frame
-from console.tui.ink import Line, Lines, Picture, clip, plain
+from console.model.frame import Frame
+from console.tui.styled_text import Line, Lines, Picture, clip, plain
 from console.tui.view import View
-from console.tui.widgets.inks import COLOURS, Palette, role_styles, style_at
+from console.tui.widgets.styles import COLOURS, Palette, role_styles, style_at
 
 TITLES_EVERY = 5
 """Ticks: another title repaints the whole border, so a figure in it moves at 2 Hz."""

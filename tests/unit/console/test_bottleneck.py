@@ -3,7 +3,7 @@
 import pytest
 
 from console.analysis.bottleneck import Observed, name_bottleneck
-from console.frame import Stages
+from console.model.load import Stages
 
 
 def named(stages: Stages, **more: float) -> tuple[str, float, str]:

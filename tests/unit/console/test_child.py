@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from console.session.child import Child
-from console.session.supervise import Supervisor
+from console.model.supervise import Supervisor
+from console.session.child_process import Child
 
 
 async def test_a_reader_that_fails_on_one_line_is_logged_and_reads_the_next() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.cli import main
+from console.cli.main import main
 from tests.cpu_time import least_cpu_s
 
 HELP_LIMIT = 4.0

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from console.frame import LoadSpec
 from console.load.__main__ import _carry_out_all, _Commands
 from console.load.protocol import Change, Command, Event, Refused, Stop
+from console.model.load import LoadSpec
 
 
 class Output:

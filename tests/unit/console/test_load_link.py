@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from console.frame import LoadSpec
 from console.load.protocol import (
     Answers,
     Change,
@@ -20,11 +19,12 @@ from console.load.protocol import (
     Stop,
     Stopped,
 )
-from console.session.child import ChildGone
+from console.model.errors import CommandRefused
+from console.model.load import LoadSpec
+from console.session.child_process import ChildGone
 from console.session.driver_process import DriverProcess
-from console.session.figures import Figures
-from console.session.load_link import UNREADABLE_LOG_S, LoadEvents, LoadLink
-from console.session.port import CommandRefused
+from console.session.live_metrics import Figures
+from console.session.load import UNREADABLE_LOG_S, LoadEvents, LoadLink
 from tests.unit.console.intervals import second
 
 FIRST, SECOND, THIRD = LoadSpec(1, 1), LoadSpec(2, 2), LoadSpec(3, 3)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from console.frame import LoadSpec
 from console.load.attempts import UNAVAILABLE_ATTEMPTS, retry_pause_s
 from console.load.calls import CallFailed, Requests, embed_reply, similarity_reply, stream_request
 from console.load.protocol import (
@@ -22,6 +21,7 @@ from console.load.protocol import (
     encode_command,
     encode_event,
 )
+from console.model.load import LoadSpec
 from engine.api import embed_pb2
 from tests.unit.console.intervals import second
 

@@ -15,11 +15,11 @@ import pytest
 
 from console.analysis.steady_state import Judgement, Rates
 from console.analysis.validity import Lag
-from console.engine_facts import Batching
-from console.experiments.calibration import Ceiling
-from console.experiments.command import exit_code
-from console.experiments.present import as_json, as_text
-from console.experiments.run import (
+from console.commands.run import exit_code
+from console.load.protocol import Interval
+from console.measure.driver_ceiling import Ceiling
+from console.measure.result import as_json
+from console.measure.run import (
     Measurement,
     RunSpec,
     SteadyIntervals,
@@ -29,13 +29,15 @@ from console.experiments.run import (
     enough,
     steady,
 )
-from console.frame import Deployment, Engine, EngineState, Frame, Load, LoadSpec, Notice, Percentiles, Stages
-from console.load.protocol import Interval
-from console.session.figures import Batches
+from console.model.engine import Batching, Deployment, Engine, EngineState, Notice
+from console.model.frame import Frame
+from console.model.load import Load, LoadSpec, Percentiles, Stages
+from console.output.run import as_text
+from console.session.live_metrics import Batches
 from tests.unit.console.intervals import second
 
 if TYPE_CHECKING:
-    from console.session import Session
+    from console.session.session import Session
 
 STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)
 SHAKY = Judgement(False, "the last 3 windows' max/min is 1.40, beyond 1.10", 1.40)
@@ -210,10 +212,10 @@ def test_the_bottleneck_is_one_sentence_in_both_forms() -> None:
 
 SCRIPT = """
 import sys
-from console.experiments.command import run_once
-from console.experiments.run import RunSpec
-from console.frame import LoadSpec
-from console.ports import SessionOptions
+from console.commands.run import run_once
+from console.measure.run import RunSpec
+from console.model.load import LoadSpec
+from console.session.port import SessionOptions
 
 command = (sys.executable, "-m", "tests.fake_engine", *sys.argv[2:])
 spec = RunSpec(LoadSpec(8, 4), duration_s=float(sys.argv[1]), warm_up_s=0.0)
@@ -361,7 +363,7 @@ class Listening:
 
 
 async def test_between_two_intervals_the_history_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.experiments.run._POLL_S", 0.0)
+    monkeypatch.setattr("console.measure.run._POLL_S", 0.0)
     session, observer = TickingSession([second(index) for index in range(20)]), Listening()
     spec = RunSpec(LoadSpec(), duration_s=10.0, warm_up_s=2.0)
     interrupted = asyncio.Event()

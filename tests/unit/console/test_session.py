@@ -12,9 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.frame import Deployment, EngineState, Frame, LoadSpec
-from console.session import CommandRefused, Session, SessionOptions
-from console.session.load_link import check_load
+from console.model.engine import Deployment, EngineState
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.session.load import check_load
+from console.session.port import SessionOptions
+from console.session.session import Session
 from tests.fake_engine import FakeEngine, start_server
 from tests.patience import HANGS_AFTER_S
 
@@ -249,8 +253,9 @@ async def test_a_detached_engine_lives_on_and_is_told_how_to_be_stopped(tmp_path
 async def test_a_console_killed_with_sigkill_leaves_no_process_behind() -> None:
     script = """
 import asyncio, sys
-from console.frame import LoadSpec
-from console.session import Session, SessionOptions
+from console.model.load import LoadSpec
+from console.session.session import Session
+from console.session.port import SessionOptions
 
 async def main():
     command = (sys.executable, "-m", "tests.fake_engine")

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from console.frame import CellState, Deployment, EngineState, Frame
-from console.session import Session, core, translate
-from console.session.control import Control, EngineSaid
+from console.model.engine import CellState, Deployment, EngineState
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.session import from_wire
+from console.session import session as core
+from console.session.control_client import Control, EngineSaid
 from console.session.engine_process import phase_of
-from console.session.port import CommandRefused, SessionOptions
+from console.session.port import SessionOptions
+from console.session.session import Session
 from engine.api import embed_pb2
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.console.test_session import options, serving, until
@@ -64,7 +68,7 @@ async def test_what_a_newer_engine_says_is_shown_as_unknown_said_once_and_follow
         frame = await until(session, lambda frame: len(frame.capabilities) > 0 and len(session.samples) > 3)
         assert frame.engine.state is EngineState.RUNNING
         assert frame.capabilities[1].state is CellState.UNKNOWN
-        assert [notice.code for notice in frame.engine.warnings] == [translate.UNKNOWN_STATE]
+        assert [notice.code for notice in frame.engine.warnings] == [from_wire.UNKNOWN_STATE]
         await session.switch(Deployment(backend="torch"))
         await session.until_switched()
         frame = session.frame
@@ -79,11 +83,11 @@ async def test_what_a_newer_engine_says_is_shown_as_unknown_said_once_and_follow
 
 def test_every_enum_of_the_wire_that_is_shown_has_a_word_for_an_unknown_value() -> None:
     event = embed_pb2.SwitchEvent(state=NEW, message="something new")  # type: ignore[arg-type]  # that is the point
-    assert translate.switch_phase(event).name == f"unknown ({NEW})"
-    assert not translate.is_cut_over(NEW)
-    assert translate.capability(embed_pb2.CapabilityCell(state=NEW)).state is CellState.UNKNOWN  # type: ignore[arg-type]  # the same
-    assert translate.fidelity(embed_pb2.FidelityEvent(grade=NEW))["grade"] is None  # type: ignore[arg-type]  # the same
-    assert translate.fidelity(embed_pb2.FidelityEvent(grade=embed_pb2.RED))["grade"] == "red"
+    assert from_wire.switch_phase(event).name == f"unknown ({NEW})"
+    assert not from_wire.is_cut_over(NEW)
+    assert from_wire.capability(embed_pb2.CapabilityCell(state=NEW)).state is CellState.UNKNOWN  # type: ignore[arg-type]  # the same
+    assert from_wire.fidelity(embed_pb2.FidelityEvent(grade=NEW))["grade"] is None  # type: ignore[arg-type]  # the same
+    assert from_wire.fidelity(embed_pb2.FidelityEvent(grade=embed_pb2.RED))["grade"] == "red"
 
 
 def test_a_phase_with_a_number_that_is_none_is_still_a_phase() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from console.analysis.steady_state import Judgement, blocks, completion_rates, judge_throughput, rates, windows
 from console.analysis.validity import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
-from console.frame import LoadSpec, Percentiles
 from console.load.protocol import Interval
 from console.load.recorder import Recorder
+from console.model.load import LoadSpec, Percentiles
 from tests.unit.console.intervals import second
 
 

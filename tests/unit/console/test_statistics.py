@@ -21,8 +21,9 @@ from console.analysis.steady_state import (
     verdict,
     windows,
 )
-from console.frame import P95_FLOOR, P99_FLOOR, Change
 from console.load.protocol import Answers, Interval
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.switch import Change
 from tests.unit.console.intervals import answers, second
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import console
-from console.session.port import CommandRefused
-from console.session.supervise import FIRST_RESTART_S, LONGEST_RESTART_S, SAME_FAULT_S, Supervisor
+from console.model.errors import CommandRefused
+from console.model.supervise import FIRST_RESTART_S, LONGEST_RESTART_S, SAME_FAULT_S, Supervisor
 
 
 class Heard:

@@ -1,7 +1,7 @@
 """What a switch did to the vectors stands beside what it did to the speed, where the engine knows both."""
 
-from console.frame import CapabilityCell, CellState, Deployment
-from console.session.deltas import SwitchSpan, fidelity_change
+from console.model.engine import CapabilityCell, CellState, Deployment
+from console.session.switch_delta import SwitchSpan, fidelity_change
 
 FP32 = Deployment("onnx", "fp32", "plain", "cpu", instances=2)
 INT8 = Deployment("onnx", "int8", "dynamic", "cpu", instances=2)

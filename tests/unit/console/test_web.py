@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from console import web
-from console.cli import cli, main
-from console.cli_web import command_of
+from console.cli import web
+from console.cli.main import cli, main
+from console.cli.web_options import command_of
 
 
 class Served:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from console.analysis.steady_state import Judgement, Rates
-from console.engine_facts import Batching
-from console.experiments.present import as_json
-from console.experiments.run import Measurement, RunSpec
-from console.experiments.store import Store
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import RunStart, add_intervals, begin_run, finish_run
-from console.frame import CapabilityCell, CellState, Deployment, Engine, LoadSpec, Percentiles, Stages
-from console.session.figures import Batches
+from console.measure.result import as_json
+from console.measure.run import Measurement, RunSpec
+from console.model.engine import Batching, CapabilityCell, CellState, Deployment, Engine
+from console.model.load import LoadSpec, Percentiles, Stages
+from console.session.live_metrics import Batches
+from console.store.database import Store
+from console.store.rows import interval_row
+from console.store.write import RunStart, add_intervals, begin_run, finish_run
 from tests.unit.console.intervals import second
 
 STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from console.analysis.steady_state import Judgement, Rates
-from console.engine_facts import Batching
-from console.experiments.present import as_json
-from console.experiments.run import Measurement, RunSpec
-from console.experiments.store import Store
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, begin_run, begin_sweep, finish_run
-from console.frame import CapabilityCell, CellState, Deployment, Engine, LoadSpec, Notice, Percentiles, Stages
-from console.session.figures import Batches
+from console.measure.result import as_json
+from console.measure.run import Measurement, RunSpec
+from console.model.engine import Batching, CapabilityCell, CellState, Deployment, Engine, Notice
+from console.model.load import LoadSpec, Percentiles, Stages
+from console.session.live_metrics import Batches
+from console.store.database import Store
+from console.store.rows import interval_row
+from console.store.write import add_intervals, begin_run, begin_sweep, finish_run
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import SHAKY, STEADY, start_of
 

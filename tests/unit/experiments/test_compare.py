@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from console.cli import cli, main
-from console.experiments.present import as_json
-from console.experiments.run import Measurement
-from console.experiments.store import Store
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, add_tags, begin_run, begin_sweep, finish_run
-from console.frame import Deployment, Engine, LoadSpec, Percentiles
+from console.cli.main import cli, main
+from console.measure.result import as_json
+from console.measure.run import Measurement
+from console.model.engine import Deployment, Engine
+from console.model.load import LoadSpec, Percentiles
+from console.store.database import Store
+from console.store.rows import interval_row
+from console.store.write import add_intervals, add_tags, begin_run, begin_sweep, finish_run
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import GOOD, start_of, store_in
 

@@ -10,24 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.compare_live import (
-    LivePlan,
-    LiveResult,
-    Side,
-    SideError,
-    as_json,
-    as_text,
-    parse_side,
-    result_of,
-)
-from console.experiments.run import RunSpec
-from console.experiments.store_read import RunFilter, list_runs
-from console.experiments.sweep import Sweep, plan_sweep
-from console.experiments.sweep_spec import SweepSpec
-from console.experiments.sweep_state import CellFigures, CellState, CellStatus, SweepState, figures_of_measurement
-from console.frame import Deployment, LoadSpec
-from console.session import Session
+from console.commands.compare_live import LivePlan, LiveResult, Side, SideError, as_json, as_text, parse_side, result_of
+from console.measure.run import RunSpec
+from console.model.engine import Deployment
+from console.model.load import LoadSpec
 from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.read import RunFilter, list_runs
+from console.sweep.runner import Sweep, plan_sweep
+from console.sweep.spec import SweepSpec
+from console.sweep.state import CellFigures, CellState, CellStatus, SweepState, figures_of_measurement
 from tests.patience import HANGS_AFTER_S
 from tests.unit.experiments.made import GOOD, store_in
 
@@ -117,11 +109,11 @@ def test_a_round_that_failed_on_one_side_is_left_out_and_one_that_shook_is_count
 SCRIPT = """
 import sys
 from pathlib import Path
-from console.experiments.compare_live import LivePlan, compare_once, parse_side
-from console.experiments.run import RunSpec
-from console.experiments.store import Store
-from console.frame import LoadSpec
-from console.ports import SessionOptions
+from console.commands.compare_live import LivePlan, compare_once, parse_side
+from console.measure.run import RunSpec
+from console.store.database import Store
+from console.model.load import LoadSpec
+from console.session.port import SessionOptions
 
 run = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
 plan = LivePlan(tuple(parse_side(words, run) for words in ("onnx fp32", "onnx fp32")), 2)

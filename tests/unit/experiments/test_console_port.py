@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.run_library import RunLibrary
-from console.experiments.store_write import begin_run
-from console.experiments.sweep_runner import Experiments, SweepRunner
-from console.experiments.sweep_state import CellStatus, SweepState
+from console.model.errors import CommandRefused
 from console.services.ports import ExperimentsPort
-from console.session import Session
-from console.session.port import CommandRefused, SessionOptions
+from console.services.runs import RunLibrary
+from console.services.sweeps import Experiments, SweepRunner
+from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.write import begin_run
+from console.sweep.state import CellStatus, SweepState
 from tests.unit.experiments.made import GOOD, record, start_of, store_in
 
 COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from console.analysis.differences import differing, flat
-from console.experiments.compare import Comparison, compare
-from console.experiments.export import as_csv
-from console.experiments.run_sets import RunSet
-from console.experiments.side_by_side import SideBySide, side_by_side
+from console.compare.side_by_side import SideBySide, side_by_side
+from console.compare.stored import Comparison, compare
+from console.output.export import as_csv
 from console.store.opened_run import OpenedRun
+from console.store.selectors import RunSet
 from tests.console.recorded import recorded
 
 BASE: dict[str, Any] = {

@@ -4,9 +4,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from console.engine_facts import Machine, ModelCard
-from console.experiments.environment import environment, git_revision
-from console.frame import Engine
+from console.measure.environment import environment, git_revision
+from console.model.engine import Engine, Machine, ModelCard
 
 ENGINE = Engine(
     cpu_model="Fake CPU",

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.analysis.steady_state import Rates
-from console.cli import cli, main
-from console.experiments.gate_conditions import Condition, ConditionError, parse_condition
-from console.experiments.present import as_json
-from console.experiments.run import Measurement
-from console.experiments.store import Store
-from console.experiments.store_read import RunFilter, list_runs
-from console.experiments.store_write import begin_run, finish_run, pin_tag
-from console.frame import LoadSpec, Percentiles
+from console.cli.main import cli, main
+from console.compare.gate_conditions import Condition, ConditionError, parse_condition
+from console.measure.result import as_json
+from console.measure.run import Measurement
+from console.model.load import LoadSpec, Percentiles
+from console.store.database import Store
+from console.store.read import RunFilter, list_runs
+from console.store.write import begin_run, finish_run, pin_tag
 from tests.unit.experiments.made import GOOD, STEADY, record, start_of, store_in
 
 

@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from console.experiments import max_load
-from console.experiments.command import _measure
-from console.experiments.compare_live import LivePlan, parse_side
-from console.experiments.max_load import MaxLoadSpec, find_max_load
-from console.experiments.progress import Progress
-from console.experiments.run import RunSpec, run
-from console.experiments.store_read import list_sweeps
-from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
-from console.experiments.sweep_command import SweepProgress, swept
-from console.experiments.sweep_spec import SweepSpec, parse_spec
-from console.experiments.sweep_state import CellStatus, SweepState
-from console.frame import Frame, LoadSpec, Phase
-from console.session import Session
-from console.session.port import CommandRefused, SessionOptions
+from console.commands import max_load
+from console.commands.compare_live import LivePlan, parse_side
+from console.commands.progress import Progress
+from console.commands.run import _measure
+from console.commands.sweep import SweepProgress, swept
+from console.measure.max_load import MaxLoadSpec, find_max_load
+from console.measure.run import RunSpec, run
+from console.model.engine import Phase
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.read import list_sweeps
+from console.sweep.runner import Sweep, SweepPlan, plan_sweep
+from console.sweep.spec import SweepSpec, parse_spec
+from console.sweep.state import CellStatus, SweepState
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import store_in
 

@@ -12,15 +12,16 @@ import pytest
 
 from console.analysis.steady_state import Judgement
 from console.analysis.validity import Lag
-from console.cli import main
-from console.experiments.max_load import MaxLoad, MaxLoadSpec, as_json, as_text, find_max_load, limit_of
-from console.experiments.max_load_search import Bounds, Limit, Search
-from console.experiments.recording import Recorder
-from console.experiments.run import RunSpec
-from console.experiments.store_read import list_runs
-from console.frame import LoadSpec, Percentiles
-from console.session import Session
+from console.cli.main import main
+from console.commands.max_load import as_json, as_text
+from console.measure.max_load import MaxLoad, MaxLoadSpec, find_max_load, limit_of
+from console.measure.max_load_search import Bounds, Limit, Search
+from console.measure.recorder import Recorder
+from console.measure.run import RunSpec
+from console.model.load import LoadSpec, Percentiles
 from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.read import list_runs
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import GOOD, STEADY, store_in
 

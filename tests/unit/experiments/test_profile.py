@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from console.cli import main
-from console.experiments.profile import CannotProfile, py_spy_command, record
+from console.cli.main import main
+from console.commands.profile import CannotProfile, py_spy_command, record
 
 
 def stand_in(folder: Path, body: str) -> str:

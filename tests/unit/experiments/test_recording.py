@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.laid_aside import take_back
-from console.experiments.recording import PATIENCE_WHILE_MEASURING_S, Recorder
-from console.experiments.run import Measurement, RunSpec, Verdict, run
-from console.experiments.store import BUSY_TIMEOUT_S, Store, StoreError
-from console.experiments.store_read import list_runs, load_run
-from console.frame import LoadSpec
-from console.session import Session
+from console.measure.recorder import PATIENCE_WHILE_MEASURING_S, Recorder
+from console.measure.run import Measurement, RunSpec, Verdict, run
+from console.model.load import LoadSpec
 from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
+from console.store.read import list_runs, load_run
+from console.store.spill import take_back
 from tests.unit.experiments.made import GOOD, store_in
 
 COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
@@ -149,11 +149,11 @@ def test_a_run_whose_engine_never_served_is_recorded_as_failed(store: Store) -> 
 SCRIPT = """
 import sys
 from pathlib import Path
-from console.experiments.command import run_once
-from console.experiments.run import RunSpec
-from console.experiments.store import Store
-from console.frame import LoadSpec
-from console.ports import SessionOptions
+from console.commands.run import run_once
+from console.measure.run import RunSpec
+from console.store.database import Store
+from console.model.load import LoadSpec
+from console.session.port import SessionOptions
 
 command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
 spec = RunSpec(LoadSpec(8, 2), duration_s=600.0, warm_up_s=0.0)

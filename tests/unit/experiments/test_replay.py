@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from console.analysis.steady_state import percentiles
-from console.experiments.replay import Playback, Replay
-from console.experiments.run_library import opened
-from console.experiments.store_read import load_run
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, begin_run
 from console.load.protocol import Interval
-from console.session.figures import EngineSample, Figures
-from console.session.port import CommandRefused
+from console.model.errors import CommandRefused
+from console.output.replay import Playback, Replay
+from console.services.runs import opened
+from console.session.live_metrics import EngineSample, Figures
 from console.store.opened_run import OpenedRun
+from console.store.read import load_run
+from console.store.rows import interval_row
+from console.store.write import add_intervals, begin_run
 from tests.console import recorded
 from tests.unit.console.intervals import answers, second
 from tests.unit.experiments.made import GOOD, start_of, store_in

@@ -14,15 +14,16 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
-from console.cli import cli, main
-from console.experiments.report_charts import Bar, Bars, Dot, Dots, Lines, Point, Series, Span, Spans, Stack
-from console.experiments.report_document import document
-from console.experiments.report_html import as_html
-from console.experiments.report_model import NothingToReport, ReportModel, build_report
-from console.experiments.report_svg import draw, ticks
-from console.experiments.run_sets import load_set, resolve_set
-from console.experiments.store import Store
-from console.frame import Deployment, LoadSpec
+from console.cli.main import cli, main
+from console.model.engine import Deployment
+from console.model.load import LoadSpec
+from console.report.charts import Bar, Bars, Dot, Dots, Lines, Point, Series, Span, Spans, Stack
+from console.report.document import document
+from console.report.html import as_html
+from console.report.model import NothingToReport, ReportModel, build_report
+from console.report.svg import draw, ticks
+from console.store.database import Store
+from console.store.selectors import load_set, resolve_set
 from tests.unit.experiments.made import store_in
 from tests.unit.experiments.made_results import keep, measured, results_in
 

@@ -9,17 +9,17 @@ import pytest
 
 from console.analysis.steady_state import Judgement
 from console.analysis.validity import Lag
-from console.engine_facts import Batching
-from console.experiments.report_document import document, speed_status, status
-from console.experiments.report_md import as_markdown
-from console.experiments.report_model import ReportModel, build_report
-from console.experiments.report_platform import environment_rows
-from console.experiments.report_recommend import Recommendation
-from console.experiments.run import Measurement
-from console.experiments.run_sets import load_set, resolve_set
-from console.experiments.store import Store
-from console.experiments.store_write import begin_sweep
-from console.frame import Deployment, LoadSpec, Percentiles, Stages
+from console.measure.run import Measurement
+from console.model.engine import Batching, Deployment
+from console.model.load import LoadSpec, Percentiles, Stages
+from console.report.document import document, speed_status, status
+from console.report.md import as_markdown
+from console.report.model import ReportModel, build_report
+from console.report.platform import environment_rows
+from console.report.recommend import Recommendation
+from console.store.database import Store
+from console.store.selectors import load_set, resolve_set
+from console.store.write import begin_sweep
 from tests.unit.experiments.made import SHAKY, store_in
 from tests.unit.experiments.made_results import keep, measured
 

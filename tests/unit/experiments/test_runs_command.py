@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 
 from console.analysis.steady_state import Judgement
 from console.analysis.validity import Lag
-from console.cli import cli, main
-from console.experiments.store import Store
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, add_note, add_tags, begin_run, begin_sweep
+from console.cli.main import cli, main
+from console.store.database import Store
+from console.store.rows import interval_row
+from console.store.write import add_intervals, add_note, add_tags, begin_run, begin_sweep
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import GOOD, record, start_of, store_in
 

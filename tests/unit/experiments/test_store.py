@@ -13,20 +13,12 @@ from typing import NamedTuple
 import pytest
 
 from console.analysis.steady_state import percentiles
-from console.experiments import store_schema
-from console.experiments.present import as_json
-from console.experiments.store import Store, StoreError, store_path
-from console.experiments.store_read import LAST, RunFilter, list_runs, load_run, resolve_run
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import (
-    add_intervals,
-    add_note,
-    add_tags,
-    begin_run,
-    delete_runs,
-    finish_run,
-    remove_tags,
-)
+from console.measure.result import as_json
+from console.store import schema
+from console.store.database import Store, StoreError, store_path
+from console.store.read import LAST, RunFilter, list_runs, load_run, resolve_run
+from console.store.rows import interval_row
+from console.store.write import add_intervals, add_note, add_tags, begin_run, delete_runs, finish_run, remove_tags
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import CELLS, GOOD, INT8, record, start_of, store_in
 
@@ -174,7 +166,7 @@ class TestSchema:
     def test_a_file_of_the_first_schema_is_brought_up_to_date_with_its_runs(self, tmp_path: Path) -> None:
         path = tmp_path / "runs.sqlite"
         old = sqlite3.connect(path)
-        old.executescript(store_schema.MIGRATIONS[0])
+        old.executescript(schema.MIGRATIONS[0])
         old.execute("PRAGMA user_version = 1")
         old.execute("INSERT INTO run (id, started_at, batch, spec, verdict) VALUES ('r-0', '2026', 1, '{}', 'ok')")
         old.commit()
@@ -183,7 +175,7 @@ class TestSchema:
             assert [row.run_id for row in list_runs(store)] == ["r-0"]
             record(store)
             with store.reading() as connection:
-                assert store_schema.version(connection) == store_schema.LATEST
+                assert schema.version(connection) == schema.LATEST
 
     def test_a_newer_file_is_refused_with_the_next_step_and_left_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "runs.sqlite"
@@ -282,7 +274,7 @@ OPENER = """
 import sys
 from pathlib import Path
 from typing import NamedTuple
-from console.experiments.store import Store
+from console.store.database import Store
 sys.stdin.readline()
 Store.open(Path(sys.argv[1])).close()
 """

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from console.experiments.store import Store
-from console.experiments.store_read import RunFilter, list_runs, load_run
-from console.experiments.sweep import Sweep, SweepPlan, plan_sweep
-from console.experiments.sweep_spec import parse_spec
-from console.experiments.sweep_state import CellStatus, SweepState
-from console.frame import EngineState
-from console.session import Session
+from console.model.engine import EngineState
 from console.session.port import SessionOptions
+from console.session.session import Session
+from console.store.database import Store
+from console.store.read import RunFilter, list_runs, load_run
+from console.sweep.runner import Sweep, SweepPlan, plan_sweep
+from console.sweep.spec import parse_spec
+from console.sweep.state import CellStatus, SweepState
 from tests.fake_engine import FakeEngine, start_server
 from tests.unit.experiments.made import store_in
 

@@ -13,23 +13,26 @@ from typing import Any
 
 import pytest
 
-from console.experiments.run import RunSpec
-from console.experiments.store import Store
-from console.experiments.store_read import RunFilter, list_runs
-from console.experiments.sweep_cell import SweepCell
-from console.experiments.sweep_command import exit_code
-from console.experiments.sweep_present import as_text, duration, load_of
-from console.experiments.sweep_state import CellState, CellStatus, SweepState, figures_of_measurement
-from console.frame import Deployment, LoadSpec
+from console.commands.sweep import exit_code
+from console.measure.run import RunSpec
+from console.model.durations import duration
+from console.model.engine import Deployment
+from console.model.load import LoadSpec
+from console.output.sweep import as_text
+from console.store.database import Store
+from console.store.read import RunFilter, list_runs
+from console.sweep.cell import SweepCell
+from console.sweep.labels import load_of
+from console.sweep.state import CellState, CellStatus, SweepState, figures_of_measurement
 from tests.unit.experiments.made import GOOD, SHAKY, STEADY
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from console.experiments.store import Store
-from console.experiments.sweep_command import sweep_once
-from console.experiments.sweep_spec import parse_spec
-from console.ports import SessionOptions
+from console.store.database import Store
+from console.commands.sweep import sweep_once
+from console.sweep.spec import parse_spec
+from console.session.port import SessionOptions
 
 path, text, *flags = sys.argv[1:]
 spec = parse_spec(text, "test", "test")

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from console.experiments.sweep_runner import SweepRunner
-from console.experiments.sweep_state import SweepState
-from console.frame import Frame, Load
-from console.session.port import CommandRefused
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.model.load import Load
+from console.services.sweeps import SweepRunner
+from console.sweep.state import SweepState
 
 if TYPE_CHECKING:
-    from console.session import Session
+    from console.session.session import Session
 
 SPEC = """name = "mine"
 duration = "1s"
@@ -61,7 +62,7 @@ class CountedSweep:
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("console.experiments.sweep_runner.Sweep", CountedSweep)
+    monkeypatch.setattr("console.services.sweeps.Sweep", CountedSweep)
     monkeypatch.setattr(CountedSweep, "running", 0)
     monkeypatch.setattr(CountedSweep, "most", 0)
     (tmp_path / "mine.toml").write_text(SPEC)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from console.cli_sweep import PRESETS as OFFERED
-from console.experiments.sweep_cell import SweepCell, expected_s, in_order
-from console.experiments.sweep_spec import PRESETS, SpecError, SweepSpec, parse_spec, preset, read_spec
-from console.frame import Deployment
+from console.cli.sweep import PRESETS as OFFERED
+from console.model.engine import Deployment
+from console.sweep.cell import SweepCell, expected_s, in_order
+from console.sweep.spec import PRESETS, SpecError, SweepSpec, parse_spec, preset, read_spec
 
 
 def parsed(text: str) -> SweepSpec:

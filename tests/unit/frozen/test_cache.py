@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from console.experiments import calibration as driver_ceiling
-from console.frame import LoadSpec
+from console.measure import driver_ceiling as driver_ceiling
+from console.model.load import LoadSpec
 from engine.artifacts import store as artifacts
 from engine.artifacts.calibration import calibration_of
 from engine.backends.base import Cell

@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from console.analysis.validity import Lag
-from console.cli import main as console_main
-from console.experiments.calibration import Ceiling
-from console.experiments.command import ExitCode
-from console.experiments.present import as_json
-from console.frame import LoadSpec, Notice
+from console.cli.main import main as console_main
+from console.measure.driver_ceiling import Ceiling
+from console.measure.result import as_json
+from console.model.engine import Notice
+from console.model.exit_codes import ExitCode
+from console.model.load import LoadSpec
 from engine.backends.recipes import RECIPES
 from engine.capabilities.rules import RULES
 from engine.cli import cli as engine_cli

@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from console.analysis.validity import Lag
-from console.cli import cli
-from console.experiments.calibration import Ceiling
-from console.experiments.environment import environment
-from console.experiments.present import as_json
-from console.experiments.store import Store
-from console.experiments.store_rows import interval_row
-from console.experiments.store_write import add_intervals, begin_run, finish_run
-from console.session.figures import EngineSample
-from console.session.translate import fidelity
+from console.cli.main import cli
+from console.measure.driver_ceiling import Ceiling
+from console.measure.environment import environment
+from console.measure.result import as_json
+from console.session.from_wire import fidelity
+from console.session.live_metrics import EngineSample
+from console.store.database import Store
+from console.store.rows import interval_row
+from console.store.write import add_intervals, begin_run, finish_run
 from engine.api import embed_pb2
 from tests.unit.console.intervals import second
 from tests.unit.experiments.made import GOOD, start_of, store_in

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from console.cli import cli
-from console.experiments.sweep_spec import SweepSpec, parse_spec, preset
+from console.cli.main import cli
+from console.sweep.spec import SweepSpec, parse_spec, preset
 from tests.unit.frozen.recorded import RECORDED, changed_fields, differences, recorded
 
 CELLS = recorded("cells.json")

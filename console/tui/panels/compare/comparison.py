@@ -1,9 +1,9 @@
 """Runs side by side as a table: a column a run, ratios to the first one with marks, and only what differs below."""
 
-from console.experiments.side_by_side import ConfigRow, FigureRow, SideBySide, Versus
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, line, width_of, wrap
+from console.compare.side_by_side import ConfigRow, FigureRow, SideBySide, Versus
+from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, line, width_of, wrap
 
 LABEL = 14
 MARKS = {"better": ("▲", "good"), "worse": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
@@ -89,8 +89,10 @@ def _value(row: FigureRow, at: int) -> Line:
     if row.name == "fidelity":
         return marks.cosine(value)
     if value is None:
-        return line(Span(figures.NONE, "muted"))
-    written = {"RSS": figures.megabytes, "texts/s": figures.count, "n": figures.count}.get(row.name, figures.ms)
+        return line(Span(number_format.NONE, "muted"))
+    written = {"RSS": number_format.megabytes, "texts/s": number_format.count, "n": number_format.count}.get(
+        row.name, number_format.ms
+    )
     shaky = row.stable[at] is False
     return line(Span(written(value), "value" if shaky else "strong"), Span(" ~" if shaky else "", "warn"))
 
@@ -111,7 +113,10 @@ def _verdict(found: SideBySide, at: int) -> Line:
 def _setting(row: ConfigRow, column: int) -> Line:
     first = row.values[0]
     parts = [
-        line(Span("≠ " if value != first else "  ", "warn"), Span(clean(value) or figures.NONE, _role(value, first)))
+        line(
+            Span("≠ " if value != first else "  ", "warn"),
+            Span(clean(value) or number_format.NONE, _role(value, first)),
+        )
         for value in row.values
     ]
     return _cells(row.name, parts, column)

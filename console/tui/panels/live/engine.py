@@ -2,10 +2,11 @@
 
 from textual.geometry import Size
 
-from console.frame import EngineState, Frame
-from console.tui import figures
-from console.tui.ink import Line, Picture, Span, clean, clip, line
+from console.model.engine import EngineState
+from console.model.frame import Frame
+from console.tui import number_format
 from console.tui.panels.words import arrow, keyless, model_name, state_words
+from console.tui.styled_text import Line, Picture, Span, clean, clip, line
 from console.tui.view import View
 
 LABEL = 10
@@ -65,7 +66,7 @@ def _vectors(frame: Frame) -> Line:
 
 
 def _state(frame: Frame) -> Line:
-    up = f"  up {figures.clock(frame.engine.uptime_s)}" if frame.engine.uptime_s else ""
+    up = f"  up {number_format.clock(frame.engine.uptime_s)}" if frame.engine.uptime_s else ""
     return line(*state_words(frame), Span(up, "muted"))
 
 

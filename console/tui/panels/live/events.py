@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from textual.geometry import Size
 
-from console.frame import Frame, LogLine
-from console.tui.ink import Line, Picture, Span, clean, clip, line
+from console.model.frame import Frame, LogLine
+from console.tui.styled_text import Line, Picture, Span, clean, clip, line
 from console.tui.view import View
 
 LEVELS = {

@@ -2,9 +2,9 @@
 
 from textual.geometry import Size
 
-from console.frame import Frame
-from console.tui import figures
-from console.tui.ink import Picture, Span, clip, joined, line
+from console.model.frame import Frame
+from console.tui import number_format
+from console.tui.styled_text import Picture, Span, clip, joined, line
 from console.tui.view import View
 
 
@@ -14,15 +14,15 @@ def host(frame: Frame, _view: View, size: Size) -> Picture:
     gap = Span("   ")
     cpu = joined(
         (
-            line(Span("cpu engine ", "label"), Span(figures.cores(engine.cpu_cores), "strong")),
-            line(Span("load ", "label"), Span(figures.cores(frame.load.cpu_cores))),
-            line(Span("UI ", "label"), Span(figures.cores(frame.console_cpu))),
+            line(Span("cpu engine ", "label"), Span(number_format.cores(engine.cpu_cores), "strong")),
+            line(Span("load ", "label"), Span(number_format.cores(frame.load.cpu_cores))),
+            line(Span("UI ", "label"), Span(number_format.cores(frame.console_cpu))),
         ),
         gap,
     )
     memory = line(
         Span("rss engine ", "label"),
-        Span(figures.megabytes(engine.rss_bytes) if engine.rss_bytes else "–"),
+        Span(number_format.megabytes(engine.rss_bytes) if engine.rss_bytes else "–"),
         Span(f"   {engine.cores} cores" if engine.cores else "", "muted"),
     )
     queue = joined(

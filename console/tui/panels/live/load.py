@@ -2,11 +2,12 @@
 
 from textual.geometry import Size
 
-from console.frame import Frame, LoadSpec
-from console.tui import figures
-from console.tui.ink import Line, Picture, Span, clean, clip, line
-from console.tui.panels.engine import field
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.tui import number_format
+from console.tui.panels.live.engine import field
 from console.tui.panels.words import keyless
+from console.tui.styled_text import Line, Picture, Span, clean, clip, line
 from console.tui.view import View
 
 
@@ -54,7 +55,7 @@ def _state(frame: Frame) -> Line:
         return line(Span("○ off", "muted"))
     words = "warming up" if state.warming_up else "on"
     role = "accent" if state.warming_up else "good"
-    return line(Span(f"● {words} ", role), Span(f" {figures.clock(state.elapsed_s)}"))
+    return line(Span(f"● {words} ", role), Span(f" {number_format.clock(state.elapsed_s)}"))
 
 
 def _sent(frame: Frame) -> Line:
@@ -68,5 +69,5 @@ def _driver(frame: Frame) -> Line:
     role = "warn" if state.saturated else "muted"
     in_flight = Span(f"{state.in_flight} in flight")
     if state.lag_p99_ms is None:
-        return line(in_flight, Span("  "), Span(f"{figures.cores(state.cpu_cores)} of a core", role))
-    return line(in_flight, Span(f"  {figures.cores(state.cpu_cores)}, late p99 {state.lag_p99_ms:.1f} ms", role))
+        return line(in_flight, Span("  "), Span(f"{number_format.cores(state.cpu_cores)} of a core", role))
+    return line(in_flight, Span(f"  {number_format.cores(state.cpu_cores)}, late p99 {state.lag_p99_ms:.1f} ms", role))

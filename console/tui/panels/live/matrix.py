@@ -2,8 +2,9 @@
 
 from textual.geometry import Size
 
-from console.frame import CapabilityCell, CellState, Deployment, Frame
-from console.tui.ink import Line, Picture, Span, clean, clip, line, wrap
+from console.model.engine import CapabilityCell, CellState, Deployment
+from console.model.frame import Frame
+from console.tui.styled_text import Line, Picture, Span, clean, clip, line, wrap
 from console.tui.view import View
 
 GLYPHS = {

@@ -2,11 +2,12 @@
 
 from textual.geometry import Size
 
-from console.frame import P95_FLOOR, P99_FLOOR, Frame, Window
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Picture, Span, clip, joined, line, spread
-from console.tui.panels import pinned
+from console.model.frame import Frame
+from console.model.load import P95_FLOOR, P99_FLOOR, Window
+from console.tui import number_format
+from console.tui.panels.live import pinned
 from console.tui.panels.words import loop_note
+from console.tui.styled_text import BLANK, Line, Picture, Span, clip, joined, line, spread
 from console.tui.view import Pinned, View
 
 
@@ -44,7 +45,7 @@ def trend(window: Window) -> Line:
 def percentile(name: str, value: float | None, n: int, floor: int, role: str) -> Line:
     """`p95 19.8`, with `~` and dim while n is under the floor at which it can be certified."""
     certain = n >= floor or value is None
-    text = figures.ms(value) if certain else f"~{figures.ms(value)}"
+    text = number_format.ms(value) if certain else f"~{number_format.ms(value)}"
     return line(Span(f"{name} ", "label"), Span(text, role if certain else "muted"))
 
 
@@ -64,7 +65,7 @@ def _one_line(frame: Frame, against: Pinned | None, width: int) -> Line:
         return _one_pinned_line(frame, against, width)
     window = frame.window
     latency = window.latency
-    thr = line(Span("thr ", "label"), Span(f"{figures.count(window.texts_per_s)}/s", "strong"))
+    thr = line(Span("thr ", "label"), Span(f"{number_format.count(window.texts_per_s)}/s", "strong"))
     parts = [
         joined((thr, trend(window)), Span(" ")),
         line(*percentile("p50", latency.p50_ms, latency.n, 1, "strong")),
@@ -73,7 +74,7 @@ def _one_line(frame: Frame, against: Pinned | None, width: int) -> Line:
         _errors(frame),
     ]
     if width >= 90:
-        parts.append(line(Span("max ", "label"), Span(figures.ms(latency.max_ms)), Span(" ms", "muted")))
+        parts.append(line(Span("max ", "label"), Span(number_format.ms(latency.max_ms)), Span(" ms", "muted")))
     if width >= 110:
         parts.append(line(Span(loop_note(frame.load.spec), "muted")))
     gap = Span("   " if width >= 78 else "  ")
@@ -85,7 +86,7 @@ def _one_pinned_line(frame: Frame, against: Pinned, width: int) -> Line:
     window = frame.window
     latency = window.latency
     figure = {
-        "thr": line(Span("thr ", "label"), Span(f"{figures.count(window.texts_per_s)}/s", "strong")),
+        "thr": line(Span("thr ", "label"), Span(f"{number_format.count(window.texts_per_s)}/s", "strong")),
         "p50": percentile("p50", latency.p50_ms, latency.n, 1, "strong"),
         "p95": percentile("p95", latency.p95_ms, latency.n, P95_FLOOR, "strong"),
         "p99": percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong"),
@@ -104,7 +105,7 @@ def _provisional(window: Window, width: int) -> Line:
 def _throughput(window: Window) -> Line:
     return line(
         Span("thr  ", "label"),
-        Span(figures.count(window.texts_per_s), "strong"),
+        Span(number_format.count(window.texts_per_s), "strong"),
         Span(" texts/s  ", "muted"),
         *trend(window),
     )
@@ -120,10 +121,10 @@ def _latency(window: Window) -> Line:
 
 def _tall(window: Window, width: int) -> list[Line]:
     latency = window.latency
-    texts = figures.count(window.texts_per_s) if window.texts_per_s is not None else figures.NONE
-    left = figures.tall(texts)
+    texts = number_format.count(window.texts_per_s) if window.texts_per_s is not None else number_format.NONE
+    left = number_format.tall(texts)
     certain = latency.n >= P95_FLOOR or latency.p95_ms is None
-    right = figures.tall(figures.ms(latency.p95_ms))
+    right = number_format.tall(number_format.ms(latency.p95_ms))
     rows = []
     notes = (trend(window), BLANK, line(Span("texts/s", "muted")))
     marks = ("" if certain else "~", "p95", "ms")
@@ -137,16 +138,16 @@ def _latency_rest(window: Window) -> Line:
     latency = window.latency
     p50 = percentile("p50", latency.p50_ms, latency.n, 1, "strong")
     p99 = percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong")
-    top = line(Span("max ", "label"), Span(figures.ms(latency.max_ms)))
-    mean = line(Span("mean ", "label"), Span(figures.ms(latency.mean_ms)))
+    top = line(Span("max ", "label"), Span(number_format.ms(latency.max_ms)))
+    mean = line(Span("mean ", "label"), Span(number_format.ms(latency.mean_ms)))
     return line(*joined((p50, p99, top, mean), Span("  ")), Span(" ms", "muted"))
 
 
 def _rates(window: Window) -> Line:
-    parts = [line(Span("best ", "label"), Span(figures.count(window.best_texts_per_s)))]
+    parts = [line(Span("best ", "label"), Span(number_format.count(window.best_texts_per_s)))]
     if window.pairs_per_s is not None:
-        parts.append(line(Span("pairs/s ", "label"), Span(figures.count(window.pairs_per_s), "strong")))
-    parts.append(line(Span("requests/s ", "label"), Span(figures.count(window.requests_per_s))))
+        parts.append(line(Span("pairs/s ", "label"), Span(number_format.count(window.pairs_per_s), "strong")))
+    parts.append(line(Span("requests/s ", "label"), Span(number_format.count(window.requests_per_s))))
     return joined(parts, Span("   "))
 
 
@@ -163,7 +164,9 @@ def _counts(frame: Frame) -> Line:
 def _gap(window: Window) -> Line:
     if window.client_server_gap_ms is None:
         return BLANK
-    return line(Span("client − server ", "label"), Span(figures.ms(window.client_server_gap_ms)), Span(" ms", "muted"))
+    return line(
+        Span("client − server ", "label"), Span(number_format.ms(window.client_server_gap_ms)), Span(" ms", "muted")
+    )
 
 
 def _honesty(frame: Frame, view: View) -> Line:

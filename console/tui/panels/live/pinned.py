@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from console.frame import P95_FLOOR, P99_FLOOR, Window
-from console.tui.ink import Line, Span, clean, joined, line
+from console.model.load import P95_FLOOR, P99_FLOOR, Window
+from console.tui.styled_text import Line, Span, clean, joined, line
 from console.tui.view import Pinned
 
 NOISE = 0.03

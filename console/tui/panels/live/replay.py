@@ -2,10 +2,10 @@
 
 from textual.geometry import Size
 
-from console.frame import Frame
-from console.standing import Replaying
-from console.tui import figures
-from console.tui.ink import Line, Picture, Span, clean, clip, line, spread, width_of
+from console.model.frame import Frame
+from console.model.modes import Replaying
+from console.tui import number_format
+from console.tui.styled_text import Line, Picture, Span, clean, clip, line, spread, width_of
 from console.tui.view import View
 
 LEAST_BAR = 8
@@ -20,7 +20,7 @@ def badge(shown: Replaying, *, short: bool = False) -> Line:
 
 
 def _place(shown: Replaying) -> str:
-    return f"{figures.clock(shown.position_s)}/{figures.clock(shown.length_s)}"
+    return f"{number_format.clock(shown.position_s)}/{number_format.clock(shown.length_s)}"
 
 
 def timeline(frame: Frame, view: View, size: Size) -> Picture:

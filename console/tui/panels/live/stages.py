@@ -2,9 +2,9 @@
 
 from textual.geometry import Size
 
-from console.frame import Frame
-from console.tui import figures
-from console.tui.ink import Line, Picture, Span, clip, line
+from console.model.frame import Frame
+from console.tui import number_format
+from console.tui.styled_text import Line, Picture, Span, clip, line
 from console.tui.view import View
 
 NAME = 11
@@ -28,8 +28,8 @@ def stages(frame: Frame, _view: View, size: Size) -> Picture:
     rows: list[Line] = [
         line(
             Span(name.ljust(NAME), "label"),
-            Span(figures.bar(value / total, room), role),
-            Span(f"{figures.ms(value):>{VALUE - 3}} ms"),
+            Span(number_format.bar(value / total, room), role),
+            Span(f"{number_format.ms(value):>{VALUE - 3}} ms"),
             Span(f"{value / total * 100:>4.0f} %", "muted"),
         )
         for name, value, role in parts
@@ -46,7 +46,7 @@ def _batches(frame: Frame) -> Line:
     padding = f" · {window.padding_ratio * 100:.0f} % pad" if window.padding_ratio is not None else ""
     return line(
         Span("batch".ljust(NAME), "label"),
-        Span(figures.count(window.mean_batch_items), "strong"),
+        Span(number_format.count(window.mean_batch_items), "strong"),
         Span(" texts · ", "muted"),
         Span(tokens),
         Span(padding, "muted"),

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from textual.geometry import Size
 
-from console.frame import Change, Frame, SwitchDelta
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, wrap
+from console.model.frame import Frame
+from console.model.switch import Change, SwitchDelta
+from console.tui import number_format
 from console.tui.panels.header import modes
+from console.tui.styled_text import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, wrap
 from console.tui.view import View
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def switches(frame: Frame, view: View, size: Size) -> Picture:
 
 def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
     """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
-    cost = line(Span("UI ", "label"), Span(f"{figures.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
+    cost = line(Span("UI ", "label"), Span(f"{number_format.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
     left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
     if size.height > 1:
@@ -69,15 +70,15 @@ def change(delta: Change | None, *, more_is_better: bool) -> Line:
     if certain:
         role = "good" if (delta.relative > 0) == more_is_better else "bad"
     margin = f" ±{delta.margin * 100:.1f}" if delta.margin is not None else ""
-    return line(Span(figures.percent(delta.relative, sign=True), role), Span(margin, "muted"))
+    return line(Span(number_format.percent(delta.relative, sign=True), role), Span(margin, "muted"))
 
 
 def _table(delta: SwitchDelta) -> list[Line]:
     rows: list[tuple[str, Change | None, bool, Callable[[float], str]]] = [
-        ("texts/s", delta.texts_per_s, True, figures.count),
-        ("p50 ms", delta.p50_ms, False, figures.ms),
-        ("p95 ms", delta.p95_ms, False, figures.ms),
-        ("p99 ms", delta.p99_ms, False, figures.ms),
+        ("texts/s", delta.texts_per_s, True, number_format.count),
+        ("p50 ms", delta.p50_ms, False, number_format.ms),
+        ("p95 ms", delta.p95_ms, False, number_format.ms),
+        ("p99 ms", delta.p99_ms, False, number_format.ms),
         ("RSS MB", delta.rss_bytes, False, lambda size_bytes: f"{size_bytes / 1e6:,.0f}"),
         ("cosine", delta.fidelity, True, lambda cosine: f"{cosine:.4f}"),
     ]

@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.store.opened_run import OpenedRun
 from console.tui.chart.charts import LATENCY, THROUGHPUT
 from console.tui.chart.plot import TimeSpan, fit_axis, plot
-from console.tui.ink import Line, Lines, Span, line
+from console.tui.styled_text import Line, Lines, Span, line
 
 CHART_ROWS = 14
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from console.experiments.history import load_name
-from console.frame import P95_FLOOR, P99_FLOOR
+from console.model.load import P95_FLOOR, P99_FLOOR
+from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
+from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 
 LABEL = 12
 NEWEST_EVENTS = 6
@@ -92,24 +92,26 @@ def _figures(opened: OpenedRun) -> list[Line]:
     row, report = opened.run.row, opened.report
     throughput, latency = report.get("throughput") or {}, report.get("latency_ms") or {}
     low, high = throughput.get("ci_low"), throughput.get("ci_high")
-    between = f"95 %: {figures.count(low)}–{figures.count(high)}" if low is not None and high is not None else ""
+    between = (
+        f"95 %: {number_format.count(low)}–{number_format.count(high)}" if low is not None and high is not None else ""
+    )
     stable = (report.get("verdicts") or {}).get("throughput", {}).get("stable", row.throughput_stable)
     rows = [
         _field(
             "texts/s",
-            marks.steadied(figures.count(throughput.get("texts_per_s")), stable, 8),
+            marks.steadied(number_format.count(throughput.get("texts_per_s")), stable, 8),
             line(Span(between, "muted")),
         ),
-        _field("requests/s", line(Span(figures.count(throughput.get("requests_per_s")).rjust(7)))),
+        _field("requests/s", line(Span(number_format.count(throughput.get("requests_per_s")).rjust(7)))),
     ]
     if throughput.get("pairs_per_s") is not None:
-        rows.append(_field("pairs/s", line(Span(figures.count(throughput["pairs_per_s"]).rjust(7)))))
+        rows.append(_field("pairs/s", line(Span(number_format.count(throughput["pairs_per_s"]).rjust(7)))))
     n = int(latency.get("n") or 0)
     parts = [
         _percentile("p50", latency.get("p50"), n, 1),
         _percentile("p95", latency.get("p95"), n, P95_FLOOR),
         _percentile("p99", latency.get("p99"), n, P99_FLOOR),
-        line(Span("max ", "label"), Span(figures.ms(latency.get("max")))),
+        line(Span("max ", "label"), Span(number_format.ms(latency.get("max")))),
         line(Span(f"n={n:,}", "muted")),
     ]
     rows.append(_field("latency ms", joined(parts, Span("  "))))
@@ -126,9 +128,10 @@ def _figures(opened: OpenedRun) -> list[Line]:
 def _percentile(name: str, value: float | None, n: int, floor: int) -> Line:
     if value is None:
         return line(
-            Span(f"{name} ", "label"), Span(f"{figures.NONE} (n<{floor})" if n < floor else figures.NONE, "muted")
+            Span(f"{name} ", "label"),
+            Span(f"{number_format.NONE} (n<{floor})" if n < floor else number_format.NONE, "muted"),
         )
-    return line(Span(f"{name} ", "label"), Span(figures.ms(value), "strong"))
+    return line(Span(f"{name} ", "label"), Span(number_format.ms(value), "strong"))
 
 
 def _server(report: Mapping[str, Any]) -> list[Line]:
@@ -139,16 +142,16 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
         rows.append(_field("batches", line(Span(f"{items:.1f} texts{padding}"))))
     stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
     if stages:
-        named = [line(Span(f"{name} ", "label"), Span(figures.ms(value))) for name, value in stages.items()]
+        named = [line(Span(f"{name} ", "label"), Span(number_format.ms(value))) for name, value in stages.items()]
         rows.append(_field("stages ms", joined(named, Span("  "))))
     cost = []
     if server.get("rss_bytes"):
-        cost.append(line(Span("RSS "), Span(figures.megabytes(server["rss_bytes"]))))
+        cost.append(line(Span("RSS "), Span(number_format.megabytes(server["rss_bytes"]))))
     if server.get("cpu") is not None:
-        cost.append(line(Span("engine "), Span(figures.cores(server["cpu"]))))
+        cost.append(line(Span("engine "), Span(number_format.cores(server["cpu"]))))
     if client.get("cpu") is not None:
         saturated = "⚠ the bottleneck" if client.get("saturated") else ""
-        cost.append(line(Span("driver "), Span(figures.cores(client["cpu"])), Span(f" {saturated}", "warn")))
+        cost.append(line(Span("driver "), Span(number_format.cores(client["cpu"])), Span(f" {saturated}", "warn")))
     if cost:
         rows.append(_field("cost", joined(cost, Span("  "))))
     return rows

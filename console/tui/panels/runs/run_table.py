@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from console.experiments.history import load_name
-from console.experiments.store_read import RunRow
 from console.services.ports import ListedRun
-from console.tui import figures
-from console.tui.ink import Line, Lines, Span, clean, clip, joined, line, width_of
+from console.store.labels import load_name
+from console.store.read import RunRow
+from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.styled_text import Line, Lines, Span, clean, clip, joined, line, width_of
 
 GAP = 2
 
@@ -39,8 +39,13 @@ COLUMNS = (
     Column("when UTC", 11, _when),
     Column("cell", 18, lambda row, _: marks.cell(row.requested, row.effective)),
     Column("load", 8, lambda row, _: line(Span(clean(load_name(row))))),
-    Column("texts/s", 7, lambda row, w: marks.steadied(figures.count(row.texts_per_s), row.throughput_stable, w), True),
-    Column("p95 ms", 8, lambda row, w: marks.steadied(figures.ms(row.p95_ms), row.p95_stable, w), True),
+    Column(
+        "texts/s",
+        7,
+        lambda row, w: marks.steadied(number_format.count(row.texts_per_s), row.throughput_stable, w),
+        True,
+    ),
+    Column("p95 ms", 8, lambda row, w: marks.steadied(number_format.ms(row.p95_ms), row.p95_stable, w), True),
     Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity)),
     Column("errors", 7, lambda row, w: _count(row.errors, w), True, 4),
     Column("verdict", 14, _verdict),
@@ -137,21 +142,21 @@ def brief(row: RunRow, width: int) -> Lines:
         Span("  "),
     )
     between = (
-        f" (95 %: {figures.count(row.texts_per_s_low)}–{figures.count(row.texts_per_s_high)})"
+        f" (95 %: {number_format.count(row.texts_per_s_low)}–{number_format.count(row.texts_per_s_high)})"
         if row.texts_per_s_low is not None
         else ""
     )
-    rate = marks.steadied(figures.count(row.texts_per_s), row.throughput_stable, 0)
+    rate = marks.steadied(number_format.count(row.texts_per_s), row.throughput_stable, 0)
     measured = [
         line(*rate, Span("texts/s"), Span(between, "muted")),
         *(
-            line(Span(f"{name} ", "label"), Span(figures.ms(value), "strong"))
+            line(Span(f"{name} ", "label"), Span(number_format.ms(value), "strong"))
             for name, value in (("p50", row.p50_ms), ("p95", row.p95_ms), ("p99", row.p99_ms))
         ),
         line(Span(f"n={row.latency_n:,}", "muted")),
     ]
     if row.rss_bytes:
-        measured.append(line(Span("RSS ", "label"), Span(figures.megabytes(row.rss_bytes))))
+        measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes))))
     judged = marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
     why = Span(f": {clean(row.failure)}" if row.failure else "", "bad")
     tags = Span("  " + clean(" ".join(f"#{tag}" for tag in row.tags)), "accent")

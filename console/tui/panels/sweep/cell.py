@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from textual.geometry import Size
 
-from console.experiments.sweep_present import duration, load_of
-from console.experiments.sweep_state import CellFigures, CellState, CellStatus, SweepState
-from console.registry import Registry
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Lines, Span, clean, clip, joined, line, spread, wrap
+from console.actions.registry import Registry
+from console.model.durations import duration
+from console.sweep.labels import load_of
+from console.sweep.state import CellFigures, CellState, CellStatus, SweepState
+from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, spread, wrap
 
 HIGHEST = 16
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -20,7 +21,7 @@ def progress(state: SweepState, width: int, registry: Registry) -> Lines:
     over = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
     total = len(state.cells)
     bar_cells = max(8, min(40, width // 4))
-    done = figures.bar(over / max(1, total), bar_cells).rstrip()
+    done = number_format.bar(over / max(1, total), bar_cells).rstrip()
     head = line(
         Span(f" {clean(state.name)} ", "strong"),
         *(Span(done, "accent"), Span("░" * (bar_cells - len(done)), "grid")),
@@ -80,21 +81,25 @@ def _status(one: CellState) -> str:
 
 def _figures(found: CellFigures) -> list[Line]:
     low, high = found.texts_per_s_low, found.texts_per_s_high
-    between = f" (95 %: {figures.count(low)}–{figures.count(high)})" if low is not None and high is not None else ""
-    speed = marks.steadied(figures.count(found.texts_per_s), found.throughput_stable, 0)
+    between = (
+        f" (95 %: {number_format.count(low)}–{number_format.count(high)})"
+        if low is not None and high is not None
+        else ""
+    )
+    speed = marks.steadied(number_format.count(found.texts_per_s), found.throughput_stable, 0)
     first = joined(
         (
             line(*speed, Span("texts/s"), Span(between, "muted")),
-            line(Span("p50 ", "label"), Span(figures.ms(found.p50_ms), "strong")),
-            line(Span("p95 ", "label"), *marks.steadied(figures.ms(found.p95_ms), found.p95_stable, 0)),
-            line(Span("p99 ", "label"), Span(figures.ms(found.p99_ms), "strong"), Span(" ms", "muted")),
+            line(Span("p50 ", "label"), Span(number_format.ms(found.p50_ms), "strong")),
+            line(Span("p95 ", "label"), *marks.steadied(number_format.ms(found.p95_ms), found.p95_stable, 0)),
+            line(Span("p99 ", "label"), Span(number_format.ms(found.p99_ms), "strong"), Span(" ms", "muted")),
             line(Span(f"n={found.latency_n:,}", "muted")),
         ),
         Span("  "),
     )
     second = [line(Span("fidelity ", "label"), *marks.cosine(found.fidelity))]
     if found.rss_bytes:
-        second.append(line(Span("RSS ", "label"), Span(figures.megabytes(found.rss_bytes))))
+        second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(found.rss_bytes))))
     second.append(line(Span("errors ", "label"), Span(f"{found.errors:,}", "bad" if found.errors else "value")))
     return [first, joined(second, Span("  "))]
 
@@ -135,7 +140,10 @@ def _named(letter: str, one: CellState, texts: float, p95_ms: float, width: int)
     mark = marks.verdict(found.verdict if found is not None else "", word=False)
     name = f"{clean(one.cell.target.cell) or 'as it is'}, {clean(load_of(one.cell))}"
     right = line(
-        Span(f"{figures.count(texts):>8} texts/s {figures.ms(p95_ms):>7} ms ", "strong"), *mark, "  ", *fidelity
+        Span(f"{number_format.count(texts):>8} texts/s {number_format.ms(p95_ms):>7} ms ", "strong"),
+        *mark,
+        "  ",
+        *fidelity,
     )
     return spread(line(Span(f"{letter} ", "accent"), Span(name)), right, width)
 
@@ -159,10 +167,10 @@ def _scatter(state: SweepState, best: Sequence[tuple[CellState, float, float]], 
     for at, (_, texts, p95_ms) in enumerate(best):
         row, col = place(texts, p95_ms)
         canvas[row][col] = (LETTERS[at % 26], "accent")
-    labels = {0: figures.ms(highest), height - 1: "0"}
+    labels = {0: number_format.ms(highest), height - 1: "0"}
     rows = [
         line(Span(f"{labels.get(row, ''):>5} ", "axis"), Span("│", "grid"), *(Span(*cell) for cell in cells))
         for row, cells in enumerate(canvas)
     ]
-    foot = spread(line(Span("p95 ms  0", "axis")), line(Span(f"{figures.short(most)} texts/s", "axis")), width)
+    foot = spread(line(Span("p95 ms  0", "axis")), line(Span(f"{number_format.short(most)} texts/s", "axis")), width)
     return [*rows, foot]

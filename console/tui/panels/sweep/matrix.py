@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from console.experiments.sweep_cell import SweepCell
-from console.experiments.sweep_present import load_of
-from console.experiments.sweep_state import CellState, CellStatus, SweepState
-from console.frame import Deployment, Frame
-from console.tui import figures
-from console.tui.ink import BLANK, Line, Span, clean, clip, line, width_of
+from console.model.engine import Deployment
+from console.model.frame import Frame
+from console.sweep.cell import SweepCell
+from console.sweep.labels import load_of
+from console.sweep.state import CellState, CellStatus, SweepState
+from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of
 
 _BACKENDS = ("torch", "onnx", "openvino", "")
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "")
@@ -151,7 +152,7 @@ def value(one: CellState, frame: Frame, values: Values, width: int) -> Line:
     """What is known of a cell, its mark at the right edge."""
     if one.status is CellStatus.RUNNING:
         rate = frame.window.texts_per_s if frame.load.running else None
-        return line(Span("▶ ", "accent"), Span(figures.count(rate) if rate is not None else "…", "accent"))
+        return line(Span("▶ ", "accent"), Span(number_format.count(rate) if rate is not None else "…", "accent"))
     if one.status is CellStatus.WAITING:
         return line(Span("·", "muted"))
     if one.status is CellStatus.SKIPPED:
@@ -159,8 +160,8 @@ def value(one: CellState, frame: Frame, values: Values, width: int) -> Line:
     if one.status is CellStatus.FAILED or one.figures is None:
         return line(Span("✗ failed" if width >= BOTH_FROM else "✗", "bad"))
     found = one.figures
-    texts = Span(figures.count(found.texts_per_s), "strong")
-    p95 = Span(figures.ms(found.p95_ms), "strong" if values is Values.P95 else "value")
+    texts = Span(number_format.count(found.texts_per_s), "strong")
+    p95 = Span(number_format.ms(found.p95_ms), "strong" if values is Values.P95 else "value")
     shown = {Values.TEXTS: (texts,), Values.P95: (p95,), Values.BOTH: (texts, Span(p95.text.rjust(8), "value"))}[values]
     mark, role = ("⚠", "warn") if one.fell_back else (marks.VERDICTS.get(found.verdict, ("?", "", "warn"))[::2])
     if found.slo_missed and mark == "✓":

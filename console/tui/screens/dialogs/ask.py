@@ -5,9 +5,9 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.frame import Frame
-from console.tui.ink import Line, Lines, Span, clean, line, wrap
-from console.tui.screens.dialog import Dialog
+from console.model.frame import Frame
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.styled_text import Line, Lines, Span, clean, line, wrap
 from console.tui.view import View
 
 

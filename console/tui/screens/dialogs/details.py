@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from console.engine_facts import ServingPlan
-from console.tui.ink import Line, Lines, Span, clean, line, wrap
+from console.model.engine import ServingPlan
 from console.tui.panels.words import fell_back
-from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.tui.screens.dialogs.dialog import SCROLL_KEYS, Dialog
+from console.tui.styled_text import Line, Lines, Span, clean, line, wrap
 
 
 class DetailsDialog(Dialog[None]):

@@ -7,8 +7,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.screen import ModalScreen
 
-from console.frame import Frame
-from console.tui.ink import Lines, Picture
+from console.model.frame import Frame
+from console.tui.styled_text import Lines, Picture
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from console.action import Action
-from console.frame import EngineSpec, Frame
-from console.tui.ink import Line, Lines, Span, clip, line
-from console.tui.panels.matrix import legend
-from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.actions.action import Action
+from console.model.engine import EngineSpec
+from console.model.frame import Frame
+from console.tui.panels.live.matrix import legend
+from console.tui.screens.dialogs.dialog import SCROLL_KEYS, Dialog
+from console.tui.styled_text import Line, Lines, Span, clip, line
 from console.tui.view import View
 
 CLI_FROM_WIDTH = 140

@@ -4,10 +4,10 @@ from itertools import zip_longest
 
 from textual import events
 
-from console.frame import Frame
-from console.tui.ink import Line, Lines, Span, clip, line, width_of
-from console.tui.places import Place
-from console.tui.screens.dialog import Dialog
+from console.model.frame import Frame
+from console.tui.jump_targets import Place
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.styled_text import Line, Lines, Span, clip, line, width_of
 from console.tui.view import View
 
 COLUMN = 34

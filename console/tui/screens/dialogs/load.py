@@ -6,10 +6,11 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.actions_engine import MAX_BATCH, MAX_CONCURRENCY, MAX_RATE
-from console.frame import Frame, LoadSpec
-from console.tui.ink import Line, Lines, Span, clean, clip, line
-from console.tui.screens.dialog import Dialog
+from console.actions.engine import MAX_BATCH, MAX_CONCURRENCY, MAX_RATE
+from console.model.frame import Frame
+from console.model.load import LoadSpec
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.styled_text import Line, Lines, Span, clean, clip, line
 from console.tui.view import View
 
 CORPORA = ("short", "mixed", "long", "file")

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from console.frame import Frame
-from console.tui.ink import Lines, wrap
-from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.model.frame import Frame
+from console.tui.screens.dialogs.dialog import SCROLL_KEYS, Dialog
+from console.tui.styled_text import Lines, wrap
 from console.tui.view import View
 
 

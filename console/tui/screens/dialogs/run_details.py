@@ -5,12 +5,12 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.geometry import Size
 
-from console.frame import Frame
+from console.model.frame import Frame
 from console.store.opened_run import OpenedRun
-from console.tui.ink import Lines
-from console.tui.panels import run_facts
-from console.tui.panels.run_chart import CHART_ROWS, curves
-from console.tui.screens.dialog import SCROLL_KEYS, Dialog
+from console.tui.panels.runs import facts
+from console.tui.panels.runs.chart import CHART_ROWS, curves
+from console.tui.screens.dialogs.dialog import SCROLL_KEYS, Dialog
+from console.tui.styled_text import Lines
 from console.tui.view import View
 
 
@@ -21,7 +21,7 @@ class RunDetails(Dialog[None]):
 
     def __init__(self, frame: Frame, view: View, opened: OpenedRun) -> None:
         super().__init__(frame, view)
-        self.HEADING = run_facts.title(opened)
+        self.HEADING = facts.title(opened)
         self.opened = opened
 
     @property
@@ -33,4 +33,4 @@ class RunDetails(Dialog[None]):
         return "esc close"
 
     def lines(self, width: int) -> Lines:
-        return (*run_facts.facts(self.opened, width), (), *curves(self.opened, Size(width, CHART_ROWS)))
+        return (*facts.facts(self.opened, width), (), *curves(self.opened, Size(width, CHART_ROWS)))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.binding import Binding, BindingType
 
-from console.experiments.sweep_present import duration
-from console.frame import EngineState, Frame
+from console.model.durations import duration
+from console.model.engine import EngineState
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
 from console.services.ports import SweepOffer
-from console.session.port import CommandRefused
-from console.tui.ink import Line, Lines, Span, clean, clip, line, wrap
-from console.tui.screens.dialog import Dialog
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.styled_text import Line, Lines, Span, clean, clip, line, wrap
 from console.tui.view import View
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from console.frame import CellState, Deployment, Frame
-from console.tui.ink import Line, Lines, Span, clean, clip, line
-from console.tui.panels.matrix import NAME_WIDTH, Grid, column_width, explain, glyph, head, legend
-from console.tui.screens.dialog import Dialog
+from console.model.engine import CellState, Deployment
+from console.model.frame import Frame
+from console.tui.panels.live.matrix import NAME_WIDTH, Grid, column_width, explain, glyph, head, legend
+from console.tui.screens.dialogs.dialog import Dialog
+from console.tui.styled_text import Line, Lines, Span, clean, clip, line
 from console.tui.view import View
 
 REASON_LINES = 7

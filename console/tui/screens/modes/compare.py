@@ -7,12 +7,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from console.experiments.export import of_comparison
-from console.experiments.side_by_side import SideBySide, side_by_side
-from console.session.port import CommandRefused
-from console.tui.ink import Lines, Picture, Span, line, wrap
-from console.tui.panels import compare
-from console.tui.screens.mode import ModeScreen, blank
+from console.compare.side_by_side import SideBySide, side_by_side
+from console.model.errors import CommandRefused
+from console.output.export import of_comparison
+from console.tui.panels.compare import comparison
+from console.tui.screens.modes.mode import ModeScreen, blank
+from console.tui.styled_text import Lines, Picture, Span, line, wrap
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
@@ -81,7 +81,7 @@ class CompareScreen(ModeScreen):
             "⚠ one run alone: {mode_runs}, then {run_mark} on another one, compares them"
         )
         hint = (line(Span(one_alone, "warn")),) if one else ()
-        return (*hint, *compare.compared(self.found, width, self.cursor, equal_rows=self.equal_rows))
+        return (*hint, *comparison.compared(self.found, width, self.cursor, equal_rows=self.equal_rows))
 
     async def _read(self, wanted: tuple[str, ...]) -> None:
         try:

@@ -11,9 +11,10 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import Screen
 
-from console.frame import Frame
+from console.model.frame import Frame
 from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart
-from console.tui.panels import engine, events, header, host, keybar, load, matrix, now, replay, stages, status, switches
+from console.tui.panels import header, keybar, status
+from console.tui.panels.live import engine, events, host, load, matrix, now, replay, stages, switches
 from console.tui.view import View
 from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.tile import Tile

@@ -10,10 +10,11 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Input
 
-from console.frame import Frame, LogLine
-from console.tui.ink import Picture, Span, line
-from console.tui.panels import header, keybar, status, switches
-from console.tui.panels.events import log_line
+from console.model.frame import Frame, LogLine
+from console.tui.panels import header, keybar, status
+from console.tui.panels.live import switches
+from console.tui.panels.live.events import log_line
+from console.tui.styled_text import Picture, Span, line
 from console.tui.view import View
 from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.tile import Tile

@@ -8,9 +8,9 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import Screen
 
-from console.frame import Frame
-from console.tui.ink import Picture, line
+from console.model.frame import Frame
 from console.tui.panels import header, keybar, status
+from console.tui.styled_text import Picture, line
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 

@@ -9,15 +9,15 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widgets import Input
 
-from console.experiments.export import of_runs
-from console.frame import Frame
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.output.export import of_runs
 from console.services.ports import ListedRun
-from console.session.port import CommandRefused
 from console.store.opened_run import OpenedRun
-from console.tui.ink import Line, Lines, Picture, Span, line, wrap
-from console.tui.panels import run_facts, run_list
-from console.tui.panels.run_chart import curves
-from console.tui.screens.mode import ModeScreen, blank
+from console.tui.panels.runs import facts, run_table
+from console.tui.panels.runs.chart import curves
+from console.tui.screens.modes.mode import ModeScreen, blank
+from console.tui.styled_text import Line, Lines, Picture, Span, line, wrap
 from console.tui.view import View
 from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.list_window import ListWindow
@@ -135,7 +135,7 @@ class RunsScreen(ModeScreen):
         tile.put(self._list(tile.ink_size))
         brief = self.query_one("#brief", Tile)
         if brief.display and brief.ink_size:
-            brief.put(Picture(run_list.brief(self.here.row, brief.ink_size.width) if self.here else ()))
+            brief.put(Picture(run_table.brief(self.here.row, brief.ink_size.width) if self.here else ()))
         self._aside()
 
     def _list(self, size: Size) -> Picture:
@@ -143,14 +143,14 @@ class RunsScreen(ModeScreen):
         title += f' · filter "{self.words}"' if self.words else ""
         if not self.listed:
             return Picture(self._empty(size), title)
-        columns = run_list.fitted(size.width)
+        columns = run_table.fitted(size.width)
         at = self.frame.experiments
         marked = {run_id: number for number, run_id in enumerate(at.compared, start=1)}
-        rows: list[Line] = [run_list.head(columns)]
+        rows: list[Line] = [run_table.head(columns)]
         for place in self.window.seen:
             click = f"screen.click_at({place})"
             here = place == self.window.cursor
-            rows.append(run_list.row_line(self.listed[place], columns, here=here, marked=marked, click=click))
+            rows.append(run_table.row_line(self.listed[place], columns, here=here, marked=marked, click=click))
         foot = f"{self.window.cursor + 1:,} of {len(self.listed):,}"
         if at.compared:
             foot = f"{len(at.compared)} marked · {foot}"
@@ -184,11 +184,9 @@ class RunsScreen(ModeScreen):
             tile.put(Picture((), "run"))
             below.put(Picture((), "its seconds"))
         elif self.opened is not None and self.opened.run.row.run_id == here.row.run_id:
-            rows = run_facts.facts(self.opened, tile.ink_size.width)
+            rows = facts.facts(self.opened, tile.ink_size.width)
             tile.put(
-                Picture(
-                    rows[: tile.ink_size.height], run_facts.title(self.opened), f"{self.view.key('run_open')} opens"
-                )
+                Picture(rows[: tile.ink_size.height], facts.title(self.opened), f"{self.view.key('run_open')} opens")
             )
             below.put(Picture(curves(self.opened, below.ink_size), "its seconds"))
         elif self._rested_on == here.row.run_id and self._asked_for != here.row.run_id:

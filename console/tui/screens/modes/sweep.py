@@ -7,22 +7,23 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.geometry import Size
 
-from console.experiments.export import of_sweep
-from console.experiments.sweep_state import CellState, CellStatus
-from console.frame import Frame
-from console.session.port import CommandRefused
+from console.model.errors import CommandRefused
+from console.model.frame import Frame
+from console.output.export import of_sweep
+from console.sweep.state import CellState, CellStatus
 from console.tui.chart.charts import LATENCY, THROUGHPUT, Chart
-from console.tui.ink import Line, Lines, Picture, Span, line
-from console.tui.panels import sweep_cell, sweep_matrix
-from console.tui.panels.sweep_matrix import SweepGrid, Values
-from console.tui.screens.mode import ModeScreen, blank
+from console.tui.panels.sweep import cell as sweep_cell
+from console.tui.panels.sweep import matrix as sweep_matrix
+from console.tui.panels.sweep.matrix import SweepGrid, Values
+from console.tui.screens.modes.mode import ModeScreen, blank
+from console.tui.styled_text import Line, Lines, Picture, Span, line
 from console.tui.view import View
 from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.list_window import ListWindow
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
-    from console.experiments.sweep_state import SweepState
+    from console.sweep.state import SweepState
 
 
 class SweepScreen(ModeScreen):

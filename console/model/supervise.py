@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from console.session.port import CommandRefused
+from console.model.errors import CommandRefused
 
 FIRST_RESTART_S = 1.0
 LONGEST_RESTART_S = 30.0

@@ -1,0 +1,1 @@
+"""Measuring one run: load, certification, recording, and the search for the highest load."""

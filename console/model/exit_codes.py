@@ -1,0 +1,19 @@
+"""The exit codes of `embedconsole`."""
+
+from enum import IntEnum
+
+EXIT_BY_SIGNAL = 128
+"""Added to the number of the signal that ended the command, as shells do."""
+EXIT_INTERRUPTED = 130
+
+
+class ExitCode(IntEnum):
+    """The command contract's codes."""
+
+    OK = 0
+    SLO_MISSED = 1
+    UNSTABLE = 2
+    NO_TERMINAL = 2
+    USAGE = 3
+    CLIENT_BOUND = 4
+    ENGINE_FAILED = 5

@@ -1,0 +1,1 @@
+"""The results page: from stored runs to Markdown, HTML, JSON and CSV."""

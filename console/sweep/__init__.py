@@ -1,0 +1,1 @@
+"""Sweeps: a specification, its points, and the loop that measures them on one engine."""

@@ -1,0 +1,1 @@
+"""Panels of the Live screen: pure functions from a frame to styled text."""

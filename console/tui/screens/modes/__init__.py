@@ -1,0 +1,1 @@
+"""The five modes: Live, Sweep, Runs, Compare and Log."""
