@@ -20,8 +20,8 @@ import numpy as np
 from console.load.corpora import load_corpus
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient, vectors_of
-from tests.engine_process import EngineProcess
-from tests.reference import reference_model, reference_vectors
+from tests.support.engine_process import EngineProcess
+from tests.support.reference import reference_model, reference_vectors
 
 VECTOR_TEXTS = 10_000
 CALLERS = 64

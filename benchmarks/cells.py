@@ -24,7 +24,7 @@ from engine.api.client import EmbedClient
 from engine.capabilities.platform import this_platform
 from engine.capabilities.resolve import Choice, matrix
 from engine.capabilities.rules import CellState
-from tests.engine_process import EngineProcess
+from tests.support.engine_process import EngineProcess
 
 BATCH, CONCURRENCY = 32, 4
 VISIT_S = 2.0

@@ -40,7 +40,7 @@ def child() -> None:
     from console.tui.app import run_console
 
     def make_session() -> "SessionPort":
-        from tests.console.fake_session import MovingSession
+        from tests.console.fakes.session import MovingSession
 
         return MovingSession()
 

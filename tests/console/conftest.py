@@ -9,8 +9,8 @@ from textual.pilot import Pilot
 
 from console.model.frame import Frame
 from console.tui.app import ConsoleApp
-from tests.console.fake_experiments import FakeExperiments
-from tests.console.fake_session import FakeSession
+from tests.console.fakes.experiments import FakeExperiments
+from tests.console.fakes.session import FakeSession
 
 
 class Console:

@@ -14,7 +14,7 @@ from console.model.engine import EngineSpec, EngineState
 from console.model.frame import Frame
 from console.model.load import LoadSpec
 from console.tui.handlers.engine import PERFORM
-from tests.console import scenes
+from tests.console.fakes import scenes
 
 
 def test_every_action_can_be_performed_and_nothing_else() -> None:

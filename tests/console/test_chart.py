@@ -13,7 +13,7 @@ from console.tui.chart.charts import LATENCY, QUEUE, THROUGHPUT, Chart, time_lab
 from console.tui.chart.plot import GUTTER, TimeSpan, marker_column, plot, time_span, visible
 from console.tui.styled_text import plain, width_of
 from console.tui.view import View
-from tests.console import scenes
+from tests.console.fakes import scenes
 
 BRAILLE = range(0x2801, 0x2900)
 

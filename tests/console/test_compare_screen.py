@@ -8,8 +8,8 @@ import pytest
 from console.compare.side_by_side import side_by_side
 from console.store.opened_run import OpenedRun
 from console.tui.screens.dialogs.run_details import RunDetails
-from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open
+from tests.console.fakes import recorded, scenes
 
 
 def run_at(ordinal: int) -> OpenedRun:

@@ -8,8 +8,8 @@ from console.model.load import LoadSpec
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.screens.dialogs.switch import SwitchDialog
 from console.tui.screens.modes.live import LiveScreen
-from tests.console import scenes
 from tests.console.conftest import Open
+from tests.console.fakes import scenes
 
 
 async def test_a_cell_that_falls_back_says_to_what_and_why_before_it_is_chosen(console: Open) -> None:

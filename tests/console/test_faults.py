@@ -8,9 +8,9 @@ import pytest
 from console.model.errors import CommandRefused
 from console.model.modes import SweepStage
 from console.services.ports import ListedRun
-from tests.console import scenes
 from tests.console.conftest import Console, Open
-from tests.console.fake_experiments import FakeExperiments, FakeRuns, FakeSweeps
+from tests.console.fakes import scenes
+from tests.console.fakes.experiments import FakeExperiments, FakeRuns, FakeSweeps
 
 
 def severity(it: Console) -> str:

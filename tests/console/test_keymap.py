@@ -9,8 +9,8 @@ from console.actions.action import SHOWN
 from console.actions.catalog import ACTIONS
 from console.actions.keymap import KEYMAP_VARIABLE, LIST_KEYS, KeymapError, as_toml, keymap_in_force, parse_keymap
 from console.tui.modes import SCREENS
-from tests.console import scenes
 from tests.console.conftest import Open
+from tests.console.fakes import scenes
 
 CHANGED = """
 engine = "f5"

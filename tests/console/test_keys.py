@@ -14,8 +14,8 @@ from console.tui.screens.dialogs.switch import SwitchDialog
 from console.tui.screens.modes.live import LiveScreen
 from console.tui.screens.modes.log import LogScreen
 from console.tui.widgets.chart_tile import ChartTile
-from tests.console import scenes
 from tests.console.conftest import Open
+from tests.console.fakes import scenes
 
 
 async def test_a_command_key_asks_the_session_once(console: Open) -> None:

@@ -13,8 +13,8 @@ from console.tui.screens.dialogs.details import DetailsDialog
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.styled_text import plain
 from console.tui.view import View
-from tests.console import recorded, scenes
 from tests.console.conftest import Console, Open
+from tests.console.fakes import recorded, scenes
 
 RUN = "r-20261123-100000-3fa2"
 BEGIN = ("3", "G", "R")

@@ -10,8 +10,8 @@ from console.actions.catalog import BY_ID
 from console.tui.screens.dialogs.ask import ConfirmDialog, TextDialog
 from console.tui.screens.dialogs.run_details import RunDetails
 from console.tui.screens.modes.runs import RunsScreen
-from tests.console import recorded, scenes, sweeps
 from tests.console.conftest import Console, Open
+from tests.console.fakes import recorded, scenes, sweeps
 
 
 def screen_of(it: Console) -> RunsScreen:

@@ -9,8 +9,8 @@ import pytest
 from console.actions.saved_state import Memory, Remembered
 from console.model.engine import EngineSpec
 from console.model.load import LoadSpec
-from tests.console import recorded, scenes
 from tests.console.conftest import Open
+from tests.console.fakes import recorded, scenes
 
 LEFT = Remembered(
     theme="light",

@@ -15,8 +15,8 @@ from console.tui.screens.modes.live import layout_for
 from console.tui.screens.modes.log import LogScreen
 from console.tui.styled_text import clean, clip, line, plain, width_of, wrap
 from console.tui.view import View
-from tests.console import scenes
 from tests.console.conftest import Open
+from tests.console.fakes import scenes
 
 SCENES = [
     scenes.stopped,

@@ -11,9 +11,9 @@ from console.model.engine import Batching, ServingPlan
 from console.model.frame import Frame
 from console.sweep.state import SweepState
 from console.tui.app import ConsoleApp
-from tests.console import recorded, scenes, sweeps
-from tests.console.fake_experiments import FakeExperiments
-from tests.console.fake_session import FakeSession
+from tests.console.fakes import recorded, scenes, sweeps
+from tests.console.fakes.experiments import FakeExperiments
+from tests.console.fakes.session import FakeSession
 
 SnapCompare = Callable[..., bool]
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)

@@ -12,9 +12,9 @@ from console.tui.screens.dialogs.quit import QuitDialog
 from console.tui.screens.dialogs.run_details import RunDetails
 from console.tui.screens.dialogs.sweep_start import SweepDialog
 from console.tui.screens.modes.sweep import SweepScreen
-from tests.console import recorded, scenes, sweeps
 from tests.console.conftest import Console, Open
-from tests.console.fake_experiments import FakeExperiments
+from tests.console.fakes import recorded, scenes, sweeps
+from tests.console.fakes.experiments import FakeExperiments
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 

@@ -9,8 +9,8 @@ from console.tui.jump_targets import DIALOGS, MODE_PLACES, TILES
 from console.tui.screens.dialogs.ask import TextDialog
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.widgets.tile import Tile
-from tests.console import scenes
 from tests.console.conftest import Console, Open
+from tests.console.fakes import scenes
 
 
 def charts_end(it: Console) -> float | None:

@@ -15,8 +15,8 @@ import pytest
 from console.analysis.steady_state import percentiles
 from console.load.protocol import Event, Interval, Start, Stop, Stopped, decode_event, encode_command
 from console.model.load import P95_FLOOR, LoadSpec
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
 
 LOAD = LoadSpec(batch=1, concurrency=8)
 ANSWERS = P95_FLOOR + 25
@@ -64,7 +64,7 @@ def child(*command: str) -> Iterator[Child]:
 def measured_twice(address: str) -> tuple[list[Interval], list[float]]:
     """The driver's intervals and the outside client's latencies (ms) of the same requests, from first to last."""
     intervals: list[Interval] = []
-    with child("tests.independent_client", address) as client, child("console.load") as driver:
+    with child("tests.support.independent_client", address) as client, child("console.load") as driver:
         driver.tell(encode_command(Start(json.loads(client.hear()), LOAD)))
         event: Event | None = None
         while not isinstance(event, Stopped):

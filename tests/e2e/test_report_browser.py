@@ -16,8 +16,8 @@ from console.report.html import as_html
 from console.report.model import build_report
 from console.store.selectors import load_set, resolve_set
 from tests.e2e.browser import FLAGS, browser
-from tests.unit.experiments.made import store_in
-from tests.unit.experiments.made_results import results_in
+from tests.unit.console.support.made import store_in
+from tests.unit.console.support.made_results import results_in
 
 LOOK = """<script>
 const seen = [...document.querySelectorAll('svg.chart')].map(svg => {

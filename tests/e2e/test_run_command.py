@@ -16,8 +16,8 @@ import pytest
 
 from console.measure.driver_ceiling import Ceiling, Ceilings
 from console.model.load import LoadSpec
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
 
 RUN = (sys.executable, "-m", "console.cli", "run")
 ONNX = ("--backend", "onnx", "--precision", "fp32")

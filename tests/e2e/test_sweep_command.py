@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 EMBEDCONSOLE = (sys.executable, "-m", "console.cli")
 SPEC = """

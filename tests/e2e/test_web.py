@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.e2e.browser import FLAGS, browser
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 LINES = 40
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")

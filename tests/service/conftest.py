@@ -6,9 +6,9 @@ import pytest
 import pytest_asyncio
 
 from engine.api.client import EmbedClient
-from tests.engine_process import EngineProcess
-from tests.fake_engine import FakeEngine, start_server
 from tests.service.load_rig import Rig
+from tests.support.engine_process import EngineProcess
+from tests.support.fake_engine import FakeEngine, start_server
 
 
 @pytest.fixture(scope="session")

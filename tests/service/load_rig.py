@@ -8,8 +8,8 @@ from console.load.corpora import MAX_TEXT_BYTES
 from console.load.driver import Driver
 from console.load.protocol import Event, Interval, Stopped
 from console.model.load import LoadSpec
-from tests.fake_engine import FakeEngine
-from tests.patience import HANGS_AFTER_S
+from tests.support.fake_engine import FakeEngine
+from tests.support.patience import HANGS_AFTER_S
 
 
 class Events:

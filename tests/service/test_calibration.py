@@ -15,9 +15,9 @@ from console.load.protocol import Command, Start, Tick
 from console.measure.driver_ceiling import Ceiling, Ceilings, ceiling_of, measure_ceiling, shape_of
 from console.model.load import LoadSpec
 from console.session.driver_process import DriverProcess
-from tests.patience import HANGS_AFTER_S
 from tests.service.load_rig import Events, loaded
-from tests.unit.console.intervals import second
+from tests.support.patience import HANGS_AFTER_S
+from tests.unit.console.support.intervals import second
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from engine.backends.recipes import RECIPES
 from engine.capabilities.probe_child import tiny_model
 from engine.deployment.load import MINIMUM_COSINE
 from engine.models.resolve import resolve_model
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
-from tests.prepared import prepare_here
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
+from tests.support.prepared import prepare_here
 
 TEXTS = ["the kettle has been boiling", "a savings account", "clover between the rows of maize", "two goats", "hello."]
 

@@ -14,9 +14,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient, vectors_of
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
-from tests.reference import reference_vectors
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
+from tests.support.reference import reference_vectors
 
 TEXTS = ["how do I reset my password", "the cat sat on the mat", "", "Zürich – naïve café 東京", "a " * 40]
 CANARY = "zanzibar-quartz"

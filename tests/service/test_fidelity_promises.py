@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 TEXTS = [
     f"{subject} {verb} in {place}"

@@ -18,10 +18,10 @@ from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.backends.base import Cell
 from engine.models.resolve import resolve_model
-from tests.cpu_time import least_cpu_s
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
-from tests.prepared import prepare_here
+from tests.support.cpu_time import least_cpu_s
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
+from tests.support.prepared import prepare_here
 
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
 IN_HAND = 30

@@ -28,8 +28,8 @@ from console.load.protocol import (
     encode_command,
 )
 from console.model.load import LoadSpec
-from tests.patience import HANGS_AFTER_S
 from tests.service.load_rig import Rig
+from tests.support.patience import HANGS_AFTER_S
 
 
 @pytest.mark.parametrize(

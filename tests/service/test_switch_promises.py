@@ -11,9 +11,9 @@ import pytest
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient, vectors_of
-from tests.engine_process import EngineProcess
-from tests.patience import HANGS_AFTER_S
-from tests.reference import reference_vectors
+from tests.support.engine_process import EngineProcess
+from tests.support.patience import HANGS_AFTER_S
+from tests.support.reference import reference_vectors
 
 TEXTS = [f"{subject} {verb} number {number}" for number in range(8) for subject in ("a cat", "revenue of the quarter")
          for verb in ("sleeps", "grew by more than anybody expected in", "is")]  # fmt: skip

@@ -8,8 +8,8 @@ from engine.api.client import EmbedClient
 from engine.backends.base import Cell
 from engine.capabilities.probe_child import tiny_model
 from engine.models.resolve import resolve_model
-from tests.engine_process import EngineProcess
-from tests.prepared import prepare_here
+from tests.support.engine_process import EngineProcess
+from tests.support.prepared import prepare_here
 
 
 async def test_the_first_start_of_a_cell_measures_its_plan_and_the_next_knows_it(

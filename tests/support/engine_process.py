@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 READY_WITHIN_S = 2 * HANGS_AFTER_S
 """On a cold cache the first start exports the model."""

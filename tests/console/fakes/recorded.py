@@ -20,9 +20,9 @@ from console.store.opened_run import OpenedRun
 from console.store.read import RunRow, list_runs, load_run
 from console.store.rows import interval_row
 from console.store.write import add_intervals, add_note, add_tags, begin_run, finish_run
-from tests.console.fake_experiments import FakeExperiments, FakeRuns
-from tests.unit.console.intervals import answers, second
-from tests.unit.experiments.made import GOOD, SHAKY, STEADY, start_of
+from tests.console.fakes.experiments import FakeExperiments, FakeRuns
+from tests.unit.console.support.intervals import answers, second
+from tests.unit.console.support.made import GOOD, SHAKY, STEADY, start_of
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 # backend, precision, recipe, batch, concurrency, texts/s, p50 ms, cosine to fp32, verdict-like kind

@@ -10,7 +10,7 @@ from console.model.frame import Frame, LogLine
 from console.model.load import LoadSpec
 from console.model.switch import Marker
 from console.session.port import Detached
-from tests.console import scenes
+from tests.console.fakes import scenes
 
 
 class FakeSession:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from console.sweep.cell import SweepCell, in_order
 from console.sweep.spec import preset
 from console.sweep.state import CellFigures, CellState, CellStatus, SweepState
-from tests.console import recorded
+from tests.console.fakes import recorded
 
 LEVEL = {"torch": 0.55, "onnx": 1.0, "openvino": 1.1}
 FACTOR = {"fp32": 1.0, "int8": 1.28, "fp16": 0.3, "bf16": 0.4}

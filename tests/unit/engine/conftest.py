@@ -10,8 +10,8 @@ import torch
 from engine.artifacts.store import Artifact
 from engine.backends.base import Cell
 from engine.models.resolve import ModelFiles, resolve_model
-from tests.prepared import prepare_here
-from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+from tests.support.prepared import prepare_here
+from tests.support.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 TINY = {"cls": build_tiny_cls_model, "xlmr": build_tiny_mpnet_or_xlmr, "mpnet": build_tiny_mpnet}
 MODELS = ("bundled", *TINY)

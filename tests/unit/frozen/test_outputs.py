@@ -22,8 +22,8 @@ from console.model.load import LoadSpec
 from engine.backends.recipes import RECIPES
 from engine.capabilities.rules import RULES
 from engine.cli import cli as engine_cli
-from tests.engine_process import EngineProcess
-from tests.unit.experiments.made import GOOD
+from tests.support.engine_process import EngineProcess
+from tests.unit.console.support.made import GOOD
 from tests.unit.frozen.recorded import RECORDED, changed_fields, recorded
 
 ROOT = Path(__file__).resolve().parents[3]

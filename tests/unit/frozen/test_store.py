@@ -21,8 +21,8 @@ from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import add_intervals, begin_run, finish_run
 from engine.api import embed_pb2
-from tests.unit.console.intervals import second
-from tests.unit.experiments.made import GOOD, start_of, store_in
+from tests.unit.console.support.intervals import second
+from tests.unit.console.support.made import GOOD, start_of, store_in
 from tests.unit.frozen.recorded import RECORDED, changed_fields, differences, recorded, without_wording
 
 JSON_COLUMNS = (

@@ -13,7 +13,7 @@ from console.compare.stored import Comparison, compare
 from console.output.export import as_csv
 from console.store.opened_run import OpenedRun
 from console.store.selectors import RunSet
-from tests.console.recorded import recorded
+from tests.console.fakes.recorded import recorded
 
 BASE: dict[str, Any] = {
     "hash": "e1",

@@ -24,7 +24,7 @@ from console.analysis.steady_state import (
 from console.load.protocol import Answers, Interval
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.model.switch import Change
-from tests.unit.console.intervals import answers, second
+from tests.unit.console.support.intervals import answers, second
 
 
 def test_throughput_is_completions_less_one_over_the_time_between_first_and_last() -> None:

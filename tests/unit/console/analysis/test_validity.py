@@ -10,7 +10,7 @@ from console.analysis.validity import Lag, cpu_saturated, duration_needed_s, jud
 from console.load.protocol import Interval
 from console.load.recorder import Recorder
 from console.model.load import LoadSpec, Percentiles
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 
 def lagging(index: int, lag_ms: float, requests: int = 100) -> Interval:

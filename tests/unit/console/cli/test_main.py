@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.cli.main import main
-from tests.cpu_time import least_cpu_s
+from tests.support.cpu_time import least_cpu_s
 
 HELP_LIMIT = 4.0
 """Times what the library of command lines costs alone. Any of the heavy ones costs more than that."""

@@ -14,8 +14,8 @@ from console.cli.main import cli, main
 from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import add_intervals, add_note, add_tags, begin_run, begin_sweep
-from tests.unit.console.intervals import second
-from tests.unit.experiments.made import GOOD, record, start_of, store_in
+from tests.unit.console.support.intervals import second
+from tests.unit.console.support.made import GOOD, record, start_of, store_in
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from console.store.read import RunFilter, list_runs
 from console.sweep.runner import Sweep, plan_sweep
 from console.sweep.spec import SweepSpec
 from console.sweep.state import CellFigures, CellState, CellStatus, SweepState, figures_of_measurement
-from tests.patience import HANGS_AFTER_S
-from tests.unit.experiments.made import GOOD, store_in
+from tests.support.patience import HANGS_AFTER_S
+from tests.unit.console.support.made import GOOD, store_in
 
 RUN = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
-COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 
 
 def sides(*words: str) -> tuple[Side, ...]:

@@ -24,7 +24,7 @@ from console.store.read import RunFilter, list_runs
 from console.sweep.cell import SweepCell
 from console.sweep.labels import load_of
 from console.sweep.state import CellState, CellStatus, SweepState, figures_of_measurement
-from tests.unit.experiments.made import GOOD, SHAKY, STEADY
+from tests.unit.console.support.made import GOOD, SHAKY, STEADY
 
 SCRIPT = """
 import sys

@@ -18,7 +18,7 @@ from console.model.load import LoadSpec, Percentiles
 from console.store.database import Store
 from console.store.read import RunFilter, list_runs
 from console.store.write import begin_run, finish_run, pin_tag
-from tests.unit.experiments.made import GOOD, STEADY, record, start_of, store_in
+from tests.unit.console.support.made import GOOD, STEADY, record, start_of, store_in
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from console.model.load import LoadSpec, Percentiles
 from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import add_intervals, add_tags, begin_run, begin_sweep, finish_run
-from tests.unit.console.intervals import second
-from tests.unit.experiments.made import GOOD, start_of, store_in
+from tests.unit.console.support.intervals import second
+from tests.unit.console.support.made import GOOD, start_of, store_in
 
 FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
 

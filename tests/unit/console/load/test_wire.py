@@ -23,7 +23,7 @@ from console.load.protocol import (
 )
 from console.model.load import LoadSpec
 from engine.api import embed_pb2
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 
 def test_joined_pieces_are_the_request_that_protobuf_would_have_built() -> None:

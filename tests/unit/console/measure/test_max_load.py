@@ -22,8 +22,8 @@ from console.model.load import LoadSpec, Percentiles
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.read import list_runs
-from tests.fake_engine import FakeEngine, start_server
-from tests.unit.experiments.made import GOOD, STEADY, store_in
+from tests.support.fake_engine import FakeEngine, start_server
+from tests.unit.console.support.made import GOOD, STEADY, store_in
 
 RATES = Bounds(28.0, 2.4, 20_000.0)
 CALLERS = Bounds(1.0, 1.0, 64.0, whole=True)

@@ -20,9 +20,9 @@ from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
 from console.store.read import list_runs, load_run
 from console.store.spill import take_back
-from tests.unit.experiments.made import GOOD, store_in
+from tests.unit.console.support.made import GOOD, store_in
 
-COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 SPEC = RunSpec(LoadSpec(8, 2), duration_s=2.0, warm_up_s=0.0)
 
 

@@ -34,7 +34,7 @@ from console.model.frame import Frame
 from console.model.load import Load, LoadSpec, Percentiles, Stages
 from console.output.run import as_text
 from console.session.live_metrics import Batches
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 if TYPE_CHECKING:
     from console.session.session import Session

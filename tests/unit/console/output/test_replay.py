@@ -15,9 +15,9 @@ from console.store.opened_run import OpenedRun
 from console.store.read import load_run
 from console.store.rows import interval_row
 from console.store.write import add_intervals, begin_run
-from tests.console import recorded
-from tests.unit.console.intervals import answers, second
-from tests.unit.experiments.made import GOOD, start_of, store_in
+from tests.console.fakes import recorded
+from tests.unit.console.support.intervals import answers, second
+from tests.unit.console.support.made import GOOD, start_of, store_in
 
 FIRST = "r-20261123-100000-3fa2"
 

@@ -24,8 +24,8 @@ from console.report.model import NothingToReport, ReportModel, build_report
 from console.report.svg import draw, ticks
 from console.store.database import Store
 from console.store.selectors import load_set, resolve_set
-from tests.unit.experiments.made import store_in
-from tests.unit.experiments.made_results import keep, measured, results_in
+from tests.unit.console.support.made import store_in
+from tests.unit.console.support.made_results import keep, measured, results_in
 
 
 @pytest.fixture(scope="module")

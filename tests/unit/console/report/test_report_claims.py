@@ -20,8 +20,8 @@ from console.report.recommend import Recommendation
 from console.store.database import Store
 from console.store.selectors import load_set, resolve_set
 from console.store.write import begin_sweep
-from tests.unit.experiments.made import SHAKY, store_in
-from tests.unit.experiments.made_results import keep, measured
+from tests.unit.console.support.made import SHAKY, store_in
+from tests.unit.console.support.made_results import keep, measured
 
 FP32 = Deployment("onnx", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
 INT8 = Deployment("onnx", "int8", "", "cpu", "fake/MiniLM", 2, 1)

@@ -16,9 +16,9 @@ from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.write import begin_run
 from console.sweep.state import CellStatus, SweepState
-from tests.unit.experiments.made import GOOD, record, start_of, store_in
+from tests.unit.console.support.made import GOOD, record, start_of, store_in
 
-COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 SPEC = """# Two cells, three of them later.
 name = "mine"
 duration = "1s"

@@ -19,8 +19,8 @@ from console.session.engine_process import phase_of
 from console.session.port import SessionOptions
 from console.session.session import Session
 from engine.api import embed_pb2
-from tests.fake_engine import FakeEngine, start_server
-from tests.unit.console.test_session import options, serving, until
+from tests.support.fake_engine import FakeEngine, start_server
+from tests.unit.console.session.test_session import options, serving, until
 
 NEW = 9
 """A number that no enum of this console names."""

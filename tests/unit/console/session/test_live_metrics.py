@@ -5,7 +5,7 @@ import pytest
 from console.load.protocol import Tick
 from console.session.live_metrics import EngineSample, Figures, batches_between
 from console.session.switch_delta import SwitchSpan, measure_delta
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 SPAN = SwitchSpan(1, "torch·fp32 → onnx·fp32", 20.0, 21.0, 21.5, steady_since_s=3.0)
 

@@ -25,7 +25,7 @@ from console.session.child_process import ChildGone
 from console.session.driver_process import DriverProcess
 from console.session.live_metrics import Figures
 from console.session.load import UNREADABLE_LOG_S, LoadEvents, LoadLink
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 FIRST, SECOND, THIRD = LoadSpec(1, 1), LoadSpec(2, 2), LoadSpec(3, 3)
 

@@ -19,12 +19,12 @@ from console.model.load import LoadSpec
 from console.session.load import check_load
 from console.session.port import SessionOptions
 from console.session.session import Session
-from tests.fake_engine import FakeEngine, start_server
-from tests.patience import HANGS_AFTER_S
+from tests.support.fake_engine import FakeEngine, start_server
+from tests.support.patience import HANGS_AFTER_S
 
 
 def options(*flags: str, **more: object) -> SessionOptions:
-    command = (sys.executable, "-m", "tests.fake_engine", *flags)
+    command = (sys.executable, "-m", "tests.support.fake_engine", *flags)
     return SessionOptions(engine_command=command, start=True, **more)  # type: ignore[arg-type]  # named by the tests
 
 

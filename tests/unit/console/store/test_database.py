@@ -19,8 +19,8 @@ from console.store.database import Store, StoreError, store_path
 from console.store.read import LAST, RunFilter, list_runs, load_run, resolve_run
 from console.store.rows import interval_row
 from console.store.write import add_intervals, add_note, add_tags, begin_run, delete_runs, finish_run, remove_tags
-from tests.unit.console.intervals import second
-from tests.unit.experiments.made import CELLS, GOOD, INT8, record, start_of, store_in
+from tests.unit.console.support.intervals import second
+from tests.unit.console.support.made import CELLS, GOOD, INT8, record, start_of, store_in
 
 
 def test_a_run_is_read_back_whole_from_the_file_alone(tmp_path: Path) -> None:

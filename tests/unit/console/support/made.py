@@ -13,7 +13,7 @@ from console.session.live_metrics import Batches
 from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import RunStart, add_intervals, begin_run, finish_run
-from tests.unit.console.intervals import second
+from tests.unit.console.support.intervals import second
 
 STEADY = Judgement(True, "the last 3 windows' max/min is 1.01, within 1.10", 1.01)
 SHAKY = Judgement(False, "the last 3 windows' max/min is 1.40, beyond 1.10", 1.40)

@@ -13,8 +13,8 @@ from console.session.live_metrics import Batches
 from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import add_intervals, begin_run, begin_sweep, finish_run
-from tests.unit.console.intervals import second
-from tests.unit.experiments.made import SHAKY, STEADY, start_of
+from tests.unit.console.support.intervals import second
+from tests.unit.console.support.made import SHAKY, STEADY, start_of
 
 MATRIX = (
     CapabilityCell("onnx", "fp32", "cpu", CellState.NATIVE, fidelity=1.0),

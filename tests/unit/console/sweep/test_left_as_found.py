@@ -27,8 +27,8 @@ from console.store.read import list_sweeps
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import SweepSpec, parse_spec
 from console.sweep.state import CellStatus, SweepState
-from tests.fake_engine import FakeEngine, start_server
-from tests.unit.experiments.made import store_in
+from tests.support.fake_engine import FakeEngine, start_server
+from tests.unit.console.support.made import store_in
 
 ENDLESS = RunSpec(LoadSpec(1, 1), duration_s=600.0, warm_up_s=0.0)
 GRID = """duration = "600s"

@@ -18,10 +18,10 @@ from console.store.read import RunFilter, list_runs, load_run
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import parse_spec
 from console.sweep.state import CellStatus, SweepState
-from tests.fake_engine import FakeEngine, start_server
-from tests.unit.experiments.made import store_in
+from tests.support.fake_engine import FakeEngine, start_server
+from tests.unit.console.support.made import store_in
 
-COMMAND = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 SHORT = 'duration = "1s"\nwarm_up = "0s"\nseed = 1\n'
 
 

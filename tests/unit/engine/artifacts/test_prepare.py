@@ -17,8 +17,8 @@ from engine.artifacts.prepare import Progress, prepare
 from engine.artifacts.store import ArtifactStore, artifact_key
 from engine.errors import CannotSwitch, ModelError
 from engine.models.resolve import ModelFiles, resolve_model
-from tests.patience import HANGS_AFTER_S
-from tests.unit.backends.conftest import Prepared, fp32
+from tests.support.patience import HANGS_AFTER_S
+from tests.unit.engine.conftest import Prepared, fp32
 
 Files = Callable[[str], ModelFiles]
 

@@ -23,7 +23,7 @@ from engine.backends.torch.module import SentenceModule
 from engine.backends.torch.onednn import can_multiply
 from engine.backends.torch.optimised_module import fastest, form_of
 from engine.backends.torch.runtime import TorchModel
-from tests.unit.backends.conftest import Prepared
+from tests.unit.engine.conftest import Prepared
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 60,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cpu_time import least_cpu_s
-from tests.patience import HANGS_AFTER_S
-from tests.unit.backends.conftest import Prepared
+from tests.support.cpu_time import least_cpu_s
+from tests.support.patience import HANGS_AFTER_S
+from tests.unit.engine.conftest import Prepared
 
 RUNTIME = {"onnx": "onnxruntime", "openvino": "openvino"}
 LOADED_LIMIT = 6.0

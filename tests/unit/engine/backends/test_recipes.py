@@ -18,8 +18,8 @@ from engine.backends.smoothing import smoothing
 from engine.errors import ModelError
 from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
-from tests.prepared import prepare_here
-from tests.unit.backends.conftest import Prepared
+from tests.support.prepared import prepare_here
+from tests.unit.engine.conftest import Prepared
 
 Files = Callable[[str], ModelFiles]
 

@@ -14,7 +14,7 @@ from engine.errors import ModelError
 from engine.models.card import POOLING_MODES
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling.contract import Executor, Vectors
-from tests.unit.backends.conftest import BACKENDS, MODELS, Prepared, fp32
+from tests.unit.engine.conftest import BACKENDS, MODELS, Prepared, fp32
 
 TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "tabs\tand\n\nlines", "word " * 400]
 

@@ -16,7 +16,7 @@ from engine.capabilities.rules import CellState
 from engine.host import child
 from engine.host.machine import PlatformFacts
 from engine.server.observations import Peak
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 ONNX = Choice("onnx", "fp32", "cpu", "plain")
 TORCH = Choice("torch", "fp32", "cpu", "plain")

@@ -11,7 +11,7 @@ from engine.api import embed_pb2
 from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context
 from engine.pipeline.metrics import Telemetry
-from tests.patience import HANGS_AFTER_S
+from tests.support.patience import HANGS_AFTER_S
 
 
 class Answering(Embedder):

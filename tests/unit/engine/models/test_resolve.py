@@ -11,7 +11,7 @@ from engine.errors import ModelError
 from engine.host.cache import FileHashes
 from engine.models.card import read_card
 from engine.models.resolve import BUNDLED_ID, BUNDLED_PACKAGE, BUNDLED_SHA256, resolve_model
-from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+from tests.support.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import tokenizers
 from engine.models.resolve import resolve_model
 from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, KnownWords, between_spaces
 from engine.models.tokenizer import Tokenizer, tokenizer_path
-from tests.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+from tests.support.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 PIECES = [
     "the", "The", "naïve", "café", "cafe\u0301", "\u0301", "don't", "e-mail,", "C++?", "東京", "漢字kanji", "ΣΑΣ",

@@ -14,7 +14,7 @@ from engine.artifacts.reference_vectors import REFERENCE_TEXTS
 from engine.errors import ModelError
 from engine.models.resolve import resolve_model
 from engine.models.tokenizer import Tokenizer
-from tests.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
+from tests.support.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 TEXTS = [
     *REFERENCE_TEXTS,

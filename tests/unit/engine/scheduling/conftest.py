@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from engine.scheduling import BatchPolicy, Executor, LoneTexts, Scheduler
-from tests.unit.scheduling.fakes import GatedExecutor, HandClock, Ledger
+from tests.unit.engine.scheduling.fakes import GatedExecutor, HandClock, Ledger
 
 MakeScheduler = Callable[..., Scheduler]
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import Overloaded
 from engine.scheduling import Admission, AdmissionLimits
-from tests.unit.scheduling.fakes import HandClock
+from tests.unit.engine.scheduling.fakes import HandClock
 
 LIMITS = AdmissionLimits(max_queued_items=100, max_queued_bytes=1000, max_queued_tokens=500)
 

@@ -9,8 +9,8 @@ import pytest
 
 from engine.errors import PoisonedText, Unavailable
 from engine.scheduling import BatchPolicy, JobResult, TokenIds, Vectors
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import (
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import (
     BROKEN_NORM,
     NON_FINITE,
     POISON,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from engine.scheduling import BatchPolicy, Scheduler
 from engine.scheduling.dispatch import Handover
 from engine.scheduling.queue import Ticket
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 
 FOREVER_S = 1e6
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import Unavailable
 from engine.scheduling import BatchPolicy, Scheduler, TokenIds, Vectors
-from tests.unit.scheduling.fakes import FakeExecutor, Ledger, text_of
+from tests.unit.engine.scheduling.fakes import FakeExecutor, Ledger, text_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads keep to cores on Linux alone")
 

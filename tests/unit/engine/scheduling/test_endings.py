@@ -10,8 +10,8 @@ import pytest
 
 from engine.errors import Cancelled, Expired, Unavailable
 from engine.scheduling import BatchPolicy, Scheduler
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 
 LEFT, STAYED, FIRST = 11, 12, 13
 

@@ -11,8 +11,8 @@ from engine.errors import Cancelled, EngineError, Expired, Unavailable
 from engine.scheduling import BatchPolicy, BatchRecord, Job, JobResult, LoneTexts, Scheduler, TokenIds, Vectors
 from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import Batch, BatchQueue, Ticket
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 
 Outcomes = list[JobResult | BaseException]
 ONE_TEXT_A_BATCH = BatchPolicy(max_batch_items=1)

@@ -12,8 +12,8 @@ from engine.scheduling import BatchPolicy, Health, Job, LoneTexts, Readiness, Sc
 from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES
 from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import BatchQueue
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, HandClock, text_of
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, HandClock, text_of
 
 
 class Device(FakeExecutor):

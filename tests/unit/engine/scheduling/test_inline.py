@@ -10,8 +10,8 @@ import pytest
 from engine.errors import PoisonedText, Unavailable
 from engine.scheduling import BatchPolicy, LoneTexts, Scheduler, TokenIds, Vectors
 from engine.scheduling.inline import AWAKE_S, LONGEST_PASS_S, LOOKS, MAX_TOKENS, PERIOD, PROBES
-from tests.unit.scheduling.conftest import MakeScheduler
-from tests.unit.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.conftest import MakeScheduler
+from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
 
 MARK = 77
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.scheduling import BatchPolicy
 from engine.scheduling.queue import WINDOW_BATCHES, Batch, BatchQueue, Ticket
-from tests.unit.scheduling.fakes import text_of
+from tests.unit.engine.scheduling.fakes import text_of
 
 POLICY = BatchPolicy(max_batch_tokens=4096, max_batch_items=8)
 

@@ -9,7 +9,7 @@ import pytest
 from engine.errors import PoisonedText
 from engine.scheduling import BatchPolicy, Job, Scheduler
 from engine.server.gc_policy import LONGEST_S, PERIOD_S, collect_quietly
-from tests.unit.scheduling.fakes import POISON, FakeExecutor, Ledger, text_of
+from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, Ledger, text_of
 
 
 @dataclass
