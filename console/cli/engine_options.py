@@ -58,7 +58,6 @@ ENGINE_OPTIONS = option_group(
     ),
 )
 
-
 _STARTING = (
     *("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port"),
     *("max_batch_tokens", "max_batch_items"),

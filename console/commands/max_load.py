@@ -109,7 +109,6 @@ def _figures(level: float, limit: Limit, measurement: Measurement, spec: MaxLoad
 
 _LATE_BUT_MET = "ok: the load driver sent some requests late; their latencies count that, and meet the SLO even so"
 
-
 _LIMIT_WORDS = {
     Limit.NONE: "nothing: the highest level that was tried still holds",
     Limit.SLO: "the SLO: p95 goes over it",

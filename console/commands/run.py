@@ -28,7 +28,6 @@ from console.store.database import Store
 
 ENGINE_SAYS_USAGE = 3
 
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -18,7 +18,6 @@ from console.store.selectors import resolve_set
 
 _FLOORS = {"p95": P95_FLOOR, "p99": P99_FLOOR}
 
-
 _MIB = 2**20
 
 

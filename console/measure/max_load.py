@@ -17,16 +17,12 @@ from console.session.session import Session
 
 SCHEMA_VERSION = 1
 
-
 NEEDED = P95_FLOOR + 45
 """Requests of a trial: a Poisson schedule brings fewer than 130 of them once in 3,000 times."""
 
-
 LONGEST_TRIAL_S = 60.0
 
-
 MOST_RATE, MOST_CALLERS = 20_000.0, 1024.0
-
 
 ERRORS_ALLOWED = 0.001
 

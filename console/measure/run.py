@@ -40,25 +40,13 @@ from console.session.live_metrics import Batches, EngineSample, batches_between,
 from console.session.session import Session
 from console.store.read import StoredRun
 
-
-def spec_of(run: StoredRun) -> RunSpec:
-    """What was to be measured; keys that this program does not know are left out."""
-    known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
-    load = {name: value for name, value in run.spec["load"].items() if name in of_load}
-    spec = {name: value for name, value in run.spec.items() if name in known}
-    return RunSpec(**{**spec, "load": LoadSpec(**load)})
-
-
 _POLL_S = 0.1
-
 
 _SLACK_S = 0.05
 """An interval may be cut a few ms off its second."""
 
-
 _SHORTEST_S = 0.5
 """What is shorter is the rest of a load that ended, not an interval."""
-
 
 WINDOWS_OF_A_RUN = 5
 
@@ -410,3 +398,11 @@ def _samples_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) 
         return []
     first_s, last_s = intervals[0].start_s - 0.5, intervals[-1].end_s + 0.5
     return [sample for sample in samples if first_s <= sample.time_s <= last_s]
+
+
+def spec_of(run: StoredRun) -> RunSpec:
+    """What was to be measured; keys that this program does not know are left out."""
+    known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
+    load = {name: value for name, value in run.spec["load"].items() if name in of_load}
+    spec = {name: value for name, value in run.spec.items() if name in known}
+    return RunSpec(**{**spec, "load": LoadSpec(**load)})

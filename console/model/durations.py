@@ -12,7 +12,6 @@ def duration(seconds: float) -> str:
 LONGEST_S = 2 * 3600.0
 """Of one measurement: so many intervals are kept in memory."""
 
-
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

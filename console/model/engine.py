@@ -47,6 +47,10 @@ class EngineState(StrEnum):
     """It ended, or stopped answering, without being asked."""
 
 
+DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
+"""The states in which no engine answers, and one can be started."""
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A step of start-up or of a switch. `total` 0: no count is known."""
@@ -56,6 +60,60 @@ class Phase:
     done: int = 0
     total: int = 0
     elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """The engine's live batching knobs."""
+
+    max_batch_tokens: int = 0
+    max_batch_items: int = 0
+    max_wait_ms: float = 0.0
+    coalesce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPlan:
+    """What `auto` stands for on the engine's machine. No counts: the engine does not say."""
+
+    instances: int = 0
+    threads: int = 0
+    max_batch_tokens: int = 0
+    max_batch_items: int = 0
+    pass_cost_tokens: int = 0
+    texts_per_s: float = 0.0
+    """Measured when the cell was tuned, without a server; 0 for a rule of thumb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where the engine runs, as it says itself. Empty or 0: not known."""
+
+    host_name: str = ""
+    platform: str = ""
+    system: str = ""
+    isa: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    governor: str = ""
+    gpu_model: str = ""
+    gpu_driver: str = ""
+    python: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+    """(name, version), in the order of the alphabet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the model's own files say."""
+
+    id: str = ""
+    dim: int = 0
+    max_tokens: int = 0
+    pooling: str = ""
+    normalize: bool = False
+    weights_sha256: str = ""
+    fingerprint: str = ""
+    """Of every file that decides the vectors, the tokenizer's included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,57 +197,3 @@ class CapabilityCell:
     fix: str = ""
     texts_per_s: float | None = None
     fidelity: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """The engine's live batching knobs."""
-
-    max_batch_tokens: int = 0
-    max_batch_items: int = 0
-    max_wait_ms: float = 0.0
-    coalesce: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ServingPlan:
-    """What `auto` stands for on the engine's machine. No counts: the engine does not say."""
-
-    instances: int = 0
-    threads: int = 0
-    max_batch_tokens: int = 0
-    max_batch_items: int = 0
-    pass_cost_tokens: int = 0
-    texts_per_s: float = 0.0
-    """Measured when the cell was tuned, without a server; 0 for a rule of thumb."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where the engine runs, as it says itself. Empty or 0: not known."""
-
-    host_name: str = ""
-    platform: str = ""
-    system: str = ""
-    isa: tuple[str, ...] = ()
-    memory_bytes: int = 0
-    governor: str = ""
-    gpu_model: str = ""
-    gpu_driver: str = ""
-    python: str = ""
-    packages: tuple[tuple[str, str], ...] = ()
-    """(name, version), in the order of the alphabet."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What the model's own files say."""
-
-    id: str = ""
-    dim: int = 0
-    max_tokens: int = 0
-    pooling: str = ""
-    normalize: bool = False
-    weights_sha256: str = ""
-    fingerprint: str = ""
-    """Of every file that decides the vectors, the tokenizer's included."""

@@ -50,7 +50,6 @@ class Percentiles:
 
 P95_FLOOR = 130
 
-
 P99_FLOOR = 662
 """Samples below which a percentile is not certified at 99 % confidence (order statistics)."""
 

@@ -15,9 +15,7 @@ from console.store.read import RunRow, StoredRun, SweepRow
 
 _TRUTHS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
 
-
 _HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "sweep", "tags")
-
 
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 

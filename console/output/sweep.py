@@ -13,12 +13,9 @@ from console.sweep.state import CellState, CellStatus, SweepState
 
 SCHEMA_VERSION = 1
 
-
 _HEAD = ("cell", "load", "texts/s", "p95 ms", "fidelity", "verdict")
 
-
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
-
 
 _WORDS = {"client_bound": "client bound"}
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from console.model.engine import Deployment, Engine, EngineState
+from console.model.engine import DOWN, Deployment, Engine, EngineState
 from console.model.errors import CommandRefused
 from console.session.session import Session
 from console.sweep.cell import SweepCell
@@ -17,7 +17,6 @@ _POLL_S = 0.1
 _REFUSALS_AFTER_CANCELLING = 50
 _BOUNDS = ("max_batch_tokens", "max_batch_items")
 """Knobs that a serving plan sets where nobody did."""
-_DOWN = (EngineState.STOPPED, EngineState.LOST)
 
 
 class EngineGone(Exception):
@@ -168,7 +167,7 @@ class SweepEngine:
     async def _serve(self, cell: SweepCell) -> None:
         """Raises CommandRefused for an engine that does not start so."""
         session = self._session
-        if session.frame.engine.state in _DOWN:
+        if session.frame.engine.state in DOWN:
             self.live = None
             if session.frame.engine.remote:
                 await self._wait_for_remote()
@@ -192,7 +191,7 @@ class SweepEngine:
         patience_s = REMOTE_PATIENCE_S if self._found is not None else 0.0
         self._doing("waiting for the engine to answer again")
         waited_s = 0.0
-        while self._session.frame.engine.state in _DOWN:
+        while self._session.frame.engine.state in DOWN:
             if waited_s >= patience_s:
                 raise EngineGone(self._session.frame.engine.message)
             await self._pause()

@@ -29,12 +29,9 @@ def is_file(source: str) -> bool:
 
 PRESETS = ("quick", "seed", "latency", "throughput")
 
-
 MOST_CELLS = 10_000
 
-
 _BACKENDS = ("torch", "onnx", "openvino")
-
 
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 
@@ -174,7 +171,6 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "fidelity": (_truth, False),
 }
 """Of the whole sweep: how each is checked, and what it is unless written."""
-
 
 _AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "backends": (_one_of(*_BACKENDS), ""),

@@ -104,7 +104,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """While a stored run is replayed."""
         self.remembering = Remembering(self, memory)
         self.remembering.restore_look()
-        self.leaving = Leaving(self)
+        self.leaving = Leaving(self, self.remembering.keep)
         self.failure = ""
         self.supervisor = Supervisor(self._log_line, refused=self._refused, report=self._told_of_fault)
         self._log_before = LogRing()
@@ -136,7 +136,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return self.session.engine_spec if self.session else EngineSpec()
 
     @property
-    def opened(self) -> "SessionPort":
+    def open_session(self) -> "SessionPort":
         """The session. Raises CommandRefused while there is none."""
         if self.session is None:
             raise CommandRefused("The session is still being opened: try again in a moment")
@@ -146,13 +146,13 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def experiments_port(self) -> "ExperimentsPort":
         """The store and the sweeps. Raises CommandRefused while there are none."""
         if self._experiments_port is None:
-            session = self.opened
+            session = self.open_session
             if self._make_experiments is None:
                 raise CommandRefused("This console was opened without a store of runs")
             self._experiments_port = self._make_experiments(session)
         return self._experiments_port
 
-    def stand(self, **changes: Any) -> None:
+    def update_context(self, **changes: Any) -> None:
         """Takes where the experiment modes are now, and draws at once."""
         self.experiments = replace(self.experiments, **changes)
         self._frame = replace(self._frame, experiments=self.experiments)
@@ -212,7 +212,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
                 self._frame = self._aged(newest)
-        self._stands()
+        self._sync_context()
         self.draw()
         self.remembering.tick(self._tick)
 
@@ -229,7 +229,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return frame
         return replace(frame, engine=replace(frame.engine, phase=replace(phase, elapsed_s=elapsed_s)))
 
-    def _stands(self) -> None:
+    def _sync_context(self) -> None:
         """The experiment modes' own part of the frame. A frame that has it already stays the same object."""
         state = self._experiments_port.sweeps.state if self._experiments_port else None
         stage = SweepStage.NONE
@@ -277,13 +277,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         action = self.registry.by_id[action_id]
         if self.current_mode not in action.modes:
             if self.current_mode == REPLAY and (why := not_in_a_replay(action)):
-                self.say(why, severity="warning")
+                self.show_message(why, severity="warning")
             raise SkipAction  # the key may mean something else in this mode
         if reason := self.registry.reason(action, self._frame):
-            self.say(reason, severity="warning")
-            return
-        if action_id == "quit":
-            self.leaving.ask()
+            self.show_message(reason, severity="warning")
             return
         await self.supervisor.guard(f"the action {action_id}", perform(self, action_id))
         self.draw()
@@ -306,9 +303,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """
         return (owner or self).run_worker(self.supervisor.guard(what, coroutine, failed), exit_on_error=False)
 
+    def ask_to_quit(self) -> None:
+        """Opens the Quit dialog, or quits where nothing runs."""
+        self.leaving.ask()
+
     def begin_sweep(self, source: str, *, resume: bool) -> None:
-        """Sweeps in a worker of the app's own, so that it goes on whatever is shown; leaving the console ends it."""
-        self.stand(sweep_source=source)
+        """Starts a sweep in a worker of the app, so that it continues in every mode. Quitting ends it.
+
+        Raises CommandRefused while another one runs.
+        """
+        if self._sweeping is not None and not self._sweeping.is_finished:
+            raise CommandRefused("A sweep is running: {sweep_stop} stops it")
+        self.update_context(sweep_source=source)
         self._sweeping = self.in_background("the sweep", self.experiments_port.sweeps.sweep(source, resume=resume))
 
     async def end_sweep(self) -> None:
@@ -319,10 +325,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             await self._sweeping.wait()
 
     def _refused(self, why: str) -> None:
-        self.say(why, severity="warning")
+        self.show_message(why, severity="warning")
 
     def _told_of_fault(self, sentence: str) -> None:
-        self.say(f"{sentence}\n{{mode_log}} shows where", title="This did not work", severity="error")
+        self.show_message(f"{sentence}\n{{mode_log}} shows where", title="This did not work", severity="error")
 
     def _log_line(self, level: str, text: str) -> None:
         if self.session is not None:
@@ -331,7 +337,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._log_before.add("console", level, text)
         self._frame = replace(self._frame, log=self._log_before.lines, log_version=self._log_before.version)
 
-    def say(
+    def show_message(
         self,
         message: str,
         *,

@@ -10,7 +10,7 @@ from console.tui.themes import DARK, THEMES
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 KEEP_EVERY = 30
 """Ticks of the 10 Hz clock between two looks at what has changed: the file is not written more often."""
@@ -19,7 +19,7 @@ KEEP_EVERY = 30
 class Remembering:
     """Without a memory it does nothing, which is what tests and pictures want."""
 
-    def __init__(self, app: "ConsoleApp", memory: Memory | None) -> None:
+    def __init__(self, app: "AppPort", memory: Memory | None) -> None:
         self._app = app
         self._memory = memory
         self._kept = memory.before if memory else Remembered()
@@ -44,9 +44,9 @@ class Remembering:
         if self._memory.found.mode != LIVE:
             await app.go_to(self._memory.found.mode)
         if self._memory.notice:
-            app.say(self._memory.notice, severity="warning", timeout=12)
+            app.show_message(self._memory.notice, severity="warning", timeout=12)
         elif words := self._memory.found.in_words():
-            app.say(f"{words}\n--fresh starts without", title="Restored from last time", timeout=10)
+            app.show_message(f"{words}\n--fresh starts without", title="Restored from last time", timeout=10)
             if app.session is not None:
                 app.session.note(f"restored from last time: {words}")
 
@@ -73,7 +73,7 @@ class Remembering:
             if not self._told:
                 self._told = True
                 words = f"The console's state cannot be kept in {self._memory.path} ({error.strerror})"
-                self._app.say(words, severity="warning")
+                self._app.show_message(words, severity="warning")
         finally:
             self._writing = False
 

@@ -5,16 +5,15 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from console.model.engine import EngineState
+from console.model.engine import DOWN, EngineState
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
-from console.tui.handlers.engine import DOWN
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 CLOSE_LIMIT_S = 15.0
 """Of each step; there are `_STEPS`."""
@@ -24,8 +23,12 @@ _STEPS = 3
 class Leaving:
     """Owns whether the console is being left, and what it says at the end."""
 
-    def __init__(self, app: "ConsoleApp", step_limit_s: float = CLOSE_LIMIT_S) -> None:
+    def __init__(
+        self, app: "AppPort", keep_state: Callable[[], Coroutine[Any, Any, None]], step_limit_s: float = CLOSE_LIMIT_S
+    ) -> None:
+        """`keep_state`: writes the console's state."""
         self._app = app
+        self._keep_state = keep_state
         self._step_limit_s = step_limit_s
         self._begun = False
         self.farewell = ""
@@ -93,7 +96,7 @@ class Leaving:
         """Takes every step, whatever became of the others, and tells each failure on the way out."""
         app, code = self._app, self._code()
         failures = [
-            await self._failure_of("keeping the console's state", app.remembering.keep()),
+            await self._failure_of("keeping the console's state", self._keep_state()),
             await self._failure_of("ending the sweep", app.end_sweep()),
         ]
         if app.session is not None:

@@ -11,7 +11,6 @@ from engine.api.embed.v1 import embed_pb2, embed_pb2_grpc
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
-
 Vectors = NDArray[np.float32] | NDArray[np.float16]
 
 

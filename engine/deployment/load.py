@@ -32,8 +32,8 @@ class Loader:
     """Loads one model at a time, in a thread of its own.
 
     A model belongs to its loading thread until it is verified, and from then on to its deployment; its owner closes it.
-    A load that is cancelled cannot be stopped: it is abandoned, and its thread closes the model when nothing uses it any
-    more. The next load waits for that, so that memory holds at most the live model and one more.
+    A load that is cancelled cannot be stopped: it is abandoned, and its thread closes the model when nothing uses it
+    any more. The next load waits for that, so that memory holds at most the live model and one more.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Loader:
         self._last: Background | None = None  # the thread of the last load, which may have been abandoned
 
     async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Cell, Artifact]:
-        """The model's files and the artifact that the plan's deployment is loaded from. Makes it where it is missing."""
+        """The model's files and the artifact that the plan's deployment is loaded from, which is made if missing."""
         target = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
         with Background("resolving") as background:  # may download for minutes

@@ -9,7 +9,6 @@ from engine.tuning.plan import PlanCache, ServingPlan, asked_for
 
 MAX_INSTANCES = 64
 
-
 MAX_THREADS = 256
 
 

@@ -26,7 +26,6 @@ from engine.tuning.search import tune_in_child
 
 _log = logging.getLogger(__name__)
 
-
 _AS_PLANNED = Knobs()
 
 

@@ -97,7 +97,7 @@ def cpu_model() -> str:
 
 
 def machine_facts(packages: Iterable[str]) -> PlatformFacts:
-    """The running machine and the versions of `packages` on it. Imports no runtime: devices are read from the system."""
+    """The running machine and the versions of `packages` on it. Devices are those that the system lists."""
     system = {"Darwin": "macos", "Linux": "linux"}.get(platform.system(), platform.system().lower())
     arch = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     gpus = _cuda_devices() if system == "linux" else []

@@ -58,7 +58,7 @@ async def test_asking_for_the_session_while_it_opens_is_refused(console: Open) -
     async with console(scenes.busy()) as it:
         it.app.session = None
         with pytest.raises(CommandRefused, match="still being opened"):
-            _ = it.app.opened
+            _ = it.app.open_session
 
 
 async def test_a_session_that_cannot_be_opened_leaves_its_traceback_in_the_log(console: Open) -> None:
@@ -113,7 +113,7 @@ async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:
         from console.tui.handlers.experiments import PERFORM
 
-        it.app.stand(sweep=SweepStage.RUNNING)
+        it.app.update_context(sweep=SweepStage.RUNNING)
         await PERFORM["sweep_stop"](it.app)
         await it.press("a")
         assert "No sweep is running" in it.said

@@ -13,7 +13,7 @@ from console.model.frame import Frame
 from console.tui.shutdown import Leaving
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 STOPPED = "embedconsole: load stopped, engine 4121 stopped"
 
@@ -28,7 +28,7 @@ class Steps:
         self.view = SimpleNamespace(frozen=False)
         self.frame = Frame(engine=Engine(state=EngineState.RUNNING, pid=4121))
         self.session = SimpleNamespace(frame=self.frame, close=self._step("close"), detach=self._step("detach"))
-        self.remembering = SimpleNamespace(keep=self._step("keep"))
+        self.keep_state = self._step("keep")
         self.end_sweep = self._step("end_sweep")
         self.let_go = asyncio.Event()
         self.closing: asyncio.Task[None] | None = None
@@ -57,7 +57,7 @@ class Steps:
 
 async def left(app: Steps, limit_s: float = 60.0) -> Leaving:
     """After the console has been left with its engine stopped."""
-    leaving = Leaving(cast("ConsoleApp", app), step_limit_s=limit_s)
+    leaving = Leaving(cast("AppPort", app), app.keep_state, step_limit_s=limit_s)
     leaving._answered("stop")
     assert app.closing is not None
     await asyncio.wait({app.closing}, timeout=10)
@@ -109,7 +109,7 @@ async def test_a_step_that_never_ends_is_left_behind_and_told(hanging: str) -> N
 
 async def test_an_engine_is_left_running_though_the_sweep_does_not_end() -> None:
     app = Steps(end_sweep=None)
-    leaving = Leaving(cast("ConsoleApp", app), step_limit_s=0.02)
+    leaving = Leaving(cast("AppPort", app), app.keep_state, step_limit_s=0.02)
     detaching = asyncio.create_task(leaving._leave_running())
     await asyncio.wait({detaching}, timeout=10)
     in_time = detaching.done()

@@ -1,6 +1,7 @@
 """A stand-in for `engine serve`: the same ready line, lifeline and wire, plausible answers, and faults on demand.
 
-It lets the console's side be tested for what a healthy engine never does. `python -m tests.fake_engine [flags]`.
+It lets the console's side be tested for what a healthy engine never does.
+`python -m tests.support.fake_engine [flags]` starts it.
 """
 # ruff: noqa: N802 - the wire names its methods
 

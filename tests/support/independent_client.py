@@ -1,7 +1,8 @@
 """A client written without the load driver's code, to hold the driver's figures against.
 
-`python -m tests.independent_client ADDRESS` prints its own address as one JSON line. It passes every Embed request that
-comes there on to the engine at ADDRESS as a client of its own, after a pause, and measures how long both took.
+`python -m tests.support.independent_client ADDRESS` prints its own address as one JSON line.
+It passes every Embed request that comes there on to the engine at ADDRESS as a client of its own, after a pause, and
+measures how long both took.
 At the end of standard input it prints one JSON list of latencies in milliseconds.
 """
 

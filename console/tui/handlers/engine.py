@@ -5,67 +5,66 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.actions.cli_form import compare_command, replay_command, run_command, runs_command, sweep_command
-from console.model.engine import Deployment, EngineState
+from console.model.engine import DOWN, Deployment, EngineState
 from console.model.load import LoadSpec
 from console.tui.handlers import experiments, export, replay, view
 from console.tui.themes import following
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
     from console.tui.screens.dialogs.knobs import KnobChoice
     from console.tui.screens.dialogs.load import LoadChoice
     from console.tui.screens.dialogs.switch import SwitchChoice
 
 COMMAND_OF_MODE = {"sweep": sweep_command, "runs": runs_command, "compare": compare_command, "replay": replay_command}
 """What `y` copies; elsewhere the present load as a run."""
-DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
 
 
-async def perform(app: "ConsoleApp", action_id: str) -> None:
+async def perform(app: "AppPort", action_id: str) -> None:
     """Performs an action that the registry says is available."""
     await PERFORM[action_id](app)
 
 
-async def _engine(app: "ConsoleApp") -> None:
-    session = app.opened
+async def _engine(app: "AppPort") -> None:
+    session = app.open_session
     if app.frame.engine.state in DOWN:
         await session.start_engine()
     else:
         await session.stop_engine()
 
 
-async def _restart(app: "ConsoleApp") -> None:
-    await app.opened.restart_engine()
+async def _restart(app: "AppPort") -> None:
+    await app.open_session.restart_engine()
 
 
-async def _open_switch(app: "ConsoleApp", by: str) -> None:
+async def _open_switch(app: "AppPort", by: str) -> None:
     from console.tui.screens.dialogs.switch import SwitchDialog
 
     def chosen(choice: "SwitchChoice | None") -> None:
         if choice is not None:
-            app.command(app.opened.switch(choice.target, strict=choice.strict))
+            app.command(app.open_session.switch(choice.target, strict=choice.strict))
 
-    strict = app.opened.engine_spec.strict
+    strict = app.open_session.engine_spec.strict
     app.open_dialog(SwitchDialog(app.frame, app.view, by=by, strict=strict), chosen)
 
 
-async def _backend(app: "ConsoleApp") -> None:
+async def _backend(app: "AppPort") -> None:
     await _open_switch(app, "backend")
 
 
-async def _precision(app: "ConsoleApp") -> None:
+async def _precision(app: "AppPort") -> None:
     await _open_switch(app, "precision")
 
 
-async def _cancel_switch(app: "ConsoleApp") -> None:
-    await app.opened.cancel_switch()
+async def _cancel_switch(app: "AppPort") -> None:
+    await app.open_session.cancel_switch()
 
 
-async def _coalesce(app: "ConsoleApp") -> None:
-    await app.opened.set_coalescing(not app.frame.engine.batching.coalesce)
+async def _coalesce(app: "AppPort") -> None:
+    await app.open_session.set_coalescing(not app.frame.engine.batching.coalesce)
 
 
-async def _knobs(app: "ConsoleApp") -> None:
+async def _knobs(app: "AppPort") -> None:
     from console.tui.screens.dialogs.knobs import KnobsDialog
 
     def chosen(choice: "KnobChoice | None") -> None:
@@ -75,15 +74,15 @@ async def _knobs(app: "ConsoleApp") -> None:
     app.open_dialog(KnobsDialog(app.frame, app.view), chosen)
 
 
-async def _apply_knobs(app: "ConsoleApp", choice: "KnobChoice") -> None:
-    session = app.opened
+async def _apply_knobs(app: "AppPort", choice: "KnobChoice") -> None:
+    session = app.open_session
     if choice.batching:
         await session.configure(**choice.batching)
     if choice.instances or choice.threads:
         await session.switch(Deployment(instances=choice.instances, threads=choice.threads))
 
 
-async def _load(app: "ConsoleApp") -> None:
+async def _load(app: "AppPort") -> None:
     from console.tui.screens.dialogs.load import LoadDialog
 
     def chosen(choice: "LoadChoice | None") -> None:
@@ -93,8 +92,8 @@ async def _load(app: "ConsoleApp") -> None:
     app.open_dialog(LoadDialog(app.frame, app.view), chosen)
 
 
-async def _apply_load(app: "ConsoleApp", choice: "LoadChoice") -> None:
-    session = app.opened
+async def _apply_load(app: "AppPort", choice: "LoadChoice") -> None:
+    session = app.open_session
     if choice.then == "stop":
         await session.stop_load()
         return
@@ -107,79 +106,79 @@ async def _apply_load(app: "ConsoleApp", choice: "LoadChoice") -> None:
         await session.change_load(choice.spec)
 
 
-async def _load_toggle(app: "ConsoleApp") -> None:
-    session = app.opened
+async def _load_toggle(app: "AppPort") -> None:
+    session = app.open_session
     if session.frame.load.running:
         await session.stop_load()
     else:
         await session.start_load(session.frame.load.spec)
 
 
-def _change(make: Callable[[LoadSpec], LoadSpec]) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def change(app: "ConsoleApp") -> None:
-        session = app.opened
+def _change(make: Callable[[LoadSpec], LoadSpec]) -> Callable[["AppPort"], Awaitable[None]]:
+    async def change(app: "AppPort") -> None:
+        session = app.open_session
         await session.change_load(make(session.frame.load.spec))
 
     return change
 
 
-async def _freeze(app: "ConsoleApp") -> None:
+async def _freeze(app: "AppPort") -> None:
     app.toggle_freeze()
 
 
-async def _details(app: "ConsoleApp") -> None:
+async def _details(app: "AppPort") -> None:
     from console.tui.screens.dialogs.details import DetailsDialog
 
     app.open_dialog(DetailsDialog(app.frame, app.view), None)
 
 
-async def _help(app: "ConsoleApp") -> None:
+async def _help(app: "AppPort") -> None:
     from console.tui.screens.dialogs.help import HelpDialog
 
     app.open_dialog(HelpDialog(app.frame, app.view, app.engine_spec), None)
 
 
-async def _copy_cli(app: "ConsoleApp") -> None:
+async def _copy_cli(app: "AppPort") -> None:
     form = COMMAND_OF_MODE.get(app.current_mode, run_command)
     command = form(app.frame, app.engine_spec)
     app.copy_to_clipboard(command)
-    app.say(command, title="Copied as a command", timeout=10)
+    app.show_message(command, title="Copied as a command", timeout=10)
 
 
-def _copied(action_id: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def copy(app: "ConsoleApp") -> None:
+def _copied(action_id: str) -> Callable[["AppPort"], Awaitable[None]]:
+    async def copy(app: "AppPort") -> None:
         command = app.cli_form(app.registry.by_id[action_id])
         app.copy_to_clipboard(command)
-        app.say(command, title="Copied, for another terminal", timeout=15)
+        app.show_message(command, title="Copied, for another terminal", timeout=15)
 
     return copy
 
 
-async def _theme(app: "ConsoleApp") -> None:
+async def _theme(app: "AppPort") -> None:
     app.theme = following(app.theme)
 
 
-async def _screenshot(app: "ConsoleApp") -> None:
-    app.say(app.save_screenshot(), title="Screenshot saved")
+async def _screenshot(app: "AppPort") -> None:
+    app.show_message(app.save_screenshot(), title="Screenshot saved")
 
 
-async def _palette(app: "ConsoleApp") -> None:
+async def _palette(app: "AppPort") -> None:
     app.action_command_palette()
 
 
-async def _quit(app: "ConsoleApp") -> None:
-    app.leaving.ask()
+async def _quit(app: "AppPort") -> None:
+    app.ask_to_quit()
 
 
-def _mode(name: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def switch(app: "ConsoleApp") -> None:
+def _mode(name: str) -> Callable[["AppPort"], Awaitable[None]]:
+    async def switch(app: "AppPort") -> None:
         await app.go_to(name)
 
     return switch
 
 
-def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
-    async def act(app: "ConsoleApp") -> None:
+def _log(what: str) -> Callable[["AppPort"], Awaitable[None]]:
+    async def act(app: "AppPort") -> None:
         from console.tui.screens.modes.log import LogScreen
 
         screen = app.screen
@@ -190,12 +189,12 @@ def _log(what: str) -> Callable[["ConsoleApp"], Awaitable[None]]:
         elif what == "follow":
             screen.toggle_follow()
         elif not screen.next_warning():
-            app.say("No warning passes the filter: esc clears it", severity="warning")
+            app.show_message("No warning passes the filter: esc clears it", severity="warning")
 
     return act
 
 
-PERFORM: dict[str, Callable[["ConsoleApp"], Awaitable[None]]] = {
+PERFORM: dict[str, Callable[["AppPort"], Awaitable[None]]] = {
     **experiments.PERFORM,
     **replay.PERFORM,
     **view.PERFORM,

@@ -8,15 +8,15 @@ from console.model.errors import CommandRefused
 from console.model.modes import SweepStage
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
     from console.tui.screens.modes.compare import CompareScreen
     from console.tui.screens.modes.runs import RunsScreen
     from console.tui.screens.modes.sweep import SweepScreen
 
-Perform = Callable[["ConsoleApp"], Awaitable[None]]
+Perform = Callable[["AppPort"], Awaitable[None]]
 
 
-def _runs(app: "ConsoleApp") -> "RunsScreen":
+def _runs(app: "AppPort") -> "RunsScreen":
     from console.tui.screens.modes.runs import RunsScreen
 
     if isinstance(app.screen, RunsScreen):
@@ -24,7 +24,7 @@ def _runs(app: "ConsoleApp") -> "RunsScreen":
     raise CommandRefused("This belongs to Runs: {mode_runs} shows it")
 
 
-def _sweep(app: "ConsoleApp") -> "SweepScreen":
+def _sweep(app: "AppPort") -> "SweepScreen":
     from console.tui.screens.modes.sweep import SweepScreen
 
     if isinstance(app.screen, SweepScreen):
@@ -32,7 +32,7 @@ def _sweep(app: "ConsoleApp") -> "SweepScreen":
     raise CommandRefused("This belongs to Sweep: {mode_sweep} shows it")
 
 
-def _compare(app: "ConsoleApp") -> "CompareScreen":
+def _compare(app: "AppPort") -> "CompareScreen":
     from console.tui.screens.modes.compare import CompareScreen
 
     if isinstance(app.screen, CompareScreen):
@@ -40,37 +40,37 @@ def _compare(app: "ConsoleApp") -> "CompareScreen":
     raise CommandRefused("This belongs to Compare: {mode_compare} shows it")
 
 
-async def open_run(app: "ConsoleApp", run_id: str) -> None:
+async def open_run(app: "AppPort", run_id: str) -> None:
     """The dialog with all that the store knows of a run."""
     from console.tui.screens.dialogs.run_details import RunDetails
 
     app.open_dialog(RunDetails(app.frame, app.view, await app.experiments_port.runs.run(run_id)), None)
 
 
-async def _run_open(app: "ConsoleApp") -> None:
+async def _run_open(app: "AppPort") -> None:
     await open_run(app, app.experiments.run_id)
 
 
-async def _run_filter(app: "ConsoleApp") -> None:
+async def _run_filter(app: "AppPort") -> None:
     _runs(app).open_filter()
 
 
-async def _run_reload(app: "ConsoleApp") -> None:
+async def _run_reload(app: "AppPort") -> None:
     _runs(app).reload()
 
 
-async def _run_mark(app: "ConsoleApp") -> None:
+async def _run_mark(app: "AppPort") -> None:
     at = app.experiments
     kept = tuple(run_id for run_id in at.compared if run_id != at.run_id)
-    app.stand(compared=kept if at.run_id in at.compared else (*kept, at.run_id))
+    app.update_context(compared=kept if at.run_id in at.compared else (*kept, at.run_id))
     _runs(app).action_move(1)
 
 
-async def _run_compare(app: "ConsoleApp") -> None:
+async def _run_compare(app: "AppPort") -> None:
     await app.go_to("compare")
 
 
-async def _run_tag(app: "ConsoleApp") -> None:
+async def _run_tag(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
@@ -88,14 +88,14 @@ async def _run_tag(app: "ConsoleApp") -> None:
     )
 
 
-async def _run_note(app: "ConsoleApp") -> None:
+async def _run_note(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
 
     async def write(text: str) -> None:
         await app.experiments_port.runs.note(run_id, text)
-        app.say(f"Noted with {run_id}")
+        app.show_message(f"Noted with {run_id}")
         screen.reload()
 
     about = f"A note on {run_id}. Notes are added to, never replaced."
@@ -104,15 +104,15 @@ async def _run_note(app: "ConsoleApp") -> None:
     )
 
 
-async def _run_delete(app: "ConsoleApp") -> None:
+async def _run_delete(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import ConfirmDialog
 
     screen, run_id = _runs(app), app.experiments.run_id
 
     async def delete() -> None:
         await app.experiments_port.runs.delete((run_id,))
-        app.stand(compared=tuple(kept for kept in app.experiments.compared if kept != run_id))
-        app.say(f"Deleted {run_id}")
+        app.update_context(compared=tuple(kept for kept in app.experiments.compared if kept != run_id))
+        app.show_message(f"Deleted {run_id}")
         screen.reload()
 
     about = "With its intervals, events, notes and tags. There is no way back."
@@ -122,7 +122,7 @@ async def _run_delete(app: "ConsoleApp") -> None:
     )
 
 
-async def _run_gate(app: "ConsoleApp") -> None:
+async def _run_gate(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
     from console.tui.screens.dialogs.read import ReadDialog
 
@@ -139,7 +139,7 @@ async def _run_gate(app: "ConsoleApp") -> None:
     )
 
 
-async def _sweep_new(app: "ConsoleApp") -> None:
+async def _sweep_new(app: "AppPort") -> None:
     from console.tui.screens.dialogs.sweep_start import SweepChoice, SweepDialog
 
     def chosen(choice: SweepChoice | None) -> None:
@@ -150,7 +150,7 @@ async def _sweep_new(app: "ConsoleApp") -> None:
     app.open_dialog(SweepDialog(app.frame, app.view, sweeps.presets, sweeps.offer), chosen)
 
 
-async def _sweep_pause(app: "ConsoleApp") -> None:
+async def _sweep_pause(app: "AppPort") -> None:
     sweeps = app.experiments_port.sweeps
     if app.experiments.sweep is SweepStage.PAUSED:
         sweeps.go_on()
@@ -158,12 +158,12 @@ async def _sweep_pause(app: "ConsoleApp") -> None:
         sweeps.pause()
 
 
-async def _sweep_skip(app: "ConsoleApp") -> None:
+async def _sweep_skip(app: "AppPort") -> None:
     if (place := _sweep(app).place) is not None:
         app.experiments_port.sweeps.skip(place)
 
 
-async def _sweep_stop(app: "ConsoleApp") -> None:
+async def _sweep_stop(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import ChoiceDialog
 
     def chosen(answer: str | None) -> None:
@@ -182,30 +182,30 @@ async def _sweep_stop(app: "ConsoleApp") -> None:
     app.open_dialog(ChoiceDialog(app.frame, app.view, "stop the sweep", question, choices), chosen)
 
 
-async def _sweep_open(app: "ConsoleApp") -> None:
+async def _sweep_open(app: "AppPort") -> None:
     await open_run(app, app.experiments.cell_run)
 
 
-async def _sweep_values(app: "ConsoleApp") -> None:
+async def _sweep_values(app: "AppPort") -> None:
     _sweep(app).next_values()
 
 
-async def _compare_baseline(app: "ConsoleApp") -> None:
+async def _compare_baseline(app: "AppPort") -> None:
     at = app.experiments
-    app.stand(compared=(at.compared_at, *(run_id for run_id in at.compared if run_id != at.compared_at)))
+    app.update_context(compared=(at.compared_at, *(run_id for run_id in at.compared if run_id != at.compared_at)))
     _compare(app).action_move(-len(at.compared))
 
 
-async def _compare_remove(app: "ConsoleApp") -> None:
+async def _compare_remove(app: "AppPort") -> None:
     at = app.experiments
-    app.stand(compared=tuple(run_id for run_id in at.compared if run_id != at.compared_at))
+    app.update_context(compared=tuple(run_id for run_id in at.compared if run_id != at.compared_at))
 
 
-async def _compare_open(app: "ConsoleApp") -> None:
+async def _compare_open(app: "AppPort") -> None:
     await open_run(app, app.experiments.compared_at)
 
 
-async def _compare_same(app: "ConsoleApp") -> None:
+async def _compare_same(app: "AppPort") -> None:
     _compare(app).toggle_equal_rows()
 
 

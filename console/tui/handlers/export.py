@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from console.model.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 REPORTS = ("html", "md", "json", "csv")
 FORMS = {"j": "json", "c": "csv", "s": "svg"}
 
 
-async def export(app: "ConsoleApp") -> None:
+async def export(app: "AppPort") -> None:
     """Asks for the form, then for the file."""
     from console.tui.screens.dialogs.ask import ChoiceDialog
 
@@ -29,7 +29,7 @@ async def export(app: "ConsoleApp") -> None:
     )
 
 
-def _ask_where(app: "ConsoleApp", form: str) -> None:
+def _ask_where(app: "AppPort", form: str) -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
     name = f"embedconsole-{app.current_mode}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
@@ -43,10 +43,10 @@ def _ask_where(app: "ConsoleApp", form: str) -> None:
     app.open_dialog(TextDialog(app.frame, app.view, f"export as {form.upper()}", about, name), chosen)
 
 
-async def _write(app: "ConsoleApp", form: str, path: Path) -> None:
+async def _write(app: "AppPort", form: str, path: Path) -> None:
     text = app.export_screenshot(title="embedconsole") if form == "svg" else _text(app, form)
     _put(path, text, "export")
-    app.say(str(path), title="Exported", timeout=10)
+    app.show_message(str(path), title="Exported", timeout=10)
 
 
 def _put(path: Path, text: str, action_id: str) -> None:
@@ -61,7 +61,7 @@ def _put(path: Path, text: str, action_id: str) -> None:
         raise CommandRefused(f"{path} cannot be written ({error.strerror}): {again} place") from error
 
 
-async def report(app: "ConsoleApp") -> None:
+async def report(app: "AppPort") -> None:
     """Asks for the file; its ending says the form."""
     from console.tui.screens.dialogs.ask import TextDialog
 
@@ -77,16 +77,16 @@ async def report(app: "ConsoleApp") -> None:
     app.open_dialog(TextDialog(app.frame, app.view, "report", about, name), chosen)
 
 
-async def _report(app: "ConsoleApp", path: Path) -> None:
+async def _report(app: "AppPort", path: Path) -> None:
     form = path.suffix.lstrip(".").lower()
     if form not in REPORTS:
         raise CommandRefused(f"{path} ends in none of {', '.join(REPORTS)}: {{report}} again, with another name")
     text = await app.experiments_port.runs.report(app.experiments.compared, form)
     _put(path, text, "report")
-    app.say(str(path), title="Report written", timeout=10)
+    app.show_message(str(path), title="Report written", timeout=10)
 
 
-def _text(app: "ConsoleApp", form: str) -> str:
+def _text(app: "AppPort", form: str) -> str:
     from console.output.export import as_csv, as_json
 
     shown: list[dict[str, Any]] = getattr(app.screen, "exported", list)()

@@ -10,12 +10,12 @@ from console.tui.replay_player import Player
 
 if TYPE_CHECKING:
     from console.output.replay import Playback
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
-Perform = Callable[["ConsoleApp"], Awaitable[None]]
+Perform = Callable[["AppPort"], Awaitable[None]]
 
 
-async def begin(app: "ConsoleApp", run_id: str, speed: float = 1.0) -> None:
+async def begin(app: "AppPort", run_id: str, speed: float = 1.0) -> None:
     """Shows the run from its beginning. Raises CommandRefused for one that cannot be read, or has kept nothing."""
     from console.output.replay import Playback, Replay
 
@@ -27,16 +27,16 @@ async def begin(app: "ConsoleApp", run_id: str, speed: float = 1.0) -> None:
     await app.go_to(REPLAY)
 
 
-async def _begin_here(app: "ConsoleApp") -> None:
+async def _begin_here(app: "AppPort") -> None:
     await begin(app, app.experiments.run_id)
 
 
-async def _leave(app: "ConsoleApp") -> None:
+async def _leave(app: "AppPort") -> None:
     await app.go_to(RUNS)
 
 
 def _change(change: "Callable[[Playback], Playback]") -> Perform:
-    async def act(app: "ConsoleApp") -> None:
+    async def act(app: "AppPort") -> None:
         if app.player is not None:
             app.player.change(change)
             app.tick()

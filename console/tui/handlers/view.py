@@ -11,24 +11,24 @@ from console.tui.view import DEFAULT_ZOOM, ZOOMS_S, Pinned
 
 if TYPE_CHECKING:
     from console.model.frame import Frame
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
-Perform = Callable[["ConsoleApp"], Awaitable[None]]
+Perform = Callable[["AppPort"], Awaitable[None]]
 
 
 def _zoom(to: Callable[[int], int]) -> Perform:
-    async def zoom(app: "ConsoleApp") -> None:
+    async def zoom(app: "AppPort") -> None:
         app.look(zoom=max(0, min(len(ZOOMS_S) - 1, to(app.view.zoom))))
 
     return zoom
 
 
-async def _zoom_reset(app: "ConsoleApp") -> None:
+async def _zoom_reset(app: "AppPort") -> None:
     app.look(zoom=DEFAULT_ZOOM, until_s=None)
 
 
 def _pan(by: int) -> Perform:
-    async def pan(app: "ConsoleApp") -> None:
+    async def pan(app: "AppPort") -> None:
         view, points = app.view, app.frame.points
         if not view.span_s:
             raise CommandRefused("All that is kept is on the charts: {zoom_in} shows less of it, then this moves")
@@ -43,14 +43,14 @@ def _pan(by: int) -> Perform:
     return pan
 
 
-async def _log_y(app: "ConsoleApp") -> None:
+async def _log_y(app: "AppPort") -> None:
     app.look(log_y=not app.view.log_y)
 
 
-async def _mark(app: "ConsoleApp") -> None:
+async def _mark(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    session = app.opened
+    session = app.open_session
     time_s = session.frame.now_s
 
     def marked(label: str | None) -> None:
@@ -61,14 +61,14 @@ async def _mark(app: "ConsoleApp") -> None:
     app.open_dialog(TextDialog(app.frame, app.view, "mark", about, optional=True), marked)
 
 
-async def _pin(app: "ConsoleApp") -> None:
+async def _pin(app: "AppPort") -> None:
     if app.view.pinned is not None:
         app.look(pinned=None)
-        app.say("Unpinned: {pin} pins the present figures")
+        app.show_message("Unpinned: {pin} pins the present figures")
         return
     pinned = Pinned(app.frame.window, _what_runs(app.frame))
     app.look(pinned=pinned)
-    app.say(f"Pinned: {pinned.name}. Now shows the change against it; {{pin}} ends that")
+    app.show_message(f"Pinned: {pinned.name}. Now shows the change against it; {{pin}} ends that")
 
 
 def _what_runs(frame: "Frame") -> str:
@@ -77,7 +77,7 @@ def _what_runs(frame: "Frame") -> str:
     return f"{frame.engine.effective.cell or frame.engine.requested.cell} b{spec.batch} {pace}"
 
 
-async def _maximise(app: "ConsoleApp") -> None:
+async def _maximise(app: "AppPort") -> None:
     from console.tui.screens.dialogs.jump import JumpDialog
 
     if app.view.big:
@@ -91,7 +91,7 @@ async def _maximise(app: "ConsoleApp") -> None:
     app.open_dialog(JumpDialog(app.frame, app.view, "maximise", (TILES,)), chosen)
 
 
-async def _jump(app: "ConsoleApp") -> None:
+async def _jump(app: "AppPort") -> None:
     from console.tui.screens.dialogs.jump import JumpDialog
 
     def chosen(place: Place | None) -> None:
@@ -101,7 +101,7 @@ async def _jump(app: "ConsoleApp") -> None:
     app.open_dialog(JumpDialog(app.frame, app.view, "jump", ((*MODE_PLACES, *DIALOGS), TILES)), chosen)
 
 
-async def _go(app: "ConsoleApp", place: Place) -> None:
+async def _go(app: "AppPort", place: Place) -> None:
     stays = app.current_mode == REPLAY and _is_of_the_replay(app, place)
     if place.mode != app.current_mode and not stays:
         await app.go_to(place.mode)
@@ -111,21 +111,21 @@ async def _go(app: "ConsoleApp", place: Place) -> None:
         await app.action_perform(place.action)
 
 
-def _is_of_the_replay(app: "ConsoleApp", place: Place) -> bool:
+def _is_of_the_replay(app: "AppPort", place: Place) -> bool:
     """A tile of Live, or a dialog about what is shown: the replay has its own. What acts on the engine is not there."""
     return bool(place.tile) or (bool(place.action) and REPLAY in app.registry.by_id[place.action].modes)
 
 
-async def _open_loop(app: "ConsoleApp") -> None:
-    session = app.opened
+async def _open_loop(app: "AppPort") -> None:
+    session = app.open_session
     spec, reached = session.frame.load.spec, session.frame.window.requests_per_s
     if spec.is_open:
         await session.change_load(replace(spec, rate=0.0))
-        app.say(f"Closed loop: {spec.concurrency} in flight")
+        app.show_message(f"Closed loop: {spec.concurrency} in flight")
     elif reached is not None:
         rate = max(float(f"{reached * OPEN_SHARE:.2g}"), 0.01)
         await session.change_load(replace(spec, rate=rate))
-        app.say(f"Open loop: {rate:g} requests/s on a schedule, 80 % of what was reached; {{load}} changes it")
+        app.show_message(f"Open loop: {rate:g} requests/s on a schedule, 80 % of what was reached; {{load}} changes it")
 
 
 OPEN_SHARE = 0.8

@@ -16,7 +16,6 @@ from engine.pipeline.metrics import RequestTimings
 STREAM_WINDOW = 256
 """Unanswered messages of one stream; beyond it the stream is read no further, which is flow control to the client."""
 
-
 _DTYPES = frozenset(embed_pb2.DType.values())
 
 

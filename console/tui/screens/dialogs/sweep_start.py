@@ -17,7 +17,7 @@ from console.tui.styled_text import Line, Lines, Span, clean, clip, line, wrap
 from console.tui.view import View
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 FILE = "file"
 
@@ -59,7 +59,7 @@ class SweepDialog(Dialog[SweepChoice]):
         self._look_up_behind(*self.rows[:-1])
 
     def _look_up_behind(self, *sources: str) -> None:
-        app = cast("ConsoleApp", self.app)
+        app = cast("AppPort", self.app)
         app.in_background("reading a sweep", self._look_up(*sources), owner=self, failed=self._complain)
 
     def _complain(self, why: str) -> None:

@@ -109,7 +109,7 @@ class CompareScreen(ModeScreen):
     def action_move(self, columns: int) -> None:
         """To another run."""
         self.cursor = max(0, min(len(self._wanted) - 1, self.cursor + columns))
-        self.console_app.stand(compared_at=self.here)
+        self.console_app.update_context(compared_at=self.here)
         self.redraw()
 
     def action_scroll_by(self, rows: int) -> None:

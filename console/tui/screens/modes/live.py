@@ -20,7 +20,7 @@ from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 SIZES = (("wide", 160, 44), ("medium", 112, 34), ("narrow", 80, 24), ("tiny", 0, 0))
 """Layouts with the least width and height each one needs, the roomiest first."""
@@ -99,11 +99,11 @@ class LiveScreen(Screen[None]):
 
     def action_restore(self) -> None:
         """All tiles again. Where all of them are shown, the key is free for what else it means."""
-        app = cast("ConsoleApp", self.app)
+        app = cast("AppPort", self.app)
         if not app.view.big:
             raise SkipAction
         app.look(big="")
 
     def exported(self) -> list[dict[str, Any]]:
         """The seconds on the charts, as far as they are kept."""
-        return [asdict(point) for point in cast("ConsoleApp", self.app).frame.points]
+        return [asdict(point) for point in cast("AppPort", self.app).frame.points]

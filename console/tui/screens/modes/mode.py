@@ -15,7 +15,7 @@ from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
+    from console.tui.app_port import AppPort
 
 SIZES = (("wide", 160, 40), ("medium", 112, 30), ("narrow", 0, 0))
 """Layouts with the least width and height each one needs, the roomiest first."""
@@ -34,9 +34,9 @@ class ModeScreen(Screen[None]):
         self.view = View()
 
     @property
-    def console_app(self) -> "ConsoleApp":
+    def console_app(self) -> "AppPort":
         """The app, which owns ports and workers."""
-        return cast("ConsoleApp", self.app)
+        return cast("AppPort", self.app)
 
     def body(self) -> ComposeResult:
         """What stands between the notices and the key bar."""

@@ -13,7 +13,6 @@ from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.output.export import of_runs
 from console.services.ports import ListedRun
-from console.store.opened_run import OpenedRun
 from console.tui.panels.runs import facts, run_table
 from console.tui.panels.runs.chart import curves
 from console.tui.screens.modes.mode import ModeScreen, blank
@@ -25,6 +24,8 @@ from console.tui.widgets.tile import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from console.store.opened_run import OpenedRun
 
 
 LOOK_EVERY = 10
@@ -199,7 +200,7 @@ class RunsScreen(ModeScreen):
         try:
             self.opened = await self.console_app.experiments_port.runs.run(run_id)
         except CommandRefused as refusal:
-            self.console_app.say(str(refusal), severity="warning")
+            self.console_app.show_message(str(refusal), severity="warning")
         self.redraw()
 
     # ---- moving
@@ -208,7 +209,7 @@ class RunsScreen(ModeScreen):
         tile = self.query_one("#list", Tile)
         self.window = self.window.fitted(len(self.listed), tile.ink_size.height - 1)
         here = self.here
-        self.console_app.stand(run_id=here.row.run_id if here is not None else "")
+        self.console_app.update_context(run_id=here.row.run_id if here is not None else "")
         self.redraw()
 
     def action_move(self, rows: int) -> None:

@@ -130,7 +130,7 @@ class SweepScreen(ModeScreen):
         run_id = here.figures.run_id if here is not None and here.figures is not None else ""
         at = self.console_app.experiments
         if (at.cell_waits, at.cell_run) != (waits, run_id):
-            self.console_app.stand(cell_waits=waits, cell_run=run_id)
+            self.console_app.update_context(cell_waits=waits, cell_run=run_id)
 
     def _matrix(self, state: "SweepState", size: Size) -> Picture:
         grid = self.grid(state)

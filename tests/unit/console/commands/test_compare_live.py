@@ -117,7 +117,7 @@ from console.session.port import SessionOptions
 
 run = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
 plan = LivePlan(tuple(parse_side(words, run) for words in ("onnx fp32", "onnx fp32")), 2)
-command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+command = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 options = SessionOptions(engine=plan.sides[0].cell.engine_spec, engine_command=command)
 sys.exit(compare_once(options, plan, store=Store.open(Path(sys.argv[1])), as_json=True))
 """

@@ -36,7 +36,7 @@ from console.session.port import SessionOptions
 
 path, text, *flags = sys.argv[1:]
 spec = parse_spec(text, "test", "test")
-command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+command = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 options = SessionOptions(engine=spec.cells[0].engine_spec, engine_command=command)
 store = Store.open(Path(path))
 sys.exit(sweep_once(options, spec, store=store, resume="resume" in flags, as_json="text" not in flags))

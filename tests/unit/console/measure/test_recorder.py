@@ -155,7 +155,7 @@ from console.store.database import Store
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
 
-command = (sys.executable, "-m", "tests.fake_engine", "--delay-ms", "5")
+command = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
 spec = RunSpec(LoadSpec(8, 2), duration_s=600.0, warm_up_s=0.0)
 options = SessionOptions(engine_command=command, start=True)
 sys.exit(run_once(options, spec, coalesce=None, as_json=True, store=Store.open(Path(sys.argv[1]))))

@@ -217,7 +217,7 @@ from console.measure.run import RunSpec
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
 
-command = (sys.executable, "-m", "tests.fake_engine", *sys.argv[2:])
+command = (sys.executable, "-m", "tests.support.fake_engine", *sys.argv[2:])
 spec = RunSpec(LoadSpec(8, 4), duration_s=float(sys.argv[1]), warm_up_s=0.0)
 sys.exit(run_once(SessionOptions(engine_command=command, start=True), spec, coalesce=None, as_json=True))
 """

@@ -258,7 +258,7 @@ from console.session.session import Session
 from console.session.port import SessionOptions
 
 async def main():
-    command = (sys.executable, "-m", "tests.fake_engine")
+    command = (sys.executable, "-m", "tests.support.fake_engine")
     async with Session(SessionOptions(engine_command=command, start=True)) as session:
         await session.until_ready()
         await session.start_load(LoadSpec(4, 2))

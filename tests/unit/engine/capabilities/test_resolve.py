@@ -15,7 +15,7 @@ from engine.capabilities.rules import CellState
 from engine.errors import CannotSwitch, InvalidRequest
 from engine.host.machine import PLATFORM_NAMES, PlatformFacts
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 LINUX = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=2)
 WITHOUT_TORCH = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"onnxruntime": "1"}, cores=2)
 OLD_GPU = replace(named_platform("linux-cuda"), compute_capability=7.5)

@@ -1,0 +1,148 @@
+"""What handlers, screens, shutdown and restore use of the app: a protocol, so that none of them imports the app."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+    from textual.screen import Screen
+    from textual.worker import Worker
+
+    from console.actions.action import Action
+    from console.actions.registry import Registry
+    from console.model.engine import EngineSpec
+    from console.model.frame import Frame
+    from console.model.modes import Experiments
+    from console.services.ports import ExperimentsPort
+    from console.session.port import SessionPort
+    from console.tui.replay_player import Player
+    from console.tui.screens.dialogs.dialog import Dialog
+    from console.tui.view import View
+
+Severity = Literal["information", "warning", "error"]
+
+
+class AppPort(Protocol):
+    """Implemented by `console.tui.app.ConsoleApp`."""
+
+    session: "SessionPort | None"
+    """None until it is open."""
+    view: "View"
+    experiments: "Experiments"
+    registry: "Registry"
+    player: "Player | None"
+    """While a stored run is replayed."""
+    clock: Callable[[], float]
+    """Seconds; what replays run on."""
+    failure: str
+    """Why the session could not be opened; empty where it could."""
+    theme: str
+
+    @property
+    def frame(self) -> "Frame":
+        """The frame on the screen."""
+        ...
+
+    @property
+    def engine_spec(self) -> "EngineSpec":
+        """How the engine was, or will be, started."""
+        ...
+
+    @property
+    def open_session(self) -> "SessionPort":
+        """The session. Raises CommandRefused while there is none."""
+        ...
+
+    @property
+    def experiments_port(self) -> "ExperimentsPort":
+        """The store and the sweeps. Raises CommandRefused while there are none."""
+        ...
+
+    @property
+    def current_mode(self) -> str: ...
+
+    @property
+    def screen(self) -> "Screen[Any]": ...
+
+    def command(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs a command in a worker; a refusal becomes a message."""
+        ...
+
+    def in_background(
+        self,
+        what: str,
+        coroutine: Coroutine[Any, Any, None],
+        *,
+        owner: "DOMNode | None" = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> "Worker[None]":
+        """Runs it in a worker that ends with its `owner`, by default the app. A fault is logged and shown."""
+        ...
+
+    def open_dialog(self, dialog: "Dialog[Any]", then: Callable[[Any], None] | None) -> None:
+        """Opens a dialog; `then` gets its answer."""
+        ...
+
+    async def go_to(self, mode: str) -> None:
+        """Shows another mode. A replay ends with its screen."""
+        ...
+
+    def look(self, **changes: Any) -> None:
+        """Changes the view and draws at once."""
+        ...
+
+    def update_context(self, **changes: Any) -> None:
+        """Changes the experiment context and draws at once."""
+        ...
+
+    def toggle_freeze(self) -> None:
+        """Stops or resumes drawing; the session goes on."""
+        ...
+
+    def tick(self) -> None:
+        """One beat of the clock."""
+        ...
+
+    def begin_sweep(self, source: str, *, resume: bool) -> None:
+        """Starts a sweep in a worker of the app."""
+        ...
+
+    async def end_sweep(self) -> None:
+        """Ends the running sweep at once; keeps what it has measured."""
+        ...
+
+    def ask_to_quit(self) -> None:
+        """Opens the Quit dialog, or quits where nothing runs."""
+        ...
+
+    def show_message(
+        self, message: str, *, title: str = "", severity: Severity = "information", timeout: float = 6
+    ) -> None:
+        """A message in the corner: `{id}` in it becomes that action's key."""
+        ...
+
+    def cli_form(self, action: "Action") -> str:
+        """The command that does the same without a screen; empty where there is none."""
+        ...
+
+    async def action_perform(self, action_id: str) -> None:
+        """Performs an action, or shows why it cannot be performed now."""
+        ...
+
+    def action_command_palette(self) -> None: ...
+
+    def copy_to_clipboard(self, text: str) -> None: ...
+
+    def save_screenshot(self) -> str:
+        """Saves the screen as an SVG file; returns its path."""
+        ...
+
+    def export_screenshot(self, *, title: str | None = None) -> str:
+        """The screen as SVG."""
+        ...
+
+    def call_after_refresh(self, callback: Callable[[], Any]) -> bool: ...
+
+    def run_worker(self, work: Coroutine[Any, Any, None], *, exit_on_error: bool = True) -> Any: ...
+
+    def exit(self, result: int | None = None) -> None: ...
