@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from benchmarks.bare import prepared, texts_per_s
-from engine.artifacts.calibration import default_calibration, judging_texts
+from engine.artifacts.calibration import default_calibration, evaluation_texts
 from engine.backends import backend
 from engine.backends.base import Cell, LoadedModel
 from engine.backends.recipes import RECIPES
@@ -184,7 +184,7 @@ def _token_ids(files: ModelFiles) -> dict[str, list[list[int]]]:
     pick = random.Random(0)  # noqa: S311 - a corpus, not a secret
     starts = [pick.randrange(len(words) - SHORT_WORDS[1]) for _ in range(10 * BATCH)]
     short = [" ".join(words[start : start + pick.randint(*SHORT_WORDS)]) for start in starts]
-    ids = {"short": short, "judging": list(judging_texts())}
+    ids = {"short": short, "judging": list(evaluation_texts())}
     return {name: [list(text.ids) for text in tokenizer.encode(texts)] for name, texts in ids.items()}
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from console.load.corpora import load_corpus
-from engine.artifacts.calibration import judging_texts
+from engine.artifacts.calibration import evaluation_texts
 from engine.models.resolve import resolve_model
 from engine.models.tokenizer import Tokenizer
 
@@ -28,7 +28,7 @@ def main() -> None:
     chance = random.Random(0)  # noqa: S311 - no secret
     corpora = {
         "short": load_corpus("short", 4).texts[:2000],
-        "prose": judging_texts(),
+        "prose": evaluation_texts(),
         "hashes": [" ".join(f"{chance.getrandbits(40):x}" for _ in range(6)) for _ in range(2000)],
     }
     for name, texts in corpora.items():

@@ -209,9 +209,9 @@ def serve(**flags: Any) -> None:
 @option("--model", default="", metavar="ID|DIR", help="Whose last measurements to show.  [default: the bundled one]")
 def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -> None:
     """What can run here, what is used instead, and why."""
-    from engine.commands.capabilities import survey
+    from engine.commands.capabilities import capabilities_report
 
-    click.echo(survey(platform, model, probe=probe, as_json=as_json))
+    click.echo(capabilities_report(platform, model, probe=probe, as_json=as_json))
 
 
 @cli.command()
@@ -231,14 +231,14 @@ def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -
 def fidelity(**flags: Any) -> None:
     """How close a cell's vectors are to fp32: measured on real prose, or on your own texts."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from engine.commands.fidelity import Question, judge
+    from engine.commands.fidelity import Question, run_fidelity
     from engine.deployment.target import Target
     from engine.fidelity.metrics import GradeLimits, Limit
 
     target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
     limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
     question = Question(target, flags["corpus"], flags["calibration"], flags["strict"], limits)
-    raise SystemExit(judge(question, as_json=flags["as_json"]))
+    raise SystemExit(run_fidelity(question, as_json=flags["as_json"]))
 
 
 @cli.command()

@@ -33,7 +33,7 @@ class Registry:
         action = self.by_id[action_id]
         return action.first_key_label or f"{self.by_id['palette'].first_key_label} “{action.title}”"
 
-    def told(self, sentence: str) -> str:
+    def with_keys(self, sentence: str) -> str:
         """The sentence with the key of each action that it names as `{id}`."""
 
         def key_of(found: re.Match[str]) -> str:
@@ -44,7 +44,7 @@ class Registry:
     def reason(self, action: Action, frame: Frame) -> str | None:
         """Why the action cannot be performed now, with the keys of the next step; None when it can."""
         reason = action.unavailable(frame)
-        return None if reason is None else self.told(reason)
+        return None if reason is None else self.with_keys(reason)
 
 
 DEFAULT = Registry()

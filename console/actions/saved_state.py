@@ -23,7 +23,7 @@ Spec = TypeVar("Spec", bound=LoadSpec | EngineSpec)
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class SavedState:
     """One immutable value; the defaults are those of a console that was never used."""
 
     theme: str = ""
@@ -35,9 +35,9 @@ class Remembered:
     load: LoadSpec = field(default_factory=LoadSpec)
     engine: EngineSpec = field(default_factory=EngineSpec)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """What differs from a console that was never used, the specs as flags; empty where nothing does."""
-        plain = Remembered()
+        plain = SavedState()
         parts = [
             f"engine {' '.join(flags)}" if (flags := engine_flags(self.engine)) else "",
             f"load {' '.join(load_flags(self.load))}" if self.load != plain.load else "",
@@ -66,7 +66,7 @@ class Memory:
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         """`fresh`: nothing is restored, but what becomes of this console is remembered."""
         self.path = path
-        self.found = Remembered()
+        self.found = SavedState()
         self.notice = ""
         self._newer = False
         before = self._read()
@@ -85,7 +85,7 @@ class Memory:
         """The command line says what is shown first."""
         self.found = replace(self.found, mode=LIVE)
 
-    def _read(self) -> Remembered:
+    def _read(self) -> SavedState:
         try:
             document = json.loads(self.path.read_text("utf-8"))
             if not isinstance(document, dict) or not isinstance(version := document.get("version"), int):
@@ -93,17 +93,17 @@ class Memory:
             if version > VERSION:
                 self._newer = True
                 self.notice = f"{self.path} is a newer version's: nothing was restored, and it is left as it is"
-                return Remembered()
-            return _remembered(document)
+                return SavedState()
+            return _saved_state(document)
         except FileNotFoundError:
-            return Remembered()
+            return SavedState()
         except OSError as error:
             self.notice = f"{self.path} cannot be read ({error.strerror}): nothing was restored"
         except ValueError as error:
             self.notice = f"{self.path} is damaged ({error}): nothing was restored, and it will be written anew"
-        return Remembered()
+        return SavedState()
 
-    def keep(self, remembered: Remembered) -> None:
+    def keep(self, remembered: SavedState) -> None:
         """Writes the file whole or not at all. Raises OSError. One of a newer version is left alone."""
         if self._newer:
             return
@@ -119,13 +119,13 @@ class Memory:
         self.before = remembered
 
 
-def _remembered(document: Mapping[str, Any]) -> Remembered:
+def _saved_state(document: Mapping[str, Any]) -> SavedState:
     """Raises ValueError for what this version cannot have written."""
-    known = Remembered()
+    known = SavedState()
     load = _checked(known.load, document.get("load", {}))
     engine = _checked(known.engine, document.get("engine", {}))
     look = {name: _value(name, getattr(known, name), document) for name in ("theme", "mode", "zoom_s", "log_y")}
-    return Remembered(load=load, engine=engine, **look)
+    return SavedState(load=load, engine=engine, **look)
 
 
 def _checked(plain: Spec, values: Any) -> Spec:

@@ -84,7 +84,7 @@ def lag_saturated(lag: Lag | None, latency: Percentiles) -> bool:
     return late_ms > LAG_LIMIT_MS and late_ms > LAG_SHARE * service_ms
 
 
-def judge_little(
+def check_littles_law(
     intervals: Sequence[Interval], load: LoadSpec, requests_per_s: float | None, latency: Percentiles
 ) -> Judgement:
     """Little's law, L = λ W: answers a second times their mean latency are the requests in flight.

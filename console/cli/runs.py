@@ -263,10 +263,10 @@ def note(store: _Store, run_id: str, text: str) -> None:
 @click.pass_obj
 def restore(store: _Store, path: Path) -> None:
     """Bring a run back that its store could not take when it ended: the file that `run` or `sweep` named."""
-    from console.store.spill import take_back
+    from console.store.spill import restore_spill
 
     with store.open() as opened:
-        run_id = take_back(opened, path)
+        run_id = restore_spill(opened, path)
     click.echo(f"restored: embedconsole runs show {run_id}; {path} is no longer needed", err=True)
 
 

@@ -13,7 +13,7 @@ from console.commands.progress import Progress
 from console.measure.max_load import SCHEMA_VERSION, MaxLoad, MaxLoadSpec, find_max_load
 from console.measure.max_load_search import Limit
 from console.measure.recorder import Recorder, utc_now
-from console.measure.result import verdict_in_words
+from console.measure.result import verdict_sentence
 from console.measure.run import Measurement, RunSpec
 from console.model.errors import CommandRefused
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
@@ -132,7 +132,7 @@ def as_text(found: MaxLoad) -> str:
         speed = f"{winner.rates.texts_per_s:,.0f} texts/s at p95 {p95_ms:,.1f} ms (n={winner.latency.n:,})"
         lines = [
             f"max load    {spec.level_text(best)} of {spec.load.batch}: {speed}; the SLO is {spec.slo_p95_ms:g} ms",
-            f"verdict     {_LATE_BUT_MET if found.late_but_met else verdict_in_words(winner)}",
+            f"verdict     {_LATE_BUT_MET if found.late_but_met else verdict_sentence(winner)}",
         ]
     lines.append(f"limit       {_LIMIT_WORDS[found.search.binding]}")
     kept = f"; embedconsole runs --sweep {found.sweep_id}" if found.sweep_id else ""

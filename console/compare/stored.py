@@ -87,7 +87,7 @@ def compare(base: RunSet, base_runs: Sequence[StoredRun], other: RunSet, other_r
     overall = None
     if len(pairs) > 1:
         ratio = paired_ratio([pair.texts_per_s.other for pair in pairs], [pair.texts_per_s.base for pair in pairs])
-        overall = Finding(None, None, ratio, _said(ratio, _SPEEDS))
+        overall = Finding(None, None, ratio, _verdict_text(ratio, _SPEEDS))
     both = [(one, two) for ours, theirs in matched for one, two in zip(ours, theirs, strict=False)]
     return Comparison(
         base, other, pairs, overall, unpaired,
@@ -177,7 +177,7 @@ def _throughput(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Findin
         ratio = ratio or paired_ratio(speeds[1][:1], speeds[0][:1])
     else:
         ratio = None
-    return Finding(_mean(speeds[0]), _mean(speeds[1]), ratio, _said(ratio, _SPEEDS))
+    return Finding(_mean(speeds[0]), _mean(speeds[1]), ratio, _verdict_text(ratio, _SPEEDS))
 
 
 def _p95(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Finding:
@@ -188,14 +188,14 @@ def _p95(base: Sequence[StoredRun], other: Sequence[StoredRun]) -> Finding:
         ratio = paired_ratio(delays[1][:count], delays[0][:count])
     elif len(base) == len(other) == 1:
         ratio = _p95_ratio(other[0], base[0])
-    return Finding(_mean(delays[0]), _mean(delays[1]), ratio, _said(ratio, _DELAYS))
+    return Finding(_mean(delays[0]), _mean(delays[1]), ratio, _verdict_text(ratio, _DELAYS))
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _said(ratio: Ratio | None, words: Mapping[str, str]) -> str:
+def _verdict_text(ratio: Ratio | None, words: Mapping[str, str]) -> str:
     found = ratio.verdict if ratio is not None else "undecided"
     return words.get(found, found)
 

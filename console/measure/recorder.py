@@ -20,7 +20,7 @@ from console.session.live_metrics import EngineSample
 from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
 from console.store.rows import Row, interval_row
-from console.store.spill import lay_aside
+from console.store.spill import write_spill
 from console.store.write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 
 PATIENCE_WHILE_MEASURING_S = 0.1
@@ -130,7 +130,7 @@ class Recorder:
             else:
                 return None
         start = replace(begun, requested=measurement.engine.requested, effective=measurement.engine.effective)
-        return lay_aside(self._aside, start, self._now(), report, self._pending, lines)
+        return write_spill(self._aside, start, self._now(), report, self._pending, lines)
 
     def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> RunStart:
         self._run_id = run_id

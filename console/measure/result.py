@@ -165,7 +165,7 @@ def _unsettled(measurement: Measurement) -> str:
     return f"{figure}: {judgement.reason}; run longer, or on a quieter machine"
 
 
-def verdict_in_words(measurement: Measurement) -> str:
+def verdict_sentence(measurement: Measurement) -> str:
     """One sentence with its reason and, where there is one, the next step."""
     early = "interrupted; " if measurement.interrupted else ""
     match measurement.verdict:

@@ -24,9 +24,9 @@ from console.analysis.steady_state import (
 )
 from console.analysis.validity import (
     Lag,
+    check_littles_law,
     cpu_saturated,
     duration_needed_s,
-    judge_little,
     lag_saturated,
     send_lag,
 )
@@ -369,7 +369,7 @@ def _summarise(
         rss_bytes=engine.rss_bytes,
         client_cpu_cores=cpu_cores,
         saturated=cpu_saturated(intervals) or lag_saturated(lag, latency),
-        little=judge_little(intervals, spec.load, measured.requests_per_s if measured else None, latency),
+        little=check_littles_law(intervals, spec.load, measured.requests_per_s if measured else None, latency),
         lag=lag,
         dropped=sum(interval.dropped for interval in intervals),
         engine_cpu_cores=_engine_cpu_cores(intervals, samples),

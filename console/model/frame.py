@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from console.model.engine import CapabilityCell, Engine
 from console.model.load import Load, Point, Window
-from console.model.modes import Experiments, Replaying
+from console.model.modes import ExperimentContext, Replaying
 from console.model.switch import Marker, SwitchDelta
 
 
@@ -49,6 +49,6 @@ class Frame:
     """Share of one core used by the console's own process over the last seconds."""
     dropped_frames: int = 0
     """Engine frames that came later than twice their interval, or intervals lost."""
-    experiments: Experiments = field(default_factory=Experiments)
+    experiments: ExperimentContext = field(default_factory=ExperimentContext)
     replay: Replaying | None = None
     """Set: this is no live engine, but a stored run."""

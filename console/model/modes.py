@@ -53,7 +53,7 @@ class Replaying:
 
 
 @dataclass(frozen=True, slots=True)
-class Experiments:
+class ExperimentContext:
     """One immutable value, owned by the app; the screens tell it where their cursors are."""
 
     sweep: SweepStage = SweepStage.NONE

@@ -1,7 +1,7 @@
 """One run as text for a terminal."""
 
 from console.analysis.validity import Lag
-from console.measure.result import verdict_in_words
+from console.measure.result import verdict_sentence
 from console.measure.run import Measurement
 from console.model.engine import Deployment
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
@@ -13,7 +13,7 @@ def as_text(measurement: Measurement) -> str:
     """For a person at a terminal: what ran, what it did, and how far to trust it."""
     engine = measurement.engine
     if not measurement.duration_s:
-        return f"verdict     {verdict_in_words(measurement)}"
+        return f"verdict     {verdict_sentence(measurement)}"
     lines = [f"engine      {_deployment(engine.effective)}"]
     if engine.requested.cell and engine.requested.cell != engine.effective.cell:
         lines.append(f"requested   {engine.requested.cell}, effective {engine.effective.cell}")
@@ -23,7 +23,7 @@ def as_text(measurement: Measurement) -> str:
         lines += _figures(measurement)
     errors = ", ".join(f"{count:,} x {code}" for code, count in sorted(measurement.errors.items()))
     retries = f", {measurement.retries:,} retries" if measurement.retries else ""
-    lines += [f"errors      {errors or 'none'}{retries}", f"verdict     {verdict_in_words(measurement)}"]
+    lines += [f"errors      {errors or 'none'}{retries}", f"verdict     {verdict_sentence(measurement)}"]
     return "\n".join(lines)
 
 

@@ -97,13 +97,13 @@ class Cell:
     warnings: tuple[str, ...]
 
     @property
-    def sound(self) -> bool:
+    def is_valid(self) -> bool:
         return self.verdict == "ok"
 
     @property
-    def speed_sound(self) -> bool:
+    def is_rate_valid(self) -> bool:
         """Each figure has its own verdict: a p95 that was not steady leaves a steady throughput what it is."""
-        return self.sound or (self.verdict == "unstable" and self.rate_steady)
+        return self.is_valid or (self.verdict == "unstable" and self.rate_steady)
 
     @property
     def fell_back(self) -> bool:
@@ -159,12 +159,12 @@ def deployment_flags(asked: Deployment) -> list[str]:
 
 def cells_of(runs: Sequence[StoredRun]) -> tuple[Cell, ...]:
     """In the order in which they were first measured; runs without an end are left out, and what was done again."""
-    ended = _standing([run for run in runs if run.row.verdict != UNFINISHED])
+    ended = _without_superseded([run for run in runs if run.row.verdict != UNFINISHED])
     names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run, name in zip(ended, names, strict=True):
         groups.setdefault((name, *load_key(run.row), _arrival(run)), []).append(run)
-    cells = [_cell(key[0], _whole(group)) for key, group in groups.items()]
+    cells = [_cell(key[0], _complete(group)) for key, group in groups.items()]
     return tuple(_with_fidelity(cells))
 
 
@@ -204,13 +204,13 @@ def _names(runs: Sequence[StoredRun]) -> list[str]:
     ]
 
 
-def _standing(runs: Sequence[StoredRun]) -> list[StoredRun]:
+def _without_superseded(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """Without failed and interrupted runs of a sweep's cell that a later part of the sweep has measured whole."""
     again = {_place(run): run.row.started_at for run in runs if run.row.cell_hash and not _void(run)}
     return [run for run in runs if not _void(run) or again.get(_place(run), "") <= run.row.started_at]
 
 
-def _whole(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
+def _complete(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
     """Without those that were interrupted, where there are others."""
     return [run for run in runs if not run.row.interrupted] or runs
 

@@ -143,7 +143,7 @@ def throughput_chart(model: ReportModel) -> Bars:
             one.cell.texts_per_s or 0.0,
             one.cell.low,
             one.cell.high,
-            one.cell.speed_sound,
+            one.cell.is_rate_valid,
             one.is_baseline,
         )
         for one in model.throughput[:MOST_BARS]
@@ -159,8 +159,8 @@ def latency_chart(model: ReportModel) -> Spans | None:
             one.cell.name,
             one.cell.latency.p50_ms,
             one.cell.latency.p95_ms,
-            one.cell.sound,
-            one.cell.sound and one.cell.p95_stable is not False,
+            one.cell.is_valid,
+            one.cell.is_valid and one.cell.p95_stable is not False,
         )
         for one in model.throughput[:MOST_BARS]
         if one.cell.latency.p50_ms is not None
@@ -212,7 +212,8 @@ def coalescing_chart(model: ReportModel) -> Lines | None:
 def _series(name: str, cells: list[Cell], axis: str) -> Series:
     ordered = sorted(cells, key=lambda cell: int(getattr(cell.load, axis)))
     return Series(
-        name, tuple(Point(str(getattr(cell.load, axis)), cell.texts_per_s or 0.0, cell.speed_sound) for cell in ordered)
+        name,
+        tuple(Point(str(getattr(cell.load, axis)), cell.texts_per_s or 0.0, cell.is_rate_valid) for cell in ordered),
     )
 
 
@@ -223,7 +224,7 @@ def trade_chart(model: ReportModel) -> Dots:
             trade.cell.name,
             trade.cell.fidelity or 0.0,
             trade.cell.texts_per_s or 0.0,
-            trade.cell.speed_sound,
+            trade.cell.is_rate_valid,
             trade.on_front,
         )
         for trade in model.trades

@@ -136,7 +136,7 @@ def _latency(model: ReportModel) -> Section:
 
 def _coalescing(model: ReportModel) -> Section:
     if not model.coalescing:
-        here = next((cell for cell in model.cells if cell.sound), model.cells[0])
+        here = next((cell for cell in model.cells if cell.is_valid), model.cells[0])
         words = f"{here.requested.backend} {here.requested.precision}"
         command = f"embedconsole compare --live '{words} coalesce=off' '{words}' --batch 1 --concurrency 32"
         return Section("Batching effect", (Commands((("Not measured here. This measures it", command),)),))
@@ -156,7 +156,7 @@ def _coalescing(model: ReportModel) -> Section:
 
 
 def _both(one: Cell, two: Cell) -> str:
-    return speed_status(one) if not one.speed_sound else speed_status(two)
+    return speed_status(one) if not one.is_rate_valid else speed_status(two)
 
 
 def _trade(model: ReportModel) -> Section:
@@ -300,16 +300,16 @@ def _by_name_and_load(cell: Cell) -> tuple[str, int, int, float, bool]:
 
 def status(cell: Cell) -> str:
     """The verdict with its mark; of a steady cell also whether it meets the SLO."""
-    if cell.sound and cell.slo_missed:
+    if cell.is_valid and cell.slo_missed:
         return "✕ SLO missed"
-    if cell.sound and cell.slo_open:
+    if cell.is_valid and cell.slo_open:
         return "~ too few for the SLO"
     return _MARK_OF.get(cell.verdict, f"{MARKS.get(cell.verdict, '~')} {cell.verdict}")
 
 
 def speed_status(cell: Cell) -> str:
     """The verdict on its throughput alone."""
-    return _MARK_OF["ok"] if cell.speed_sound else _MARK_OF.get(cell.verdict, cell.verdict)
+    return _MARK_OF["ok"] if cell.is_rate_valid else _MARK_OF.get(cell.verdict, cell.verdict)
 
 
 def figure(value: float | None, form: str) -> str:

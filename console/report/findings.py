@@ -60,7 +60,7 @@ def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | Non
 
 def _mark(cell: Cell) -> tuple[str, str]:
     """Of one cell's throughput, and of its mean latency."""
-    return (OK, "steady") if cell.speed_sound else (UNSURE, cell.verdict.replace("_", " "))
+    return (OK, "steady") if cell.is_rate_valid else (UNSURE, cell.verdict.replace("_", " "))
 
 
 def speed(cell: Cell) -> float:
@@ -80,7 +80,7 @@ def summarise(
     slo_p95_ms: float | None,
 ) -> tuple[SummaryRow, ...]:
     """`here`: the cells at the chosen load."""
-    rows = [_soundness(cells)]
+    rows = [_validity(cells)]
     if (fastest := best_of(here, speed)) is not None and not fastest.load.rate:
         mark, words = _mark(fastest)
         against = fastest.over(base) if base is not None and base is not fastest else None
@@ -113,19 +113,19 @@ def summarise(
     return tuple(rows)
 
 
-def _soundness(cells: Sequence[Cell]) -> SummaryRow:
-    sound = sum(cell.sound for cell in cells)
+def _validity(cells: Sequence[Cell]) -> SummaryRow:
+    is_valid = sum(cell.is_valid for cell in cells)
     failed = sum(cell.verdict == "failed" for cell in cells)
     bound = sum(cell.verdict == "client_bound" for cell in cells)
-    fast = sum(cell.speed_sound for cell in cells)
-    parts = [f"{sound} of {len(cells)} cells {'is' if sound == 1 else 'are'} steady"]
-    parts += [f"{fast} in throughput"] if fast > sound else []
+    fast = sum(cell.is_rate_valid for cell in cells)
+    parts = [f"{is_valid} of {len(cells)} cells {'is' if is_valid == 1 else 'are'} steady"]
+    parts += [f"{fast} in throughput"] if fast > is_valid else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{bound} limited by the load driver"] if bound else []
-    mark = OK if sound == len(cells) else UNSURE if sound else BAD
+    mark = OK if is_valid == len(cells) else UNSURE if is_valid else BAD
     words = {
         OK: "all sound",
-        UNSURE: "read the marked ones with care" if 2 * sound >= len(cells) else "most are not: measure longer",
+        UNSURE: "read the marked ones with care" if 2 * is_valid >= len(cells) else "most are not: measure longer",
         BAD: "nothing is steady: treat all as provisional",
     }
     return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])
@@ -137,7 +137,7 @@ def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
     words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
         most.ratio.verdict if most.ratio else "", "undecided"
     )
-    if not (most.on.speed_sound and most.off.speed_sound):
+    if not (most.on.is_rate_valid and most.off.is_rate_valid):
         return SummaryRow("What coalescing gives", answer, UNSURE, "not steady")
     return SummaryRow("What coalescing gives", answer, UNSURE if words == "undecided" else OK, words)
 
@@ -156,7 +156,7 @@ def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
 
 
 def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
-    judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.sound]
+    judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.is_valid]
     if not judged and (carried := best_of([cell for cell in cells if _late_but_met(cell, slo_p95_ms)], speed)):
         answer = f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.name} with {carried.name}: {latency_text(carried)}"
         return SummaryRow("SLO", answer, UNSURE, "met, though sent late")
@@ -237,7 +237,7 @@ def _at_cost(cell: Cell) -> str:
 
 def _care(*cells: Cell) -> str:
     """The mark of what stands on figures that were not steady."""
-    shaky = not all(cell.speed_sound for cell in cells)
+    shaky = not all(cell.is_rate_valid for cell in cells)
     return " ~" if shaky else ""
 
 

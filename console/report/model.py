@@ -117,7 +117,7 @@ def build_report(
         recommendations=recommend(cells, here, slo_ms),
         environment=facts,
         mixed=_mixed(runs),
-        unsound=tuple(cell for cell in cells if not cell.sound),
+        unsound=tuple(cell for cell in cells if not cell.is_valid),
     )
 
 

@@ -89,11 +89,11 @@ def _recommendation(purpose: _Purpose, best: Cell) -> Recommendation:
         shown, says = purpose.judge(best, second)
     evidence = f"{_facts(best)} at {best.load.name} (run {best.runs[-1]}); {says}"
     verdict = best.verdict.replace("_", " ")
-    if not best.speed_sound:
+    if not best.is_rate_valid:
         evidence += f"; {verdict}: {best.reason}"
     shaky_p95 = purpose.under_slo and best.p95_stable is False
     doubts = (
-        (not best.speed_sound, verdict), (shaky_p95, "p95 not steady"), (second is None, "no rival measured"),
+        (not best.is_rate_valid, verdict), (shaky_p95, "p95 not steady"), (second is None, "no rival measured"),
         (not shown, "not proved"),
     )  # fmt: skip
     return Recommendation(
@@ -118,7 +118,7 @@ def _facts(cell: Cell) -> str:
 def _by_speed(best: Cell, second: Cell) -> tuple[bool, str]:
     ratio = best.over(second)
     shown = ratio is not None and ratio.verdict == "more"
-    shaky = "" if second.speed_sound else " (not steady)"
+    shaky = "" if second.is_rate_valid else " (not steady)"
     return shown, f"{'ahead of' if shown else 'not proved ahead of'} {second.name}{shaky}: {times(ratio)}"
 
 
@@ -138,11 +138,12 @@ def _by_memory(best: Cell, second: Cell) -> tuple[bool, str]:
 
 def _check(best: Cell, second: Cell) -> str:
     return shlex.join([
-        "embedconsole", "compare", "--live", _words(second), _words(best), *best.load.flags, "--rounds", _CHECK_ROUNDS,
+        "embedconsole", "compare", "--live", _deployment_flags(second), _deployment_flags(best), *best.load.flags,
+        "--rounds", _CHECK_ROUNDS,
     ])  # fmt: skip
 
 
-def _words(cell: Cell) -> str:
+def _deployment_flags(cell: Cell) -> str:
     """As `compare --live` reads a deployment."""
     asked = cell.requested
     recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != "plain" else ""

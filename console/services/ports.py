@@ -22,7 +22,7 @@ class RunsPort(Protocol):
     """What has been measured. Every method raises CommandRefused with the reason and the next step."""
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         """The store's file, for people."""
         ...
 
@@ -95,7 +95,7 @@ class SweepsPort(Protocol):
 
     def go_on(self) -> None: ...
 
-    def skip(self, place: int) -> None:
+    def skip(self, path: int) -> None:
         """Leaves out a cell that waits."""
         ...
 

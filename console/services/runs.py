@@ -36,11 +36,11 @@ class RunLibrary:
         self._path = path
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         return str(self._path)
 
     async def runs(self) -> Sequence[ListedRun]:
-        return await self._ask(lambda store: [ListedRun(row, words_of(row)) for row in list_runs(store)])
+        return await self._ask(lambda store: [ListedRun(row, searchable_text(row)) for row in list_runs(store)])
 
     async def run(self, run_id: str) -> OpenedRun:
         return await self._ask(lambda store: opened(load_run(store, run_id)))
@@ -89,7 +89,7 @@ def opened(run: StoredRun) -> OpenedRun:
     return OpenedRun(run, report or {}, points_of(run.intervals, run.samples))
 
 
-def words_of(row: RunRow) -> str:
+def searchable_text(row: RunRow) -> str:
     """What a filter looks through."""
     cell = cell_name(row.requested, row.effective)
     more = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")

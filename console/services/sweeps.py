@@ -100,8 +100,8 @@ class SweepRunner:
     def go_on(self) -> None:
         self._running.go_on()
 
-    def skip(self, place: int) -> None:
-        self._running.skip(place)
+    def skip(self, path: int) -> None:
+        self._running.skip(path)
 
     def finish_cell(self) -> None:
         if not self._ends_early():
@@ -118,7 +118,7 @@ class SweepRunner:
         return self._sweep is None and self._busy
 
 
-class Experiments:
+class ExperimentContext:
     """Implements ExperimentsPort on one store and one session."""
 
     def __init__(self, session: Session, path: Path) -> None:

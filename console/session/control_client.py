@@ -23,7 +23,7 @@ _OPTIONS = (
 )
 
 
-class EngineSaid(Exception):
+class EngineRefusal(Exception):
     """The engine refused or could not be reached. `code` is the gRPC code's name."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -55,15 +55,15 @@ class Control:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            raise EngineSaid(error.code().name, error.details() or "") from error
+            raise EngineRefusal(error.code().name, error.details() or "") from error
         except grpc.aio.UsageError as error:  # of a channel that is closed
-            raise EngineSaid("UNAVAILABLE", _CLOSED) from error
+            raise EngineRefusal("UNAVAILABLE", _CLOSED) from error
         except asyncio.CancelledError:
             # closing a channel cancels its calls without cancelling the tasks that await them
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):
                 raise
-            raise EngineSaid("UNAVAILABLE", _CLOSED) from None
+            raise EngineRefusal("UNAVAILABLE", _CLOSED) from None
 
     async def status(self, timeout_s: float = CALL_TIMEOUT_S) -> embed_pb2.Status:
         with self._failures():
@@ -93,7 +93,7 @@ class Control:
                 if event.HasField("cosine"):
                     return from_wire.fidelity(event)
                 progress(f"fidelity: {event.phase or 'measure'} {event.done}/{event.total}")
-        raise EngineSaid("UNKNOWN", "it ended without a figure")
+        raise EngineRefusal("UNKNOWN", "it ended without a figure")
 
     def switch(
         self, target: Deployment, strict: bool, fresh: bool = False

@@ -12,7 +12,7 @@ from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
 from console.session.child_process import ChildGone
-from console.session.control_client import Control, EngineSaid
+from console.session.control_client import Control, EngineRefusal
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.live_metrics import EngineSample, engine_sample
 from console.session.port import Detached, SessionOptions
@@ -152,7 +152,7 @@ class EngineLink:
         """Sets the named fields of Batching. Raises CommandRefused."""
         try:
             batching = await self.serving().configure(knobs)
-        except EngineSaid as error:
+        except EngineRefusal as error:
             raise CommandRefused(f"the engine refused: {error}") from error
         self.engine = replace(self.engine, batching=batching)
 
@@ -239,7 +239,7 @@ class EngineLink:
             try:
                 await self._watch(control)
                 reason = "it ended its stream"
-            except EngineSaid as error:
+            except EngineRefusal as error:
                 reason = f"{error.code}: {error}"
             except TimeoutError:
                 reason = f"it has said nothing for {self._options.silence_s:.0f} s"
@@ -297,7 +297,7 @@ class EngineLink:
     async def _load_capabilities(self, control: Control) -> None:
         try:
             self.capabilities = await control.capabilities()
-        except EngineSaid as error:
+        except EngineRefusal as error:
             self._events.log("warning", f"the capability matrix is not available: {error}")
 
     async def _refresh(self) -> None:
@@ -306,7 +306,7 @@ class EngineLink:
         self._refreshing = True
         try:
             self._apply_status(await self.control.status())
-        except EngineSaid as error:
+        except EngineRefusal as error:
             self._events.log("warning", f"the engine's status is not available: {error}")
         finally:
             self._refreshing = False

@@ -15,7 +15,7 @@ from console.model.frame import Frame
 from console.model.load import LoadSpec
 from console.model.supervise import Supervisor
 from console.model.switch import Marker, SwitchDelta
-from console.session.control_client import EngineSaid
+from console.session.control_client import EngineRefusal
 from console.session.engine import EngineEvents, EngineLink
 from console.session.live_metrics import EngineSample, Figures
 from console.session.load import LoadEvents, LoadLink
@@ -227,7 +227,7 @@ class Session:
         """
         try:
             found = await self._link.serving().measure_fidelity(progress)
-        except EngineSaid as error:
+        except EngineRefusal as error:
             raise CommandRefused(f"fidelity is not known: {error}") from error
         await self._link.refresh_capabilities()
         return found

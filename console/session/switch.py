@@ -9,7 +9,7 @@ from console.model.engine import Deployment, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
-from console.session.control_client import Control, EngineSaid
+from console.session.control_client import Control, EngineRefusal
 from console.session.engine import EngineLink
 from engine.api import embed_pb2
 
@@ -92,7 +92,7 @@ class Switcher:
             last = await self._follow(control.switch(target, strict, fresh), taken)
             if last is not None:
                 self._completed(before, last, requested_s)
-        except EngineSaid as error:
+        except EngineRefusal as error:
             message = f"switch to {target.cell or 'the same'} failed, {before.cell} goes on serving: {error}"
             self._log("error", message)
             if not taken.done():

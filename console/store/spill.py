@@ -16,7 +16,7 @@ from console.store.write import RunStart, add_intervals, begin_run, finish_run
 _KEYS = ("start", "ended_at", "report", "intervals", "events")
 
 
-def lay_aside(
+def write_spill(
     folder: Path, start: RunStart, ended_at: str, report: Mapping[str, Any], pending: Sequence[Row],
     events: Sequence[LogLine],
 ) -> Path:  # fmt: skip
@@ -33,7 +33,7 @@ def lay_aside(
     return path
 
 
-def take_back(store: Store, path: Path) -> str:
+def restore_spill(store: Store, path: Path) -> str:
     """Completes the run in the store, or brings it in whole; returns its id. Raises StoreError."""
     start, found = _read(path)
     rows = list_runs(store, RunFilter(run_id=start.run_id))

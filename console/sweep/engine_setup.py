@@ -56,7 +56,7 @@ class SweepEngine:
             return self._refused[wanted]
         try:
             await self._serve(cell)
-            self._remember_what_was_found()
+            self._save_initial()
             await self._switch(cell)
             await self._configure(cell)
         except CommandRefused as refusal:
@@ -221,7 +221,7 @@ class SweepEngine:
         if changed := {name: value for name, value in knobs.items() if getattr(now, name) != value}:
             await self._session.configure(**changed)
 
-    def _remember_what_was_found(self) -> None:
+    def _save_initial(self) -> None:
         if self._found is None:
             self._found = self._session.frame.engine
 

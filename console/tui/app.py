@@ -25,16 +25,16 @@ from console.model.engine import Engine, EngineSpec, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
-from console.model.modes import Experiments, SweepStage, stage_of
+from console.model.modes import ExperimentContext, SweepStage, stage_of
 from console.model.supervise import Supervisor
 from console.session.log import LogRing
 from console.tui.handlers import replay as performing_replay
 from console.tui.handlers.engine import perform
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
-from console.tui.restore import Remembering
+from console.tui.restore import StateRestorer
 from console.tui.screens.dialogs.dialog import Dialog
-from console.tui.shutdown import Leaving, terminal_gone
+from console.tui.shutdown import Shutdown, terminal_gone
 from console.tui.themes import DARK, THEMES
 from console.tui.view import View
 
@@ -99,12 +99,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.theme = DARK.name
         self.session: SessionPort | None = None
         self.view = View(registry=registry)
-        self.experiments = Experiments()
+        self.experiments = ExperimentContext()
         self.player: Player | None = None
         """While a stored run is replayed."""
-        self.remembering = Remembering(self, memory)
-        self.remembering.restore_look()
-        self.leaving = Leaving(self, self.remembering.keep)
+        self.restorer = StateRestorer(self, memory)
+        self.restorer.restore_look()
+        self.shutdown = Shutdown(self, self.restorer.keep)
         self.failure = ""
         self.supervisor = Supervisor(self._log_line, refused=self._refused, report=self._told_of_fault)
         self._log_before = LogRing()
@@ -172,7 +172,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         loop.set_exception_handler(self.supervisor.on_loop_fault)  # its own writes to a stderr that nobody sees
         if self._on_terminal:
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self.leaving.at_once)
+                loop.add_signal_handler(number, self.shutdown.at_once)
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
@@ -194,7 +194,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # what is loaded now stays: walking it again and again would hold up keys for tens of ms
         if self._start:
             self.command(self.session.start_engine())
-        self.command(self.remembering.restore_mode())
+        self.command(self.restorer.restore_mode())
         if self._replay:
             self.command(performing_replay.begin(self, *self._replay))
 
@@ -202,7 +202,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """One beat of the clock: the newest frame to the screen on top, and to no other."""
         self._tick += 1
         if self._on_terminal and terminal_gone():
-            self.leaving.at_once()
+            self.shutdown.at_once()
             return
         if self.session is not None:
             newest = self.session.frame
@@ -214,7 +214,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self._frame = self._aged(newest)
         self._sync_context()
         self.draw()
-        self.remembering.tick(self._tick)
+        self.restorer.tick(self._tick)
 
     def _aged(self, frame: Frame) -> Frame:
         """The frame with a phase that ages: the engine tells of a phase when it begins, the screen shows how long."""
@@ -244,7 +244,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """Draws the frame on the active screen."""
         screen = self.screen
         show = getattr(screen, "show", None)
-        if show is None or not screen.is_active or not screen.is_mounted or self.leaving.dark:
+        if show is None or not screen.is_active or not screen.is_mounted or self.shutdown.dark:
             return
         if self.view.mode != self.current_mode:
             self.view = replace(self.view, mode=self.current_mode)
@@ -305,7 +305,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def ask_to_quit(self) -> None:
         """Opens the Quit dialog, or quits where nothing runs."""
-        self.leaving.ask()
+        self.shutdown.ask()
 
     def begin_sweep(self, source: str, *, resume: bool) -> None:
         """Starts a sweep in a worker of the app, so that it continues in every mode. Quitting ends it.
@@ -346,7 +346,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         timeout: float = 6,
     ) -> None:
         """A message in the corner: `{id}` in it is that action's key, and no markup is read in it."""
-        self.notify(self.registry.told(message), title=title, severity=severity, timeout=timeout, markup=False)
+        self.notify(self.registry.with_keys(message), title=title, severity=severity, timeout=timeout, markup=False)
 
     def open_dialog(self, dialog: Dialog[Any], then: Callable[[Any], None] | None) -> None:
         """Opens a dialog; `then` gets its answer. What `then` raises is told as a command's is."""
@@ -379,10 +379,10 @@ def run_console(
         memory=memory,
     )
     code = app.run()
-    if app.leaving.farewell:
+    if app.shutdown.farewell:
         try:
             # a browser's page has gone, and its stdout speaks a protocol: there the server's own terminal is told
-            print(app.leaving.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
+            print(app.shutdown.farewell, flush=True, file=sys.stderr if app.is_web else sys.stdout)
         except OSError:
             os._exit(code or 0)  # the terminal is gone: there is nobody to tell, and nothing left to flush
     return ExitCode.OK if code is None else code

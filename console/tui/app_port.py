@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from console.actions.registry import Registry
     from console.model.engine import EngineSpec
     from console.model.frame import Frame
-    from console.model.modes import Experiments
+    from console.model.modes import ExperimentContext
     from console.services.ports import ExperimentsPort
     from console.session.port import SessionPort
     from console.tui.replay_player import Player
@@ -28,7 +28,7 @@ class AppPort(Protocol):
     session: "SessionPort | None"
     """None until it is open."""
     view: "View"
-    experiments: "Experiments"
+    experiments: "ExperimentContext"
     registry: "Registry"
     player: "Player | None"
     """While a stored run is replayed."""

@@ -6,7 +6,7 @@ from console.actions.action import LIVE, LOG, MODES, RUNS, SWEEP
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JumpTarget:
     """A mode, and in it a tile that gets the screen to itself, or an action that opens something."""
 
     letter: str
@@ -16,26 +16,26 @@ class Place:
     action: str = ""
 
 
-MODE_PLACES = tuple(Place(str(at), mode.capitalize(), mode) for at, mode in enumerate(MODES, start=1))
+MODE_TARGETS = tuple(JumpTarget(str(at), mode.capitalize(), mode) for at, mode in enumerate(MODES, start=1))
 DIALOGS = (
-    Place("b", "Switch backend or precision", action="backend"),
-    Place("a", "Load settings", action="load"),
-    Place("k", "Knobs", action="knobs"),
-    Place("i", "Details of the warnings", action="details"),
-    Place("x", "New sweep", SWEEP, action="sweep_new"),
-    Place("f", "Filter the runs", RUNS, action="run_filter"),
-    Place("g", "Filter the log", LOG, action="log_filter"),
+    JumpTarget("b", "Switch backend or precision", action="backend"),
+    JumpTarget("a", "Load settings", action="load"),
+    JumpTarget("k", "Knobs", action="knobs"),
+    JumpTarget("i", "Details of the warnings", action="details"),
+    JumpTarget("x", "New sweep", SWEEP, action="sweep_new"),
+    JumpTarget("f", "Filter the runs", RUNS, action="run_filter"),
+    JumpTarget("g", "Filter the log", LOG, action="log_filter"),
 )
 TILES = (
-    Place("t", "Throughput", tile="throughput"),
-    Place("l", "Latency", tile="latency"),
-    Place("q", "Batch fill and queue", tile="queue"),
-    Place("n", "Now", tile="now"),
-    Place("s", "Switch, before → after", tile="switch"),
-    Place("w", "Where the time goes", tile="stages"),
-    Place("h", "Host and console", tile="host"),
-    Place("e", "Engine", tile="engine"),
-    Place("m", "Capability matrix", tile="matrix"),
-    Place("o", "Load", tile="load"),
-    Place("v", "Events and engine log", tile="events"),
+    JumpTarget("t", "Throughput", tile="throughput"),
+    JumpTarget("l", "Latency", tile="latency"),
+    JumpTarget("q", "Batch fill and queue", tile="queue"),
+    JumpTarget("n", "Now", tile="now"),
+    JumpTarget("s", "Switch, before → after", tile="switch"),
+    JumpTarget("w", "Where the time goes", tile="stages"),
+    JumpTarget("h", "Host and console", tile="host"),
+    JumpTarget("e", "Engine", tile="engine"),
+    JumpTarget("m", "Capability matrix", tile="matrix"),
+    JumpTarget("o", "Load", tile="load"),
+    JumpTarget("v", "Events and engine log", tile="events"),
 )

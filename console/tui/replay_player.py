@@ -23,7 +23,7 @@ class Player:
     def frame(self, live: Frame) -> Frame:
         """The frame of this moment. `live`: the session's, which goes on and is told of."""
         playback = self._until_now()
-        told = Replaying(
+        with_keys = Replaying(
             run_id=self._replay.run_id,
             position_s=playback.position_s,
             length_s=playback.length_s,
@@ -32,7 +32,7 @@ class Player:
             live_engine=live.engine.state.value,
             live_load=live.load.running,
         )
-        return replace(self._replay.at(playback.position_s), replay=told, console_cpu=live.console_cpu)
+        return replace(self._replay.at(playback.position_s), replay=with_keys, console_cpu=live.console_cpu)
 
     def change(self, change: "Callable[[Playback], Playback]") -> None:
         """Pause, speed or place, from now on."""

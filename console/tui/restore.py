@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.actions.action import LIVE, REPLAY, RUNS
-from console.actions.saved_state import Memory, Remembered
+from console.actions.saved_state import Memory, SavedState
 from console.tui.themes import DARK, THEMES
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
@@ -16,13 +16,13 @@ KEEP_EVERY = 30
 """Ticks of the 10 Hz clock between two looks at what has changed: the file is not written more often."""
 
 
-class Remembering:
+class StateRestorer:
     """Without a memory it does nothing, which is what tests and pictures want."""
 
     def __init__(self, app: "AppPort", memory: Memory | None) -> None:
         self._app = app
         self._memory = memory
-        self._kept = memory.before if memory else Remembered()
+        self._kept = memory.before if memory else SavedState()
         self._writing = False
         self._told = False
 
@@ -45,7 +45,7 @@ class Remembering:
             await app.go_to(self._memory.found.mode)
         if self._memory.notice:
             app.show_message(self._memory.notice, severity="warning", timeout=12)
-        elif words := self._memory.found.in_words():
+        elif words := self._memory.found.describe():
             app.show_message(f"{words}\n--fresh starts without", title="Restored from last time", timeout=10)
             if app.session is not None:
                 app.session.note(f"restored from last time: {words}")
@@ -63,7 +63,7 @@ class Remembering:
         if self._memory is not None and self._app.session is not None and (now := self._now()) != self._kept:
             await self._keep(now)
 
-    async def _keep(self, now: Remembered) -> None:
+    async def _keep(self, now: SavedState) -> None:
         if self._memory is None:
             return
         self._kept = now  # also when it cannot be written: the same words every three seconds help nobody
@@ -77,11 +77,11 @@ class Remembering:
         finally:
             self._writing = False
 
-    def _now(self) -> Remembered:
+    def _now(self) -> SavedState:
         app = self._app
         live = app.session.frame if app.session else app.frame
-        before = self._memory.before if self._memory else Remembered()
-        return Remembered(
+        before = self._memory.before if self._memory else SavedState()
+        return SavedState(
             theme="" if app.theme == DARK.name else app.theme,
             mode=RUNS if app.current_mode == REPLAY else app.current_mode,
             zoom_s=app.view.span_s,

@@ -20,7 +20,7 @@ CLOSE_LIMIT_S = 15.0
 _STEPS = 3
 
 
-class Leaving:
+class Shutdown:
     """Owns whether the console is being left, and what it says at the end."""
 
     def __init__(

@@ -24,7 +24,7 @@ Lines = tuple[Line, ...]
 BLANK: Line = ()
 
 
-class Picture(NamedTuple):
+class StyledText(NamedTuple):
     """What a tile shows: its lines, and what its border says."""
 
     lines: Lines

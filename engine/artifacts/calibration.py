@@ -75,7 +75,7 @@ def calibration_from(path: Path) -> Calibration:
 
 
 @cache
-def judging_texts() -> tuple[str, ...]:
+def evaluation_texts() -> tuple[str, ...]:
     """576 headings, sentences and paragraphs, as many of each length, none of them in the default calibration."""
     seen = set(default_calibration().texts)
     strata: list[list[str]] = [[] for _ in _STRATA_WORDS]

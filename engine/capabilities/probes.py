@@ -168,7 +168,7 @@ async def _probe_some(
     return found, None
 
 
-def known_probes(facts: PlatformFacts) -> Mapping[Choice, Probe]:
+def stored_probes(facts: PlatformFacts) -> Mapping[Choice, Probe]:
     """What is remembered of this machine's cells; nothing is run."""
     return ProbeCache(facts).read(report.asked for report in to_probe(facts))
 

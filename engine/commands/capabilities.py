@@ -3,7 +3,7 @@
 from engine.capabilities.matrix import findings
 from engine.capabilities.measurements import MeasuredStore
 from engine.capabilities.platform import named_platform, this_platform
-from engine.capabilities.probes import environment_hash, known_probes, probe_this_machine
+from engine.capabilities.probes import environment_hash, probe_this_machine, stored_probes
 from engine.capabilities.resolve import Choice
 from engine.commands.capabilities_table import as_json_text, as_table
 from engine.errors import EngineError
@@ -11,7 +11,7 @@ from engine.host.reporting import Reporter
 from engine.models.resolve import resolve_model
 
 
-def survey(platform: str | None, model: str, *, probe: bool, as_json: bool) -> str:
+def capabilities_report(platform: str | None, model: str, *, probe: bool, as_json: bool) -> str:
     """The matrix as text or JSON. Missing probes are run first unless `probe` is off; progress goes to stderr."""
     show = as_json_text if as_json else as_table
     if platform is not None:
@@ -23,7 +23,7 @@ def survey(platform: str | None, model: str, *, probe: bool, as_json: bool) -> s
     def progress(cell: Choice, done: int, total: int) -> None:
         reporter.phase("probe", f"{cell} {cell.recipe}", done, total)
 
-    probes = probe_this_machine(facts, progress) if probe else known_probes(facts)
+    probes = probe_this_machine(facts, progress) if probe else stored_probes(facts)
     measured = {}
     try:
         measured = MeasuredStore.of(resolve_model(model or None).fingerprint, environment_hash(facts)).read()

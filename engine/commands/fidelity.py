@@ -34,12 +34,12 @@ class Question:
     limits: GradeLimits = field(default_factory=GradeLimits)
 
 
-def judge(question: Question, *, as_json: bool) -> int:
+def run_fidelity(question: Question, *, as_json: bool) -> int:
     """Deploys the cell in this process, measures, prints; the exit code."""
     reporter = Reporter()
     reporter.capture_logging()
     try:
-        answer = asyncio.run(_judge(question, reporter))
+        answer = asyncio.run(_measure_cell(question, reporter))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
@@ -50,7 +50,7 @@ def judge(question: Question, *, as_json: bool) -> int:
     return 0
 
 
-async def _judge(question: Question, reporter: Reporter) -> dict[str, Any]:
+async def _measure_cell(question: Question, reporter: Reporter) -> dict[str, Any]:
     facts, store = this_platform(), ArtifactStore.default()
     calibration = calibration_from(question.calibration) if question.calibration else None
     calibrated_on = calibration.texts if calibration else ()

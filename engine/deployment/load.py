@@ -19,7 +19,7 @@ from engine.host.machine import PlatformFacts, core_of_each
 from engine.host.threads import Background
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.models.tokenizer import Tokenizer
-from engine.scheduling import BatchObserver, LoneTexts, Scheduler
+from engine.scheduling import BatchObserver, InlinePolicy, Scheduler
 from engine.tuning.plan import Knobs
 
 MINIMUM_COSINE = {
@@ -83,7 +83,7 @@ class Loader:
             scheduler = Scheduler(
                 executors, knobs.over(plan.serving, packs=model.packs), self._observer,
                 name=f"{target.backend}-{target.precision}", clock=self._clock,
-                lone=LoneTexts(may_stay_awake=self._facts.cores > 1) if target.device == "cpu" else None,
+                inline=InlinePolicy(may_stay_awake=self._facts.cores > 1) if target.device == "cpu" else None,
                 cores=_core_of_each(target, model),
             )  # fmt: skip
         except BaseException as error:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.artifacts.calibration import default_calibration, judging_texts
+from engine.artifacts.calibration import default_calibration, evaluation_texts
 from engine.errors import InvalidRequest
 from engine.fidelity.metrics import FEWEST_TEXTS
 
@@ -29,7 +29,7 @@ class Corpus:
 
 def built_in_corpus(calibrated_on: Collection[str] = ()) -> Corpus:
     """Natural sentences of all lengths, without those that calibrated."""
-    return Corpus("built-in", _without(judging_texts(), calibrated_on))
+    return Corpus("built-in", _without(evaluation_texts(), calibrated_on))
 
 
 def corpus_of(name: str, texts: Iterable[str], calibrated_on: Collection[str] = ()) -> Corpus:

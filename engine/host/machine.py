@@ -127,9 +127,9 @@ def linux_isa(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def _mac_isa() -> frozenset[str]:
-    arm = _say("sysctl", "hw.optional")  # hw.optional.arm.FEAT_BF16: 1
+    arm = _output_of("sysctl", "hw.optional")  # hw.optional.arm.FEAT_BF16: 1
     words = {line.partition(":")[0].rpartition(".")[2] for line in arm.splitlines() if line.endswith(": 1")}
-    words |= set(_say("sysctl", "-n", "machdep.cpu.leaf7_features").split())
+    words |= set(_output_of("sysctl", "-n", "machdep.cpu.leaf7_features").split())
     return frozenset(_ISA_WORDS[word] for word in words if word in _ISA_WORDS)
 
 
@@ -142,7 +142,7 @@ def _cuda_devices() -> list[tuple[str, float]]:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not Path("/dev/nvidiactl").exists() or hidden in ("", "-1"):
         return []
-    answer = _say("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
+    answer = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
     found = []
     for line in answer.splitlines():
         name, _, capability = line.rpartition(",")
@@ -153,7 +153,7 @@ def _cuda_devices() -> list[tuple[str, float]]:
     return found[: len(hidden.split(","))] if hidden else found
 
 
-def _say(*command: str) -> str:
+def _output_of(*command: str) -> str:
     """What a system tool prints; empty when it is missing, fails or hangs: then the facts stay unknown."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING_TAKES_S, check=True)

@@ -28,19 +28,19 @@ class Reporter:
         """A step of start-up, with the seconds since the process began it."""
         elapsed_s = round(time.monotonic() - self._started_s, 3)
         fields = {"name": name, "message": message, "done": done, "total": total, "elapsed_s": elapsed_s}
-        self._say("phase", fields, f"{elapsed_s:7.1f}s  {name}: {message}")
+        self._write("phase", fields, f"{elapsed_s:7.1f}s  {name}: {message}")
 
     def log(self, level: str, message: str) -> None:
         """One sentence for the log."""
-        self._say("log", {"level": level, "message": message}, f"{level}: {message}")
+        self._write("log", {"level": level, "message": message}, f"{level}: {message}")
 
     def error(self, code: str, message: str, fix: str = "") -> None:
         """Why the engine cannot start or go on, and the next step."""
-        self._say(
+        self._write(
             "error", {"code": code, "message": message, "fix": fix}, f"error: {message}" + (f" ({fix})" if fix else "")
         )
 
-    def _say(self, event: str, fields: Mapping[str, Any], sentence: str) -> None:
+    def _write(self, event: str, fields: Mapping[str, Any], sentence: str) -> None:
         line = sentence if self._for_people else json.dumps({"event": event, **fields})
         print(line, file=self._stderr, flush=True)
 

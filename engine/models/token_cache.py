@@ -16,7 +16,7 @@ MAX_WORD_CHARACTERS = 32
 """Longer ones are seldom words."""
 
 
-class KnownWords:
+class TokenCache:
     """Writes texts from remembered words. Any thread may call it: each step is one operation on a dictionary."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, first: Sequence[int], last: Sequence[int]) -> None:
@@ -60,7 +60,7 @@ class KnownWords:
                 self._seen_once = seen_once = set()
 
 
-def between_spaces(tokenizer: tokenizers.Tokenizer) -> KnownWords | None:
+def between_spaces(tokenizer: tokenizers.Tokenizer) -> TokenCache | None:
     """For a tokenizer whose words end at every space and are tokenized one by one; None for any other.
 
     That is WordPiece after BERT's normaliser, which changes single characters, and BERT's pre-tokeniser, which drops
@@ -82,4 +82,4 @@ def between_spaces(tokenizer: tokenizers.Tokenizer) -> KnownWords | None:
     starts = [start for start in range(len(whole)) if whole[start : start + len(inner)] == inner]
     if len(starts) != 1:
         return None
-    return KnownWords(tokenizer, whole[: starts[0]], whole[starts[0] + len(inner) :])
+    return TokenCache(tokenizer, whole[: starts[0]], whole[starts[0] + len(inner) :])

@@ -26,7 +26,7 @@ class Tokenizer:
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._known_words = between_spaces(tokenizer)
+        self._token_cache = between_spaces(tokenizer)
 
     @classmethod
     def load(cls, files: ModelFiles, artifact: Path | None = None) -> "Tokenizer":
@@ -49,27 +49,27 @@ class Tokenizer:
         """Token ids of each text, in order, `prompt` put before it. Thread-safe; one text stays in this thread."""
         if prompt:
             texts = [prompt + text for text in texts]
-        found = [self._from_known_words(text) for text in texts]
+        found = [self._from_cache(text) for text in texts]
         unknown = [text for text, one in zip(texts, found, strict=True) if one is None]
         if not unknown:
             return [one for one in found if one is not None]
         spelled = iter(self.spell(unknown))
-        if self._known_words is not None:
+        if self._token_cache is not None:
             for text in unknown:
-                self._known_words.learn(text)
+                self._token_cache.learn(text)
         return [one or next(spelled) for one in found]
 
     def encode_known(self, texts: Sequence[str], prompt: str = "") -> list[TokenizedText] | None:
         """As `encode` in a tenth of the time, or None where that is not possible: a word was not met before."""
         found = []
         for text in texts:
-            if (one := self._from_known_words(prompt + text)) is None:
+            if (one := self._from_cache(prompt + text)) is None:
                 return None
             found.append(one)
         return found
 
-    def _from_known_words(self, text: str) -> TokenizedText | None:
-        words = self._known_words
+    def _from_cache(self, text: str) -> TokenizedText | None:
+        words = self._token_cache
         if words is None or (ids := words.ids(text)) is None:
             return None
         if len(ids) <= self._max_tokens:

@@ -3,7 +3,7 @@
 from engine.scheduling.admission import Admission, AdmissionLimits, Reservation
 from engine.scheduling.contract import BatchObserver, BatchPolicy, BatchRecord, Executor, JobResult, TokenIds, Vectors
 from engine.scheduling.health import Health, Readiness
-from engine.scheduling.inline import LoneTexts
+from engine.scheduling.inline import InlinePolicy
 from engine.scheduling.job import Job
 from engine.scheduling.scheduler import Scheduler
 
@@ -15,9 +15,9 @@ __all__ = [
     "BatchRecord",
     "Executor",
     "Health",
+    "InlinePolicy",
     "Job",
     "JobResult",
-    "LoneTexts",
     "Readiness",
     "Reservation",
     "Scheduler",

@@ -24,7 +24,7 @@ class _Guard:
         self._changed.release()
 
 
-class Handover:
+class Dispatch:
     """A queue that many threads wait at. An instance takes a batch when it is idle, and the batch is formed then.
 
     A fault in the queue leaves it broken, whoever met it: nothing more is put into it or taken from it, and instances
@@ -83,7 +83,7 @@ class Handover:
             if self._queue.items:
                 self._changed.notify(min(self._idle, self._queue.items))
 
-    def take_lone(self, instances: int, max_tokens: int) -> Batch | None:
+    def take_inline(self, instances: int, max_tokens: int) -> Batch | None:
         """The only text that waits, if it has at most `max_tokens` and all `instances` are idle; else None."""
         with self._guard:
             queue = self._queue

@@ -25,7 +25,7 @@ AWAKE_S = 0.001
 """How long the loop looks for the next request, if most of the last PROBES came as soon after their answers."""
 
 
-class LoneTexts:
+class InlinePolicy:
     """Watches arrivals, passes and answers; belongs to the event loop's thread."""
 
     def __init__(self, *, may_stay_awake: bool) -> None:
@@ -59,7 +59,7 @@ class LoneTexts:
         self.awake_until_s = now_s + AWAKE_S if expected else -inf
 
     @property
-    def are_the_loops(self) -> bool:
+    def should_run_inline(self) -> bool:
         """Whether the loop should run the next one."""
         before = self._in_a_row - 1
         if before < PROBES or before % PERIOD < LOOKS or len(self._passes_s) < PROBES:

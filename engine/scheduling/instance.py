@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from engine.host.threads import keep_to, stand_back
+from engine.host.threads import lower_priority, pin_to_core
 from engine.scheduling.contract import BatchRecord, Executor, TokenIds, Vectors
-from engine.scheduling.dispatch import Handover
+from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.queue import Batch, Ticket
 
 _log = logging.getLogger(__name__)
@@ -44,12 +44,12 @@ class Outcome:
     record: BatchRecord
 
 
-class Desk(Protocol):
+class InstanceListener(Protocol):
     """Who hears from an instance, in the instance's thread."""
 
-    def batch_ran(self, outcome: Outcome) -> None: ...
+    def on_batch(self, outcome: Outcome) -> None: ...
 
-    def instance_ended(self, instance: "Instance", in_hand: Batch | None, fault: BaseException | None) -> None:
+    def on_exit(self, instance: "Instance", current_batch: Batch | None, fault: BaseException | None) -> None:
         """The thread's last words. With a fault, `in_hand` is the batch it will never answer, if it had one."""
         ...
 
@@ -60,8 +60,8 @@ class Instance:
     def __init__(
         self,
         executor: Executor,
-        handover: Handover,
-        desk: Desk,
+        dispatch: Dispatch,
+        listener: InstanceListener,
         *,
         name: str,
         clock: Callable[[], float],
@@ -70,8 +70,8 @@ class Instance:
         """`core`: the only one that its thread may run on."""
         self.name = name
         self._executor: Executor | None = executor
-        self._handover = handover
-        self._desk = desk
+        self._dispatch = dispatch
+        self._listener = listener
         self._clock = clock
         self._core = core
         self._has_worked = False
@@ -103,24 +103,26 @@ class Instance:
 
     def replacement(self) -> "Instance":
         """A new instance of the same executor, for when this one's thread was lost."""
-        return Instance(self.executor, self._handover, self._desk, name=self.name, clock=self._clock, core=self._core)
+        return Instance(
+            self.executor, self._dispatch, self._listener, name=self.name, clock=self._clock, core=self._core
+        )
 
     def _work(self) -> None:
         executor = self.executor
         batch: Batch | None = None
         fault: BaseException | None = None
         try:
-            stand_back()
+            lower_priority()
             if self._core is not None:
-                keep_to(self._core)
-            while (batch := self._handover.next_batch()) is not None:
+                pin_to_core(self._core)
+            while (batch := self._dispatch.next_batch()) is not None:
                 self._has_worked = True
-                self._desk.batch_ran(run(batch, executor, self._clock))
+                self._listener.on_batch(run(batch, executor, self._clock))
                 batch = None  # delivered: a fault from here on is not this batch's
         except BaseException as lost:  # the thread ends here whatever it was, and must not end unheard
             fault = lost
         del executor
-        self._desk.instance_ended(self, batch, fault)
+        self._listener.on_exit(self, batch, fault)
 
 
 def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome:

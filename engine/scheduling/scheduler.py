@@ -15,9 +15,9 @@ import numpy as np
 
 from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
 from engine.scheduling.contract import BatchObserver, BatchPolicy, Executor, TokenIds, Vectors
-from engine.scheduling.dispatch import Handover
+from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.health import Health
-from engine.scheduling.inline import MAX_TOKENS, LoneTexts
+from engine.scheduling.inline import MAX_TOKENS, InlinePolicy
 from engine.scheduling.instance import Answers, Instance, Outcome, run
 from engine.scheduling.job import Job
 from engine.scheduling.queue import Batch, Ticket
@@ -43,7 +43,7 @@ class Scheduler:
         *,
         name: str,
         clock: Callable[[], float] = time.monotonic,
-        lone: LoneTexts | None = None,
+        inline: InlinePolicy | None = None,
         cores: Sequence[int | None] | None = None,
     ) -> None:
         """`lone` says when the event loop runs a text in its own thread; None: never.
@@ -56,16 +56,16 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._clock = clock
-        self._handover = Handover(policy, clock)
+        self._dispatch = Dispatch(policy, clock)
         self._jobs: dict[Ticket, Job] = {}  # the unanswered ones, oldest first
         self._quiet = asyncio.Event()  # set while no job is unanswered
         self._quiet.set()
         self._wake_is_due = False
         self._closing = False
         self._queue_faults = 0  # since a batch was last delivered
-        self._lone = lone
+        self._inline = inline
         self._instances = [
-            Instance(executor, self._handover, self, name=f"{name}/{index}", clock=clock, core=core)
+            Instance(executor, self._dispatch, self, name=f"{name}/{index}", clock=clock, core=core)
             for index, (executor, core) in enumerate(zip(executors, cores or [None] * len(executors), strict=True))
         ]
         self._all_ended = asyncio.Event()
@@ -75,22 +75,22 @@ class Scheduler:
     @property
     def policy(self) -> BatchPolicy:
         """The policy of the next batch."""
-        return self._handover.policy
+        return self._dispatch.policy
 
     @property
     def queued_items(self) -> int:
         """Texts that wait for an instance."""
-        return self._handover.queued_items
+        return self._dispatch.queued_items
 
     @property
     def queued_tokens(self) -> int:
         """Tokens of the texts that wait, without padding."""
-        return self._handover.queued_tokens
+        return self._dispatch.queued_tokens
 
     @property
     def idle_instances(self) -> int:
         """Instances that wait for a batch."""
-        return self._handover.idle_instances
+        return self._dispatch.idle_instances
 
     @property
     def in_flight_jobs(self) -> int:
@@ -104,7 +104,7 @@ class Scheduler:
 
     def configure(self, policy: BatchPolicy) -> None:
         """Takes effect with the next batch."""
-        self._handover.configure(policy)
+        self._dispatch.configure(policy)
 
     def submit(self, texts: Sequence[TokenIds], *, deadline_s: float | None = None) -> Job:
         """Queues a request's texts; `deadline_s` is a time on the scheduler's clock. Event loop thread only.
@@ -132,13 +132,13 @@ class Scheduler:
         return job
 
     def _enqueue(self, ticket: Ticket) -> None:
-        if self._lone is not None:
-            self._lone.arrived(ticket.arrived_s, alone=len(ticket.lengths) == 1 and len(self._jobs) == 1)
+        if self._inline is not None:
+            self._inline.arrived(ticket.arrived_s, alone=len(ticket.lengths) == 1 and len(self._jobs) == 1)
         # Idle instances are woken at the end of this tick of the event loop, not here: the requests that one read of
         # the sockets brought in are all parsed in one tick, and so they find themselves in one batch, without any
         # timer and without waiting for anything that has not yet arrived. A busy instance needs no waking: it looks
         # into the queue as soon as it is done.
-        if self._handover.put(ticket) and not self._wake_is_due:
+        if self._dispatch.put(ticket) and not self._wake_is_due:
             self._wake_is_due = True
             self._loop.call_soon(self._wake)
 
@@ -159,46 +159,46 @@ class Scheduler:
         Waits for a forward pass that is running, however long it takes.
         """
         self._closing = True
-        self._handover.end()  # the threads still empty the queue, and no batch waits to become fuller
+        self._dispatch.end()  # the threads still empty the queue, and no batch waits to become fuller
         await self.drain()
         if self._instances:
             await self._all_ended.wait()
 
     # ---- called in the instances' threads: each is one hop to the event loop -------------------------------------
 
-    def batch_ran(self, outcome: Outcome) -> None:
+    def on_batch(self, outcome: Outcome) -> None:
         """Hears of a batch."""
         self._loop.call_soon_threadsafe(self._deliver, outcome)
 
-    def instance_ended(self, instance: Instance, in_hand: Batch | None, fault: BaseException | None) -> None:
+    def on_exit(self, instance: Instance, current_batch: Batch | None, fault: BaseException | None) -> None:
         """Hears a thread's last words."""
         with suppress(RuntimeError):  # the loop is closed: the process is going, and nobody is left to tell
-            self._loop.call_soon_threadsafe(self._bury, instance, in_hand, fault)
+            self._loop.call_soon_threadsafe(self._on_instance_exit, instance, current_batch, fault)
 
     # ---- event loop ----------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         self._wake_is_due = False
         try:
-            if self._lone is None or not self._run_alone(self._lone):
-                self._handover.wake()
+            if self._inline is None or not self._run_alone(self._inline):
+                self._dispatch.wake()
         except Exception as fault:
             self._step_failed("wake an instance", fault)
 
-    def _run_alone(self, lone: LoneTexts) -> bool:
+    def _run_alone(self, inline: InlinePolicy) -> bool:
         """Runs the only text that waits in this thread; whether there was one and every instance idle."""
         batch = None
         try:
-            if not lone.are_the_loops:
+            if not inline.should_run_inline:
                 return False
-            batch = self._handover.take_lone(len(self._instances), MAX_TOKENS)
+            batch = self._dispatch.take_inline(len(self._instances), MAX_TOKENS)
             if batch is None:
                 return False
             # Every instance waits, and only this thread could wake one: its executor is free meanwhile.
             outcome = run(batch, self._instances[0].executor, self._clock)
         except BaseException as fault:  # as in an instance's thread: whatever it was, nobody may be left waiting
             if batch is not None:
-                self._handover.settle(batch)
+                self._dispatch.settle(batch)
                 self.health.batch_failed()
             self._step_failed("run a text", fault, batch.tickets if batch is not None else ())
             if _ends_the_process(fault):
@@ -207,10 +207,10 @@ class Scheduler:
         self._deliver(outcome)
         return True
 
-    def _stay_awake(self, lone: LoneTexts) -> None:
+    def _stay_awake(self, inline: InlinePolicy) -> None:
         """Keeps the loop from sleeping until a request comes or none is expected any more."""
-        if not self._jobs and not self._closing and self._clock() < lone.awake_until_s:
-            self._loop.call_soon(self._stay_awake, lone)
+        if not self._jobs and not self._closing and self._clock() < inline.awake_until_s:
+            self._loop.call_soon(self._stay_awake, inline)
 
     def _watch_deadline(self, job: Job) -> None:
         """Fails the job if its deadline has passed, else looks again when it will have: timers may ring early."""
@@ -227,7 +227,7 @@ class Scheduler:
 
     def _deliver(self, outcome: Outcome) -> None:
         """Answers every job that a batch completes. Jobs that failed meanwhile are not there any more."""
-        self._handover.settle(outcome.batch)
+        self._dispatch.settle(outcome.batch)
         try:
             answered = self._answer(outcome)
         except BaseException as fault:
@@ -237,8 +237,8 @@ class Scheduler:
                 raise
             return
         self._queue_faults = 0
-        if self._lone is not None:
-            self._watch_lone(self._lone, outcome, answered=answered)
+        if self._inline is not None:
+            self._watch_lone(self._inline, outcome, answered=answered)
         self._tell(lambda: self._observer.batch_done(outcome.record))
 
     def _answer(self, outcome: Outcome) -> bool:
@@ -269,13 +269,13 @@ class Scheduler:
             self.health.batch_done(outcome.record)
         return answered
 
-    def _watch_lone(self, lone: LoneTexts, outcome: Outcome, *, answered: bool) -> None:
+    def _watch_lone(self, inline: InlinePolicy, outcome: Outcome, *, answered: bool) -> None:
         """After a batch: what the choice of the lone path is made by."""
         try:
-            lone.ran(outcome.record)
+            inline.ran(outcome.record)
             if answered and not self._jobs:
-                lone.all_answered(self._clock())
-                self._stay_awake(lone)
+                inline.all_answered(self._clock())
+                self._stay_awake(inline)
         except Exception as fault:
             self._step_failed("watch for lone texts", fault)
 
@@ -299,7 +299,7 @@ class Scheduler:
         job.fail(error)
         self._forget(job)
         try:
-            return self._handover.withdraw(job.ticket)
+            return self._dispatch.withdraw(job.ticket)
         except Exception as fault:
             self._step_failed("drop a request's texts", fault)
             return job.ticket.drop()
@@ -310,7 +310,7 @@ class Scheduler:
         """Logs a fault of the event loop's own work, and fails the requests that it was about."""
         _log.critical("the event loop failed to %s of %s", step, self.name, exc_info=fault)
         self._fail_all(tickets)
-        if self._handover.is_broken:
+        if self._dispatch.is_broken:
             self._mend_queue()
 
     def _mend_queue(self) -> None:
@@ -322,33 +322,33 @@ class Scheduler:
         """
         self._queue_faults += 1
         self.health.batch_failed()
-        taken = self._handover.taken_texts()
+        taken = self._dispatch.taken_texts()
         again = self._queue_faults == 1
         unhurt = {ticket for ticket, job in self._jobs.items() if job.missing == taken[ticket]}
         fresh = [ticket for ticket in self._jobs if again and not ticket.entered]
         self._fail_all(set(self._jobs) - unhurt - set(fresh))
-        self._handover.repair(fresh)
+        self._dispatch.repair(fresh)
 
-    def _bury(self, instance: Instance, in_hand: Batch | None, fault: BaseException | None) -> None:
+    def _on_instance_exit(self, instance: Instance, current_batch: Batch | None, fault: BaseException | None) -> None:
         """After a thread's end. One that was lost is replaced, and what it held fails at once."""
         instance.join()
         self._instances.remove(instance)
         if fault is not None:
             _log.critical("instance %s was lost", instance.name, exc_info=fault)
-            self._replace(instance, in_hand)
+            self._replace(instance, current_batch)
             self.health.instance_lost(len(self._instances))
         instance.drop_executor()
         if not self._instances:
             self._fail_all(set(self._jobs), _NO_INSTANCE)
             self._all_ended.set()
 
-    def _replace(self, lost: Instance, in_hand: Batch | None) -> None:
+    def _replace(self, lost: Instance, current_batch: Batch | None) -> None:
         """Fails what a lost thread held, and starts another unless it fell before it ever had work."""
-        had_work = lost.has_worked or (self._handover.is_broken and bool(self._jobs))
-        if in_hand is not None:
-            self._handover.settle(in_hand)
+        had_work = lost.has_worked or (self._dispatch.is_broken and bool(self._jobs))
+        if current_batch is not None:
+            self._dispatch.settle(current_batch)
             self.health.batch_failed()
-            self._fail_all(in_hand.tickets)
+            self._fail_all(current_batch.tickets)
         if had_work:
             replacement = lost.replacement()
             try:
@@ -357,7 +357,7 @@ class Scheduler:
                 _log.critical("instance %s cannot be replaced", lost.name, exc_info=error)
             else:
                 self._instances.append(replacement)
-        if self._handover.is_broken:
+        if self._dispatch.is_broken:
             self._mend_queue()
 
     def _fail_all(self, tickets: Collection[Ticket], reason: str = _LOST) -> None:

@@ -15,7 +15,7 @@ LONGEST_S = 60.0
 _NEVER = 1 << 30
 
 
-def take_over() -> None:
+def freeze_start_up_objects() -> None:
     """Sets aside what start-up allocated, which mostly lives on, and leaves the rest to `collect_quietly`.
 
     Ten times as many new objects as usual are let come before the young are looked at: a request makes a hundred.

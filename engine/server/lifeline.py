@@ -12,7 +12,7 @@ from platformdirs import user_state_path
 from engine.host.reporting import Reporter
 
 
-def held_by_a_parent(descriptor: int = 0) -> bool:
+def is_pipe_or_socket(descriptor: int = 0) -> bool:
     """True where stdin is a pipe or a socket. A terminal or /dev/null holds no lifeline."""
     try:
         mode = os.fstat(descriptor).st_mode
@@ -33,7 +33,7 @@ class Lifeline(asyncio.Protocol):
     @classmethod
     async def hold(cls, reporter: Reporter, on_end: Callable[[], None]) -> None:
         """Starts listening on stdin, where somebody holds it."""
-        if held_by_a_parent():
+        if is_pipe_or_socket():
             loop = asyncio.get_running_loop()
             await loop.connect_read_pipe(lambda: cls(reporter, on_end), sys.stdin)
 

@@ -13,7 +13,7 @@ WINDOW_S = 5
 """Long enough that one burst does not count, short enough that a visit of some seconds does."""
 
 
-class Peak:
+class PeakThroughput:
     """One deployment's best window. Fed once a second with the engine's cumulative count of texts."""
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Peak:
             self.texts_per_s = max(self.texts_per_s, (texts - first) / (now_s - first_s))
 
 
-def remember_loading(deployments: Deployments, live: Live) -> None:
+def record_load_cosine(deployments: Deployments, live: Live) -> None:
     """What every loading shows anyway: a probe of this cell could find no more."""
     _write(deployments, live, loaded_cosine=live.cosine)
     ProbeCache(deployments.facts).add(cell_of(live), Probe(ProbeResult.PASSED, live.evidence.partition(";")[0]))
 
 
-async def remember_peaks(
+async def record_peaks(
     deployments: Deployments, texts: Callable[[], int], clock: Callable[[], float], interval_s: float = 1.0
 ) -> None:
     """Runs until cancelled; writes a deployment's peak when another one takes its place, and at the end.
@@ -48,14 +48,14 @@ async def remember_peaks(
 
     A visit without load leaves what was measured before.
     """
-    live, peak = deployments.live, Peak()
+    live, peak = deployments.live, PeakThroughput()
     try:
         while True:
             await asyncio.sleep(interval_s)
             if deployments.live is not live:
                 await asyncio.to_thread(_write, deployments, live, **peak.figures)
-                live, peak = deployments.live, Peak()
-                await asyncio.to_thread(remember_loading, deployments, live)
+                live, peak = deployments.live, PeakThroughput()
+                await asyncio.to_thread(record_load_cosine, deployments, live)
             peak.add(clock(), texts())
     finally:
         _write(deployments, live, **peak.figures)

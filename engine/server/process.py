@@ -25,9 +25,9 @@ from engine.host.reporting import Reporter
 from engine.pipeline.embedding import RequestLimits, Serving
 from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits
-from engine.server.gc_policy import collect_quietly, take_over
+from engine.server.gc_policy import collect_quietly, freeze_start_up_objects
 from engine.server.lifeline import Lifeline
-from engine.server.observations import remember_loading, remember_peaks
+from engine.server.observations import record_load_cosine, record_peaks
 from engine.tuning.plan import Knobs
 
 EXIT_GRACE_S = 30.0
@@ -108,7 +108,7 @@ class EngineServer:
             await starting
             telemetry, counts = self._telemetry, self._telemetry.counts
             beside = [
-                asyncio.create_task(remember_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
+                asyncio.create_task(record_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
                 asyncio.create_task(collect_quietly(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
             ]
             await stopping
@@ -144,10 +144,10 @@ class EngineServer:
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        take_over()
+        freeze_start_up_objects()
         if not _is_loopback(options.host):
             self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
-        await asyncio.to_thread(remember_loading, self._deployments, live)
+        await asyncio.to_thread(record_load_cosine, self._deployments, live)
         for notice in live.plan.notices:
             self._reporter.log("warning", notice.message)
         self._reporter.data("ready", **_ready(address, live))

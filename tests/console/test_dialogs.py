@@ -160,15 +160,15 @@ async def test_stop_closes_the_session_and_says_so_afterwards(console: Open) -> 
     async with console(scenes.busy()) as it:
         await it.press("q", "enter")
         assert it.session.closed
-        assert it.app.leaving.farewell == "embedconsole: load stopped, engine 4121 stopped"
+        assert it.app.shutdown.farewell == "embedconsole: load stopped, engine 4121 stopped"
 
 
 async def test_leaving_it_running_detaches_and_says_where_it_is_and_how_to_stop_it(console: Open) -> None:
     async with console(scenes.busy()) as it:
         await it.press("ctrl+c", "d")
         assert it.session.calls == [("detach",)]
-        assert "127.0.0.1:50051" in it.app.leaving.farewell
-        assert "kill 4121" in it.app.leaving.farewell
+        assert "127.0.0.1:50051" in it.app.shutdown.farewell
+        assert "kill 4121" in it.app.shutdown.farewell
 
 
 async def test_cancel_goes_on(console: Open) -> None:

@@ -52,7 +52,7 @@ def test_keys_may_change_places_and_a_sentence_names_those_in_force() -> None:
         "A switch is in progress: wait for it, or cancel it with s"
     )
     assert registry.reason(registry.by_id["backend"], scenes.stopped()) == "The engine is stopped: F5 starts it"
-    assert registry.told("{load_toggle} and {no_such}") == "^p “Start or stop the load” and {no_such}"
+    assert registry.with_keys("{load_toggle} and {no_such}") == "^p “Start or stop the load” and {no_such}"
 
 
 def test_what_keys_prints_is_a_keymap_that_changes_nothing() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from console.actions.saved_state import Memory, Remembered
+from console.actions.saved_state import Memory, SavedState
 from console.model.engine import EngineSpec
 from console.model.load import LoadSpec
 from tests.console.conftest import Open
 from tests.console.fakes import recorded, scenes
 
-LEFT = Remembered(
+LEFT = SavedState(
     theme="light",
     mode="runs",
     zoom_s=300.0,
@@ -22,7 +22,7 @@ LEFT = Remembered(
 )
 
 
-def written(path: Path, remembered: Remembered = LEFT) -> Path:
+def written(path: Path, remembered: SavedState = LEFT) -> Path:
     Memory(path).keep(remembered)
     return path
 
@@ -34,8 +34,8 @@ def test_what_is_kept_is_found_again_and_the_folder_holds_nothing_else(tmp_path:
 
 
 def test_what_was_restored_is_said_in_the_words_of_the_command_line() -> None:
-    assert Remembered().in_words() == ""
-    assert LEFT.in_words() == (
+    assert SavedState().describe() == ""
+    assert LEFT.describe() == (
         "engine --backend onnx --precision int8 --instances 2 --coalesce off · load --batch 8 --rate 250 "
         "--corpus mixed · theme light · mode Runs · 300 s on the charts · latency on a log scale"
     )
@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_used_is_told_and_restores_nothing(tmp_path: Path,
     path.write_text(text)
     memory = Memory(path)
     assert words in memory.notice
-    assert memory.found == Remembered()
+    assert memory.found == SavedState()
 
 
 def test_a_newer_versions_file_is_left_as_it_is_and_a_damaged_one_is_written_anew(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_newer_versions_file_is_left_as_it_is_and_a_damaged_one_is_written_ane
 
 def test_fresh_restores_nothing_but_remembers_on(tmp_path: Path) -> None:
     memory = Memory(written(tmp_path / "console.json"), fresh=True)
-    assert (memory.found, memory.before, memory.notice) == (Remembered(), LEFT, "")
-    memory.keep(Remembered(theme="light"))
-    assert Memory(memory.path).found == Remembered(theme="light")
+    assert (memory.found, memory.before, memory.notice) == (SavedState(), LEFT, "")
+    memory.keep(SavedState(theme="light"))
+    assert Memory(memory.path).found == SavedState(theme="light")
 
 
 async def test_the_console_opens_as_it_was_left_and_says_so(console: Open, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ async def test_a_state_that_cannot_be_written_is_told_once(console: Open, tmp_pa
             await it.press("t")
             await it.beat(30)
             await it.app.workers.wait_for_complete()
-        told = [one.message for one in it.app._notifications if "cannot be kept" in one.message]
-        assert len(told) == 1
+        with_keys = [one.message for one in it.app._notifications if "cannot be kept" in one.message]
+        assert len(with_keys) == 1
 
 
 def test_the_file_is_plain_json_with_its_version(tmp_path: Path) -> None:

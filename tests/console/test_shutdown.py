@@ -10,7 +10,7 @@ import pytest
 
 from console.model.engine import Engine, EngineState
 from console.model.frame import Frame
-from console.tui.shutdown import Leaving
+from console.tui.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from console.tui.app_port import AppPort
@@ -55,32 +55,32 @@ class Steps:
         self.exit_code = code
 
 
-async def left(app: Steps, limit_s: float = 60.0) -> Leaving:
+async def left(app: Steps, limit_s: float = 60.0) -> Shutdown:
     """After the console has been left with its engine stopped."""
-    leaving = Leaving(cast("AppPort", app), app.keep_state, step_limit_s=limit_s)
-    leaving._answered("stop")
+    shutdown = Shutdown(cast("AppPort", app), app.keep_state, step_limit_s=limit_s)
+    shutdown._answered("stop")
     assert app.closing is not None
     await asyncio.wait({app.closing}, timeout=10)
     in_time = app.closing.done()
     app.let_go.set()
     assert in_time, "it takes no longer than its steps may"
-    return leaving
+    return shutdown
 
 
 async def test_all_steps_are_taken_in_turn_and_the_farewell_is_what_was_asked_for() -> None:
     app = Steps()
-    leaving = await left(app)
+    shutdown = await left(app)
     assert app.begun == ["keep", "end_sweep", "close"]
-    assert (leaving.farewell, app.exit_code) == (STOPPED, 0)
+    assert (shutdown.farewell, app.exit_code) == (STOPPED, 0)
 
 
 @pytest.mark.parametrize("failing", ["keep", "end_sweep", "close"])
 @pytest.mark.parametrize("fault", [OSError("no room"), TimeoutError(), asyncio.CancelledError()])
 async def test_a_step_that_fails_keeps_none_from_being_taken_and_is_told(failing: str, fault: BaseException) -> None:
     app = Steps(**{failing: fault})
-    leaving = await left(app)
+    shutdown = await left(app)
     assert app.begun == ["keep", "end_sweep", "close"]
-    assert type(fault).__name__ in leaving.farewell
+    assert type(fault).__name__ in shutdown.farewell
     assert app.exit_code == 0
 
 
@@ -101,16 +101,16 @@ async def test_what_is_done_is_still_said_where_something_else_failed() -> None:
 @pytest.mark.parametrize("hanging", ["keep", "end_sweep", "close"])
 async def test_a_step_that_never_ends_is_left_behind_and_told(hanging: str) -> None:
     app = Steps(**{hanging: None})
-    leaving = await left(app, limit_s=0.02)
+    shutdown = await left(app, limit_s=0.02)
     assert app.begun == ["keep", "end_sweep", "close"]
-    assert "0.02 s" in leaving.farewell
+    assert "0.02 s" in shutdown.farewell
     assert app.exit_code == 0
 
 
 async def test_an_engine_is_left_running_though_the_sweep_does_not_end() -> None:
     app = Steps(end_sweep=None)
-    leaving = Leaving(cast("AppPort", app), app.keep_state, step_limit_s=0.02)
-    detaching = asyncio.create_task(leaving._leave_running())
+    shutdown = Shutdown(cast("AppPort", app), app.keep_state, step_limit_s=0.02)
+    detaching = asyncio.create_task(shutdown._leave_running())
     await asyncio.wait({detaching}, timeout=10)
     in_time = detaching.done()
     app.let_go.set()
@@ -118,5 +118,5 @@ async def test_an_engine_is_left_running_though_the_sweep_does_not_end() -> None
     assert app.begun[:2] == ["end_sweep", "detach"]
     assert app.closing is not None
     await app.closing
-    assert "serves on at 127.0.0.1:50051" in leaving.farewell
-    assert "ending the sweep" in leaving.farewell
+    assert "serves on at 127.0.0.1:50051" in shutdown.farewell
+    assert "ending the sweep" in shutdown.farewell

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from console.model.load import LoadSpec
-from console.tui.jump_targets import DIALOGS, MODE_PLACES, TILES
+from console.tui.jump_targets import DIALOGS, MODE_TARGETS, TILES
 from console.tui.screens.dialogs.ask import TextDialog
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.widgets.tile import Tile
@@ -132,12 +132,12 @@ async def test_o_makes_an_open_loop_of_what_the_closed_one_reached_and_back(cons
 
 
 async def test_one_letter_jumps_to_any_mode_tile_or_dialog_from_anywhere(console: Open) -> None:
-    letters = [place.letter for place in (*MODE_PLACES, *DIALOGS, *TILES)]
+    letters = [place.letter for place in (*MODE_TARGETS, *DIALOGS, *TILES)]
     assert len(letters) == len(set(letters))
     async with console(scenes.busy(), (80, 24)) as it:
         await it.press("5", "ctrl+o")
         shown = it.text("box")
-        assert all(place.name in shown for place in (*MODE_PLACES, *DIALOGS, *TILES))
+        assert all(place.name in shown for place in (*MODE_TARGETS, *DIALOGS, *TILES))
         await it.press("a")
         assert isinstance(it.app.screen, LoadDialog)
         await it.press("escape", "ctrl+o", "m")

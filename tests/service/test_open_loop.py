@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from console.analysis.steady_state import percentiles, rates
-from console.analysis.validity import judge_little, send_lag
+from console.analysis.validity import check_littles_law, send_lag
 from console.load.protocol import Interval
 from console.model.load import LoadSpec
 from tests.service.load_rig import Rig
@@ -37,7 +37,7 @@ async def test_under_overload_open_loop_latency_grows_with_the_backlog(rig: Rig)
     found = rates(intervals)
     assert found is not None
     latency = percentiles([interval.answers for interval in intervals], certified=False)
-    judged = judge_little(intervals, spec, found.requests_per_s, latency)
+    judged = check_littles_law(intervals, spec, found.requests_per_s, latency)
     assert not judged.stable
     assert "does not keep up" in judged.reason
 

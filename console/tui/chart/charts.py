@@ -11,7 +11,7 @@ from console.model.frame import Frame
 from console.model.load import P95_FLOOR, P99_FLOOR, Point
 from console.tui.chart.braille import DASHED, DOTTED
 from console.tui.chart.plot import GUTTER, Series, TimeSpan, fit_axis, plot, time_span, visible
-from console.tui.styled_text import Line, Lines, Picture, Span
+from console.tui.styled_text import Line, Lines, Span, StyledText
 from console.tui.view import View
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class Chart:
         self._axis: Axis | None = None
         self._rows = 0
 
-    def __call__(self, frame: Frame, view: View, size: Size) -> Picture:
+    def __call__(self, frame: Frame, view: View, size: Size) -> StyledText:
         span = time_span(frame.points, view.span_s, view.until_s)
         shown = visible(frame.points, span)
         title = self._title(view, shown)
         newest_s = frame.points[-1].time_s if frame.points else 0.0
         foot = _foot(view, newest_s - span.end_s)
         if not any(curve.value(point) is not None for point in shown for curve in self.series):
-            return Picture(_empty(frame, view, size), title, foot)
+            return StyledText(_empty(frame, view, size), title, foot)
         height = size.height - 1 if size.height >= AXIS_ROW_FROM else size.height
         kept = self._axis if self._rows == height else None
         self._rows = height
@@ -62,8 +62,8 @@ class Chart:
             long_labels=self._labels,
         )
         if height < size.height:
-            return Picture((*lines, time_labels(span, size.width, newest_s)), title)
-        return Picture(lines, title, foot)
+            return StyledText((*lines, time_labels(span, size.width, newest_s)), title)
+        return StyledText(lines, title, foot)
 
     def _title(self, view: View, shown: Sequence[Point]) -> str:
         if len(self.series) == 1:

@@ -129,8 +129,8 @@ async def _run_gate(app: "AppPort") -> None:
     run_id = app.experiments.run_id
 
     async def judge(conditions: str) -> None:
-        told = await app.experiments_port.runs.gate(run_id, conditions.split())
-        app.open_dialog(ReadDialog(app.frame, app.view, "gate", told), None)
+        with_keys = await app.experiments_port.runs.gate(run_id, conditions.split())
+        app.open_dialog(ReadDialog(app.frame, app.view, "gate", with_keys), None)
 
     about = f"What {run_id} must keep, with spaces between: FIGURE, one of < <= > >=, a value or a change @BASELINE."
     app.open_dialog(

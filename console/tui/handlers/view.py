@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.actions.action import LIVE, REPLAY
 from console.model.errors import CommandRefused
-from console.tui.jump_targets import DIALOGS, MODE_PLACES, TILES, Place
+from console.tui.jump_targets import DIALOGS, MODE_TARGETS, TILES, JumpTarget
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S, Pinned
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def _maximise(app: "AppPort") -> None:
         app.look(big="")
         return
 
-    def chosen(place: Place | None) -> None:
+    def chosen(place: JumpTarget | None) -> None:
         if place is not None:
             app.look(big=place.tile)
 
@@ -94,14 +94,14 @@ async def _maximise(app: "AppPort") -> None:
 async def _jump(app: "AppPort") -> None:
     from console.tui.screens.dialogs.jump import JumpDialog
 
-    def chosen(place: Place | None) -> None:
+    def chosen(place: JumpTarget | None) -> None:
         if place is not None:
             app.command(_go(app, place))
 
-    app.open_dialog(JumpDialog(app.frame, app.view, "jump", ((*MODE_PLACES, *DIALOGS), TILES)), chosen)
+    app.open_dialog(JumpDialog(app.frame, app.view, "jump", ((*MODE_TARGETS, *DIALOGS), TILES)), chosen)
 
 
-async def _go(app: "AppPort", place: Place) -> None:
+async def _go(app: "AppPort", place: JumpTarget) -> None:
     stays = app.current_mode == REPLAY and _is_of_the_replay(app, place)
     if place.mode != app.current_mode and not stays:
         await app.go_to(place.mode)
@@ -111,7 +111,7 @@ async def _go(app: "AppPort", place: Place) -> None:
         await app.action_perform(place.action)
 
 
-def _is_of_the_replay(app: "AppPort", place: Place) -> bool:
+def _is_of_the_replay(app: "AppPort", place: JumpTarget) -> bool:
     """A tile of Live, or a dialog about what is shown: the replay has its own. What acts on the engine is not there."""
     return bool(place.tile) or (bool(place.action) and REPLAY in app.registry.by_id[place.action].modes)
 

@@ -8,8 +8,8 @@ from console.model.frame import Frame
 from console.model.modes import Replaying
 from console.tui import number_format
 from console.tui.panels.live.replay import badge
-from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_words
-from console.tui.styled_text import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, width_of
+from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_label
+from console.tui.styled_text import BLANK, Line, Span, StyledText, clean, clip, joined, line, spread, width_of
 from console.tui.view import View
 
 WIDE = 150
@@ -19,13 +19,13 @@ SHORT_BADGE = 76
 """Below it a run is named by the end of its id."""
 
 
-def header(frame: Frame, view: View, size: Size) -> Picture:
+def header(frame: Frame, view: View, size: Size) -> StyledText:
     """One line, in as many words as fit."""
     if frame.replay is not None:
-        return Picture((_of_a_replay(frame, frame.replay, view, size.width),))
+        return StyledText((_of_a_replay(frame, frame.replay, view, size.width),))
     if size.width >= WIDE:
-        return Picture((_wide(frame, view, size.width),))
-    return Picture((_narrow(frame, view, size.width),))
+        return StyledText((_wide(frame, view, size.width),))
+    return StyledText((_narrow(frame, view, size.width),))
 
 
 def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
@@ -79,7 +79,7 @@ def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
     tail = liveness(frame, view)
-    head = line(*state_words(frame, short=True), Span(f" {name}" if name else "", "value"))
+    head = line(*state_label(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
     deployed = cell_short(frame.engine.requested, frame.engine.effective)
@@ -114,5 +114,5 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
             Span(" ⚠" if differs else "", "warn"),
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
-    left = joined([name, line(*state_words(frame), *where), both], Span("     "))
+    left = joined([name, line(*state_label(frame), *where), both], Span("     "))
     return spread(left, liveness(frame, view, long=True), width)

@@ -4,7 +4,7 @@ from textual.geometry import Size
 
 from console.actions.action import Action
 from console.model.frame import Frame
-from console.tui.styled_text import BLANK, Line, Picture, Span, joined, line, width_of
+from console.tui.styled_text import BLANK, Line, Span, StyledText, joined, line, width_of
 from console.tui.view import View
 
 GAP = Span(" ")
@@ -14,21 +14,21 @@ SMALL = {"Engine": "Eng", "Precision": "Prec", "Concurrency": "Conc", "Copy CLI"
 SMALL_KEYS = {"space": "␣"}
 
 
-def keybar(frame: Frame, view: View, size: Size) -> Picture:
+def keybar(frame: Frame, view: View, size: Size) -> StyledText:
     """One line, or two where there is height: long words if all fit, else short ones, else fewer entries."""
     entries = [action for action in view.registry if action.bar_rank and view.mode in action.modes]
     for small in (False, True):
         rows = _rows(frame, view, entries, size, small=small)
         if rows is not None:
-            return Picture(tuple(rows))
+            return StyledText(tuple(rows))
     by_rank = sorted(entries, key=lambda action: _rank(action, view))
     while len(by_rank) > ALWAYS_RANK:
         by_rank.pop()
         kept = [action for action in entries if action in by_rank]
         rows = _rows(frame, view, kept, size, small=True)
         if rows is not None:
-            return Picture(tuple(rows))
-    return Picture((BLANK,))
+            return StyledText(tuple(rows))
+    return StyledText((BLANK,))
 
 
 def _rank(action: Action, view: View) -> int:

@@ -6,7 +6,7 @@ from console.model.engine import Engine, EngineState
 from console.model.frame import Frame
 from console.tui import number_format
 from console.tui.panels.words import fell_back
-from console.tui.styled_text import Line, Lines, Picture, Span, clean, clip, line, spread, width_of, wrap
+from console.tui.styled_text import Line, Lines, Span, StyledText, clean, clip, line, spread, width_of, wrap
 from console.tui.view import View
 
 SILENT_S = 3.0
@@ -15,12 +15,12 @@ HUNG_S = 5.0
 """A request in flight for so long is worth a word."""
 
 
-def banner(frame: Frame, view: View, size: Size) -> Picture:
+def banner(frame: Frame, view: View, size: Size) -> StyledText:
     """The first warning in its rule's own words, as long as it holds. Empty without one."""
     engine = frame.engine
     fallen = fell_back(engine)
     if engine.state in {EngineState.STOPPED, EngineState.STARTING} or not (fallen or engine.warnings):
-        return Picture(())
+        return StyledText(())
     word = "FALLBACK" if fallen else "WARNING"
     if engine.warnings:
         text = clean(engine.warnings[0].message)
@@ -34,14 +34,14 @@ def banner(frame: Frame, view: View, size: Size) -> Picture:
     if width_of(left) >= room and engine.warnings:
         left = line(Span(" ⚠ ", "banner", "details"), Span(text, "banner", "details"))
     spans = spread(clip(left, room - 1), right, size.width)
-    return Picture((tuple(span if span.role != "value" else span._replace(role="banner") for span in spans),))
+    return StyledText((tuple(span if span.role != "value" else span._replace(role="banner") for span in spans),))
 
 
-def alarm(frame: Frame, view: View, size: Size) -> Picture:
+def alarm(frame: Frame, view: View, size: Size) -> StyledText:
     """The lost engine: what happened, and the key that helps. Empty otherwise."""
     engine = frame.engine
     if engine.state is not EngineState.LOST:
-        return Picture(())
+        return StyledText(())
     message = engine.message or "The engine process ended without being asked to."
     keys = line(
         *(Span(f" {view.key('restart')} ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
@@ -50,14 +50,14 @@ def alarm(frame: Frame, view: View, size: Size) -> Picture:
     )
     body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
     rows = [line(Span("✖ ENGINE LOST", "alarm")), *body, keys]
-    return Picture(tuple(_filled((Span(" ", "alarm"), *row), size.width) for row in rows))
+    return StyledText(tuple(_filled((Span(" ", "alarm"), *row), size.width) for row in rows))
 
 
 def _filled(row: Line, width: int) -> Line:
     return (*row, Span(" " * max(0, width - width_of(row)), "alarm"))
 
 
-def progress(frame: Frame, view: View, size: Size) -> Picture:
+def progress(frame: Frame, view: View, size: Size) -> StyledText:
     """The running phase of a start or a switch, or a silence that lasts. Empty otherwise."""
     engine = frame.engine
     rows: list[Line] = []
@@ -68,7 +68,7 @@ def progress(frame: Frame, view: View, size: Size) -> Picture:
     rows.extend(_silence(engine, view))
     if frame.load.message:
         rows.append(line(Span(" ⚠ load: ", "warn"), Span(clean(frame.load.message), "warn")))
-    return Picture(tuple(clip(row, size.width) for row in rows))
+    return StyledText(tuple(clip(row, size.width) for row in rows))
 
 
 def _silence(engine: Engine, view: View) -> Lines:

@@ -75,7 +75,7 @@ def cell_short(asked: Deployment, runs: Deployment) -> Line:
     return line(*parts, Span(clean(runs.precision or asked.precision), "strong"))
 
 
-def state_words(frame: Frame, *, short: bool = False) -> Line:
+def state_label(frame: Frame, *, short: bool = False) -> Line:
     """`● RUNNING`; of a replay that it is one."""
     if frame.replay is not None:
         return line(Span("◀ ", "accent"), Span("REPLAYED", "accent"))

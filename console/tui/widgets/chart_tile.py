@@ -13,9 +13,9 @@ class ChartTile(Tile):
     _shown: tuple[object, ...] = ()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        if not self.display or not self.ink_size:
+        if not self.display or not self.text_size:
             return
-        look = (view.zoom, view.until_s, view.log_y, self.ink_size, frame.engine.state, frame.load.running)
+        look = (view.zoom, view.until_s, view.log_y, self.text_size, frame.engine.state, frame.load.running)
         shown = (frame.points_version, len(frame.markers), frame.replay and frame.replay.run_id)
         if look == self._look and shown == self._shown:
             return
@@ -28,4 +28,4 @@ class ChartTile(Tile):
             self._plot(frame, view)
 
     def _plot(self, frame: Frame, view: View) -> None:
-        self.put(self._draw(frame, view, self.ink_size))
+        self.put(self._draw(frame, view, self.text_size))

@@ -11,14 +11,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from console.model.frame import Frame
-from console.tui.styled_text import Line, Lines, Picture, clip, plain
+from console.tui.styled_text import Line, Lines, StyledText, clip, plain
 from console.tui.view import View
 from console.tui.widgets.styles import COLOURS, Palette, role_styles, style_at
 
 TITLES_EVERY = 5
 """Ticks: another title repaints the whole border, so a figure in it moves at 2 Hz."""
 
-Draw = Callable[[Frame, View, Size], Picture]
+Draw = Callable[[Frame, View, Size], StyledText]
 
 
 class Tile(Widget):
@@ -51,24 +51,24 @@ class Tile(Widget):
         self._rows = 0
         self._palette: Palette | None = None
         self._seen: tuple[Frame, View, Size] | None = None
-        self.ink_size = Size(0, 0)
+        self.text_size = Size(0, 0)
 
     def on_resize(self) -> None:
         """Keeps the size of what is inside the border: asking for it costs a walk through the tree."""
-        if self.ink_size != self.size:
-            self.ink_size = self.size
+        if self.text_size != self.size:
+            self.text_size = self.size
             self.refresh()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         """Draws the frame if it is this tile's turn and something it shows may have changed."""
-        if not self.display or not self.ink_size:
+        if not self.display or not self.text_size:
             return
         seen, view = self._seen, view if self._follows_view else view.still
-        same_look = seen is not None and seen[1:] == (view, self.ink_size)
+        same_look = seen is not None and seen[1:] == (view, self.text_size)
         if same_look and seen is not None and (seen[0] is frame or tick % self._every != self._turn):
             return
-        self._seen = (frame, view, self.ink_size)
-        picture = self._draw(frame, view, self.ink_size)
+        self._seen = (frame, view, self.text_size)
+        picture = self._draw(frame, view, self.text_size)
         if same_look and tick % TITLES_EVERY:
             picture = picture._replace(title=self._titles[0], subtitle=self._titles[1])
         self.put(picture)
@@ -82,14 +82,14 @@ class Tile(Widget):
             self._rows = rows
             self.styles.height = rows
 
-    def put(self, picture: Picture) -> None:
+    def put(self, picture: StyledText) -> None:
         """Takes new lines and marks as dirty those that differ."""
         if self._titles != (picture.title, picture.subtitle):
             self._titles = (picture.title, picture.subtitle)
             self.border_title = Content(picture.title)
             self.border_subtitle = Content(picture.subtitle)
         old, self._lines = self._lines, picture.lines
-        width = self.ink_size.width
+        width = self.text_size.width
         changed = [
             Region(0, y, width, 1)
             for y in range(max(len(old), len(self._lines)))
@@ -104,14 +104,14 @@ class Tile(Widget):
         return "\n".join(plain(spans) for spans in self._lines)
 
     def render_line(self, y: int) -> Strip:
-        width = self.ink_size.width
+        width = self.text_size.width
         spans = self._lines[y] if y < len(self._lines) else ()
-        strip = self._ink(clip(spans, width), width, y)
+        strip = self._styled(clip(spans, width), width, y)
         if selection := self.text_selection:
             strip = self._selected(strip, selection, y)
         return strip
 
-    def _ink(self, spans: Line, width: int, y: int) -> Strip:
+    def _styled(self, spans: Line, width: int, y: int) -> Strip:
         """The line in this theme's colours, filled up to the width."""
         palette = self._palette or self._take_palette()
         place = None if self.SELECTABLE else (-1, -1)

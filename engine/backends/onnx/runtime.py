@@ -18,7 +18,7 @@ from engine.backends.layout.packing import ONE_TEXT_A_ROW, layout_of
 from engine.backends.onnx.trace import OnnxTrace
 from engine.errors import ModelError
 from engine.host.memory import release_memory
-from engine.models.card import read_card
+from engine.models.card import read_model_card
 from engine.scheduling.contract import TokenIds, Vectors
 
 GRAPH_FILE = "model.onnx"
@@ -47,7 +47,7 @@ class OnnxBackend:
             raise ModelError(f"onnx has no device {cell.device} here yet: choose one of {', '.join(_PROVIDERS)}")
         if provider not in onnxruntime.get_available_providers():
             raise ModelError(f"this build of ONNX Runtime has no {provider}: choose --device cpu")
-        card = read_card(model_dir, model_dir.name)
+        card = read_model_card(model_dir, model_dir.name)
         graph = artifact / GRAPH_FILE
         try:
             with tempfile.TemporaryDirectory(prefix="embedconsole-") as traces:

@@ -17,7 +17,7 @@ from engine.backends.layout.packing import ONE_TEXT_A_ROW, ROW_TOKENS, layout_of
 from engine.errors import ModelError
 from engine.host.machine import cores
 from engine.host.memory import release_memory
-from engine.models.card import read_card
+from engine.models.card import read_model_card
 from engine.scheduling.contract import TokenIds, Vectors
 
 MODEL_FILE = "openvino.xml"
@@ -40,7 +40,7 @@ class OpenVinoBackend:
         """Compiles the artifact's model with streams of `threads` threads. Raises ModelError."""
         if cell.device != "cpu":
             raise ModelError(f"openvino has no device {cell.device} here: choose cpu")
-        card = read_card(model_dir, model_dir.name)
+        card = read_model_card(model_dir, model_dir.name)
         path = artifact / MODEL_FILE
         compiled = partial(_compile, path, _PINNED.get(cell.precision, "f32"))
         try:

@@ -19,7 +19,7 @@ from engine.backends.torch.optimised_module import form_of, is_unpadded
 from engine.backends.torch.quantize import converted, linear_precisions
 from engine.errors import ModelError
 from engine.host.memory import release_memory
-from engine.models.card import read_card
+from engine.models.card import read_model_card
 from engine.scheduling.contract import TokenIds, Vectors
 
 _METAL = threading.Lock()
@@ -42,7 +42,7 @@ class TorchBackend:
 
         Raises ModelError.
         """
-        card = read_card(model_dir, model_dir.name)
+        card = read_model_card(model_dir, model_dir.name)
         torch.set_num_threads(threads)  # for the loading thread; executors set it for their own
         # On Hopper cuDNN's attention is preferred for bf16 and fp16, and it plans anew for every shape of a batch:
         # 32 texts took 43 ms instead of a few. The other kernels need no plan.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.capabilities.matrix import findings
 from engine.capabilities.platform import named_platform
-from engine.capabilities.probes import known_probes
+from engine.capabilities.probes import stored_probes
 from engine.deployment.live_cell import measured_store
 from engine.deployment.target import Target
 from engine.doors.embed_v1.wire import (
@@ -73,7 +73,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in findings(facts)])
         facts = self._serving.deployments.facts
         store = measured_store(self._serving.deployments.live, facts)
-        probes, measured = await asyncio.to_thread(lambda: (known_probes(facts), store.read()))
+        probes, measured = await asyncio.to_thread(lambda: (stored_probes(facts), store.read()))
         cells = findings(facts, probes, measured)
         return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in cells])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from console.model.errors import CommandRefused
 from console.services.ports import ListedRun, SweepOffer
-from console.services.runs import words_of
+from console.services.runs import searchable_text
 from console.store.opened_run import OpenedRun
 from console.store.read import RunRow
 from console.sweep.state import SweepState
@@ -27,7 +27,7 @@ class FakeRuns:
     rows: list[RunRow] = field(default_factory=list)
     refusal: str = ""
     calls: list[tuple[object, ...]] = field(default_factory=list)
-    place: str = "/data/runs.sqlite"
+    path: str = "/data/runs.sqlite"
     reads: int = 0
 
     def _refuse(self) -> None:
@@ -37,7 +37,7 @@ class FakeRuns:
     async def runs(self) -> Sequence[ListedRun]:
         self._refuse()
         self.reads += 1
-        return [ListedRun(row, words_of(row)) for row in self.rows]
+        return [ListedRun(row, searchable_text(row)) for row in self.rows]
 
     async def run(self, run_id: str) -> OpenedRun:
         self._refuse()
@@ -100,8 +100,8 @@ class FakeSweeps:
     def go_on(self) -> None:
         self.calls.append(("go_on",))
 
-    def skip(self, place: int) -> None:
-        self.calls.append(("skip", place))
+    def skip(self, path: int) -> None:
+        self.calls.append(("skip", path))
 
     def finish_cell(self) -> None:
         self.calls.append(("finish_cell",))

@@ -112,7 +112,8 @@ def test_the_same_backends_in_another_place_are_the_same_environment(
         "engine.backends.layout.packing",
         "engine.backends.onnx.quantize", "engine.backends.openvino.quantize", "engine.backends.torch.quantize",
         "engine.backends.recipes", "engine.backends.product_probe", "engine.artifacts.export",
-        "engine.artifacts.derive", "engine.artifacts.prepare_child", "engine.artifacts.store", "engine.artifacts.reference_vectors",
+        "engine.artifacts.derive", "engine.artifacts.prepare_child",
+        "engine.artifacts.store", "engine.artifacts.reference_vectors",
     ],
 )  # fmt: skip
 def test_an_environment_depends_on_the_code_that_prepares_and_runs_a_probe(

@@ -10,14 +10,14 @@ import pytest
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
 from console.actions.keymap import keymap_in_force, keymap_path
-from console.actions.saved_state import Memory, Remembered, state_path
+from console.actions.saved_state import Memory, SavedState, state_path
 from console.model.engine import EngineSpec
 from console.model.load import LoadSpec
 from console.store.database import store_path
 from engine.host.cache import cache_root
 from tests.unit.frozen.recorded import RECORDED, differences, recorded
 
-STATE = Remembered(
+STATE = SavedState(
     theme="light",
     mode="runs",
     zoom_s=300.0,

@@ -52,7 +52,7 @@ def _heads(found: SideBySide, column: int, cursor: int) -> list[Line]:
     for at, opened in enumerate(found.runs):
         row = opened.run.row
         role = "cursor" if at == cursor else "strong"
-        numbers.append(line(Span(f" {at + 1} ", role), Span(" "), *_said(found, at)))
+        numbers.append(line(Span(f" {at + 1} ", role), Span(" "), *_verdict_line(found, at)))
         names.append(line(Span(clean(row.run_id), "label")))
         cells.append(marks.cell(row.requested, row.effective))
         tags = " ".join(f"#{tag}" for tag in row.tags)
@@ -65,7 +65,7 @@ def _heads(found: SideBySide, column: int, cursor: int) -> list[Line]:
     ]
 
 
-def _said(found: SideBySide, at: int) -> Line:
+def _verdict_line(found: SideBySide, at: int) -> Line:
     """`baseline`, or what may be said of its speed."""
     if at == 0:
         return line(Span("baseline", "muted"))

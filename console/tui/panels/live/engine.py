@@ -5,8 +5,8 @@ from textual.geometry import Size
 from console.model.engine import EngineState
 from console.model.frame import Frame
 from console.tui import number_format
-from console.tui.panels.words import arrow, keyless, model_name, state_words
-from console.tui.styled_text import Line, Picture, Span, clean, clip, line
+from console.tui.panels.words import arrow, keyless, model_name, state_label
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, line
 from console.tui.view import View
 
 LABEL = 10
@@ -18,7 +18,7 @@ def field(name: str, value: Line, key: str = "", action: str = "") -> Line:
     return line(Span(name.ljust(LABEL), "label"), *value, *tail)
 
 
-def engine(frame: Frame, view: View, size: Size) -> Picture:
+def engine(frame: Frame, view: View, size: Size) -> StyledText:
     """Fields in the order in which they matter; short tiles lose the last ones."""
     live = frame.engine
     asked, runs = live.requested, live.effective
@@ -45,7 +45,7 @@ def engine(frame: Frame, view: View, size: Size) -> Picture:
     )
     if frame.replay is None and size.height >= len(rows) + 2:
         rows += [line()] * (size.height - len(rows) - 1) + [buttons]
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "engine")
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "engine")
 
 
 def _down(frame: Frame) -> bool:
@@ -67,7 +67,7 @@ def _vectors(frame: Frame) -> Line:
 
 def _state(frame: Frame) -> Line:
     up = f"  up {number_format.clock(frame.engine.uptime_s)}" if frame.engine.uptime_s else ""
-    return line(*state_words(frame), Span(up, "muted"))
+    return line(*state_label(frame), Span(up, "muted"))
 
 
 def _instances(frame: Frame) -> Line:

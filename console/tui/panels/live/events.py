@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from textual.geometry import Size
 
 from console.model.frame import Frame, LogLine
-from console.tui.styled_text import Line, Picture, Span, clean, clip, line
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, line
 from console.tui.view import View
 
 LEVELS = {
@@ -30,13 +30,13 @@ def log_line(entry: LogLine, *, marked: bool = False) -> Line:
     )
 
 
-def events(frame: Frame, view: View, size: Size) -> Picture:
+def events(frame: Frame, view: View, size: Size) -> StyledText:
     """As many as fit; the whole log is a key away."""
     title, more = "events and engine log", f"{view.key('mode_log')} log"
     if not frame.log:
-        return Picture((line(Span(" nothing yet", "muted")),), title, more)
+        return StyledText((line(Span(" nothing yet", "muted")),), title, more)
     newest = _newest(reversed(frame.log), size.height)
-    return Picture(tuple(clip(log_line(entry), size.width) for entry in newest), title, more)
+    return StyledText(tuple(clip(log_line(entry), size.width) for entry in newest), title, more)
 
 
 def _newest(entries: Iterable[LogLine], limit: int) -> list[LogLine]:

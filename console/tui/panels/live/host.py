@@ -4,11 +4,11 @@ from textual.geometry import Size
 
 from console.model.frame import Frame
 from console.tui import number_format
-from console.tui.styled_text import Picture, Span, clip, joined, line
+from console.tui.styled_text import Span, StyledText, clip, joined, line
 from console.tui.view import View
 
 
-def host(frame: Frame, _view: View, size: Size) -> Picture:
+def host(frame: Frame, _view: View, size: Size) -> StyledText:
     """CPU in shares of one core, memory, queue, and whether the feed keeps up."""
     engine = frame.engine
     gap = Span("   ")
@@ -40,4 +40,4 @@ def host(frame: Frame, _view: View, size: Size) -> Picture:
     )
     ring = line(Span(f"ring 10 min · {len(frame.points):,} intervals", "muted"))
     rows = (cpu, memory, queue, feed, ring)
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "host · console's own cost")
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "host · console's own cost")

@@ -7,11 +7,11 @@ from console.model.load import LoadSpec
 from console.tui import number_format
 from console.tui.panels.live.engine import field
 from console.tui.panels.words import keyless
-from console.tui.styled_text import Line, Picture, Span, clean, clip, line
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, line
 from console.tui.view import View
 
 
-def load(frame: Frame, view: View, size: Size) -> Picture:
+def load(frame: Frame, view: View, size: Size) -> StyledText:
     """Knobs with their keys first, then progress."""
     spec = frame.load.spec
     unit = "pairs" if spec.workload == "pairs" else "texts"
@@ -26,7 +26,7 @@ def load(frame: Frame, view: View, size: Size) -> Picture:
     ]
     if frame.replay is not None:
         rows = [keyless(row) for row in rows]
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
 
 
 def _two(view: View, knob: str) -> tuple[str, str]:

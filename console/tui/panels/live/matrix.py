@@ -4,7 +4,7 @@ from textual.geometry import Size
 
 from console.model.engine import CapabilityCell, CellState, Deployment
 from console.model.frame import Frame
-from console.tui.styled_text import Line, Picture, Span, clean, clip, line, wrap
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, line, wrap
 from console.tui.view import View
 
 GLYPHS = {
@@ -96,11 +96,11 @@ def explain(cell: CapabilityCell | None, live: Deployment, width: int, limit: in
     return [clip(row, width) for row in rows[:limit]]
 
 
-def matrix(frame: Frame, _view: View, size: Size) -> Picture:
+def matrix(frame: Frame, _view: View, size: Size) -> StyledText:
     """The matrix as a panel: a click on a cell opens the dialog."""
     title = "capability matrix"
     if not frame.capabilities:
-        return Picture((line(Span("not known yet: the engine tells when it serves", "muted")),), title)
+        return StyledText((line(Span("not known yet: the engine tells when it serves", "muted")),), title)
     live = frame.engine.effective
     grid = Grid(frame.capabilities, live.device)
     column = column_width(size.width, len(grid.precisions))
@@ -116,4 +116,4 @@ def matrix(frame: Frame, _view: View, size: Size) -> Picture:
     shown = grid.cell(asked.backend, asked.precision)
     if shown and shown.reason and size.height - len(rows) >= 3:
         rows += [line(), *explain(shown, live, size.width, size.height - len(rows) - 1)]
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), title)
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)

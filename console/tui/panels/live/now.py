@@ -7,21 +7,21 @@ from console.model.load import P95_FLOOR, P99_FLOOR, Window
 from console.tui import number_format
 from console.tui.panels.live import pinned
 from console.tui.panels.words import loop_note
-from console.tui.styled_text import BLANK, Line, Picture, Span, clip, joined, line, spread
+from console.tui.styled_text import BLANK, Line, Span, StyledText, clip, joined, line, spread
 from console.tui.view import Pinned, View
 
 
-def now(frame: Frame, view: View, size: Size) -> Picture:
+def now(frame: Frame, view: View, size: Size) -> StyledText:
     """One line where there is one, else big figures over the details."""
     window = frame.window
     title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}"
     against = [] if view.pinned is None else [pinned.against(window, view.pinned)]
     foot = "" if view.pinned is None else pinned.title(view.pinned)
     if size.height < 3:
-        return Picture((_one_line(frame, view.pinned, size.width),), title, foot)
+        return StyledText((_one_line(frame, view.pinned, size.width),), title, foot)
     if size.height < 7 or size.width < 36:
         rows = [_throughput(window), _latency(window), _counts(frame), *against]
-        return Picture(tuple(rows[: size.height]), title, foot)
+        return StyledText(tuple(rows[: size.height]), title, foot)
     rows = [*_tall(window, size.width), _latency_rest(window), *against]
     details = [_counts(frame), _honesty(frame, view)]
     if len(rows) + len(details) < size.height:
@@ -29,7 +29,7 @@ def now(frame: Frame, view: View, size: Size) -> Picture:
     if size.height >= 10:
         details.insert(2, _gap(window))
     rows += [clip(row, size.width) for row in details]
-    return Picture(tuple(rows[: size.height]), title, foot)
+    return StyledText(tuple(rows[: size.height]), title, foot)
 
 
 def trend(window: Window) -> Line:

@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.model.frame import Frame
 from console.model.modes import Replaying
 from console.tui import number_format
-from console.tui.styled_text import Line, Picture, Span, clean, clip, line, spread, width_of
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, line, spread, width_of
 from console.tui.view import View
 
 LEAST_BAR = 8
@@ -23,19 +23,19 @@ def _place(shown: Replaying) -> str:
     return f"{number_format.clock(shown.position_s)}/{number_format.clock(shown.length_s)}"
 
 
-def timeline(frame: Frame, view: View, size: Size) -> Picture:
+def timeline(frame: Frame, view: View, size: Size) -> StyledText:
     """One line under the header. Empty where no run is replayed."""
     shown = frame.replay
     if shown is None:
-        return Picture(())
+        return StyledText(())
     state = (
         Span(" ■ ended  ", "strong") if shown.ended else Span(" ‖ paused " if shown.paused else " ▶ plays  ", "accent")
     )
     live = _live(frame, shown, view, short=size.width < 100)
     room = size.width - width_of((state,)) - width_of(live) - 2
     if room < LEAST_BAR:
-        return Picture((clip(line(state, *live), size.width),))
-    return Picture((spread(line(state, *_bar(shown, min(room, MOST_BAR))), live, size.width),))
+        return StyledText((clip(line(state, *live), size.width),))
+    return StyledText((spread(line(state, *_bar(shown, min(room, MOST_BAR))), live, size.width),))
 
 
 def _bar(shown: Replaying, cells: int) -> Line:

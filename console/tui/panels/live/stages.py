@@ -4,19 +4,19 @@ from textual.geometry import Size
 
 from console.model.frame import Frame
 from console.tui import number_format
-from console.tui.styled_text import Line, Picture, Span, clip, line
+from console.tui.styled_text import Line, Span, StyledText, clip, line
 from console.tui.view import View
 
 NAME = 11
 VALUE = 9
 
 
-def stages(frame: Frame, _view: View, size: Size) -> Picture:
+def stages(frame: Frame, _view: View, size: Size) -> StyledText:
     """Bars as long as each stage's share of the whole; then how full the batches were."""
     title = "where the time goes · server mean"
     mean = frame.window.stages
     if mean is None:
-        return Picture((line(Span("no requests in the window", "muted")),), title)
+        return StyledText((line(Span("no requests in the window", "muted")),), title)
     parts = (
         ("queue", mean.queue_ms, "series3"),
         ("tokenize", mean.tokenize_ms, "series2"),
@@ -35,7 +35,7 @@ def stages(frame: Frame, _view: View, size: Size) -> Picture:
         for name, value, role in parts
     ]
     rows.append(_batches(frame))
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), title)
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)
 
 
 def _batches(frame: Frame) -> Line:

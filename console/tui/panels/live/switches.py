@@ -8,7 +8,7 @@ from console.model.frame import Frame
 from console.model.switch import Change, SwitchDelta
 from console.tui import number_format
 from console.tui.panels.header import modes
-from console.tui.styled_text import BLANK, Line, Picture, Span, clean, clip, joined, line, spread, wrap
+from console.tui.styled_text import BLANK, Line, Span, StyledText, clean, clip, joined, line, spread, wrap
 from console.tui.view import View
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
 
 
-def switches(frame: Frame, view: View, size: Size) -> Picture:
+def switches(frame: Frame, view: View, size: Size) -> StyledText:
     """The newest switch in full, older ones by a line each while there is room."""
     if not frame.deltas:
-        told = view.registry.told("No switch yet: {backend} or {precision} opens the matrix.")
-        words = f"{told} What a switch changes appears here."
+        with_keys = view.registry.with_keys("No switch yet: {backend} or {precision} opens the matrix.")
+        words = f"{with_keys} What a switch changes appears here."
         if frame.replay is not None:
             words = "What a switch changed is not kept with a run."
         hint = wrap(words, size.width, "muted")
-        return Picture(tuple(hint[: size.height]), "switch · before → after")
+        return StyledText(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
     rows += _table(newest)
@@ -35,10 +35,10 @@ def switches(frame: Frame, view: View, size: Size) -> Picture:
         rows.append(line())
         rows += [clip(_short(delta), size.width) for delta in older]
     title = f"switch S{newest.ordinal} · before → after"
-    return Picture(tuple(clip(row, size.width) for row in rows[: size.height]), title)
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)
 
 
-def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
+def bottom_line(frame: Frame, view: View, size: Size) -> StyledText:
     """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{number_format.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
     left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
@@ -46,7 +46,7 @@ def bottom_line(frame: Frame, view: View, size: Size) -> Picture:
     if size.height > 1:
         ring = line(Span("10 Hz · ring 10 min ", "muted"))
         rows.append(spread(modes(view), ring, size.width))
-    return Picture(tuple(rows))
+    return StyledText(tuple(rows))
 
 
 def _no_switch(frame: Frame) -> str:

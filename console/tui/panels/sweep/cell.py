@@ -37,7 +37,7 @@ def _now(state: SweepState, registry: Registry) -> Line:
     if state.trouble:
         return line(Span(f" ⚠ {clean(state.trouble)}", "warn"))
     if state.ended:
-        what = registry.told("{sweep_new} begins another one; what is missing is measured with resume")
+        what = registry.with_keys("{sweep_new} begins another one; what is missing is measured with resume")
         return line(Span(" ■ ended  ", "muted"), Span(what, "muted"))
     place = state.running
     which = f" {one.cell.target.cell or 'as it is'}, {load_of(one.cell)}: " if (one := _at(state, place)) else " "

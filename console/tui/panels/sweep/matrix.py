@@ -27,7 +27,7 @@ class Values(StrEnum):
     P95 = "p95 ms"
 
 
-def column_words(cell: SweepCell) -> tuple[str, str, str]:
+def column_labels(cell: SweepCell) -> tuple[str, str, str]:
     """Backend, precision with its recipe, and the knobs it turns."""
     target = cell.target
     knobs = (
@@ -40,7 +40,7 @@ def column_words(cell: SweepCell) -> tuple[str, str, str]:
     return clean(target.backend) or "as it is", clean(precision), ", ".join(part for part in knobs if part)
 
 
-def row_words(cell: SweepCell) -> str:
+def row_label(cell: SweepCell) -> str:
     """The load, and which repeat it is."""
     plain = replace(cell, target=Deployment(), coalesce=None, max_batch_tokens=None, max_wait_ms=None)
     return clean(load_of(plain))
@@ -64,8 +64,8 @@ class SweepGrid:
 
 def grid_of(cells: Sequence[CellState]) -> SweepGrid:
     """Deployments from torch fp32 on; loads from small to large."""
-    ordered_columns = sorted({_column_key(one.cell): column_words(one.cell) for one in cells}.items())
-    ordered_rows = sorted({_row_key(one.cell): row_words(one.cell) for one in cells}.items())
+    ordered_columns = sorted({_column_key(one.cell): column_labels(one.cell) for one in cells}.items())
+    ordered_rows = sorted({_row_key(one.cell): row_label(one.cell) for one in cells}.items())
     at = {(_row_key(one.cell), _column_key(one.cell)): place for place, one in enumerate(cells)}
     return SweepGrid(
         columns=tuple(words for _, words in ordered_columns),

@@ -8,7 +8,7 @@ from textual.geometry import Size
 from textual.screen import ModalScreen
 
 from console.model.frame import Frame
-from console.tui.styled_text import Lines, Picture
+from console.tui.styled_text import Lines, StyledText
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
@@ -74,10 +74,10 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             box.styles.width, box.styles.height = self._outer
         self.top = max(0, min(self.top, len(rows) - height))
         foot = self.keys() if len(rows) <= height else f"↑↓ more · {self.keys()}"
-        box.put(Picture(rows[self.top : self.top + height], self.HEADING, foot))
+        box.put(StyledText(rows[self.top : self.top + height], self.HEADING, foot))
 
-    def _draw(self, _frame: Frame, _view: View, _size: Size) -> Picture:
-        return Picture(())
+    def _draw(self, _frame: Frame, _view: View, _size: Size) -> StyledText:
+        return StyledText(())
 
     def action_close(self) -> None:
         """Leaves everything as it is."""

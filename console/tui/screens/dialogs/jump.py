@@ -5,7 +5,7 @@ from itertools import zip_longest
 from textual import events
 
 from console.model.frame import Frame
-from console.tui.jump_targets import Place
+from console.tui.jump_targets import JumpTarget
 from console.tui.screens.dialogs.dialog import Dialog
 from console.tui.styled_text import Line, Lines, Span, clip, line, width_of
 from console.tui.view import View
@@ -13,10 +13,10 @@ from console.tui.view import View
 COLUMN = 34
 
 
-class JumpDialog(Dialog[Place]):
+class JumpDialog(Dialog[JumpTarget]):
     """A letter or a click answers."""
 
-    def __init__(self, frame: Frame, view: View, heading: str, columns: tuple[tuple[Place, ...], ...]) -> None:
+    def __init__(self, frame: Frame, view: View, heading: str, columns: tuple[tuple[JumpTarget, ...], ...]) -> None:
         super().__init__(frame, view)
         self.HEADING = heading
         self.WIDTH = COLUMN * len(columns) + 6
@@ -42,7 +42,7 @@ class JumpDialog(Dialog[Place]):
             self.dismiss(place)
 
 
-def _cell(place: Place | None) -> Line:
+def _cell(place: JumpTarget | None) -> Line:
     if place is None:
         return line(Span(" " * COLUMN))
     click = f"screen.go({place.letter!r})"

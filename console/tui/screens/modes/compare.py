@@ -12,7 +12,7 @@ from console.model.errors import CommandRefused
 from console.output.export import of_comparison
 from console.tui.panels.compare import comparison
 from console.tui.screens.modes.mode import ModeScreen, blank
-from console.tui.styled_text import Lines, Picture, Span, line, wrap
+from console.tui.styled_text import Lines, Span, StyledText, line, wrap
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
@@ -59,15 +59,15 @@ class CompareScreen(ModeScreen):
             reading = "reading the compared runs"
             self.console_app.in_background(reading, self._read(wanted), owner=self, failed=self._not_read)
         tile = self.query_one("#compared", Tile)
-        if not tile.ink_size:
+        if not tile.text_size:
             return
-        rows = self._rows(tile.ink_size.width)
-        self.top = max(0, min(self.top, len(rows) - tile.ink_size.height))
-        more = f"↑↓ {len(rows)} lines · " if len(rows) > tile.ink_size.height else ""
+        rows = self._rows(tile.text_size.width)
+        self.top = max(0, min(self.top, len(rows) - tile.text_size.height))
+        more = f"↑↓ {len(rows)} lines · " if len(rows) > tile.text_size.height else ""
         turn = f"{self.view.key('compare_same')} {'hides' if self.equal_rows else 'shows'} what is equal"
         foot = f"{more}←→ choose a run · {turn}"
         title = f"{len(wanted)} runs side by side" if wanted else "compare"
-        tile.put(Picture(rows[self.top : self.top + tile.ink_size.height], title, foot if self.found else ""))
+        tile.put(StyledText(rows[self.top : self.top + tile.text_size.height], title, foot if self.found else ""))
 
     def _rows(self, width: int) -> Lines:
         if self.trouble:
@@ -77,7 +77,7 @@ class CompareScreen(ModeScreen):
         if self.found is None:
             return (line(), line(Span(" reading the runs …", "muted")))
         one = len(self.found.runs) == 1
-        one_alone = self.view.registry.told(
+        one_alone = self.view.registry.with_keys(
             "⚠ one run alone: {mode_runs}, then {run_mark} on another one, compares them"
         )
         hint = (line(Span(one_alone, "warn")),) if one else ()

@@ -14,7 +14,7 @@ from console.model.frame import Frame, LogLine
 from console.tui.panels import header, keybar, status
 from console.tui.panels.live import switches
 from console.tui.panels.live.events import log_line
-from console.tui.styled_text import Picture, Span, line
+from console.tui.styled_text import Span, StyledText, line
 from console.tui.view import View
 from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.tile import Tile
@@ -71,10 +71,10 @@ class LogScreen(Screen[None]):
         """Draws the window if anything in it may have changed."""
         log = self.query_one("#log", Tile)
         place = (self.follow, self.words, self._top_sequence, self._pan, self._marked)
-        key = (self._frame.log_version, len(self._frame.log), log.ink_size, *place)
-        if key != self._key and log.ink_size:
+        key = (self._frame.log_version, len(self._frame.log), log.text_size, *place)
+        if key != self._key and log.text_size:
             self._key = key
-            log.put(self._draw(self._frame, self._view, log.ink_size))
+            log.put(self._draw(self._frame, self._view, log.text_size))
 
     @property
     def entries(self) -> Sequence[LogLine]:
@@ -84,7 +84,7 @@ class LogScreen(Screen[None]):
             return self._frame.log
         return [entry for entry in self._frame.log if _passes(entry, words)]
 
-    def _draw(self, _frame: Frame, _view: View, size: Size) -> Picture:
+    def _draw(self, _frame: Frame, _view: View, size: Size) -> StyledText:
         entries = self.entries
         top = self._top(entries, size.height)
         shown = list(entries)[top : top + size.height]
@@ -98,7 +98,7 @@ class LogScreen(Screen[None]):
         if not rows:
             reason = "no line passes the filter" if self.words else "nothing yet"
             rows = [line(Span(f" {reason}", "muted"))]
-        return Picture(tuple(rows), self._title(entries), self._foot(top, len(shown), len(entries)))
+        return StyledText(tuple(rows), self._title(entries), self._foot(top, len(shown), len(entries)))
 
     def _title(self, entries: Sequence[LogLine]) -> str:
         words = f' · filter "{self.words}"' if self.words else ""
@@ -117,7 +117,7 @@ class LogScreen(Screen[None]):
 
     def _move_to(self, top: int) -> None:
         entries = self.entries
-        height = self.query_one("#log", Tile).ink_size.height
+        height = self.query_one("#log", Tile).text_size.height
         last_top = max(0, len(entries) - height)
         top = max(0, min(top, last_top))
         self.follow = False
@@ -126,12 +126,12 @@ class LogScreen(Screen[None]):
 
     def action_move(self, rows: int) -> None:
         """Up or down by lines; leaves following."""
-        height = self.query_one("#log", Tile).ink_size.height
+        height = self.query_one("#log", Tile).text_size.height
         self._move_to(self._top(self.entries, height) + rows)
 
     def action_page(self, pages: int) -> None:
         """Up or down by the window's height, less one line."""
-        self.action_move(pages * max(1, self.query_one("#log", Tile).ink_size.height - 1))
+        self.action_move(pages * max(1, self.query_one("#log", Tile).text_size.height - 1))
 
     def action_pan(self, columns: int) -> None:
         """Left or right in long lines."""
@@ -171,7 +171,7 @@ class LogScreen(Screen[None]):
         entries = self.entries
         at = next((i for i in warnings if entries[i].sequence > self._marked), warnings[0])
         self._marked = entries[at].sequence
-        height = self.query_one("#log", Tile).ink_size.height
+        height = self.query_one("#log", Tile).text_size.height
         self._move_to(at - height // 2)
         return True
 

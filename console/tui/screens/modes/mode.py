@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from console.model.frame import Frame
 from console.tui.panels import header, keybar, status
-from console.tui.styled_text import Picture, line
+from console.tui.styled_text import StyledText, line
 from console.tui.view import View
 from console.tui.widgets.tile import Tile
 
@@ -75,10 +75,10 @@ class ModeScreen(Screen[None]):
             self.redraw()
 
 
-def blank(_frame: Frame, _view: View, _size: Size) -> Picture:
+def blank(_frame: Frame, _view: View, _size: Size) -> StyledText:
     """Of a tile that its screen draws."""
-    return Picture(())
+    return StyledText(())
 
 
-def _modes(_frame: Frame, view: View, _size: Size) -> Picture:
-    return Picture((line(*header.modes(view)),))
+def _modes(_frame: Frame, view: View, _size: Size) -> StyledText:
+    return StyledText((line(*header.modes(view)),))

@@ -16,7 +16,7 @@ from console.services.ports import ListedRun
 from console.tui.panels.runs import facts, run_table
 from console.tui.panels.runs.chart import curves
 from console.tui.screens.modes.mode import ModeScreen, blank
-from console.tui.styled_text import Line, Lines, Picture, Span, line, wrap
+from console.tui.styled_text import Line, Lines, Span, StyledText, line, wrap
 from console.tui.view import View
 from console.tui.widgets.filter_field import FilterField
 from console.tui.widgets.list_window import ListWindow
@@ -130,32 +130,32 @@ class RunsScreen(ModeScreen):
 
     def redraw(self) -> None:
         tile = self.query_one("#list", Tile)
-        if not tile.ink_size:
+        if not tile.text_size:
             return
-        self.window = self.window.fitted(len(self.listed), tile.ink_size.height - 1)
-        tile.put(self._list(tile.ink_size))
+        self.window = self.window.fitted(len(self.listed), tile.text_size.height - 1)
+        tile.put(self._list(tile.text_size))
         brief = self.query_one("#brief", Tile)
-        if brief.display and brief.ink_size:
-            brief.put(Picture(run_table.brief(self.here.row, brief.ink_size.width) if self.here else ()))
+        if brief.display and brief.text_size:
+            brief.put(StyledText(run_table.brief(self.here.row, brief.text_size.width) if self.here else ()))
         self._aside()
 
-    def _list(self, size: Size) -> Picture:
+    def _list(self, size: Size) -> StyledText:
         title = f"runs · {len(self.listed):,}" + (f" of {len(self.all or ()):,}" if self.words else "")
         title += f' · filter "{self.words}"' if self.words else ""
         if not self.listed:
-            return Picture(self._empty(size), title)
+            return StyledText(self._empty(size), title)
         columns = run_table.fitted(size.width)
         at = self.frame.experiments
         marked = {run_id: number for number, run_id in enumerate(at.compared, start=1)}
         rows: list[Line] = [run_table.head(columns)]
-        for place in self.window.seen:
-            click = f"screen.click_at({place})"
-            here = place == self.window.cursor
-            rows.append(run_table.row_line(self.listed[place], columns, here=here, marked=marked, click=click))
+        for path in self.window.seen:
+            click = f"screen.click_at({path})"
+            here = path == self.window.cursor
+            rows.append(run_table.row_line(self.listed[path], columns, here=here, marked=marked, click=click))
         foot = f"{self.window.cursor + 1:,} of {len(self.listed):,}"
         if at.compared:
             foot = f"{len(at.compared)} marked · {foot}"
-        return Picture(tuple(rows), title, self.trouble or foot)
+        return StyledText(tuple(rows), title, self.trouble or foot)
 
     def _empty(self, size: Size) -> Lines:
         if self.trouble:
@@ -174,22 +174,24 @@ class RunsScreen(ModeScreen):
             ),
             line(Span(" embedconsole run … ", "accent"), Span("measures one cell", "muted")),
             line(),
-            line(Span(f" kept in {self.console_app.experiments_port.runs.place}", "muted")),
+            line(Span(f" kept in {self.console_app.experiments_port.runs.path}", "muted")),
         )
 
     def _aside(self) -> None:
         tile, below, here = self.query_one("#facts", Tile), self.query_one("#history", Tile), self.here
-        if not tile.ink_size or not self.query_one("#aside").display:
+        if not tile.text_size or not self.query_one("#aside").display:
             return
         if here is None:
-            tile.put(Picture((), "run"))
-            below.put(Picture((), "its seconds"))
+            tile.put(StyledText((), "run"))
+            below.put(StyledText((), "its seconds"))
         elif self.opened is not None and self.opened.run.row.run_id == here.row.run_id:
-            rows = facts.facts(self.opened, tile.ink_size.width)
+            rows = facts.facts(self.opened, tile.text_size.width)
             tile.put(
-                Picture(rows[: tile.ink_size.height], facts.title(self.opened), f"{self.view.key('run_open')} opens")
+                StyledText(
+                    rows[: tile.text_size.height], facts.title(self.opened), f"{self.view.key('run_open')} opens"
+                )
             )
-            below.put(Picture(curves(self.opened, below.ink_size), "its seconds"))
+            below.put(StyledText(curves(self.opened, below.text_size), "its seconds"))
         elif self._rested_on == here.row.run_id and self._asked_for != here.row.run_id:
             self._asked_for = here.row.run_id
             self.console_app.in_background("reading a run", self._open_aside(here.row.run_id), owner=self)
@@ -207,7 +209,7 @@ class RunsScreen(ModeScreen):
 
     def _moved(self) -> None:
         tile = self.query_one("#list", Tile)
-        self.window = self.window.fitted(len(self.listed), tile.ink_size.height - 1)
+        self.window = self.window.fitted(len(self.listed), tile.text_size.height - 1)
         here = self.here
         self.console_app.update_context(run_id=here.row.run_id if here is not None else "")
         self.redraw()

@@ -16,7 +16,7 @@ from console.tui.panels.sweep import cell as sweep_cell
 from console.tui.panels.sweep import matrix as sweep_matrix
 from console.tui.panels.sweep.matrix import SweepGrid, Values
 from console.tui.screens.modes.mode import ModeScreen, blank
-from console.tui.styled_text import Line, Lines, Picture, Span, line
+from console.tui.styled_text import Line, Lines, Span, StyledText, line
 from console.tui.view import View
 from console.tui.widgets.chart_tile import ChartTile
 from console.tui.widgets.list_window import ListWindow
@@ -100,30 +100,30 @@ class SweepScreen(ModeScreen):
     def redraw(self) -> None:
         state = self.state
         matrix = self.query_one("#matrix", Tile)
-        if not matrix.ink_size:
+        if not matrix.text_size:
             return
         self.set_class(state is None, "empty")
         if state is None or not state.cells:
-            matrix.put(Picture(_nothing(self.view), "sweep"))
+            matrix.put(StyledText(_nothing(self.view), "sweep"))
             self._tell(None)
             return
         if self.follows and (running := state.running) is not None:
             self.cursor = self.grid(state).find(running)
         self._tell(self.here)
         standing = self.query_one("#standing", Tile)
-        standing.put(Picture(sweep_cell.progress(state, standing.ink_size.width, self.view.registry)))
-        matrix.put(self._matrix(state, matrix.ink_size))
+        standing.put(StyledText(sweep_cell.progress(state, standing.text_size.width, self.view.registry)))
+        matrix.put(self._matrix(state, matrix.text_size))
         self._aside(state)
 
     def _aside(self, state: "SweepState") -> None:
         cell, pareto = self.query_one("#cell", Tile), self.query_one("#pareto", Tile)
         here = self.here
         none = (line(Span("no such cell in this sweep", "muted")),)
-        facts = none if here is None else sweep_cell.facts(here, cell.ink_size.width)
-        cell.put(Picture(facts[: cell.ink_size.height], "cell"))
-        if pareto.display and pareto.ink_size:
+        facts = none if here is None else sweep_cell.facts(here, cell.text_size.width)
+        cell.put(StyledText(facts[: cell.text_size.height], "cell"))
+        if pareto.display and pareto.text_size:
             title = "throughput against p95 · nothing beats these in both"
-            pareto.put(Picture(sweep_cell.pareto(state, pareto.ink_size), title))
+            pareto.put(StyledText(sweep_cell.pareto(state, pareto.text_size), title))
 
     def _tell(self, here: CellState | None) -> None:
         waits = here is not None and here.status is CellStatus.WAITING
@@ -132,7 +132,7 @@ class SweepScreen(ModeScreen):
         if (at.cell_waits, at.cell_run) != (waits, run_id):
             self.console_app.update_context(cell_waits=waits, cell_run=run_id)
 
-    def _matrix(self, state: "SweepState", size: Size) -> Picture:
+    def _matrix(self, state: "SweepState", size: Size) -> StyledText:
         grid = self.grid(state)
         fit = sweep_matrix.widths(grid, size.width, self.cursor[1])
         values = self.values or (Values.BOTH if fit.column >= sweep_matrix.BOTH_FROM else Values.TEXTS)
@@ -155,7 +155,7 @@ class SweepScreen(ModeScreen):
             else "",
             "" if self.follows or not self.frame.experiments.sweep.active else "esc follows the running cell",
         ]
-        return Picture(
+        return StyledText(
             tuple(rows), f"{values} · batch × concurrency by deployment", " · ".join(part for part in more if part)
         )
 
@@ -210,7 +210,9 @@ def _nothing(view: View) -> Lines:
         line(),
         line(
             Span(
-                view.registry.told(" One that was broken off is found by its name: {sweep_new} offers to resume it."),
+                view.registry.with_keys(
+                    " One that was broken off is found by its name: {sweep_new} offers to resume it."
+                ),
                 "muted",
             )
         ),

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from console.analysis.steady_state import Judgement, blocks, completion_rates, judge_throughput, rates, windows
-from console.analysis.validity import Lag, cpu_saturated, duration_needed_s, judge_little, lag_saturated, send_lag
+from console.analysis.validity import Lag, check_littles_law, cpu_saturated, duration_needed_s, lag_saturated, send_lag
 from console.load.protocol import Interval
 from console.load.recorder import Recorder
 from console.model.load import LoadSpec, Percentiles
@@ -67,7 +67,7 @@ def test_a_few_requests_sent_late_are_no_p99(n: int, bound: bool) -> None:
 @pytest.mark.parametrize(("latency_ms", "holds"), [(40.0, True), (38.5, True), (41.5, True), (37.0, False)])
 def test_littles_law_holds_within_five_percent_of_the_concurrency(latency_ms: float, holds: bool) -> None:
     intervals = [second(index, 100, latency_ms) for index in range(10)]
-    judged = judge_little(intervals, LoadSpec(concurrency=4), 100.0, Percentiles(n=1000, mean_ms=latency_ms))
+    judged = check_littles_law(intervals, LoadSpec(concurrency=4), 100.0, Percentiles(n=1000, mean_ms=latency_ms))
     assert judged.stable is holds
     assert judged.spread == pytest.approx(latency_ms / 40)
     if not holds:
@@ -77,14 +77,14 @@ def test_littles_law_holds_within_five_percent_of_the_concurrency(latency_ms: fl
 def test_what_the_ends_of_a_short_stretch_can_explain_is_no_offence() -> None:
     few = [second(index, 12, 300.0) for index in range(10)]  # 120 requests, 4 in flight: 3 % more at the ends
     spec = LoadSpec(concurrency=4)
-    assert judge_little(few, spec, 12.4, Percentiles(n=120, mean_ms=300.0)).stable
-    assert not judge_little(few, spec, 12.0, Percentiles(n=120, mean_ms=270.0)).stable
+    assert check_littles_law(few, spec, 12.4, Percentiles(n=120, mean_ms=300.0)).stable
+    assert not check_littles_law(few, spec, 12.0, Percentiles(n=120, mean_ms=270.0)).stable
 
 
 def test_in_an_open_loop_a_backlog_that_grows_breaks_littles_law() -> None:
     intervals = [replace(second(index, 50), mean_in_flight=50.0 * (index + 0.5)) for index in range(10)]
     # answered at half the rate: the mean in flight is 250, the answered waited 2.5 s on average
-    judged = judge_little(intervals, LoadSpec(rate=100.0), 50.0, Percentiles(n=500, mean_ms=2500.0))
+    judged = check_littles_law(intervals, LoadSpec(rate=100.0), 50.0, Percentiles(n=500, mean_ms=2500.0))
     assert not judged.stable
     assert "a backlog grows: the engine does not keep up" in judged.reason
 
@@ -92,7 +92,7 @@ def test_in_an_open_loop_a_backlog_that_grows_breaks_littles_law() -> None:
 def test_arrivals_that_were_dropped_are_load_that_was_not_sent() -> None:
     def dropping(dropped: int) -> Judgement:
         intervals = [replace(second(i), mean_in_flight=1.0, arrivals=100 + dropped, dropped=dropped) for i in range(5)]
-        return judge_little(intervals, LoadSpec(rate=120.0), 100.0, Percentiles(n=500, mean_ms=10.0))
+        return check_littles_law(intervals, LoadSpec(rate=120.0), 100.0, Percentiles(n=500, mean_ms=10.0))
 
     assert dropping(5).stable
     assert not dropping(6).stable

@@ -19,7 +19,7 @@ from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
 from console.store.read import list_runs, load_run
-from console.store.spill import take_back
+from console.store.spill import restore_spill
 from tests.unit.console.support.made import GOOD, store_in
 
 COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
@@ -118,13 +118,13 @@ async def test_what_was_laid_aside_completes_the_run_in_the_store_or_comes_back_
     assert row.verdict == "unfinished"
     with Store.open(tmp_path / "other.sqlite") as other:
         for target in (store, other):
-            assert take_back(target, aside) == measurement.run_id
+            assert restore_spill(target, aside) == measurement.run_id
             found = load_run(target, measurement.run_id)
             assert found.row.verdict == str(measurement.verdict)
             assert sum(interval.duration_s for interval in found.intervals) > 0
             assert any("load started" in text for _, _, _, text in found.events)
             with pytest.raises(StoreError, match="is in the store already"):
-                take_back(target, aside)
+                restore_spill(target, aside)
     kept = load_run(store, measurement.run_id).intervals
     assert [interval.index for interval in kept] == sorted({interval.index for interval in kept}), "each second once"
 
@@ -133,9 +133,9 @@ async def test_what_was_laid_aside_completes_the_run_in_the_store_or_comes_back_
 def test_a_file_that_is_no_run_is_refused(store: Store, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(StoreError, match=says):
-        take_back(store, tmp_path / "x.json")
+        restore_spill(store, tmp_path / "x.json")
     with pytest.raises(StoreError, match="cannot be read"):
-        take_back(store, tmp_path / "none.json")
+        restore_spill(store, tmp_path / "none.json")
 
 
 def test_a_run_whose_engine_never_served_is_recorded_as_failed(store: Store) -> None:

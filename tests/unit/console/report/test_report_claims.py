@@ -94,7 +94,7 @@ class TestCells:
 
     def test_a_run_whose_callers_idled_has_no_steady_throughput(self, store: Store) -> None:
         idle = replace(measured(INT8, LoadSpec(32, 4), 1400.0), little=Judgement(False, "callers were idle"))
-        assert not reported(store, idle).cells[0].speed_sound
+        assert not reported(store, idle).cells[0].is_rate_valid
 
 
 class TestTheSLO:

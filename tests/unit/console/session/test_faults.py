@@ -14,7 +14,7 @@ from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session import from_wire
 from console.session import session as core
-from console.session.control_client import Control, EngineSaid
+from console.session.control_client import Control, EngineRefusal
 from console.session.engine_process import phase_of
 from console.session.port import SessionOptions
 from console.session.session import Session
@@ -223,8 +223,8 @@ async def test_a_call_on_a_connection_that_is_closed_says_so_and_cancels_nobody(
     watching = asyncio.create_task(watch())
     await first.wait()
     await control.close()
-    with pytest.raises(EngineSaid, match="the connection was closed"):
+    with pytest.raises(EngineRefusal, match="the connection was closed"):
         await watching
-    with pytest.raises(EngineSaid, match="the connection was closed"):
+    with pytest.raises(EngineRefusal, match="the connection was closed"):
         await control.status()
     await server.stop(0)

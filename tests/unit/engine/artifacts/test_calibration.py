@@ -9,7 +9,7 @@ from engine.artifacts.calibration import (
     calibration_from,
     calibration_of,
     default_calibration,
-    judging_texts,
+    evaluation_texts,
 )
 from engine.errors import InvalidRequest
 
@@ -23,12 +23,12 @@ def test_the_default_calibration_is_300_different_sentences_with_a_hash_of_their
 
 
 def test_what_calibrates_never_judges_neither_whole_nor_as_part_of_a_paragraph() -> None:
-    judging = "\n".join(judging_texts())
+    judging = "\n".join(evaluation_texts())
     assert not [text for text in default_calibration().texts if text in judging]
 
 
 def test_judging_texts_are_at_least_512_and_of_every_length() -> None:
-    texts = judging_texts()
+    texts = evaluation_texts()
     assert len(set(texts)) == len(texts) >= 512
     words = sorted(len(text.split()) for text in texts)
     quarter = len(words) // 4
@@ -37,7 +37,7 @@ def test_judging_texts_are_at_least_512_and_of_every_length() -> None:
 
 
 def test_markup_and_code_are_stripped() -> None:
-    everything = " ".join((*default_calibration().texts, *judging_texts()))
+    everything = " ".join((*default_calibration().texts, *evaluation_texts()))
     assert not [mark for mark in ("**", "::=", ">>>", "__", "\n", "{", '"') if mark in everything]
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from engine.artifacts.calibration import calibration_of, default_calibration, judging_texts
+from engine.artifacts.calibration import calibration_of, default_calibration, evaluation_texts
 from engine.artifacts.reference_vectors import cosines, mean_cosine
 from engine.artifacts.store import Artifact, artifact_key
 from engine.backends import backend
@@ -39,7 +39,7 @@ def test_openvino_makes_4_bit_weights_of_layers_whose_width_its_blocks_do_not_di
 
 def test_int8_keeps_its_fidelity_on_prose_that_did_not_calibrate_it(prepared: Prepared) -> None:
     files, plain = prepared("bundled", "onnx")
-    every_third = list(judging_texts())[::3]
+    every_third = list(evaluation_texts())[::3]
     texts = sorted((list(text.ids) for text in Tokenizer.load(files).encode(every_third)), key=len)
     some = calibration_of(default_calibration().texts[::5])  # a fifth: the whole takes five times as long
 

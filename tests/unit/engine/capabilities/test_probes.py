@@ -15,7 +15,7 @@ from engine.capabilities.resolve import Choice
 from engine.capabilities.rules import CellState
 from engine.host import child
 from engine.host.machine import PlatformFacts
-from engine.server.observations import Peak
+from engine.server.observations import PeakThroughput
 from tests.support.patience import HANGS_AFTER_S
 
 ONNX = Choice("onnx", "fp32", "cpu", "plain")
@@ -110,7 +110,7 @@ def test_the_last_figures_of_a_cell_are_kept_side_by_side(tmp_path: Path) -> Non
 
 
 def test_a_peak_is_the_best_full_window_of_a_visit() -> None:
-    peak = Peak()
+    peak = PeakThroughput()
     for second, texts in enumerate((0, 100, 200, 300, 400)):
         peak.add(float(second), texts)
     assert peak.texts_per_s == 0.0, "five seconds are not over yet"

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from engine.host.threads import NICENESS, Background, keep_to, stand_back
+from engine.host.threads import NICENESS, Background, lower_priority, pin_to_core
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 LEAVES_EARLY = """
@@ -57,7 +57,7 @@ async def test_work_in_the_background_stands_back_and_so_does_what_it_starts() -
 async def test_standing_back_twice_is_standing_back_once() -> None:
     with Background("test") as background:
         once = await background.run(niceness)
-        await background.run(stand_back)
+        await background.run(lower_priority)
         assert await background.run(niceness) == once
 
 
@@ -66,9 +66,9 @@ async def test_a_thread_that_keeps_to_a_core_does_so_alone() -> None:
     everywhere = os.sched_getaffinity(0)
     core = max(everywhere)
     with Background("test") as background:
-        await background.run(keep_to, core)
+        await background.run(pin_to_core, core)
         assert await background.run(os.sched_getaffinity, 0) == {core}
-        await background.run(keep_to, 1 << 14)  # there is no such core
+        await background.run(pin_to_core, 1 << 14)  # there is no such core
         assert await background.run(os.sched_getaffinity, 0) == {core}
     assert os.sched_getaffinity(0) == everywhere
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import ModelError
 from engine.host.cache import FileHashes
-from engine.models.card import read_card
+from engine.models.card import read_model_card
 from engine.models.resolve import BUNDLED_ID, BUNDLED_PACKAGE, BUNDLED_SHA256, resolve_model
 from tests.support.tiny_models import build_tiny_cls_model, build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
@@ -68,9 +68,9 @@ def test_old_and_new_files_are_read_alike(tmp_path: Path) -> None:
 
 def test_the_limit_never_exceeds_the_positions_that_a_roberta_like_model_has(tiny: Path) -> None:
     rewrite(tiny / "config.json", model_type="roberta", max_position_embeddings=40, pad_token_id=1)
-    assert read_card(tiny, "tiny").max_tokens == 38
+    assert read_model_card(tiny, "tiny").max_tokens == 38
     rewrite(tiny / "sentence_bert_config.json", max_seq_length=20)
-    assert read_card(tiny, "tiny").max_tokens == 20
+    assert read_model_card(tiny, "tiny").max_tokens == 20
 
 
 @pytest.mark.parametrize(

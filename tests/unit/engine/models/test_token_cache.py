@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 
 from engine.models.resolve import resolve_model
-from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, KnownWords, between_spaces
+from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, TokenCache, between_spaces
 from engine.models.tokenizer import Tokenizer, tokenizer_path
 from tests.support.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
@@ -31,14 +31,14 @@ def rust() -> tokenizers.Tokenizer:
 
 
 @pytest.fixture
-def words(rust: tokenizers.Tokenizer) -> KnownWords:
+def words(rust: tokenizers.Tokenizer) -> TokenCache:
     found = between_spaces(rust)
     assert found is not None
     return found
 
 
 def test_texts_of_known_words_get_the_tokenizers_own_ids_whatever_they_are_made_of(
-    rust: tokenizers.Tokenizer, words: KnownWords
+    rust: tokenizers.Tokenizer, words: TokenCache
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - no secret
     known = 0
@@ -51,7 +51,7 @@ def test_texts_of_known_words_get_the_tokenizers_own_ids_whatever_they_are_made_
     assert known > 1_500
 
 
-def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: KnownWords) -> None:
+def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: TokenCache) -> None:
     chance = random.Random(8)  # noqa: S311 - no secret
     planes = [
         (0x20, 0x7F),
@@ -70,7 +70,7 @@ def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: Kno
             assert ids == rust.encode(text).ids, repr(text)
 
 
-def test_a_word_is_known_from_its_second_sight(words: KnownWords) -> None:
+def test_a_word_is_known_from_its_second_sight(words: TokenCache) -> None:
     words.learn("once")
     assert words.ids("once") is None
     words.learn("once more")
@@ -78,7 +78,7 @@ def test_a_word_is_known_from_its_second_sight(words: KnownWords) -> None:
     assert words.ids("once more") is None
 
 
-def test_long_words_are_never_remembered_and_many_words_are_forgotten_together(words: KnownWords) -> None:
+def test_long_words_are_never_remembered_and_many_words_are_forgotten_together(words: TokenCache) -> None:
     long = "x" * (MAX_WORD_CHARACTERS + 1)
     for _ in range(3):
         words.learn(long)

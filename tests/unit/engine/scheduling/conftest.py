@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from engine.scheduling import BatchPolicy, Executor, LoneTexts, Scheduler
+from engine.scheduling import BatchPolicy, Executor, InlinePolicy, Scheduler
 from tests.unit.engine.scheduling.fakes import GatedExecutor, HandClock, Ledger
 
 MakeScheduler = Callable[..., Scheduler]
@@ -25,8 +25,8 @@ async def make_scheduler(ledger: Ledger, clock: HandClock) -> AsyncIterator[Make
     """Schedulers on the hand-moved clock, closed at the end with every gate open."""
     made: list[tuple[Scheduler, Sequence[Executor]]] = []
 
-    def make(*executors: Executor, policy: BatchPolicy | None = None, lone: LoneTexts | None = None) -> Scheduler:
-        scheduler = Scheduler(executors, policy or BatchPolicy(), ledger, name="test", clock=clock, lone=lone)
+    def make(*executors: Executor, policy: BatchPolicy | None = None, inline: InlinePolicy | None = None) -> Scheduler:
+        scheduler = Scheduler(executors, policy or BatchPolicy(), ledger, name="test", clock=clock, inline=inline)
         made.append((scheduler, executors))
         return scheduler
 

@@ -170,7 +170,7 @@ async def test_a_fault_while_a_batch_is_formed_costs_nobody_an_answer_if_no_text
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(scheduler._handover._queue, "take", broken)
+    monkeypatch.setattr(scheduler._dispatch._queue, "take", broken)
     jobs = [scheduler.submit([text_of(3)] * 5) for _ in range(3)]
     for result in await asyncio.gather(*jobs):
         assert_answers(result, [text_of(3)] * 5)

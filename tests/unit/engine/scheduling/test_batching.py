@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from engine.scheduling import BatchPolicy, Scheduler
-from engine.scheduling.dispatch import Handover
+from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.queue import Ticket
 from tests.unit.engine.scheduling.conftest import MakeScheduler
 from tests.unit.engine.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
@@ -112,20 +112,20 @@ async def test_a_full_batch_does_not_wait_nor_is_it_shared_out_again(make_schedu
 
 def test_how_long_an_idle_instance_waits() -> None:
     clock = HandClock(0.0)
-    handover = Handover(BatchPolicy(max_wait_s=2.0, max_batch_items=3, max_batch_tokens=100), clock)
-    assert handover._wait_s() is None
-    handover.put(Ticket([text_of(5)], 0.0, None))
+    dispatch = Dispatch(BatchPolicy(max_wait_s=2.0, max_batch_items=3, max_batch_tokens=100), clock)
+    assert dispatch._wait_s() is None
+    dispatch.put(Ticket([text_of(5)], 0.0, None))
     clock.now = 0.5
-    handover.put(Ticket([text_of(5)], 0.5, None))
-    assert handover._wait_s() == 1.5
+    dispatch.put(Ticket([text_of(5)], 0.5, None))
+    assert dispatch._wait_s() == 1.5
     clock.now = 2.0
-    assert handover._wait_s() == 0
+    assert dispatch._wait_s() == 0
     clock.now = 1.0
-    handover.put(Ticket([text_of(5)], 1.0, None))
-    assert handover._wait_s() == 0, "three texts are a full batch"
-    handover.configure(BatchPolicy(max_wait_s=2.0, max_batch_tokens=15))
-    assert handover._wait_s() == 0, "and so is a full token budget"
-    handover.configure(BatchPolicy(max_wait_s=2.0))
-    assert handover._wait_s() == 1.0
-    handover.configure(BatchPolicy(max_wait_s=2.0, coalesce=False))
-    assert handover._wait_s() == 0, "without coalescing nothing could join the batch"
+    dispatch.put(Ticket([text_of(5)], 1.0, None))
+    assert dispatch._wait_s() == 0, "three texts are a full batch"
+    dispatch.configure(BatchPolicy(max_wait_s=2.0, max_batch_tokens=15))
+    assert dispatch._wait_s() == 0, "and so is a full token budget"
+    dispatch.configure(BatchPolicy(max_wait_s=2.0))
+    assert dispatch._wait_s() == 1.0
+    dispatch.configure(BatchPolicy(max_wait_s=2.0, coalesce=False))
+    assert dispatch._wait_s() == 0, "without coalescing nothing could join the batch"

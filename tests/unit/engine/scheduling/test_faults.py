@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Cancelled, EngineError, Expired, Unavailable
-from engine.scheduling import BatchPolicy, BatchRecord, Job, JobResult, LoneTexts, Scheduler, TokenIds, Vectors
+from engine.scheduling import BatchPolicy, BatchRecord, InlinePolicy, Job, JobResult, Scheduler, TokenIds, Vectors
 from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import Batch, BatchQueue, Ticket
 from tests.unit.engine.scheduling.conftest import MakeScheduler
@@ -100,7 +100,7 @@ async def test_a_queue_that_a_fault_left_inconsistent_is_not_used_again(
 async def test_a_queue_that_counts_texts_which_it_lacks_stops_nobody(make_scheduler: MakeScheduler) -> None:
     scheduler = make_scheduler(FakeExecutor())
     assert await answered(scheduler.submit([text_of(3)]))
-    scheduler._handover._queue.items += 1
+    scheduler._dispatch._queue.items += 1
     await outcomes(scheduler.submit([text_of(4)]))
     assert await answered(scheduler.submit([text_of(5)]))
 
@@ -137,7 +137,7 @@ async def test_an_idle_instance_that_falls_is_replaced_if_it_ever_worked(
     gone = scheduler.submit([text_of(4)])
     fail_once(monkeypatch, "take")
     gone.cancel()
-    scheduler._handover._queue.items += 1  # a queue that counts a text which nobody waits for
+    scheduler._dispatch._queue.items += 1  # a queue that counts a text which nobody waits for
     held.let(1000)
     assert await answered(left)
     assert await answered(scheduler.submit([text_of(5)]))
@@ -182,7 +182,7 @@ async def test_an_observer_that_fails_costs_no_caller_an_answer(caplog: pytest.L
 async def test_an_observer_that_fails_in_the_loop_s_own_pass_costs_no_caller_an_answer(clock: HandClock) -> None:
     scheduler = Scheduler(
         [FakeExecutor()], BatchPolicy(), FallenObserver(), name="test", clock=clock,
-        lone=LoneTexts(may_stay_awake=False),
+        inline=InlinePolicy(may_stay_awake=False),
     )  # fmt: skip
     for _ in range(3 * PROBES):
         while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
@@ -265,9 +265,9 @@ async def test_a_fault_in_watching_lone_texts_costs_no_caller_an_answer(
     def fallen(*_: object, **__: object) -> None:
         raise ArithmeticError
 
-    scheduler = make_scheduler(FakeExecutor(), lone=LoneTexts(may_stay_awake=False))
+    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_stay_awake=False))
     with monkeypatch.context() as patched:
-        patched.setattr(LoneTexts, name, fallen)
+        patched.setattr(InlinePolicy, name, fallen)
         await outcomes(scheduler.submit([text_of(3)]))
         assert scheduler.in_flight_jobs == 0
     assert await answered(scheduler.submit([text_of(3)]))
@@ -279,8 +279,8 @@ async def test_instances_serve_where_the_choice_of_the_lone_path_fails(
     def fallen(_: object) -> bool:
         raise ArithmeticError
 
-    monkeypatch.setattr(LoneTexts, "are_the_loops", property(fallen))
-    scheduler = make_scheduler(FakeExecutor(), lone=LoneTexts(may_stay_awake=False))
+    monkeypatch.setattr(InlinePolicy, "are_the_loops", property(fallen))
+    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_stay_awake=False))
     assert await answered(scheduler.submit([text_of(3)]))
 
 
@@ -318,7 +318,7 @@ def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_call
     async def ask() -> None:
         clock = HandClock()
         scheduler = Scheduler(
-            [executor], BatchPolicy(), Ledger(), name="test", clock=clock, lone=LoneTexts(may_stay_awake=False)
+            [executor], BatchPolicy(), Ledger(), name="test", clock=clock, inline=InlinePolicy(may_stay_awake=False)
         )
         for _ in range(2 * PROBES):
             await scheduler.submit([text_of(7)])
@@ -329,7 +329,7 @@ def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_call
         try:
             await job
         finally:
-            scheduler._handover.end()
+            scheduler._dispatch.end()
 
     def own_loop() -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.scheduling import BatchPolicy, Health, Job, LoneTexts, Readiness, Scheduler, TokenIds, Vectors
+from engine.scheduling import BatchPolicy, Health, InlinePolicy, Job, Readiness, Scheduler, TokenIds, Vectors
 from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES
 from engine.scheduling.inline import PROBES
 from engine.scheduling.queue import BatchQueue
@@ -79,7 +79,7 @@ async def test_it_is_unhealthy_too_where_the_event_loop_ran_the_failing_passes(
     make_scheduler: MakeScheduler, clock: HandClock
 ) -> None:
     device = Device()
-    scheduler = make_scheduler(device, lone=LoneTexts(may_stay_awake=False))
+    scheduler = make_scheduler(device, inline=InlinePolicy(may_stay_awake=False))
     await ask(scheduler, text_of(7), times=3 * PROBES)
     device.is_broken = True
     await ask(scheduler, text_of(7), times=FAILED_BATCHES)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from engine.errors import PoisonedText, Unavailable
-from engine.scheduling import BatchPolicy, LoneTexts, Scheduler, TokenIds, Vectors
+from engine.scheduling import BatchPolicy, InlinePolicy, Scheduler, TokenIds, Vectors
 from engine.scheduling.inline import AWAKE_S, LONGEST_PASS_S, LOOKS, MAX_TOKENS, PERIOD, PROBES
 from tests.unit.engine.scheduling.conftest import MakeScheduler
 from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
@@ -47,7 +47,7 @@ async def watched(clock: HandClock) -> Watched:
 
 @pytest.fixture
 async def scheduler(make_scheduler: MakeScheduler, watched: Watched) -> Scheduler:
-    return make_scheduler(watched, lone=LoneTexts(may_stay_awake=False))
+    return make_scheduler(watched, inline=InlinePolicy(may_stay_awake=False))
 
 
 async def test_requests_that_meet_nobody_are_soon_run_by_the_loop(scheduler: Scheduler, watched: Watched) -> None:
@@ -81,14 +81,14 @@ async def test_a_long_text_never_holds_up_the_loop(scheduler: Scheduler, watched
 
 async def test_a_slow_model_never_holds_up_the_loop(make_scheduler: MakeScheduler, clock: HandClock) -> None:
     slow = Watched(clock, takes_s=1.1 * LONGEST_PASS_S)
-    await ask(make_scheduler(slow, lone=LoneTexts(may_stay_awake=False)), PERIOD)
+    await ask(make_scheduler(slow, inline=InlinePolicy(may_stay_awake=False)), PERIOD)
     assert not any(slow.in_the_loop)
 
 
 async def test_who_waits_for_fuller_batches_waits_alone_too(make_scheduler: MakeScheduler, clock: HandClock) -> None:
     patient = Watched(clock)
     scheduler = make_scheduler(
-        patient, policy=BatchPolicy(max_wait_s=1.0, max_batch_items=1), lone=LoneTexts(may_stay_awake=False)
+        patient, policy=BatchPolicy(max_wait_s=1.0, max_batch_items=1), inline=InlinePolicy(may_stay_awake=False)
     )
     await ask(scheduler, 2 * PROBES)
     assert not any(patient.in_the_loop)
@@ -125,7 +125,7 @@ async def test_nothing_is_borrowed_while_an_instance_works(make_scheduler: MakeS
             return super().__call__(texts)
 
     executors = Held(clock), Held(clock)
-    scheduler = make_scheduler(*executors, lone=LoneTexts(may_stay_awake=False))
+    scheduler = make_scheduler(*executors, inline=InlinePolicy(may_stay_awake=False))
     await ask(scheduler, PROBES - 1)
     left = scheduler.submit([text_of(7, mark=MARK)])
     await Held.held.wait()
@@ -151,7 +151,7 @@ async def test_a_fault_in_the_loop_leaves_nobody_waiting(
                 raise Panic
             return super().__call__(texts)
 
-    scheduler = make_scheduler(Falling(clock), lone=LoneTexts(may_stay_awake=False))
+    scheduler = make_scheduler(Falling(clock), inline=InlinePolicy(may_stay_awake=False))
     await ask(scheduler, 2 * PROBES)
     with pytest.raises(Unavailable, match="again"):
         await scheduler.submit([text_of(7, mark=POISON)])
@@ -167,7 +167,7 @@ async def test_a_queue_that_breaks_in_the_loop_costs_nobody_an_answer(
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(scheduler._handover._queue, "take", broken)
+    monkeypatch.setattr(scheduler._dispatch._queue, "take", broken)
     await ask(scheduler, 2 * PROBES)
 
 
@@ -196,8 +196,8 @@ def read_clock() -> ReadClock:
 @pytest.fixture
 async def awake(read_clock: ReadClock, ledger: Ledger) -> AsyncIterator[Scheduler]:
     """A scheduler whose loop may stay awake."""
-    lone = LoneTexts(may_stay_awake=True)
-    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    inline = InlinePolicy(may_stay_awake=True)
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, inline=inline)
     yield scheduler
     await scheduler.close()
 
@@ -228,8 +228,8 @@ async def test_the_loop_sleeps_once_two_ask_at_a_time(awake: Scheduler, read_clo
 
 async def test_the_loop_sleeps_while_an_instance_works(read_clock: ReadClock, ledger: Ledger) -> None:
     executor = GatedExecutor()
-    lone = LoneTexts(may_stay_awake=True)
-    scheduler = Scheduler([executor], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    inline = InlinePolicy(may_stay_awake=True)
+    scheduler = Scheduler([executor], BatchPolicy(), ledger, name="test", clock=read_clock, inline=inline)
     executor.let(PROBES)
     await ask(scheduler, PROBES)
     assert await read_clock.is_watched()
@@ -252,8 +252,8 @@ async def test_the_loop_sleeps_once_the_deployment_is_closed(awake: Scheduler, r
 
 
 async def test_on_a_single_core_the_loop_leaves_it_to_the_caller(read_clock: ReadClock, ledger: Ledger) -> None:
-    lone = LoneTexts(may_stay_awake=False)
-    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, lone=lone)
+    inline = InlinePolicy(may_stay_awake=False)
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), ledger, name="test", clock=read_clock, inline=inline)
     await ask(scheduler, 2 * PROBES)
     assert not await read_clock.is_watched()
     await scheduler.close()
