@@ -49,7 +49,7 @@ test: lint
 
 # Without those of the runtimes, which take longer than all the others together.
 test-fast: $(STAMP)
-	$(PYTEST) tests/unit --ignore tests/unit/backends
+	$(PYTEST) tests/unit --ignore tests/unit/engine/backends --ignore tests/unit/engine/artifacts
 
 ci: test
 	@$(MAKE) --no-print-directory ci-rest

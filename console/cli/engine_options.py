@@ -14,7 +14,13 @@ ENGINE_OPTIONS = option_group(
     "Which engine",
     option("--connect", type=Address(), default=None, metavar="ADDR", help="One that runs already, at host:port."),
     option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
-    option("--backend", type=click.Choice(["auto", "torch", "onnx", "openvino"]), default="auto", show_default=True),
+    option(
+        "--backend",
+        type=click.Choice(["auto", "torch", "onnx", "openvino"]),
+        default="auto",
+        show_default=True,
+        help="The runtime.",
+    ),
     option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
@@ -24,7 +30,7 @@ ENGINE_OPTIONS = option_group(
     ),
     option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
     option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
-    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps"),
+    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs."),
     option(
         "--instances",
         type=AutoOrCount(),

@@ -42,7 +42,13 @@ LOAD_OPTIONS = option_group(
         metavar="N",
         help="With --rate: arrivals that find so many unanswered are dropped, and counted.",
     ),
-    option("--workload", type=click.Choice(["texts", "pairs"]), default="texts", show_default=True),
+    option(
+        "--workload",
+        type=click.Choice(["texts", "pairs"]),
+        default="texts",
+        show_default=True,
+        help="Embed texts, or score pairs of texts with Similarity.",
+    ),
     option(
         "--corpus",
         default="short",

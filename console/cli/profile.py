@@ -30,7 +30,7 @@ The ending says what is written: .svg a flame graph, .json for speedscope.app, .
     option("--duration", type=Duration(1.0), default="10s", metavar="TIME", help="For so long.  [default: 10s]"),
     option("--warmup", type=Duration(0.0), default="3s", metavar="TIME", help="Before it.  [default: 3s]"),
     option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="engine-profile.svg",
-           metavar="FILE", help="[default: engine-profile.svg]"),
+           metavar="FILE", help="The file to write.  [default: engine-profile.svg]"),
 )  # fmt: skip
 def profile(**flags: Any) -> None:
     """Record the engine's threads under a load into a file."""

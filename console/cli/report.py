@@ -36,8 +36,20 @@ Each name is a run, a sweep (by id or name), a tag, `last` or `last-sweep`; with
 last run where there is none. All of it comes from the store alone.""",
 )
 @click.argument("names", nargs=-1, metavar="[RUNS...|SWEEP]")
-@option("--format", "kind", type=click.Choice(FORMATS), default=None, help="[default: by -o's ending, else md]")
-@option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[default: stdout]")
+@option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default=None,
+    help="What to write.  [default: by -o's ending, else md]",
+)
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file to write.  [default: stdout]",
+)
 @option(
     "--at", type=BatchByConcurrency(), metavar="BxC", help="Where deployments are compared.  [default: most measured]"
 )

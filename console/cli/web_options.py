@@ -10,7 +10,14 @@ WEB_OPTIONS = option_group(
     "In a browser instead of on this terminal (needs the extra `web`)",
     option("--web", is_flag=True, help="Serve the console; each browser window is a console of its own."),
     option("--web-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where the page is served."),
-    option("--web-port", type=click.IntRange(1, 65535), default=8000, show_default=True, metavar="N"),
+    option(
+        "--web-port",
+        type=click.IntRange(1, 65535),
+        default=8000,
+        show_default=True,
+        metavar="N",
+        help="Port of the page.",
+    ),
     option("--web-url", default="", metavar="URL", help="How browsers reach it, if not by host and port: a proxy's."),
 )
 _OF_THE_PAGE = {"web", "web_host", "web_port", "web_url"}
