@@ -6,7 +6,7 @@ from dataclasses import replace
 from console.model.engine import EngineSpec
 from console.model.frame import Frame
 from console.model.load import LoadSpec
-from console.sweep.spec import is_file
+from console.model.modes import is_sweep_file
 
 
 def _flags(pairs: dict[str, object]) -> list[str]:
@@ -116,7 +116,9 @@ def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
     """The sweep on the screen; else the shortest preset."""
     source = frame.experiments.sweep_source or "quick"
     placement = ["--connect", frame.engine.address] if frame.engine.remote else []
-    return shlex.join(["embedconsole", "sweep", *([source] if is_file(source) else ["--preset", source]), *placement])
+    return shlex.join(
+        ["embedconsole", "sweep", *([source] if is_sweep_file(source) else ["--preset", source]), *placement]
+    )
 
 
 def gate_command(frame: Frame, _spec: EngineSpec) -> str:

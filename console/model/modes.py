@@ -33,6 +33,11 @@ def stage_of(*, ended: bool, ending: bool, paused: bool) -> SweepStage:
     return SweepStage.PAUSED if paused else SweepStage.RUNNING
 
 
+def is_sweep_file(source: str) -> bool:
+    """Whether the source of a sweep is the path of a specification, and not the name of a preset."""
+    return "/" in source or source.endswith(".toml")
+
+
 @dataclass(frozen=True, slots=True)
 class Replaying:
     """A stored run is on the screen, not the engine: which one, where in it, and what goes on meanwhile."""

@@ -33,8 +33,8 @@ def as_json(model: ReportModel) -> str:
 def _cell(cell: Cell) -> dict[str, Any]:
     plain = asdict(cell)
     del plain["speeds"]
-    told = {name: getattr(cell, name) for name in ("fell_back", "slo_missed", "speed_sound")}
-    return {**plain, **told, "reproduce": cell.command}
+    derived = {"fell_back": cell.fell_back, "slo_missed": cell.slo_missed, "speed_sound": cell.is_rate_valid}
+    return {**plain, **derived, "reproduce": cell.command}
 
 
 def as_csv(model: ReportModel) -> str:

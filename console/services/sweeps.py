@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from console.model.errors import CommandRefused
+from console.model.modes import is_sweep_file
 from console.services.ports import SweepOffer
 from console.services.runs import RunLibrary
 from console.session.session import Session
@@ -11,7 +12,7 @@ from console.store.database import Store, StoreError
 from console.store.read import cells_done, newest_sweep
 from console.sweep.cell import expected_s, in_order
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
-from console.sweep.spec import PRESETS, SpecError, SweepSpec, is_file, preset, read_spec
+from console.sweep.spec import PRESETS, SpecError, SweepSpec, preset, read_spec
 from console.sweep.state import SweepState
 
 
@@ -129,6 +130,6 @@ class ExperimentContext:
 def _read(source: str) -> SweepSpec:
     """Raises CommandRefused with the line and the key."""
     try:
-        return read_spec(Path(source).expanduser()) if is_file(source) else preset(source)
+        return read_spec(Path(source).expanduser()) if is_sweep_file(source) else preset(source)
     except SpecError as error:
         raise CommandRefused(str(error)) from error

@@ -21,12 +21,6 @@ from console.model.toml_lines import line_of, not_toml
 from console.session.load import check_load
 from console.sweep.cell import SweepCell, repeated
 
-
-def is_file(source: str) -> bool:
-    """Whether a sweep's source is a specification's path rather than a preset's name."""
-    return "/" in source or source.endswith(".toml")
-
-
 PRESETS = ("quick", "seed", "latency", "throughput")
 
 MOST_CELLS = 10_000

@@ -20,7 +20,7 @@ def help_of(module: str) -> str:
     return f"sys.argv = ['x', '--help']\nimport {module}\ntry:\n    {module}.main()\nexcept SystemExit:\n    pass"
 
 
-@pytest.mark.parametrize("module", ["engine.cli", "console.cli"])
+@pytest.mark.parametrize("module", ["engine.cli", "console.cli.main"])
 def test_help_loads_nothing_heavy(module: str) -> None:
     loaded = modules_after(help_of(module))
     assert not loaded & (RUNTIMES | {"textual", "grpc", "numpy", "google"})

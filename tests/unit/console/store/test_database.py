@@ -241,7 +241,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
-from tests.unit.experiments.made import GOOD, record, store_in
+from tests.unit.console.support.made import GOOD, record, store_in
 
 store = store_in(Path(sys.argv[1]))
 for number in count():

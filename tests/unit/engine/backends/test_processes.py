@@ -19,9 +19,9 @@ _START = """
 import json, sys, threading, time
 import psutil
 from engine.backends import Cell, backend
-from engine.backends.artifacts import ArtifactStore, artifact_key
-from engine.model import resolve_model
-from engine.tokenize import Tokenizer
+from engine.artifacts.store import ArtifactStore, artifact_key
+from engine.models.resolve import resolve_model
+from engine.models.tokenizer import Tokenizer
 files = resolve_model(None)
 tokenizer = Tokenizer.load(files)
 process = psutil.Process()

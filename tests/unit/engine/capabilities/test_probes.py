@@ -23,7 +23,7 @@ TORCH = Choice("torch", "fp32", "cpu", "plain")
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"})
 STUB = """
 import sys
-from engine.child import Worker
+from engine.host.child import Worker
 worker = Worker()
 for cell in worker.order["cells"]:
     worker.report(event="begin", cell=cell)

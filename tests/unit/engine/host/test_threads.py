@@ -13,7 +13,7 @@ from engine.host.threads import NICENESS, Background, lower_priority, pin_to_cor
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 LEAVES_EARLY = """
 import asyncio, threading
-from engine.background import Background
+from engine.host.threads import Background
 begun = threading.Event()
 def hang():
     begun.set()
