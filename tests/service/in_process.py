@@ -62,7 +62,8 @@ class _Reporter(Reporter):
     """Notes when the ready line is printed."""
 
     def __init__(self) -> None:
-        super().__init__(StringIO(), StringIO())
+        self.said = StringIO()
+        super().__init__(StringIO(), self.said)
         self.ready = asyncio.Event()
 
     def data(self, event: str, **fields: Any) -> None:
@@ -79,6 +80,7 @@ class InProcess(EngineServer):
             ServeOptions(port=0, target=Target(backend="onnx", precision="fp32", instances=1, threads=1)), reporter
         )
         self.ready = reporter.ready
+        self._said = reporter.said
         self.address = ""
 
     def _listen_for_the_end(self) -> None:
@@ -91,6 +93,11 @@ class InProcess(EngineServer):
     def stop(self) -> None:
         """As a signal does."""
         self._stopping.set()
+
+    @property
+    def said(self) -> str:
+        """Its stderr."""
+        return self._said.getvalue()
 
     @property
     def statuses(self) -> set[str]:
