@@ -279,7 +279,7 @@ async def test_instances_serve_where_the_choice_of_the_lone_path_fails(
     def fallen(_: object) -> bool:
         raise ArithmeticError
 
-    monkeypatch.setattr(InlinePolicy, "are_the_loops", property(fallen))
+    monkeypatch.setattr(InlinePolicy, "should_run_inline", property(fallen))
     scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_stay_awake=False))
     assert await answered(scheduler.submit([text_of(3)]))
 

@@ -125,7 +125,7 @@ async def test_it_is_unhealthy_for_good_once_no_instance_is_left(
     def no_affinity(_: int) -> None:
         raise ValueError
 
-    monkeypatch.setattr("engine.scheduling.instance.keep_to", no_affinity)
+    monkeypatch.setattr("engine.scheduling.instance.pin_to_core", no_affinity)
     changed = asyncio.Event()
     scheduler = Scheduler([FakeExecutor()], BatchPolicy(), _Silent(), name="test", cores=[0])
     scheduler.health.on_change = changed.set
