@@ -20,7 +20,7 @@ from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Plan, SwitchState, SwitchStep, Target
 from engine.errors import CannotSwitch, EngineError, SwitchInProgress, Unavailable
 from engine.host.machine import PlatformFacts
-from engine.scheduling import BatchObserver, BatchPolicy
+from engine.scheduling import BatchObserver, BatchPolicy, Readiness
 from engine.tuning.plan import Knobs
 from engine.tuning.search import tune_in_child
 
@@ -46,6 +46,8 @@ class Deployments:
         self._live: Live | None = None
         self._work: asyncio.Task[None] | None = None  # the loop itself keeps only a weak reference to a task
         self.running_switch: SwitchStep | None = None
+        self.readiness = Readiness()
+        """Whether what is live can answer."""
 
     @property
     def live(self) -> Live:
@@ -167,6 +169,7 @@ class Deployments:
         self._epoch += 1
         live.epoch = self._epoch
         self._live = live
+        self.readiness.follow(live.scheduler.health)
         return live
 
     async def close(self) -> None:

@@ -1,7 +1,9 @@
 """The one edge where the engine's errors become gRPC codes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -12,6 +14,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from engine import errors
 from engine.pipeline.metrics import Telemetry
+
+_log = logging.getLogger(__name__)
 
 CODES: tuple[tuple[type[errors.EngineError], grpc.StatusCode], ...] = (
     (errors.InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
@@ -37,7 +41,8 @@ class HasTelemetry(Protocol):
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """The gRPC code of an error; whatever is not one of ours is INTERNAL."""
+    """The gRPC code of an error; whatever is not one of ours is INTERNAL. A group has the code of what decides it."""
+    error = _deciding(error)
     return next((code for kind, code in CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
@@ -46,6 +51,7 @@ def status_of(error: BaseException) -> status_pb2.Status:
 
     A foreign exception's own words are not shown: they may hold a caller's text.
     """
+    error = _deciding(error)
     known = isinstance(error, errors.EngineError)
     message = str(error) if known else f"a fault of the engine ({type(error).__name__}): see its log and report it"
     status = status_pb2.Status(code=code_of(error).value[0], message=message)
@@ -58,12 +64,72 @@ def status_of(error: BaseException) -> status_pb2.Status:
     return status
 
 
+def count_failure(telemetry: Telemetry, error: BaseException) -> None:
+    """Counts a failed request by its code, and logs what is a fault of the engine: to be called once per failure.
+
+    The log gets the types and frames of foreign exceptions, not their words nor any variable, which may hold a caller's
+    text. A poison text is not logged again: its forward pass was.
+    """
+    telemetry.request_failed(code_of(error).name)
+    for one in _inside(error):
+        if code_of(one) is grpc.StatusCode.INTERNAL and not isinstance(one, errors.PoisonedText):
+            _log.error("a fault of the engine\n%s", "\n".join(_described(one)))
+
+
+def _inside(error: BaseException) -> Iterator[BaseException]:
+    """The errors of a group and of the groups in it; of anything else itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _inside(one)
+    else:
+        yield error
+
+
+def _deciding(error: BaseException) -> BaseException:
+    """What a group's code is made of: its first error of ours, else its first."""
+    inside = list(_inside(error))
+    return next((one for one in inside if isinstance(one, errors.EngineError)), inside[0])
+
+
+def _described(error: BaseException) -> list[str]:
+    """An error's type and frames, newest call last, then those of what caused it."""
+    lines: list[str] = []
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        words = f": {current}" if isinstance(current, errors.EngineError) else ""
+        lines.append(f"{'caused by ' if len(chain) > 1 else ''}{type(current).__qualname__}{words}")
+        frames = traceback.extract_tb(current.__traceback__)
+        lines.extend(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return lines
+
+
 async def abort(context: Context, error: BaseException) -> NoReturn:
     """Ends the call with the error's code, message and details."""
     status = status_of(error)
     trailing = ((DETAILS_KEY, status.SerializeToString()),) if status.details else ()
     await context.abort(code_of(error), status.message, trailing)
     raise AssertionError("context.abort always raises")
+
+
+async def _end_with(context: Context, error: Exception, telemetry: Telemetry) -> NoReturn:
+    """Ends a call with what its handler raised, and counts it, unless the caller has gone.
+
+    Where the caller goes while an answer is written, writing fails first and aborting then fails too.
+    """
+    deciding = _deciding(error)
+    if isinstance(deciding, grpc.aio.AbortError):
+        raise deciding from None
+    if not isinstance(deciding, grpc.aio.InternalError):
+        count_failure(telemetry, error)
+        await abort(context, error)
+    try:
+        await abort(context, error)
+    except grpc.aio.AbortError:
+        count_failure(telemetry, error)
+        raise
 
 
 Unary = Callable[[Any, Any, Context], Awaitable[Message]]
@@ -80,8 +146,7 @@ def translates_errors(handler: Unary[Message]) -> Unary[Message]:
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            servicer.telemetry.request_failed(code_of(error).name)
-            await abort(context, error)
+            await _end_with(context, error, servicer.telemetry)
 
     return translated
 
@@ -97,7 +162,6 @@ def translates_stream_errors(handler: ServerStream[Message]) -> ServerStream[Mes
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            servicer.telemetry.request_failed(code_of(error).name)
-            await abort(context, error)
+            await _end_with(context, error, servicer.telemetry)
 
     return translated

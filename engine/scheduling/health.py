@@ -97,4 +97,7 @@ class Readiness:
         elif before != NOT_LIVE:
             _log.warning("serving again")
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # a listener's fault must not reach the batch that it hears of
+                _log.exception("a listener to the engine's readiness failed")

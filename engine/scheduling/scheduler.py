@@ -350,10 +350,10 @@ class Scheduler:
             self.health.batch_failed()
             self._fail_all(current_batch.tickets)
         if had_work:
-            replacement = lost.replacement()
             try:
+                replacement = lost.replacement()
                 replacement.start()
-            except RuntimeError as error:
+            except Exception as error:  # as where the system has no more threads
                 _log.critical("instance %s cannot be replaced", lost.name, exc_info=error)
             else:
                 self._instances.append(replacement)

@@ -6,9 +6,10 @@ import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.api import embed_pb2_grpc
@@ -26,6 +27,7 @@ from engine.pipeline.embedding import RequestLimits, Serving
 from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits
 from engine.server.gc_policy import collect_quietly, freeze_start_up_objects
+from engine.server.health import PublishedHealth
 from engine.server.lifeline import Lifeline
 from engine.server.observations import record_load_cosine, record_peaks
 from engine.tuning.plan import Knobs
@@ -78,7 +80,7 @@ class EngineServer:
             this_platform(), ArtifactStore.default(), self._telemetry, options.knobs, calibration=options.calibration
         )
         self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
-        self._health = health.aio.HealthServicer()
+        self._health = PublishedHealth(self._deployments.readiness, SERVICES)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # else a second engine would silently share the port
@@ -89,39 +91,47 @@ class EngineServer:
         embed_pb2_grpc.add_EmbedderServicer_to_server(Embedder(self._serving), self._server)
         control = Control(self._serving, admission_limits, self._drain_on_request)
         embed_pb2_grpc.add_ControlServicer_to_server(control, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def run(self) -> None:
-        """Serves until told to end, then drains. Raises CannotStart, or what the first deployment raised."""
+        """Serves until told to end, then drains. Raises CannotStart, or what the first deployment raised.
+
+        Told to end while it starts, it goes no further, answers what it may have taken, and frees what it has made.
+        """
         address = self._bind()
         self._listen_for_the_end()
         await Lifeline.hold(self._reporter, self._stopping.set)
         starting = asyncio.create_task(self._start(address))
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            await asyncio.wait((starting,))
-            return
         try:
-            await starting
-            telemetry, counts = self._telemetry, self._telemetry.counts
-            beside = [
-                asyncio.create_task(record_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
-                asyncio.create_task(collect_quietly(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
-            ]
-            await stopping
-            await self._drain()
-            for task in beside:
-                task.cancel()
-            await asyncio.wait(beside)
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await self._serve(stopping)
+            else:
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)  # why it failed meanwhile matters no more
+                await self._drain()
         finally:
             stopping.cancel()
             await self._server.stop(grace=1.0)
             await self._deployments.close()
             self._serving.close()
             self._reporter.log("info", "ended")
+
+    async def _serve(self, stopping: "asyncio.Task[Literal[True]]") -> None:
+        """From the ready line until the last request is answered."""
+        telemetry, counts = self._telemetry, self._telemetry.counts
+        beside = [
+            asyncio.create_task(record_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
+            asyncio.create_task(collect_quietly(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
+        ]
+        await stopping
+        await self._drain()
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
 
     def _bind(self) -> str:
         host, port = self._options.host, self._options.port
@@ -141,9 +151,8 @@ class EngineServer:
         live = await self._deployments.start(
             options.target, strict=options.strict, on_step=self._report_step, tune=options.tune
         )
+        await self._health.start()
         await self._server.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         freeze_start_up_objects()
         if not _is_loopback(options.host):
             self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
@@ -183,7 +192,7 @@ class EngineServer:
         return await asyncio.shield(self._drained)
 
     async def _drain_once(self) -> tuple[int, int]:
-        await self._health.enter_graceful_shutdown()
+        await self._health.shut_down()
         before = self._telemetry.counts.requests
         started_s = time.monotonic()
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.deployment.live import Live
 from engine.doors.embed_v1.wire import deployment_message
-from engine.doors.errors import Context, code_of, status_of, translates_errors
+from engine.doors.errors import Context, count_failure, status_of, translates_errors
 from engine.errors import InvalidRequest
 from engine.pipeline.embedding import Embedding, EmbedOptions, Serving
 from engine.pipeline.metrics import RequestTimings
@@ -66,7 +66,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         try:
             response = await self._embed(message.request, self._deadline_s(remaining_s))
         except Exception as error:
-            self.telemetry.request_failed(code_of(error).name)
+            count_failure(self.telemetry, error)
             return embed_pb2.StreamResponse(id=message.id, error=status_of(error))
         return embed_pb2.StreamResponse(id=message.id, response=response)
 

@@ -70,9 +70,14 @@ def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_p
 
 
 def serving_state(serving: Serving) -> embed_pb2.ServingState.ValueType:
-    """Serving, serving while a switch is under way, or on the way out."""
+    """On the way out, unable to answer, serving while a switch is under way, or serving: the first that is so.
+
+    NOT_SERVING or DRAINING_TO_EXIT exactly where grpc.health says NOT_SERVING.
+    """
     if serving.draining:
         return embed_pb2.DRAINING_TO_EXIT
+    if serving.deployments.readiness.problem is not None:
+        return embed_pb2.NOT_SERVING
     return embed_pb2.SWITCHING if serving.deployments.running_switch else embed_pb2.SERVING
 
 

@@ -104,6 +104,8 @@ class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingS
     SWITCHING: _ServingState.ValueType  # 2
     """serving, and preparing another deployment"""
     DRAINING_TO_EXIT: _ServingState.ValueType  # 3
+    NOT_SERVING: _ServingState.ValueType  # 4
+    """nothing can be answered: no instance is left, or every forward pass fails; as grpc.health says"""
 
 class ServingState(_ServingState, metaclass=_ServingStateEnumTypeWrapper): ...
 
@@ -112,6 +114,8 @@ SERVING: ServingState.ValueType  # 1
 SWITCHING: ServingState.ValueType  # 2
 """serving, and preparing another deployment"""
 DRAINING_TO_EXIT: ServingState.ValueType  # 3
+NOT_SERVING: ServingState.ValueType  # 4
+"""nothing can be answered: no instance is left, or every forward pass fails; as grpc.health says"""
 Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
 
 class _CellState:

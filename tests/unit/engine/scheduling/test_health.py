@@ -140,6 +140,7 @@ async def test_an_engine_is_as_ready_as_the_deployment_that_is_live() -> None:
     told: list[str | None] = []
     readiness = Readiness()
     told.append(readiness.problem)
+    readiness.subscribe(failing_listener)
     readiness.subscribe(lambda: told.append(readiness.problem))
     readiness.follow(old)
     old.instance_lost(left=1)
@@ -148,6 +149,10 @@ async def test_an_engine_is_as_ready_as_the_deployment_that_is_live() -> None:
     readiness.follow(new)
     old.instance_lost(left=0)  # while it drains
     assert told == [NOT_LIVE, None, ONLY_FAILURES, None]
+
+
+def failing_listener() -> None:
+    raise ArithmeticError
 
 
 class _Silent:
