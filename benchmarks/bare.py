@@ -40,7 +40,9 @@ def texts_per_s(make: Callable[[], Executor], feeds: Sequence[Iterator[Sequence[
         started_s = time.monotonic()
         done = 0
         while (took_s := time.monotonic() - started_s) < seconds:
-            done += len(executor(next(feed)).unit)
+            texts = next(feed)
+            executor(texts)
+            done += len(texts)
         return done / took_s
 
     with ThreadPoolExecutor(len(feeds)) as threads:

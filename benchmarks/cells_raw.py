@@ -199,7 +199,7 @@ def _load(cell: Cell, files: ModelFiles) -> tuple[LoadedModel, dict[str, Any]]:
 def _judge(model: LoadedModel, texts: list[list[int]], reference: Path) -> dict[str, float]:
     """One text at a time; the first cell to be judged is fp32 torch, and leaves the reference."""
     run = model.executor(THREADS)
-    unit = np.concatenate([run([text]).unit.copy() for text in texts])
+    unit = np.concatenate([run([text]).in_order().unit for text in texts])
     if not reference.exists():
         np.save(reference, unit)
     cosines = np.einsum("nd,nd->n", unit, np.load(reference))

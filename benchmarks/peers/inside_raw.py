@@ -64,7 +64,7 @@ def main() -> None:
     corpora = {name: [one.ids for one in tokenizer.encode(texts)] for name, texts in corpora_of(asked.corpora).items()}
 
     def vectors(texts: list[str]) -> str:
-        return packed(executors[0]([one.ids]).unit[0].tolist() for one in tokenizer.encode(texts))
+        return packed(executors[0]([one.ids]).in_order().unit[0].tolist() for one in tokenizer.encode(texts))
 
     serve(vectors, lambda order: run(executors, corpora[order.corpus], order))
 

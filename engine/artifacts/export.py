@@ -84,7 +84,7 @@ def verify_batch(module: SentenceModule, executor: Executor, card: ModelCard, ba
         ids, mask = ragged_batch(batch, length, card.pad_token_id, vocabulary=_vocabulary(module))
         with torch.inference_mode():
             unit, norms = module(torch.from_numpy(ids), torch.from_numpy(mask))
-        vectors = executor([row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)])
+        vectors = executor([row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]).in_order()
         cosine = float(np.einsum("nd,nd->n", vectors.unit, unit.numpy()).min())
         if not (cosine >= MIN_COSINE and np.allclose(vectors.norms, norms.numpy(), rtol=1e-3)):
             raise ModelError(

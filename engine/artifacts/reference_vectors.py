@@ -106,7 +106,7 @@ def mean_cosine(executor: Executor, reference: ReferenceVectors) -> float:
     Raises ModelError when a vector is not finite.
     """
     batches = range(0, len(reference.token_ids), _BATCH)
-    unit = np.concatenate([executor(reference.token_ids[start : start + _BATCH]).unit for start in batches])
+    unit = np.concatenate([executor(reference.token_ids[start : start + _BATCH]).in_order().unit for start in batches])
     if not np.isfinite(unit).all():
         raise ModelError("the loaded model gives vectors that are not finite: choose a higher precision")
     return float(cosines(unit, reference.vectors).mean())

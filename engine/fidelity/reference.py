@@ -97,7 +97,7 @@ def compute(executor: Executor, texts: Sequence[TokenIds], on_done: Callable[[in
     """One text at a time, then the same in batches of 32 in the order of their lengths."""
     unit, norms = [], []
     for done, text in enumerate(texts, start=1):
-        vectors = executor([text])
+        vectors = executor([text]).in_order()
         unit.append(np.array(vectors.unit[0]))
         norms.append(float(vectors.norms[0]))
         if done % BATCH == 0:
@@ -106,7 +106,7 @@ def compute(executor: Executor, texts: Sequence[TokenIds], on_done: Callable[[in
     by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     for start in range(0, len(texts), BATCH):
         chosen = by_length[start : start + BATCH]
-        batched[chosen] = executor([texts[index] for index in chosen]).unit
+        batched[chosen] = executor([texts[index] for index in chosen]).in_order().unit
         on_done(len(texts) + start + len(chosen))
     return Reference(np.stack(unit), np.array(norms, np.float32), batched)
 

@@ -17,12 +17,6 @@ from engine.models.tokenizer import TokenizedText
 from engine.pipeline.metrics import RequestTimings, Telemetry
 from engine.scheduling import Admission, JobResult
 
-INLINE_CHARACTERS = 400
-"""Tokenizing so much costs less than the two thread hops that would take it off the event loop (about 100 µs)."""
-
-INLINE_KNOWN_CHARACTERS = 8_000
-"""The same where every word is known: a hundred short texts, about 200 µs."""
-
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
@@ -41,26 +35,24 @@ class EmbedOptions(NamedTuple):
     normalize: bool | None = None
     truncation_is_error: bool = False
     prompt_name: str = ""
+    serialize: bool = True
+    """Whether the answer carries the vectors as bytes too."""
 
 
 _AS_THE_MODEL_SAYS = EmbedOptions()
 
 
 class Embedding(NamedTuple):
-    """One request's answer. `vectors` is (n, dim) float32, or float16 when half was asked, C-contiguous."""
+    """One request's answer."""
 
     vectors: NDArray[np.float32] | NDArray[np.float16]
+    """(n, dim), C-contiguous; float16 where half was asked for."""
+    payload: bytes
+    """The vectors row by row, little-endian; empty where `serialize` was off."""
     live: Live
     token_counts: Sequence[int]
     truncated: Sequence[bool]
-    result: JobResult
-    tokenize_s: float
-    serialize_s: float
-
-    @property
-    def timings(self) -> RequestTimings:
-        """Where the server time went."""
-        return RequestTimings(self.result.queue_s, self.tokenize_s, self.result.infer_s, self.serialize_s)
+    timings: RequestTimings
 
 
 class Serving:
@@ -84,17 +76,23 @@ class Serving:
         self._draining = False
 
     async def embed(
-        self, texts: Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS, deadline_s: float | None = None
-    ) -> Embedding:
-        """Embeds 1..N texts. `deadline_s` is on the engine's clock. Raises any EngineError."""
+        self, texts: Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS, deadline_s: float | None = None,
+        *, pairs: int = 0,
+    ) -> Embedding:  # fmt: skip
+        """Embeds 1..N texts and counts the request. `deadline_s` is on the engine's clock. Raises any EngineError.
+
+        `pairs`: how many pairs the texts are, for the counters.
+        """
         if self._draining:
             raise Unavailable("the engine is draining: send this to another one, or retry when it is back")
         size_bytes = self._check(texts)
         try:
-            return await self._answer(texts, size_bytes, options, deadline_s)
+            embedding = await self._answer(texts, size_bytes, options, deadline_s)
+            self.telemetry.request_done(embedding.timings, len(texts), pairs, sum(embedding.truncated))
+            return embedding
         finally:
             if not self.telemetry.in_flight_requests:
-                self._dry.set()  # of interest to drain() alone
+                self._dry.set()  # wakes drain()
 
     async def _answer(
         self, texts: Sequence[str], size_bytes: int, options: EmbedOptions, deadline_s: float | None
@@ -116,15 +114,13 @@ class Serving:
                 if deadline_s is not None and deadline_s <= self._clock():
                     raise Expired("the deadline passed while the request was tokenized: allow more time")
                 job = live.scheduler.submit(ids, deadline_s=deadline_s)
-                try:
-                    result = await job
-                except asyncio.CancelledError:
-                    job.cancel()
-                    raise
+                result = await job
                 started_s = self._clock()
                 vectors = _finish(result, live.files.card.normalize, dimensions, options)
-                reservation.release(completed=True)
-                return Embedding(vectors, live, counts, truncated, result, tokenize_s, self._clock() - started_s)
+                payload = vectors.tobytes() if options.serialize else b""
+                serialize_s = self._clock() - started_s
+                timings = RequestTimings(result.queue_s, tokenize_s, result.infer_s, serialize_s)
+                return Embedding(vectors, payload, live, counts, truncated, timings)
 
     @property
     def draining(self) -> bool:
@@ -167,14 +163,11 @@ class Serving:
     async def _tokenize(
         self, live: Live, texts: Sequence[str], size_bytes: int, prompt: str
     ) -> Sequence[TokenizedText]:
-        characters = size_bytes + len(prompt) * len(texts)
-        if characters <= INLINE_KNOWN_CHARACTERS:
-            if (known := live.tokenizer.encode_known(texts, prompt)) is not None:
-                return known
-            if characters <= INLINE_CHARACTERS:
-                return live.tokenizer.encode(texts, prompt)
+        encoded = live.tokenizer.encode_inline(texts, prompt, size_bytes + len(prompt) * len(texts))
+        if isinstance(encoded, list):
+            return encoded
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokenizing, live.tokenizer.encode, texts, prompt)
+        return await loop.run_in_executor(self._tokenizing, live.tokenizer.finish, encoded)
 
 
 def _prompt(live: Live, name: str) -> str:

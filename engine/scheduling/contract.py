@@ -12,16 +12,50 @@ TokenIds = Sequence[int]
 
 
 class Vectors(NamedTuple):
-    """What a forward pass gives for n texts, in their order.
-
-    `unit` is (n, dim) float32 with unit rows; `norms` is (n,) float32, each vector's length before normalising, so
-    that the un-normalised vectors are `unit * norms[:, None]`. `computed_tokens` counts what the pass multiplied,
-    padding included; 0 where nobody counted.
-    """
+    """The vectors of n texts, in the order of the texts."""
 
     unit: NDArray[np.float32]
+    """(n, dim), unit rows."""
     norms: NDArray[np.float32]
+    """(n,): the length of each vector before normalising; the un-normalised vectors are `unit * norms[:, None]`."""
+
+    def in_order(self) -> "Vectors":
+        """Itself."""
+        return self
+
+
+class ModelOutput(NamedTuple):
+    """What a forward pass of n texts leaves in m >= n rows, so that nothing is copied before it is known where to."""
+
+    unit_rows: NDArray[np.float32]
+    """(m, dim), unit rows where a text is."""
+    norm_rows: NDArray[np.float32]
+    """(m,), as `Vectors.norms`."""
+    rows: Sequence[int]
+    """The row of each text."""
     computed_tokens: int = 0
+    """Tokens that the pass computed, padding included; 0: not counted."""
+    owned: bool = False
+    """Whether the executor hands the arrays over. Otherwise they are valid until its next call."""
+
+    def in_order(self) -> Vectors:
+        """A copy with text i in row i."""
+        return Vectors(self.unit_rows[self.rows], self.norm_rows[self.rows])
+
+
+class SchedulerStats(NamedTuple):
+    """A scheduler at one moment."""
+
+    queued_items: int
+    """Texts that wait for an instance."""
+    queued_tokens: int
+    """Tokens of those texts, without padding."""
+    idle_instances: int
+    """Instances that wait for a batch."""
+    in_flight_jobs: int
+    """Jobs submitted and not yet answered."""
+    oldest_in_flight_s: float
+    """The age of the oldest unanswered job; 0 without one."""
 
 
 class Executor(Protocol):
@@ -29,10 +63,10 @@ class Executor(Protocol):
     one waits.
     """
 
-    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        """Runs one batch; the arrays it returns are the scheduler's to keep only until the next call.
+    def __call__(self, texts: Sequence[TokenIds]) -> "ModelOutput | Vectors":
+        """Runs one batch. Any exception makes it a failing batch, which the scheduler splits.
 
-        Any exception it raises is a failing batch, which the scheduler splits.
+        `Vectors` stand for a `ModelOutput` with one row a text, whose arrays are not handed over.
         """
         ...
 

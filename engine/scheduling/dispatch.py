@@ -46,20 +46,9 @@ class Dispatch:
         """The policy of the next batch."""
         return self._policy
 
-    @property
-    def queued_items(self) -> int:
-        """Texts that wait for an instance."""
-        return self._queue.items
-
-    @property
-    def queued_tokens(self) -> int:
-        """Tokens of the texts that wait, without padding."""
-        return self._queue.tokens
-
-    @property
-    def idle_instances(self) -> int:
-        """Threads that wait for a batch."""
-        return self._idle
+    def counts(self) -> tuple[int, int, int]:
+        """The texts that wait for an instance, their tokens without padding, and the threads that wait for a batch."""
+        return self._queue.items, self._queue.tokens, self._idle
 
     @property
     def is_broken(self) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from engine.host.threads import lower_priority, pin_to_core
-from engine.scheduling.contract import BatchRecord, Executor, TokenIds, Vectors
+from engine.scheduling.contract import BatchRecord, Executor, ModelOutput, TokenIds, Vectors
 from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.queue import Batch, Ticket
 
@@ -131,25 +131,25 @@ def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome
     started_s = clock()
     pieces = list(_run_or_split(batch.token_ids, executor))
     infer_s = clock() - started_s
-    lengths = [entry[0] for entry in entries]
+    lengths = [entry.length for entry in entries]
     answers, poisons = _by_request(batch, pieces)
-    computed = sum(piece.computed_tokens for piece in pieces if isinstance(piece, Vectors))
+    computed = sum(piece.computed_tokens for piece in pieces if isinstance(piece, ModelOutput))
     record = BatchRecord(
         items=len(entries),
         tokens=sum(lengths),
         padded_tokens=computed or len(entries) * lengths[-1],
         infer_s=infer_s,
-        queue_s=[batch.taken_s - entry[3].arrived_s for entry in entries],
+        queue_s=[batch.taken_s - entry.ticket.arrived_s for entry in entries],
         poisoned=len(poisons),
         split=len(pieces) > 1,
     )
     return Outcome(batch, answers, poisons, record)
 
 
-def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vectors | str]:
-    """What came out, piece by piece in order: vectors of some texts, or why one text has none."""
+def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[ModelOutput | str]:
+    """The outputs piece by piece, in the order of the texts; a string is why one text has no vector."""
     try:
-        vectors = _checked(executor(texts), len(texts))
+        output = _checked(executor(texts), len(texts))
     except Exception as error:
         # The error's own words stay in the log: they may quote the text.
         _log.warning("a forward pass of %d texts failed", len(texts), exc_info=error)
@@ -157,52 +157,59 @@ def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Vec
             yield f"its forward pass failed ({type(error).__name__}, see the engine's log)"
             return
     else:
-        yield vectors
+        yield output
         return
     half = len(texts) // 2
     yield from _run_or_split(texts[:half], executor)
     yield from _run_or_split(texts[half:], executor)
 
 
-def _checked(vectors: Vectors, count: int) -> Vectors:
-    """The vectors as float32 and our own copy; ValueError unless there is one for each text."""
-    unit = np.array(vectors.unit, dtype=np.float32, order="C")
-    norms = np.array(vectors.norms, dtype=np.float32)
-    if unit.ndim != 2 or len(unit) != count or norms.shape != (count,):
+def _checked(output: ModelOutput | Vectors, count: int) -> ModelOutput:
+    """The output with float32 arrays. Raises ValueError unless there is a vector for each text."""
+    if isinstance(output, Vectors):
+        output = ModelOutput(output.unit, output.norms, range(len(output.unit)))
+    unit = np.asarray(output.unit_rows, dtype=np.float32)
+    norms = np.asarray(output.norm_rows, dtype=np.float32)
+    if unit.ndim != 2 or len(output.rows) != count or norms.shape != unit.shape[:1]:
         raise ValueError(f"{count} texts gave vectors of shape {unit.shape} and norms of shape {norms.shape}")
-    return Vectors(unit, norms, vectors.computed_tokens)
+    return output._replace(unit_rows=unit, norm_rows=norms)
 
 
-def _by_request(batch: Batch, pieces: list[Vectors | str]) -> tuple[list[Answers], list[Poison]]:
-    """Sorts a batch's rows out by request and position."""
-    row = 0
+def _by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[list[Answers], list[Poison]]:
+    """Groups the vectors of a batch by request, those of one request in the order of its texts.
+
+    Copies them out of the executor's arrays, unless a request has one vector and the arrays were handed over.
+    """
     answers: list[Answers] = []
     poisons: list[Poison] = []
+    entries = iter(batch.entries)
     for piece in pieces:
         if isinstance(piece, str):
-            poisons.append(Poison(batch.entries[row][3], batch.entries[row][2], piece))
-            row += 1
+            entry = next(entries)
+            poisons.append(Poison(entry.ticket, entry.position, piece))
             continue
-        finite = np.isfinite(piece.unit).all(axis=1) & np.isfinite(piece.norms)
+        finite = np.isfinite(piece.unit_rows).all(axis=1) & np.isfinite(piece.norm_rows)
         every_row_finite = bool(finite.all())
         rows_of: dict[Ticket, list[tuple[int, int]]] = {}
-        for index, (_, _, position, ticket) in enumerate(batch.entries[row : row + len(finite)]):
-            if every_row_finite or finite[index]:
-                rows_of.setdefault(ticket, []).append((position, index))
+        for row, (_, _, position, ticket) in zip(piece.rows, entries, strict=False):
+            if every_row_finite or finite[row]:
+                rows_of.setdefault(ticket, []).append((position, row))
             else:
                 poisons.append(Poison(ticket, position, "its vector is not finite"))
-        answers.extend(_answers(ticket, rows, piece, batch.taken_s) for ticket, rows in rows_of.items())
-        row += len(finite)
+        answers.extend(_answers(ticket, found, piece, batch.taken_s) for ticket, found in rows_of.items())
     return answers, poisons
 
 
-def _answers(ticket: Ticket, rows: list[tuple[int, int]], vectors: Vectors, taken_s: float) -> Answers:
-    rows.sort()
-    positions = [position for position, _ in rows]
-    if len(rows) == 1:  # a slice costs a tenth of indexing by a list, and single texts are the common case
-        only = slice(rows[0][1], rows[0][1] + 1)
-        own = Vectors(vectors.unit[only], vectors.norms[only])
+def _answers(ticket: Ticket, found: list[tuple[int, int]], output: ModelOutput, taken_s: float) -> Answers:
+    """One request's share of an output. `found`: position in the request and row, of each of its texts."""
+    found.sort()
+    positions = [position for position, _ in found]
+    if len(found) == 1:  # a slice costs a tenth of indexing by a list, and single texts are the common case
+        ((_, row),) = found
+        vectors = Vectors(output.unit_rows[row : row + 1], output.norm_rows[row : row + 1])
+        if not output.owned:
+            vectors = Vectors(vectors.unit.copy(), vectors.norms.copy())
     else:
-        chosen = [row for _, row in rows]
-        own = Vectors(vectors.unit[chosen], vectors.norms[chosen])
-    return Answers(ticket, positions, own, taken_s - ticket.arrived_s)
+        rows = [row for _, row in found]
+        vectors = Vectors(output.unit_rows[rows], output.norm_rows[rows])
+    return Answers(ticket, positions, vectors, taken_s - ticket.arrived_s)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import chain
 from math import inf
-from operator import itemgetter
+from operator import attrgetter
+from typing import NamedTuple
 
 from engine.scheduling.contract import BatchPolicy, TokenIds
 
@@ -37,12 +38,21 @@ TURN_TEXTS = 8
 
 ARRIVAL_BITS = 44
 """Room for 10,000 requests a second over three years, for the place within a turn, and for the bit below."""
-_NOT_THE_FIRST = 1 << ARRIVAL_BITS - 1
+_NOT_THE_FIRST = 1 << (ARRIVAL_BITS - 1)
 
-Entry = tuple[int, Turn, int, "Ticket"]
-"""One text: its length in tokens, its turn, its place in the request, the request. Sorts by length, then turn."""
 
-_turn_of = itemgetter(1)
+class Entry(NamedTuple):
+    """One text that waits. Sorts by length, then turn."""
+
+    length: int
+    """In tokens."""
+    turn: Turn
+    position: int
+    """In its request."""
+    ticket: "Ticket"
+
+
+_turn_of = attrgetter("turn")
 
 
 class Ticket:
@@ -89,7 +99,7 @@ class Ticket:
     def next_entry(self) -> Entry:
         """The next text to enter the window."""
         position = self.order[self.entered]
-        entry = (self.lengths[position], self.turn, position, self)
+        entry = Entry(self.lengths[position], self.turn, position, self)
         self.entered += 1
         return entry
 
@@ -173,7 +183,7 @@ class BatchQueue:
 
     def oldest_arrival_s(self) -> float:
         """When the longest waiting request arrived; infinity if none waits. Looks at every queued request."""
-        in_window = (entry[3] for entry in self._window)
+        in_window = (entry.ticket for entry in self._window)
         begun = (ticket for _, ticket in self._begun)
         tickets = chain(in_window, begun, self._fresh)
         return min((ticket.arrived_s for ticket in tickets if ticket.waiting), default=inf)
@@ -198,7 +208,7 @@ class BatchQueue:
             del self._window[first:end]
         else:
             entries = self._of_one_request(oldest, policy)
-        self._virtual_time = max(self._virtual_time, oldest[1] >> ARRIVAL_BITS)
+        self._virtual_time = max(self._virtual_time, oldest.turn >> ARRIVAL_BITS)
         token_ids = [ticket.texts[position] for _, _, position, ticket in entries]
         for length, _, _, ticket in entries:
             ticket.waiting -= 1
@@ -210,10 +220,10 @@ class BatchQueue:
     def _sweep(self, now: float) -> None:
         """Drops from the window what was withdrawn or has expired."""
         for entry in self._window:
-            if entry[3].drops_at_s <= now:
-                self.withdraw(entry[3])
-        self._window = [entry for entry in self._window if entry[3].drops_at_s > now]
-        self._sweep_at_s = min((entry[3].drops_at_s for entry in self._window), default=inf)
+            if entry.ticket.drops_at_s <= now:
+                self.withdraw(entry.ticket)
+        self._window = [entry for entry in self._window if entry.ticket.drops_at_s > now]
+        self._sweep_at_s = min((entry.ticket.drops_at_s for entry in self._window), default=inf)
 
     def _fill(self, capacity: int, now: float) -> Entry | None:
         """Lets texts into the window, lowest turn first, while there is room or while theirs is the lowest of all.
@@ -224,7 +234,7 @@ class BatchQueue:
         oldest = min(window, key=_turn_of) if window else None
         entered = False
         while (ticket := self._next_request(now)) is not None:
-            if oldest is not None and len(window) >= capacity and ticket.turn > oldest[1]:
+            if oldest is not None and len(window) >= capacity and ticket.turn > oldest.turn:
                 break
             self._remove_next(ticket)
             entry = ticket.next_entry()
@@ -234,7 +244,7 @@ class BatchQueue:
                 self._sweep_at_s = ticket.drops_at_s
             if not ticket.exhausted:
                 heappush(self._begun, (ticket.turn, ticket))
-            if oldest is None or entry[1] < oldest[1]:
+            if oldest is None or entry.turn < oldest.turn:
                 oldest = entry
         if entered:
             window.sort()
@@ -274,11 +284,11 @@ class BatchQueue:
 
     def _of_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
         """One request, one batch: the oldest text's request in its own order, longest first, cut by the bounds."""
-        ticket = oldest[3]
-        count = min(policy.max_batch_items, _most_texts(oldest[0], policy))
-        entries = sorted((entry for entry in self._window if entry[3] is ticket), key=_turn_of)[:count]
-        taken = {entry[1] for entry in entries}
-        self._window = [entry for entry in self._window if entry[1] not in taken]
+        ticket = oldest.ticket
+        count = min(policy.max_batch_items, _most_texts(oldest.length, policy))
+        entries = sorted((entry for entry in self._window if entry.ticket is ticket), key=_turn_of)[:count]
+        taken = {entry.turn for entry in entries}
+        self._window = [entry for entry in self._window if entry.turn not in taken]
         if len(entries) < count and not ticket.exhausted:
             while len(entries) < count and not ticket.exhausted:
                 entries.append(ticket.next_entry())
@@ -312,7 +322,7 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
     first = bisect_left(window, oldest)
     end = first + 1
     best = (first, end)
-    longest, tag = oldest[0], oldest[1] >> ARRIVAL_BITS
+    longest, tag = oldest.length, oldest.turn >> ARRIVAL_BITS
     least = waste = float(policy.pass_cost_tokens)
     below_padding = above_padding = 0
     for count in range(1, max_items):
@@ -321,7 +331,7 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
             length, turn, _, _ = window[first - 1]
             below_padding = longest - length
             below = below_padding + _texts_ahead(turn, tag)
-        if end < len(window) and (count + 1) * window[end][0] <= policy.max_batch_tokens:
+        if end < len(window) and (count + 1) * window[end].length <= policy.max_batch_tokens:
             length, turn, _, _ = window[end]
             above_padding = count * (length - longest)
             above = above_padding + _texts_ahead(turn, tag)
@@ -331,7 +341,7 @@ def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchP
             first -= 1
             waste += below_padding
         else:
-            longest = window[end][0]
+            longest = window[end].length
             end += 1
             waste += above_padding
         if waste <= least * (count + 1):

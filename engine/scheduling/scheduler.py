@@ -14,7 +14,7 @@ from contextlib import suppress
 import numpy as np
 
 from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
-from engine.scheduling.contract import BatchObserver, BatchPolicy, Executor, TokenIds, Vectors
+from engine.scheduling.contract import BatchObserver, BatchPolicy, Executor, SchedulerStats, TokenIds, Vectors
 from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.health import Health
 from engine.scheduling.inline import MAX_TOKENS, InlinePolicy
@@ -77,30 +77,11 @@ class Scheduler:
         """The policy of the next batch."""
         return self._dispatch.policy
 
-    @property
-    def queued_items(self) -> int:
-        """Texts that wait for an instance."""
-        return self._dispatch.queued_items
-
-    @property
-    def queued_tokens(self) -> int:
-        """Tokens of the texts that wait, without padding."""
-        return self._dispatch.queued_tokens
-
-    @property
-    def idle_instances(self) -> int:
-        """Instances that wait for a batch."""
-        return self._dispatch.idle_instances
-
-    @property
-    def in_flight_jobs(self) -> int:
-        """Jobs submitted and not yet answered."""
-        return len(self._jobs)
-
-    def oldest_in_flight_s(self, now: float) -> float:
-        """The age of the oldest unanswered job, on the scheduler's clock; 0 without one."""
+    def stats(self) -> SchedulerStats:
+        """What waits, what is idle and what is unanswered now."""
         oldest = next(iter(self._jobs), None)
-        return 0.0 if oldest is None else max(0.0, now - oldest.arrived_s)
+        age_s = 0.0 if oldest is None else max(0.0, self._clock() - oldest.arrived_s)
+        return SchedulerStats(*self._dispatch.counts(), len(self._jobs), age_s)
 
     def configure(self, policy: BatchPolicy) -> None:
         """Takes effect with the next batch."""

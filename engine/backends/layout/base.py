@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.scheduling.contract import TokenIds, Vectors
+from engine.scheduling.contract import ModelOutput, TokenIds
 
 Rectangle = NDArray[np.int64]
 Infer = Callable[[Mapping[str, Rectangle]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -19,8 +19,8 @@ class Pass:
     """One run of the graph. The vector of `texts[i]` comes out at the flattened place `places[i]`."""
 
     inputs: Mapping[str, Rectangle]
-    texts: Sequence[int] | slice
-    places: Sequence[int] | slice
+    texts: Sequence[int]
+    places: Sequence[int]
 
     @property
     def computed_tokens(self) -> int:
@@ -37,19 +37,34 @@ class Layout(Protocol):
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]: ...
 
 
-def forward(layout: Layout, infer: Infer, texts: Sequence[TokenIds]) -> Vectors:
-    """The texts' vectors in their order, copied out of whatever buffers `infer` owns."""
-    computed_tokens = 0
-    unit: NDArray[np.float32] | None = None
-    norms: Any = None
-    for one in layout(texts):
-        raw_unit, raw_norms = infer(one.inputs)
-        dim = raw_unit.shape[-1]
-        if unit is None:
-            unit, norms = np.empty((len(texts), dim), np.float32), np.empty(len(texts), np.float32)
-        unit[one.texts] = raw_unit.reshape(-1, dim)[one.places]
-        norms[one.texts] = raw_norms.reshape(-1)[one.places]
-        computed_tokens += one.computed_tokens
-    if unit is None:
+def forward(layout: Layout, infer: Infer, texts: Sequence[TokenIds], *, owned: bool) -> ModelOutput:
+    """The vectors of the texts. `owned`: `infer` returns new arrays, not buffers of its own.
+
+    Copies nothing where one pass runs all texts, which is the common case. Raises ValueError for a batch without texts.
+    """
+    passes = layout(texts)
+    if not passes:
         raise ValueError("a batch without texts has no vectors")
-    return Vectors(unit, norms, computed_tokens)
+    rows = [0] * len(texts)
+    if len(passes) == 1:
+        (only,) = passes
+        unit, norms = _flat(infer(only.inputs))
+        for text, place in zip(only.texts, only.places, strict=True):
+            rows[text] = place
+        return ModelOutput(unit, norms, rows, only.computed_tokens, owned)
+    units, all_norms, first = [], [], 0
+    for one in passes:  # copied, since the next pass may use the same buffers
+        unit, norms = _flat(infer(one.inputs))
+        units.append(unit[list(one.places)])
+        all_norms.append(norms[list(one.places)])
+        for row, text in enumerate(one.texts, start=first):
+            rows[text] = row
+        first += len(one.texts)
+    computed_tokens = sum(one.computed_tokens for one in passes)
+    return ModelOutput(np.concatenate(units), np.concatenate(all_norms), rows, computed_tokens, owned=True)
+
+
+def _flat(output: tuple[NDArray[np.float32], NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The graph's outputs as (places, dim) and (places,), without a copy."""
+    unit, norms = output
+    return unit.reshape(-1, unit.shape[-1]), norms.reshape(-1)

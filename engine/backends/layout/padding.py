@@ -32,4 +32,4 @@ class Padding:
         for row, text in enumerate(texts):
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
-        return (Pass({"input_ids": ids, "attention_mask": mask}, slice(None), slice(None)),)
+        return (Pass({"input_ids": ids, "attention_mask": mask}, range(len(texts)), range(len(texts))),)

@@ -19,7 +19,7 @@ from engine.backends.onnx.trace import OnnxTrace
 from engine.errors import ModelError
 from engine.host.memory import release_memory
 from engine.models.card import read_model_card
-from engine.scheduling.contract import TokenIds, Vectors
+from engine.scheduling.contract import ModelOutput, TokenIds
 
 GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}
@@ -151,9 +151,9 @@ class OnnxExecutor:
         self._seat = seat
         self._layout = layout
 
-    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+    def __call__(self, texts: Sequence[TokenIds]) -> ModelOutput:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
-        return forward(self._layout, self._run, texts)
+        return forward(self._layout, self._run, texts, owned=True)
 
     def _run(self, inputs: Mapping[str, Rectangle]) -> Any:
         session = self._seat.session  # read once: close() may come between two looks

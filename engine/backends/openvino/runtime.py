@@ -18,7 +18,7 @@ from engine.errors import ModelError
 from engine.host.machine import cores
 from engine.host.memory import release_memory
 from engine.models.card import read_model_card
-from engine.scheduling.contract import TokenIds, Vectors
+from engine.scheduling.contract import ModelOutput, TokenIds
 
 MODEL_FILE = "openvino.xml"
 _PINNED = {"bf16": "bf16", "fp16": "f16"}
@@ -143,9 +143,9 @@ class OpenVinoExecutor:
         self._request: Any = request
         self._layout = layout
 
-    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+    def __call__(self, texts: Sequence[TokenIds]) -> ModelOutput:
         """Runs one batch; the calling thread waits for it. Raises ModelError after close()."""
-        return forward(self._layout, self._run, texts)
+        return forward(self._layout, self._run, texts, owned=False)
 
     def _run(self, inputs: Mapping[str, Rectangle]) -> Any:
         request = self._request

@@ -70,7 +70,7 @@ def packed(module: SentenceModule, card: ModelCard, texts: list[TokenIds]) -> Pa
     """The module for packed rows, proven on `texts`; None when it would not give the same vectors."""
     (only,) = Packing(card.pad_token_id, few_shapes=False)([text[:32] for text in texts])
     inputs = [torch.from_numpy(np.ascontiguousarray(only.inputs[name])) for name in ("input_ids", "places", "texts")]
-    order = list(only.texts) if not isinstance(only.texts, slice) else list(range(len(texts)))
+    order = only.texts
     with torch.inference_mode():
         expected = torch.cat([module(ids := torch.tensor([texts[at][:32]]), torch.ones_like(ids))[0] for at in order])
         for first_position in (0, card.pad_token_id + 1):

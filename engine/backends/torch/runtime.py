@@ -20,7 +20,7 @@ from engine.backends.torch.quantize import converted, linear_precisions
 from engine.errors import ModelError
 from engine.host.memory import release_memory
 from engine.models.card import read_model_card
-from engine.scheduling.contract import TokenIds, Vectors
+from engine.scheduling.contract import ModelOutput, TokenIds
 
 _METAL = threading.Lock()
 _FLOAT32_PRODUCTS = threading.Lock()
@@ -150,7 +150,7 @@ class TorchExecutor:
         self._device = device
         self._threads = threads
 
-    def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
+    def __call__(self, texts: Sequence[TokenIds]) -> ModelOutput:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
         # OpenMP and MKL keep this number per calling thread, which may be a new one or run other executors too.
         if torch.get_num_threads() != self._threads:
@@ -161,7 +161,7 @@ class TorchExecutor:
             with self._model.launching():
                 unit, norms = self._model.module(*inputs)
             computed = rows_for(sum(map(len, texts))) if self._model.is_unpadded else only.computed_tokens
-            return Vectors(unit.cpu().numpy(), norms.cpu().numpy(), computed)
+            return ModelOutput(unit.cpu().numpy(), norms.cpu().numpy(), range(len(texts)), computed, owned=True)
 
     def _on_device(self, rectangle: Rectangle) -> torch.Tensor:
         return torch.from_numpy(rectangle).to(self._device)

@@ -118,6 +118,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             stage: embed_pb2.Histogram(hdr_v2=one.encoded(), count=one.count, sum_us=one.sum_us)
             for stage, one in telemetry.histograms.items()
         }
+        stats = scheduler.stats()
         return embed_pb2.Frame(
             sequence=sequence,
             monotonic_s=telemetry.now_s(),
@@ -138,11 +139,11 @@ class Control(embed_pb2_grpc.ControlServicer):
                 errors=counts.errors,
             ),
             **histograms,
-            queued_items=scheduler.queued_items,
-            queued_tokens=scheduler.queued_tokens,
+            queued_items=stats.queued_items,
+            queued_tokens=stats.queued_tokens,
             in_flight_requests=telemetry.in_flight_requests,
             oldest_in_flight_s=telemetry.oldest_in_flight_s,
-            idle_instances=scheduler.idle_instances,
+            idle_instances=stats.idle_instances,
             rss_bytes=rss_bytes,
             cpu_s=cpu_s,
             state=serving_state(self._serving),

@@ -10,7 +10,7 @@ from engine.deployment.live import Live
 from engine.doors.embed_v1.wire import deployment_message
 from engine.doors.errors import Context, count_failure, status_of, translates_errors
 from engine.errors import InvalidRequest
-from engine.pipeline.embedding import Embedding, EmbedOptions, Serving
+from engine.pipeline.embedding import EmbedOptions, Serving
 from engine.pipeline.metrics import RequestTimings
 
 STREAM_WINDOW = 256
@@ -77,40 +77,30 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
             raise InvalidRequest("the list of pairs is empty: send at least one pair")
         texts = [text for pair in request.pairs for text in (pair.text_a, pair.text_b)]
         deadline_s = self._deadline_s(context.time_remaining())
-        embedding = await self._serving.embed(texts, EmbedOptions(normalize=True), deadline_s)
+        options = EmbedOptions(normalize=True, serialize=False)
+        embedding = await self._serving.embed(texts, options, deadline_s, pairs=len(request.pairs))
         vectors = embedding.vectors
         scores = np.einsum("ij,ij->i", vectors[0::2], vectors[1::2])
-        timings = embedding.timings
-        self._count(embedding, timings, pairs=len(request.pairs))
         return embed_pb2.SimilarityResponse(
             scores=scores.tolist(),
             epoch=embedding.live.epoch,
             deployment=self._deployment(embedding.live),
-            timings=_timings(timings),
+            timings=_timings(embedding.timings),
         )
 
     async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
         embedding = await self._serving.embed(request.texts, _options(request), deadline_s)
-        started_s = self.telemetry.now_s()
-        payload = embedding.vectors.tobytes()
-        timings = embedding.timings
-        serialize_s = timings.serialize_s + self.telemetry.now_s() - started_s
-        timings = RequestTimings(timings.queue_s, timings.tokenize_s, timings.infer_s, serialize_s)
-        self._count(embedding, timings, pairs=0)
         return embed_pb2.EmbedResponse(
-            vectors=payload,
+            vectors=embedding.payload,
             count=embedding.vectors.shape[0],
             dim=embedding.vectors.shape[1],
             dtype=request.dtype,
             epoch=embedding.live.epoch,
             deployment=self._deployment(embedding.live),
-            timings=_timings(timings),
+            timings=_timings(embedding.timings),
             token_counts=embedding.token_counts,
             truncated=embedding.truncated,
         )
-
-    def _count(self, embedding: Embedding, timings: RequestTimings, *, pairs: int) -> None:
-        self.telemetry.request_done(timings, len(embedding.token_counts), pairs, sum(embedding.truncated))
 
     def _deployment(self, live: Live) -> embed_pb2.Deployment:
         """The message of a deployment, built once for the live one rather than once a request."""

@@ -46,7 +46,7 @@ def test_int8_keeps_its_fidelity_on_prose_that_did_not_calibrate_it(prepared: Pr
     def vectors(cell: Cell, artifact: Artifact) -> NDArray[np.float32]:
         loaded = backend(cell.backend).load(artifact.path, files.path, cell, threads=1)
         run = loaded.executor(1)
-        unit = [run(texts[start : start + 4]).unit.copy() for start in range(0, len(texts), 4)]
+        unit = [run(texts[start : start + 4]).in_order().unit for start in range(0, len(texts), 4)]
         loaded.close()
         return np.concatenate(unit)
 

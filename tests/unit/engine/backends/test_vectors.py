@@ -13,7 +13,7 @@ from engine.backends import backend
 from engine.errors import ModelError
 from engine.models.card import POOLING_MODES
 from engine.models.tokenizer import Tokenizer
-from engine.scheduling.contract import Executor, Vectors
+from engine.scheduling.contract import Executor, ModelOutput, Vectors
 from tests.unit.engine.conftest import BACKENDS, MODELS, Prepared, fp32
 
 TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "tabs\tand\n\nlines", "word " * 400]
@@ -21,7 +21,7 @@ TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "ta
 
 def in_small_batches(run: Executor, texts: list[list[int]]) -> Vectors:
     """Four at a time: one batch would pad every text to the longest, for seconds of arithmetic on padding."""
-    parts = [run(texts[start : start + 4]) for start in range(0, len(texts), 4)]
+    parts = [run(texts[start : start + 4]).in_order() for start in range(0, len(texts), 4)]
     return Vectors(np.concatenate([part.unit for part in parts]), np.concatenate([part.norms for part in parts]))
 
 
@@ -56,7 +56,7 @@ def test_batch_and_length_are_free_up_to_the_models_limit(name: str, prepared: P
         for length in (*VERIFIED_LENGTHS, 3, files.card.max_tokens):
             ids, mask = ragged_batch(batch, min(length, files.card.max_tokens), files.card.pad_token_id, vocabulary=60)
             texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]
-            assert cosines(ours(texts).unit, judge(texts).unit).min() >= MIN_COSINE
+            assert cosines(ours(texts).in_order().unit, judge(texts).in_order().unit).min() >= MIN_COSINE
 
 
 def test_a_text_has_the_same_vector_alone_and_among_longer_ones(prepared: Prepared) -> None:
@@ -64,7 +64,7 @@ def test_a_text_has_the_same_vector_alone_and_among_longer_ones(prepared: Prepar
         files, artifact = prepared("xlmr", runtime)
         run = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1).executor(1)
         short, long = [0, 9, 2], [0, *range(5, 60), 2]
-        assert cosines(run([short]).unit, run([long, short]).unit[1:])[0] >= MIN_COSINE
+        assert cosines(run([short]).in_order().unit, run([long, short]).in_order().unit[1:])[0] >= MIN_COSINE
 
 
 def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
@@ -74,7 +74,7 @@ def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
     run = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1).executor(1)
     encoded = Tokenizer.load(files).encode(["opening hours"], prompt=files.card.prompts["query"])
     theirs = sentence_transformer("cls").encode(["opening hours"], prompt_name="query")
-    assert cosines(run([encoded[0].ids]).unit, theirs / np.linalg.norm(theirs))[0] >= MIN_COSINE
+    assert cosines(run([encoded[0].ids]).in_order().unit, theirs / np.linalg.norm(theirs))[0] >= MIN_COSINE
 
 
 def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
@@ -140,9 +140,10 @@ def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
     run = loaded.executor(1)
     texts = artifact.reference.token_ids
     together = run(texts)
+    assert isinstance(together, ModelOutput)
     assert together.computed_tokens < len(texts) * max(map(len, texts))
-    alone = np.concatenate([run([text]).unit for text in texts])
-    assert cosines(together.unit, alone).min() >= MIN_COSINE
+    alone = np.concatenate([run([text]).in_order().unit for text in texts])
+    assert cosines(together.in_order().unit, alone).min() >= MIN_COSINE
     loaded.close()
 
 
@@ -159,7 +160,8 @@ def test_a_model_that_cannot_share_rows_is_exported_a_text_a_row_and_says_so(
     assert not loaded.packs
     assert loaded.evidence.endswith("one text a row: this model cannot share rows")
     assert (
-        cosines(loaded.executor(1)(artifact.reference.token_ids).unit, artifact.reference.vectors).min() >= MIN_COSINE
+        cosines(loaded.executor(1)(artifact.reference.token_ids).in_order().unit, artifact.reference.vectors).min()
+        >= MIN_COSINE
     )
     loaded.close()
 

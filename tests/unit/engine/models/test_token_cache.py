@@ -8,7 +8,7 @@ import tokenizers
 
 from engine.models.resolve import resolve_model
 from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, TokenCache, between_spaces
-from engine.models.tokenizer import Tokenizer, tokenizer_path
+from engine.models.tokenizer import INLINE_CACHED_CHARACTERS, INLINE_CHARACTERS, Tokenizer, Unfinished, tokenizer_path
 from tests.support.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 PIECES = [
@@ -94,7 +94,7 @@ def test_a_long_text_of_known_words_is_cut_and_marked_as_any_other() -> None:
     texts = ["so " * count for count in (253, 254, 255, 700)]
     spelled = [Tokenizer.load(resolve_model(None)).encode([text])[0] for text in texts]
     tokenizer.encode(["so so"])
-    assert tokenizer.encode_known(texts) == spelled == tokenizer.encode(texts)
+    assert tokenizer.encode_inline(texts, "", INLINE_CHARACTERS + 1) == spelled == tokenizer.encode(texts)
     assert [one.truncated for one in spelled] == [False, False, True, True]
 
 
@@ -106,7 +106,7 @@ def test_a_tokenizer_whose_words_depend_on_each_other_is_always_asked(builder: o
     tokenizer = Tokenizer.load(files)
     for _ in range(3):
         tokenizer.encode(["hello there"])
-    assert tokenizer.encode_known(["hello there"]) is None
+    assert isinstance(tokenizer.encode_inline(["hello there"], "", INLINE_CHARACTERS + 1), Unfinished)
 
 
 def test_a_prompt_is_part_of_the_text() -> None:
@@ -114,7 +114,7 @@ def test_a_prompt_is_part_of_the_text() -> None:
     expected = tokenizer.encode(["some words"], prompt="query:")
     for _ in range(2):
         tokenizer.encode(["query:some words"])
-    assert tokenizer.encode_known(["some words"], prompt="query:") == expected
+    assert tokenizer.encode_inline(["some words"], "query:", INLINE_CHARACTERS + 1) == expected
 
 
 def test_a_model_with_words_between_spaces_is_recognised(tmp_path: Path) -> None:
@@ -122,3 +122,42 @@ def test_a_model_with_words_between_spaces_is_recognised(tmp_path: Path) -> None
     path = tokenizer_path(files)
     words = between_spaces(tokenizers.Tokenizer.from_file(str(path)))
     assert words is None or words.ids("") == tokenizers.Tokenizer.from_file(str(path)).encode("").ids
+
+
+@pytest.mark.parametrize(
+    ("characters", "looked_up"),
+    [(INLINE_CHARACTERS, None), (INLINE_CHARACTERS + 1, 2), (INLINE_CACHED_CHARACTERS + 1, 0)],
+    ids=["a short request", "a longer one with an unknown word", "a long one"],
+)
+def test_a_request_is_tokenized_inline_where_that_is_cheap_and_else_finished_elsewhere(
+    characters: int, looked_up: int | None
+) -> None:
+    tokenizer = Tokenizer.load(resolve_model(None))
+    texts = ["known words", "unknown words", "known words"]
+    expected = Tokenizer.load(resolve_model(None)).encode(texts)
+    for _ in range(2):
+        tokenizer.encode(["known words"])
+    begun = tokenizer.encode_inline(texts, "", characters)
+    if looked_up is None:
+        assert begun == expected
+        return
+    assert isinstance(begun, Unfinished)
+    assert len(begun.cached) == looked_up
+    assert tokenizer.finish(begun) == expected
+
+
+def test_no_text_is_looked_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Tokenizer.load(resolve_model(None))
+    looked_up = list[str]()
+    ids = TokenCache.ids
+
+    def noted(cache: TokenCache, text: str) -> list[int] | None:
+        looked_up.append(text)
+        return ids(cache, text)
+
+    monkeypatch.setattr(TokenCache, "ids", noted)
+    texts = [f"text {number}" for number in range(4)]
+    begun = tokenizer.encode_inline(texts, "", INLINE_CHARACTERS + 1)
+    assert isinstance(begun, Unfinished)
+    tokenizer.finish(begun)
+    assert looked_up == texts

@@ -50,7 +50,7 @@ async def engine(unit: NDArray[np.float32], norms: Sequence[float]) -> AsyncIter
     live = SimpleNamespace(
         files=SimpleNamespace(card=card), bound=nullcontext, scheduler=scheduler, epoch=1,
         tokenizer=SimpleNamespace(
-            encode_known=lambda texts, _: [TokenizedText([row], truncated=False) for row in range(len(texts))]
+            encode_inline=lambda texts, _, __: [TokenizedText([row], truncated=False) for row in range(len(texts))]
         ),
         plan=SimpleNamespace(effective=Deployment("onnx", "fp32", "plain", "cpu", "some/model", 1, 1)),
     )  # fmt: skip

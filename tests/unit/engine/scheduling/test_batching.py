@@ -14,7 +14,7 @@ FOREVER_S = 1e6
 
 async def all_idle(scheduler: Scheduler, instances: int) -> None:
     """Returns once the threads have come up, which they announce to nobody."""
-    while scheduler.idle_instances < instances:  # noqa: ASYNC110 - see above
+    while scheduler.stats().idle_instances < instances:  # noqa: ASYNC110 - see above
         await asyncio.sleep(0)
 
 
@@ -40,7 +40,11 @@ async def test_a_batch_is_formed_when_an_instance_is_free_not_when_texts_arrive(
     for mark in range(6):
         scheduler.submit([text_of(5, mark)])
         await asyncio.sleep(0)  # each in a tick of its own
-    assert (scheduler.queued_items, scheduler.queued_tokens, scheduler.idle_instances) == (6, 30, 0)
+    assert (scheduler.stats().queued_items, scheduler.stats().queued_tokens, scheduler.stats().idle_instances) == (
+        6,
+        30,
+        0,
+    )
     executor.let()
     assert len(await executor.begun()) == 6
 
@@ -85,7 +89,7 @@ async def test_a_maximum_wait_holds_a_lone_text_back_until_its_age(
         scheduler.submit([text_of(5, mark)])
         for _ in range(20):
             await asyncio.sleep(0)
-    assert scheduler.queued_items == 3
+    assert scheduler.stats().queued_items == 3
     clock.now += FOREVER_S
     scheduler.configure(scheduler.policy)  # makes the instance look at the clock, which in life moves by itself
     assert len(await executor.begun()) == 3

@@ -30,7 +30,7 @@ async def test_a_cancelled_request_never_reaches_the_executor(make_scheduler: Ma
     left, stayed = scheduler.submit([text_of(4, LEFT)] * 50), scheduler.submit([text_of(5, STAYED)])
     left.cancel()
     left.cancel()
-    assert (scheduler.queued_items, scheduler.in_flight_jobs, ledger.cancelled) == (1, 2, 50)
+    assert (scheduler.stats().queued_items, scheduler.stats().in_flight_jobs, ledger.cancelled) == (1, 2, 50)
     with pytest.raises(Cancelled):
         await left
     executor.let(2)
@@ -86,7 +86,7 @@ async def test_a_deadline_fails_its_request_promptly_though_every_instance_is_bu
     late = scheduler.submit([text_of(4, LEFT)] * 7, deadline_s=time.monotonic() + 0.02)
     with pytest.raises(Expired):
         await late
-    assert (ledger.expired, scheduler.queued_items) == (7, 0)
+    assert (ledger.expired, scheduler.stats().queued_items) == (7, 0)
     executor.let()
     await first
     await scheduler.close()
@@ -100,7 +100,7 @@ async def test_a_deadline_that_has_passed_at_the_door_is_refused_there(
     scheduler = make_scheduler(executor)
     with pytest.raises(Expired):
         await scheduler.submit([text_of(4)] * 2, deadline_s=clock.now)
-    assert (ledger.expired, scheduler.in_flight_jobs, executor.batches) == (2, 0, [])
+    assert (ledger.expired, scheduler.stats().in_flight_jobs, executor.batches) == (2, 0, [])
 
 
 async def test_expired_texts_are_not_run_even_if_the_event_loop_is_late(
@@ -129,10 +129,10 @@ async def test_the_oldest_unanswered_request_has_an_age(make_scheduler: MakeSche
     scheduler, executor = await busy(make_scheduler)
     clock.now += 2
     scheduler.submit([text_of(4)])
-    assert (scheduler.in_flight_jobs, scheduler.oldest_in_flight_s(clock.now)) == (2, 2.0)
+    assert (scheduler.stats().in_flight_jobs, scheduler.stats().oldest_in_flight_s) == (2, 2.0)
     executor.let(2)
     await scheduler.drain()
-    assert (scheduler.in_flight_jobs, scheduler.oldest_in_flight_s(clock.now)) == (0, 0.0)
+    assert (scheduler.stats().in_flight_jobs, scheduler.stats().oldest_in_flight_s) == (0, 0.0)
 
 
 async def test_drain_returns_when_the_last_request_is_answered(make_scheduler: MakeScheduler) -> None:

@@ -60,7 +60,11 @@ async def test_a_caller_is_answered_when_forming_its_batch_fails_after_an_answer
     (outcome,) = await outcomes(scheduler.submit([text_of(4)]))
     assert isinstance(outcome, Unavailable)
     assert "again" in str(outcome)
-    assert (scheduler.in_flight_jobs, scheduler.queued_items, scheduler.queued_tokens) == (0, 0, 0)
+    assert (scheduler.stats().in_flight_jobs, scheduler.stats().queued_items, scheduler.stats().queued_tokens) == (
+        0,
+        0,
+        0,
+    )
 
 
 async def test_a_fault_in_forming_spares_what_runs_elsewhere_and_what_no_batch_was_formed_of(
@@ -85,7 +89,7 @@ async def test_a_queue_that_a_fault_left_inconsistent_is_not_used_again(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = make_scheduler(FakeExecutor(), FakeExecutor(), FakeExecutor())
-    while scheduler.idle_instances < 3:  # noqa: ASYNC110 - a thread tells nobody that it waits
+    while scheduler.stats().idle_instances < 3:  # noqa: ASYNC110 - a thread tells nobody that it waits
         await asyncio.sleep(0)
     job = scheduler.submit([text_of(3)] * 3)
     # It still counts texts that it lacks, and two more instances look for them.
@@ -94,7 +98,7 @@ async def test_a_queue_that_a_fault_left_inconsistent_is_not_used_again(
     assert isinstance(outcome, Unavailable)
     many = await outcomes(*(scheduler.submit([text_of(3, mark)]) for mark in range(20)))
     assert all(isinstance(outcome, JobResult) for outcome in many)
-    assert scheduler.queued_items == 0
+    assert scheduler.stats().queued_items == 0
 
 
 async def test_a_queue_that_counts_texts_which_it_lacks_stops_nobody(make_scheduler: MakeScheduler) -> None:
@@ -151,7 +155,7 @@ async def test_a_request_that_the_queue_refuses_is_answered(
     (outcome,) = await outcomes(scheduler.submit([text_of(4)]))
     assert isinstance(outcome, Unavailable)
     assert "again" in str(outcome)
-    assert scheduler.in_flight_jobs == 0
+    assert scheduler.stats().in_flight_jobs == 0
     assert await answered(scheduler.submit([text_of(5)]))
 
 
@@ -185,7 +189,7 @@ async def test_an_observer_that_fails_in_the_loop_s_own_pass_costs_no_caller_an_
         inline=InlinePolicy(may_stay_awake=False),
     )  # fmt: skip
     for _ in range(3 * PROBES):
-        while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
             await asyncio.sleep(0)
         assert await answered(scheduler.submit([text_of(7)]))
     await scheduler.close()
@@ -269,7 +273,7 @@ async def test_a_fault_in_watching_lone_texts_costs_no_caller_an_answer(
     with monkeypatch.context() as patched:
         patched.setattr(InlinePolicy, name, fallen)
         await outcomes(scheduler.submit([text_of(3)]))
-        assert scheduler.in_flight_jobs == 0
+        assert scheduler.stats().in_flight_jobs == 0
     assert await answered(scheduler.submit([text_of(3)]))
 
 
@@ -322,7 +326,7 @@ def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_call
         )
         for _ in range(2 * PROBES):
             await scheduler.submit([text_of(7)])
-            while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+            while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
                 await asyncio.sleep(0)
         job = scheduler.submit([text_of(7, POISON)])
         job._future.add_done_callback(lambda future: told.append(future.exception()))

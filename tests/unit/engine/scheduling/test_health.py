@@ -35,7 +35,7 @@ class Device(FakeExecutor):
 async def ask(scheduler: Scheduler, *texts: TokenIds, times: int = 1) -> None:
     """One request after another, answered or failed, each when the instance is idle."""
     for _ in range(times):
-        while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
             await asyncio.sleep(0)
         await asyncio.wait_for(asyncio.gather(scheduler.submit(list(texts)), return_exceptions=True), 5)
 

@@ -35,7 +35,7 @@ class Watched(FakeExecutor):
 async def ask(scheduler: Scheduler, requests: int, length: int = 9) -> None:
     """One caller's requests, one after the other, each when the instance is idle again."""
     for _ in range(requests):
-        while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
             await asyncio.sleep(0)
         await scheduler.submit([text_of(length)])
 
@@ -133,7 +133,7 @@ async def test_nothing_is_borrowed_while_an_instance_works(make_scheduler: MakeS
     await ask(scheduler, 3)
     assert not any(ran for executor in executors for ran in executor.in_the_loop)
     Held.let.set()
-    while scheduler.idle_instances < len(executors):  # noqa: ASYNC110 - a thread tells nobody that it waits
+    while scheduler.stats().idle_instances < len(executors):  # noqa: ASYNC110 - a thread tells nobody that it waits
         await asyncio.sleep(0)
     await ask(scheduler, 3)
     assert sum(ran for executor in executors for ran in executor.in_the_loop) == 3
@@ -239,7 +239,7 @@ async def test_the_loop_sleeps_while_an_instance_works(read_clock: ReadClock, le
     assert not await read_clock.is_watched()
     left.cancel()
     executor.let()
-    while not scheduler.idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+    while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
         await asyncio.sleep(0)
     assert not await read_clock.is_watched(), "nobody was answered, so nobody asks again"
     await scheduler.close()
