@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.04, 0.4
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 """Pauses of 40 to 400 ms: long beside what a hop between two processes takes, and unlike enough to have percentiles."""
 
 
