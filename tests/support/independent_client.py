@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
-"""Pauses of 40 to 400 ms: long beside what a hop between two processes takes, and unlike enough to have percentiles."""
+"""Long compared with a hop between two processes on a busy machine, and spread widely enough to have percentiles."""
 
 
 class Passing(grpc.GenericRpcHandler):
