@@ -5,8 +5,11 @@ from typing import cast
 
 from engine.backends.base import Backend, Cell, LoadedModel
 from engine.errors import ModelError
+from engine.host.privacy import disable_telemetry
 
 __all__ = ["Backend", "Cell", "LoadedModel", "backend"]
+
+disable_telemetry()  # at import: every module that imports a runtime lies below this package, and so comes later
 
 _NEEDS = {
     "onnx": ("onnxruntime", "embedconsole"),
