@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from engine.backends.base import Cell
 from engine.capabilities.measurements import Measured
 from engine.capabilities.probes import Probe, ProbeResult
-from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.capabilities.resolve import CellReport, matrix
 from engine.capabilities.rules import CellState
 from engine.host.machine import PlatformFacts
 
@@ -21,8 +22,8 @@ class Finding:
 
 def findings(
     facts: PlatformFacts,
-    probes: Mapping[Choice, Probe] | None = None,
-    measured: Mapping[Choice, Measured] | None = None,
+    probes: Mapping[Cell, Probe] | None = None,
+    measured: Mapping[Cell, Measured] | None = None,
 ) -> Iterator[Finding]:
     """Every cell of the matrix, with a rule that its probe contradicts shown as such."""
     for report in matrix(facts):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.capabilities.resolve import Choice
+from engine.backends.base import Cell
 from engine.host.cache import cache_root
 from engine.host.json_file import read_json, rows_in, update_json
 
@@ -41,17 +41,17 @@ class MeasuredStore:
         """The store of a model in an environment (probes.py): figures of another machine or version do not count."""
         return cls(cache_root() / "measured" / f"{model_fingerprint[:16]}-{environment[:16]}.json")
 
-    def read(self) -> dict[Choice, Measured]:
+    def read(self) -> dict[Cell, Measured]:
         """Every cell's last figures; a damaged entry is left out."""
         found = {}
         for key, row in rows_in(read_json(self._path), "cells", _FORMAT).items():
             with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # no cell, or no figures
-                found[Choice(*key.split("/"))] = _measured(row)
+                found[_cell(key)] = _measured(row)
         return found
 
-    def write(self, cell: Choice, **figures: Any) -> None:
+    def write(self, cell: Cell, **figures: Any) -> None:
         """Replaces those figures of a cell, by the names of Measured, and leaves the others."""
-        key = "/".join((cell.backend, cell.precision, cell.device, cell.recipe))
+        key = _key(cell)
 
         def change(found: Mapping[str, Any]) -> Mapping[str, Any]:
             rows = rows_in(found, "cells", _FORMAT)
@@ -61,6 +61,17 @@ class MeasuredStore:
 
         with contextlib.suppress(OSError):  # a read-only cache: what was measured is printed all the same
             update_json(self._path, change)
+
+
+def _key(cell: Cell) -> str:
+    """The name of the cell's entry in the file. Its parts and their order are part of the format."""
+    return "/".join((cell.backend, cell.precision, cell.device, cell.recipe))
+
+
+def _cell(key: str) -> Cell:
+    """The cell of an entry. Raises ValueError when the key is not one of `_key`."""
+    backend, precision, device, recipe = key.split("/")
+    return Cell(backend=backend, precision=precision, device=device, recipe=recipe)
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:

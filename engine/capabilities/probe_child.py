@@ -25,25 +25,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="embedconsole-probe-") as place:
         files = tiny_model(Path(place) / "model")
         store = ArtifactStore(Path(place) / "artifacts")
-        for choice in worker.order["cells"]:
-            worker.report(event="begin", cell=choice)
+        for words in worker.order["cells"]:
+            worker.report(event="begin", cell=words)
+            cell = Cell(**words)
             try:
-                passed, detail = probe(files, _cell(choice), store) if choice["recipe"] else probe_product(choice)
+                passed, detail = probe(files, cell, store) if cell.recipe else probe_product(cell)
             except Exception as error:  # whatever a runtime does here is the answer to the question that was asked
                 first = (str(error).strip().splitlines() or [""])[0]
                 passed, detail = False, f"{type(error).__name__}: {first}"[:300]
-            worker.report(event="result", cell=choice, result="passed" if passed else "failed", detail=detail)
+            worker.report(event="result", cell=words, result="passed" if passed else "failed", detail=detail)
     return 0
 
 
-def _cell(choice: dict[str, str]) -> Cell:
-    return Cell(choice["backend"], choice["precision"], choice["recipe"], choice["device"])
-
-
-def probe_product(choice: dict[str, str]) -> tuple[bool, str]:
+def probe_product(cell: Cell) -> tuple[bool, str]:
     """As probe(), for a cell without a recipe: one matrix product."""
-    ran_in = product_runs_in(choice["backend"], choice["precision"])
-    return ran_in == choice["precision"], f"a matrix product asked for in {choice['precision']} ran in {ran_in}"
+    ran_in = product_runs_in(cell.backend, cell.precision)
+    return ran_in == cell.precision, f"a matrix product asked for in {cell.precision} ran in {ran_in}"
 
 
 def probe(files: ModelFiles, cell: Cell, store: ArtifactStore) -> tuple[bool, str]:

@@ -13,9 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from engine import __version__, artifacts, backends
+from engine.backends.base import Cell
 from engine.backends.product_probe import can_be_asked
 from engine.backends.recipes import recipes_of
-from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.capabilities.resolve import CellReport, matrix
 from engine.host import isa, memory
 from engine.host.cache import cache_root
 from engine.host.child import ChildLost, ChildSilent, reports
@@ -78,7 +79,7 @@ class ProbeCache:
     def __init__(self, facts: PlatformFacts) -> None:
         self._path = cache_root() / "probes" / f"{environment_hash(facts)[:32]}.json"
 
-    def read(self, cells: Iterable[Choice]) -> dict[Choice, Probe]:
+    def read(self, cells: Iterable[Cell]) -> dict[Cell, Probe]:
         """What is known of these cells. A cell whose entry is damaged is not known."""
         rows, found = read_json(self._path), {}
         for cell in cells:
@@ -87,13 +88,13 @@ class ProbeCache:
                 found[cell] = Probe(ProbeResult(row["result"]), str(row["detail"]))
         return found
 
-    def add(self, cell: Choice, probe: Probe) -> None:
+    def add(self, cell: Cell, probe: Probe) -> None:
         """Remembers a result. A cache that cannot be written costs time at the next call, not correctness."""
         with contextlib.suppress(OSError):
             update_json(self._path, lambda rows: {**rows, _key(cell): asdict(probe)})
 
 
-def _key(cell: Choice) -> str:
+def _key(cell: Cell) -> str:
     """The cell and a hash of its recipe: a recipe that is done otherwise is another one to try."""
     known = recipes_of(cell.backend, cell.precision, cell.device)
     recipe = next((asdict(one) for one in known if one.name == cell.recipe), {})
@@ -114,13 +115,13 @@ def to_probe(facts: PlatformFacts) -> list[CellReport]:
     ]
 
 
-def _product_can_be_asked(cell: Choice) -> bool:
+def _product_can_be_asked(cell: Cell) -> bool:
     return cell.device == "cpu" and can_be_asked(cell.backend, cell.precision)
 
 
 async def run_missing(
-    facts: PlatformFacts, cells: Sequence[Choice], on_cell: Callable[[Choice, int, int], None]
-) -> Mapping[Choice, Probe]:
+    facts: PlatformFacts, cells: Sequence[Cell], on_cell: Callable[[Cell, int, int], None]
+) -> Mapping[Cell, Probe]:
     """All known results after the missing ones among `cells` were tried.
 
     `on_cell` is told which one begins, and how many of how many are done. A child that dies or hangs fails the cell
@@ -131,7 +132,7 @@ async def run_missing(
     missing = [cell for cell in cells if cell not in known]
     deadline_s = time.monotonic() + ALL_LIMIT_S
 
-    def begin(cell: Choice) -> None:
+    def begin(cell: Cell) -> None:
         on_cell(cell, missing.index(cell), len(missing))
 
     waiting = missing
@@ -146,17 +147,17 @@ async def run_missing(
 
 
 async def _probe_some(
-    waiting: Sequence[Choice], on_cell: Callable[[Choice], None]
-) -> tuple[dict[Choice, Probe], Choice | None]:
+    waiting: Sequence[Cell], on_cell: Callable[[Cell], None]
+) -> tuple[dict[Cell, Probe], Cell | None]:
     """What one child found until it ended, and the cell at which it hung: that may have been the machine's load."""
-    found: dict[Choice, Probe] = {}
+    found: dict[Cell, Probe] = {}
     order = {"cells": [asdict(cell) for cell in waiting]}
     current = waiting[0]
     on_cell(current)
     try:
         async with aclosing(reports("engine.capabilities.probe_child", order, silent_s=CELL_LIMIT_S)) as lines:
             async for line in lines:
-                current = Choice(**line["cell"])
+                current = Cell(**line["cell"])
                 if line["event"] == "begin":
                     on_cell(current)
                 else:
@@ -168,11 +169,11 @@ async def _probe_some(
     return found, None
 
 
-def stored_probes(facts: PlatformFacts) -> Mapping[Choice, Probe]:
+def stored_probes(facts: PlatformFacts) -> Mapping[Cell, Probe]:
     """What is remembered of this machine's cells; nothing is run."""
     return ProbeCache(facts).read(report.asked for report in to_probe(facts))
 
 
-def probe_this_machine(facts: PlatformFacts, on_cell: Callable[[Choice, int, int], None]) -> Mapping[Choice, Probe]:
+def probe_this_machine(facts: PlatformFacts, on_cell: Callable[[Cell, int, int], None]) -> Mapping[Cell, Probe]:
     """Runs every missing probe. Blocks for up to ALL_LIMIT_S; at once when all are known."""
     return asyncio.run(run_missing(facts, [report.asked for report in to_probe(facts)], on_cell))

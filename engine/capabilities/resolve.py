@@ -6,6 +6,7 @@ The sentence that a rule writes is the only one there is: log, console, CLI and 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from engine.backends.base import Cell
 from engine.backends.recipes import Recipe, recipes_of
 from engine.capabilities.rules import RULES, CellState, Rule, requirement
 from engine.errors import CannotSwitch, InvalidRequest
@@ -28,26 +29,12 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Backend, precision, device and recipe: what a rule is about and what it may put in its place."""
-
-    backend: str
-    precision: str
-    device: str
-    recipe: str = ""
-    """Empty: the default one, or none is built."""
-
-    def __str__(self) -> str:
-        return f"{self.backend} {self.precision} on {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
 class CellReport:
     """One cell of `engine capabilities`, by the rules alone."""
 
-    asked: Choice
+    asked: Cell
     state: CellState
-    effective: Choice
+    effective: Cell
     code: str = ""
     reason: str = ""
     fix: str = ""
@@ -58,7 +45,7 @@ class CellReport:
         return self.state in (CellState.NATIVE, CellState.SLOW)
 
 
-def report_cell(asked: Choice, facts: PlatformFacts) -> CellReport:
+def report_cell(asked: Cell, facts: PlatformFacts) -> CellReport:
     """What the table says of one cell. Its recipe is the one asked for, or the one that would be taken."""
     recipe = _recipe(asked, facts)
     asked = replace(asked, recipe=recipe.name if recipe else "")
@@ -81,17 +68,19 @@ def report_cell(asked: Choice, facts: PlatformFacts) -> CellReport:
     return CellReport(asked, rule.state, effective, rule.code, reason, fix)
 
 
-def _rule(choice: Choice, facts: PlatformFacts) -> Rule:
+def _rule(cell: Cell, facts: PlatformFacts) -> Rule:
     """The first row that matches; the last row of the table matches everything."""
-    return next(rule for rule in RULES if _applies(rule, choice, facts))
+    return next(rule for rule in RULES if _applies(rule, cell, facts))
 
 
-def _end_of_chain(asked: Choice, rule: Rule, facts: PlatformFacts) -> Choice:
+def _end_of_chain(asked: Cell, rule: Rule, facts: PlatformFacts) -> Cell:
     """What really runs when what would run instead falls back itself."""
     effective = asked
     for _ in range(_LONGEST_CHAIN):
-        wanted = zip(rule.instead.split(), (effective.backend, effective.precision, effective.device), strict=True)
-        effective = Choice(*(kept if word == "=" else word for word, kept in wanted))
+        kept = (effective.backend, effective.precision, effective.device)
+        words = zip(rule.instead.split(), kept, strict=True)
+        backend, precision, device = (old if word == "=" else word for word, old in words)
+        effective = Cell(backend=backend, precision=precision, device=device)
         recipe = _recipe(effective, facts)
         effective = replace(effective, recipe=recipe.name if recipe else "")
         rule = _rule(effective, facts)
@@ -100,11 +89,11 @@ def _end_of_chain(asked: Choice, rule: Rule, facts: PlatformFacts) -> Choice:
     raise CannotSwitch(f"nothing that runs here stands in for {asked}: choose another backend or precision")
 
 
-def _recipe(choice: Choice, facts: PlatformFacts) -> Recipe | None:
+def _recipe(cell: Cell, facts: PlatformFacts) -> Recipe | None:
     """The recipe that is meant: the named one, or the first whose packages are installed, or the default one."""
-    known = recipes_of(choice.backend, choice.precision, choice.device)
-    if choice.recipe:
-        return next((recipe for recipe in known if recipe.name == choice.recipe), None)
+    known = recipes_of(cell.backend, cell.precision, cell.device)
+    if cell.recipe:
+        return next((recipe for recipe in known if recipe.name == cell.recipe), None)
     usable = (recipe for recipe in known if _has_needs(recipe, facts))
     return next(usable, known[0] if known else None)
 
@@ -113,7 +102,7 @@ def _has_needs(recipe: Recipe, facts: PlatformFacts) -> bool:
     return all(package in facts.packages for package in recipe.needs)
 
 
-def _applies(rule: Rule, asked: Choice, facts: PlatformFacts) -> bool:
+def _applies(rule: Rule, asked: Cell, facts: PlatformFacts) -> bool:
     device = asked.device.partition(":")[0]
     words = (asked.backend, asked.precision, device, asked.recipe, facts.system, facts.arch)
     patterns = f"{rule.cell} {rule.recipe} {rule.machine}".split()
@@ -138,14 +127,16 @@ def matrix(facts: PlatformFacts) -> Iterator[CellReport]:
             for precision in PRECISIONS:
                 if precision in GPU_PRECISIONS and not _is_cuda(device):
                     continue
-                default = report_cell(Choice(backend, precision, device), facts)
+                default = report_cell(Cell(backend=backend, precision=precision, device=device), facts)
                 yield default
                 for recipe in recipes_of(backend, precision, device):
                     if recipe.name != default.asked.recipe:
-                        yield report_cell(Choice(backend, precision, device, recipe.name), facts)
+                        yield report_cell(
+                            Cell(backend=backend, precision=precision, device=device, recipe=recipe.name), facts
+                        )
 
 
-def resolve(asked: Choice, facts: PlatformFacts, *, strict: bool) -> tuple[Choice, Choice, tuple[Notice, ...]]:
+def resolve(asked: Cell, facts: PlatformFacts, *, strict: bool) -> tuple[Cell, Cell, tuple[Notice, ...]]:
     """(requested, effective, notices): `auto` is resolved first and is never a fallback.
 
     Raises InvalidRequest for words that do not exist and CannotSwitch for a cell that cannot run, or with `strict`
@@ -162,11 +153,11 @@ def resolve(asked: Choice, facts: PlatformFacts, *, strict: bool) -> tuple[Choic
     return report.asked, report.effective, notices
 
 
-def _resolve_auto(asked: Choice, facts: PlatformFacts) -> Choice:
+def _resolve_auto(asked: Cell, facts: PlatformFacts) -> Cell:
     """`auto` takes the fastest cell that is exactly fp32: ONNX Runtime where it is installed, else torch."""
     device = "cpu" if asked.device in ("", "auto") else "cuda:0" if asked.device == "cuda" else asked.device
     fastest = "onnx" if "onnxruntime" in facts.packages and device == "cpu" else "torch"
-    return Choice(
+    return Cell(
         backend=fastest if asked.backend in ("", "auto") else asked.backend,
         precision="fp32" if asked.precision in ("", "auto") else asked.precision,
         device=device,
@@ -174,23 +165,21 @@ def _resolve_auto(asked: Choice, facts: PlatformFacts) -> Choice:
     )
 
 
-def _check_words(choice: Choice, facts: PlatformFacts) -> None:
+def _check_words(cell: Cell, facts: PlatformFacts) -> None:
     for word, value, known in (
-        ("backend", choice.backend, BACKENDS),
-        ("precision", choice.precision, PRECISIONS),
+        ("backend", cell.backend, BACKENDS),
+        ("precision", cell.precision, PRECISIONS),
     ):
         if value not in known:
             raise InvalidRequest(f"unknown {word} {value[:40]!r}: choose one of auto, {', '.join(known)}")
-    if choice.device not in ("cpu", "mps") and not _is_cuda(choice.device):
-        raise InvalidRequest(f"unknown device {choice.device[:40]!r}: choose one of auto, cpu, cuda:N, mps")
-    if choice.device not in facts.devices:
-        raise CannotSwitch(
-            f"this machine has no device {choice.device}: choose one of auto, {', '.join(facts.devices)}"
-        )
-    names = [recipe.name for recipe in recipes_of(choice.backend, choice.precision, choice.device)]
-    if choice.recipe and choice.recipe not in names:
+    if cell.device not in ("cpu", "mps") and not _is_cuda(cell.device):
+        raise InvalidRequest(f"unknown device {cell.device[:40]!r}: choose one of auto, cpu, cuda:N, mps")
+    if cell.device not in facts.devices:
+        raise CannotSwitch(f"this machine has no device {cell.device}: choose one of auto, {', '.join(facts.devices)}")
+    names = [recipe.name for recipe in recipes_of(cell.backend, cell.precision, cell.device)]
+    if cell.recipe and cell.recipe not in names:
         exist = f"choose one of {', '.join(names)}, or leave it empty" if names else "leave it empty: it has none"
-        raise CannotSwitch(f"{choice} has no recipe {choice.recipe[:40]!r}: {exist}")
+        raise CannotSwitch(f"{cell} has no recipe {cell.recipe[:40]!r}: {exist}")
 
 
 def _is_cuda(device: str) -> bool:

@@ -1,10 +1,10 @@
 """`engine capabilities`: rules, probes and last measurements of this machine, or the rules for another one."""
 
+from engine.backends.base import Cell
 from engine.capabilities.matrix import findings
 from engine.capabilities.measurements import MeasuredStore
 from engine.capabilities.platform import named_platform, this_platform
 from engine.capabilities.probes import environment_hash, probe_this_machine, stored_probes
-from engine.capabilities.resolve import Choice
 from engine.commands.capabilities_table import as_json_text, as_table
 from engine.errors import EngineError
 from engine.host.reporting import Reporter
@@ -20,7 +20,7 @@ def capabilities_report(platform: str | None, model: str, *, probe: bool, as_jso
     reporter = Reporter()
     facts = this_platform()
 
-    def progress(cell: Choice, done: int, total: int) -> None:
+    def progress(cell: Cell, done: int, total: int) -> None:
         reporter.phase("probe", f"{cell} {cell.recipe}", done, total)
 
     probes = probe_this_machine(facts, progress) if probe else stored_probes(facts)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from engine.backends.base import Cell
 from engine.capabilities.matrix import Finding
 from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import ProbeResult
-from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, Choice, report_cell
+from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, report_cell
 from engine.capabilities.rules import CellState
 from engine.host.machine import PLATFORM_NAMES, PlatformFacts
 
@@ -30,12 +32,9 @@ def as_json_text(facts: PlatformFacts, cells: Sequence[Finding]) -> str:
 def _cell(finding: Finding) -> dict[str, Any]:
     report, measured = finding.report, finding.measured
     row: dict[str, Any] = {
-        "backend": report.asked.backend,
-        "precision": report.asked.precision,
-        "device": report.asked.device,
-        "recipe": report.asked.recipe,
+        **asdict(report.asked),
         "state": report.state.value,
-        "effective": _words(report.effective),
+        "effective": asdict(report.effective),
         "code": report.code,
         "reason": report.reason,
         "fix": report.fix,
@@ -47,22 +46,16 @@ def _cell(finding: Finding) -> dict[str, Any]:
     return row
 
 
-def _words(choice: Choice) -> dict[str, str]:
-    return {
-        "backend": choice.backend, "precision": choice.precision, "device": choice.device, "recipe": choice.recipe,
-    }  # fmt: skip
-
-
 def as_table(facts: PlatformFacts, cells: Sequence[Finding]) -> str:
     """Rows of backend and device, columns of precision, a sentence for each cell that is not native; all platforms."""
     first = _first_of_each(cells)
-    columns = [one for one in PRECISIONS if any(choice.precision == one for choice in first)]
-    rows = list(dict.fromkeys((choice.backend, choice.device) for choice in first))
+    columns = [one for one in PRECISIONS if any(cell.precision == one for cell in first)]
+    rows = list(dict.fromkeys((cell.backend, cell.device) for cell in first))
     about = f"{facts.name}: {facts.cpu_model}" + (f", {facts.gpu_model}" if facts.gpu_model else "")
     about += f", assumed to have {facts.assumed}" if facts.assumed else f", {facts.cores} cores"
     lines = [about, "", " " * 18 + "".join(f"{c:>6}" for c in columns)]
     for backend, device in rows:
-        found = (first.get(Choice(backend, column, device)) for column in columns)
+        found = (first.get(Cell(backend=backend, precision=column, device=device)) for column in columns)
         glyphs = "".join(f"{GLYPHS[one.report.state] if one else ' ':>6}" for one in found)
         lines.append(f"{backend:<10}{device:<8}{glyphs}")
     lines += ["", f"{LEGEND}   {_probed(cells)}".rstrip(), ""]
@@ -73,12 +66,11 @@ def as_table(facts: PlatformFacts, cells: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _first_of_each(cells: Sequence[Finding]) -> dict[Choice, Finding]:
+def _first_of_each(cells: Sequence[Finding]) -> dict[Cell, Finding]:
     """The default recipe's finding by backend, precision and device."""
-    first: dict[Choice, Finding] = {}
+    first: dict[Cell, Finding] = {}
     for cell in cells:
-        asked = cell.report.asked
-        first.setdefault(Choice(asked.backend, asked.precision, asked.device), cell)
+        first.setdefault(replace(cell.report.asked, recipe=""), cell)
     return first
 
 
@@ -119,7 +111,7 @@ def _platforms(facts: PlatformFacts) -> list[str]:
 
 def _best(precision: str, device: str, facts: PlatformFacts) -> str:
     backends = ("openvino", "onnx", "torch") if device == "cpu" else BACKENDS
-    reports = [report_cell(Choice(backend, precision, device), facts) for backend in backends]
+    reports = [report_cell(Cell(backend=backend, precision=precision, device=device), facts) for backend in backends]
     best: CellReport = min(reports, key=lambda report: _STATES.index(report.state))
     glyph = GLYPHS[best.state]
     if best.state is CellState.FALLS_BACK:

@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 from engine.artifacts.prepare import Progress, prepare
 from engine.artifacts.store import ArtifactStore
+from engine.backends.base import Cell
 from engine.capabilities.platform import this_platform
-from engine.capabilities.resolve import Choice, matrix, resolve
+from engine.capabilities.resolve import matrix, resolve
 from engine.capabilities.rules import CellState
-from engine.commands.export import cell_of
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
 from engine.host.machine import PlatformFacts
@@ -27,7 +27,10 @@ def tune_cells(
     """Measures one cell, or without a backend every native one of this machine; prints the plans; the exit code."""
     reporter, facts = Reporter(), this_platform()
     try:
-        cells = [_asked(Choice(backend, precision, device, recipe), facts)] if backend else _native(facts)
+        if backend:
+            cells = [_asked(Cell(backend=backend, precision=precision, device=device, recipe=recipe), facts)]
+        else:
+            cells = _native(facts)
         files = resolve_model(model or None)
         plans = asyncio.run(_measure(cells, files, facts, model, reporter))
     except InvalidRequest as error:
@@ -37,7 +40,7 @@ def tune_cells(
         reporter.error("failed", str(error))
         return ExitCode.FAILED
     if as_json:
-        rows = [{**_words(cell), **asdict(plan)} for cell, plan in plans]
+        rows = [{**asdict(cell), **asdict(plan)} for cell, plan in plans]
         print(json.dumps({"cores": facts.cores, "plans": rows}, indent=1), file=sys.stdout)
     else:
         print(as_text(plans), file=sys.stdout)
@@ -45,8 +48,8 @@ def tune_cells(
 
 
 async def _measure(
-    cells: Sequence[Choice], files: ModelFiles, facts: PlatformFacts, model: str, reporter: Reporter
-) -> list[tuple[Choice, ServingPlan]]:
+    cells: Sequence[Cell], files: ModelFiles, facts: PlatformFacts, model: str, reporter: Reporter
+) -> list[tuple[Cell, ServingPlan]]:
     """One after another: two at a time would measure each other."""
     store, cache = ArtifactStore.default(), PlanCache(facts)
     found = []
@@ -62,29 +65,25 @@ async def _measure(
         def measured(done: int, total: int, name: str = name) -> None:
             reporter.phase("tune", name, done, total)
 
-        artifact = await prepare(files, cell_of(cell), store, prepared)
-        plan = await tune_in_child(files, artifact, cell_of(cell), facts.cores, measured)
+        artifact = await prepare(files, cell, store, prepared)
+        plan = await tune_in_child(files, artifact, cell, facts.cores, measured)
         cache.write(cell, model, plan)
         found.append((cell, plan))
     return found
 
 
-def _asked(choice: Choice, facts: PlatformFacts) -> Choice:
-    requested, effective, notices = resolve(choice, facts, strict=False)
+def _asked(cell: Cell, facts: PlatformFacts) -> Cell:
+    requested, effective, notices = resolve(cell, facts, strict=False)
     if effective != requested:
         raise CannotSwitch(f"{requested} is not measured, it would not be what runs: {notices[0].message}")
     return effective
 
 
-def _native(facts: PlatformFacts) -> list[Choice]:
+def _native(facts: PlatformFacts) -> list[Cell]:
     return [report.asked for report in matrix(facts) if report.state is CellState.NATIVE and report.asked.recipe]
 
 
-def _words(cell: Choice) -> dict[str, str]:
-    return {"backend": cell.backend, "precision": cell.precision, "device": cell.device, "recipe": cell.recipe}
-
-
-def as_text(plans: Sequence[tuple[Choice, ServingPlan]]) -> str:
+def as_text(plans: Sequence[tuple[Cell, ServingPlan]]) -> str:
     """For a person at a terminal."""
     lines = [f"{'cell':<34}{'inst × thr':>10}{'tokens':>9}{'texts':>7}{'a pass costs':>15}{'texts/s':>10}"]
     lines += [

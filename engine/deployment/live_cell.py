@@ -1,8 +1,8 @@
 """The cell that is live, and where its last measurements are kept."""
 
+from engine.backends.base import Cell
 from engine.capabilities.measurements import MeasuredStore
 from engine.capabilities.probes import environment_hash
-from engine.capabilities.resolve import Choice
 from engine.deployment.live import Live
 from engine.host.machine import PlatformFacts
 
@@ -12,7 +12,9 @@ def measured_store(live: Live, facts: PlatformFacts) -> MeasuredStore:
     return MeasuredStore.of(live.files.fingerprint, environment_hash(facts))
 
 
-def cell_of(live: Live) -> Choice:
+def cell_of(live: Live) -> Cell:
     """The cell that is live, as the matrix names it."""
     effective = live.plan.effective
-    return Choice(effective.backend, effective.precision, effective.device, effective.recipe)
+    return Cell(
+        backend=effective.backend, precision=effective.precision, device=effective.device, recipe=effective.recipe
+    )

@@ -9,7 +9,6 @@ from engine.artifacts.prepare import Artifact, prepare
 from engine.artifacts.reference_vectors import mean_cosine
 from engine.artifacts.store import ArtifactStore
 from engine.backends import LoadedModel, backend
-from engine.backends.base import Cell
 from engine.capabilities.resolve import Notice
 from engine.deployment.live import Live
 from engine.deployment.steps import SwitchSteps
@@ -47,32 +46,31 @@ class Loader:
         self._clock = clock
         self._last: Background | None = None  # the thread of the last load, which may have been abandoned
 
-    async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Cell, Artifact]:
+    async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Artifact]:
         """The model's files and the artifact that the plan's deployment is loaded from, which is made if missing."""
         target = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
         with Background("resolving") as background:  # may download for minutes
             files = await background.run(resolve_model, target.model or None)
-        cell = Cell(target.backend, target.precision, target.recipe, target.device)
-        return files, cell, await prepare(files, cell, self._store, steps.prepared, self._calibration)
+        return files, await prepare(files, target.cell, self._store, steps.prepared, self._calibration)
 
     async def load(self, plan: Plan, steps: SwitchSteps, knobs: Knobs) -> Live:
         """A deployment that is ready to answer. Raises CannotSwitch, ModelError or what preparing raises."""
-        files, cell, artifact = await self.prepare(plan, steps)
+        files, artifact = await self.prepare(plan, steps)
         if self._last is not None and not self._last.has_ended:
             steps.emit(SwitchState.LOADING, "waiting until a cancelled load has given its memory back")
             await self._last.ended()
         with Background("loading") as self._last:
-            return await self._load(plan, steps, knobs, files, cell, artifact, self._last)
+            return await self._load(plan, steps, knobs, files, artifact, self._last)
 
     async def _load(
-        self, plan: Plan, steps: SwitchSteps, knobs: Knobs, files: ModelFiles, cell: Cell, artifact: Artifact,
+        self, plan: Plan, steps: SwitchSteps, knobs: Knobs, files: ModelFiles, artifact: Artifact,
         background: Background,
     ) -> Live:  # fmt: skip
         target = plan.effective
         steps.emit(SwitchState.LOADING, f"loading {describe_cell(target)}")
         model = await background.acquire(  # importing the runtime takes long too
-            lambda: backend(target.backend).load(artifact.path, files.path, cell, target.threads),
+            lambda: backend(target.backend).load(artifact.path, files.path, target.cell, target.threads),
             lambda abandoned: abandoned.close(),
         )
         try:

@@ -98,14 +98,14 @@ class Deployments:
     async def _tune(self, plan: Plan, steps: SwitchSteps) -> None:
         """Measures and remembers how to run the cell. What goes wrong costs speed, so it is told and no more."""
         target = plan.effective
-        files, cell, artifact = await self._loader.prepare(plan, steps)
+        files, artifact = await self._loader.prepare(plan, steps)
 
         def report(done: int, total: int) -> None:
             steps.emit(SwitchState.PREPARING, f"measuring instances × threads {done}/{total}", done / total)
 
         try:
-            measured = await tune_in_child(files, artifact, cell, self._facts.cores, report)
-            self._planner.remember(target, plan.asked.model, measured)
+            measured = await tune_in_child(files, artifact, target.cell, self._facts.cores, report)
+            self._planner.remember(target.cell, plan.asked.model, measured)
         except (CannotSwitch, OSError) as error:
             _log.warning("%s runs by a rule of thumb: %s", describe_cell(target), error)
 

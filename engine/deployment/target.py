@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from engine.backends.base import Cell
 from engine.capabilities.resolve import Notice
 from engine.tuning.plan import ServingPlan, resolved_name
 
@@ -31,6 +32,19 @@ class Deployment:
     instances: int
     threads: int
 
+    @classmethod
+    def of(cls, cell: Cell, *, model: str, instances: int, threads: int) -> "Deployment":
+        """The deployment of a cell."""
+        return cls(
+            backend=cell.backend, precision=cell.precision, recipe=cell.recipe, device=cell.device, model=model,
+            instances=instances, threads=threads,
+        )  # fmt: skip
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that it runs."""
+        return Cell(backend=self.backend, precision=self.precision, device=self.device, recipe=self.recipe)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -43,6 +57,11 @@ class Target:
     model: str = ""
     instances: int = 0
     threads: int = 0
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that is asked for; its fields may be empty or `auto`."""
+        return Cell(backend=self.backend, precision=self.precision, device=self.device, recipe=self.recipe)
 
     def over(self, live: "Target", *, fresh: bool = False) -> "Target":
         """This target, with its empty fields kept from what was asked for before.

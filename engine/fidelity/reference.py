@@ -26,7 +26,7 @@ from engine.host.machine import cores
 from engine.models.resolve import ModelFiles
 from engine.scheduling import Executor, TokenIds
 
-_FP32 = Cell("torch", "fp32", "plain", "cpu")
+_FP32 = Cell(backend="torch", precision="fp32", recipe="plain", device="cpu")
 _SILENT_S = 300.0
 _FORMAT = 1
 

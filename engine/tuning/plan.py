@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from engine.backends.base import Cell
 from engine.capabilities.probes import environment_hash
-from engine.capabilities.resolve import Choice
 from engine.host.cache import cache_root
 from engine.host.json_file import read_json, rows_in, update_json
 from engine.host.machine import PlatformFacts
@@ -83,11 +83,11 @@ class PlanCache:
         self._facts = facts
         self._path = cache_root() / "plans" / f"{environment_hash(facts)[:32]}-{facts.cores}.json"
 
-    def plan(self, cell: Choice, model: str) -> ServingPlan:
+    def plan(self, cell: Cell, model: str) -> ServingPlan:
         """The measured one, or the rule of thumb."""
         return self.find(cell, model) or rule_of_thumb(cell.device, self._facts.cores)
 
-    def find(self, cell: Choice, model: str) -> ServingPlan | None:
+    def find(self, cell: Cell, model: str) -> ServingPlan | None:
         """The measured one; None where nothing or something damaged is kept.
 
         `model` is as it was asked for; empty: the bundled one.
@@ -98,7 +98,7 @@ class PlanCache:
                 return _plan(rows.get(key))
         return None
 
-    def write(self, cell: Choice, model: str, plan: ServingPlan) -> None:
+    def write(self, cell: Cell, model: str, plan: ServingPlan) -> None:
         """Remembers a plan. Raises OSError when the cache cannot be written."""
         key = _keys(cell, model)[0]
 
@@ -126,7 +126,7 @@ def resolved_name(model: str) -> str:
     return os.path.realpath(folder) if os.path.isdir(folder) else model  # noqa: PTH112 - and for a name too long
 
 
-def _keys(cell: Choice, model: str) -> list[str]:
+def _keys(cell: Cell, model: str) -> list[str]:
     """That of the resolved name, which is written, and those by the name as asked, which older files have."""
     names = dict.fromkeys((resolved_name(model), model, *((BUNDLED_ID,) if not model else ())))
     return ["/".join((cell.backend, cell.precision, cell.device, cell.recipe, name)) for name in names]

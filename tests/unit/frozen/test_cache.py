@@ -21,7 +21,6 @@ from engine.backends.recipes import RECIPES
 from engine.capabilities import probes
 from engine.capabilities.measurements import Measured, MeasuredStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
-from engine.capabilities.resolve import Choice
 from engine.fidelity.corpus import corpus_from
 from engine.fidelity.reference import reference_of
 from engine.host.cache import FileHashes
@@ -35,10 +34,10 @@ FACTS = PlatformFacts(
     name="linux-x86_64", system="linux", arch="x86_64", devices=("cpu",), cores=4, cpu_model="Made-up CPU",
     packages={"torch": "2.13.0", "onnxruntime": "1.22.0"}, isa=frozenset({"avx2", "avx512_vnni"}),
 )  # fmt: skip
-TORCH = Choice(backend="torch", precision="fp32", device="cpu", recipe="plain")
-SMOOTHED = Choice(backend="onnx", precision="int8", device="cpu", recipe="smoothed")
-NF4 = Choice(backend="openvino", precision="int4", device="cpu", recipe="nf4")
-NOT_BUILT = Choice(backend="onnx", precision="fp16", device="cpu", recipe="")
+TORCH = Cell(backend="torch", precision="fp32", device="cpu", recipe="plain")
+SMOOTHED = Cell(backend="onnx", precision="int8", device="cpu", recipe="smoothed")
+NF4 = Cell(backend="openvino", precision="int4", device="cpu", recipe="nf4")
+NOT_BUILT = Cell(backend="onnx", precision="fp16", device="cpu", recipe="")
 
 
 @pytest.fixture(scope="module")

@@ -6,24 +6,24 @@ from pathlib import Path
 import psutil
 import pytest
 
+from engine.backends.base import Cell
 from engine.capabilities import probes
 from engine.capabilities.matrix import findings
 from engine.capabilities.measurements import MeasuredStore
 from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
-from engine.capabilities.resolve import Choice
 from engine.capabilities.rules import CellState
 from engine.host import child
 from engine.host.machine import PlatformFacts
 from engine.server.observations import PeakThroughput
 from tests.support.patience import HANGS_AFTER_S
 
-ONNX = Choice("onnx", "fp32", "cpu", "plain")
-TORCH = Choice("torch", "fp32", "cpu", "plain")
+ONNX = Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain")
+TORCH = Cell(backend="torch", precision="fp32", device="cpu", recipe="plain")
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"})
 STUB = """
 import sys
-from engine.child import Worker
+from engine.host.child import Worker
 worker = Worker()
 for cell in worker.order["cells"]:
     worker.report(event="begin", cell=cell)
@@ -53,7 +53,7 @@ async def test_what_was_tried_is_remembered_until_the_environment_changes(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub_child(cache, monkeypatch, "pass")
-    begun: list[Choice] = []
+    begun: list[Cell] = []
     found = await run_missing(FACTS, [TORCH, ONNX], lambda cell, done, total: begun.append(cell))
     assert found == {TORCH: Probe(ProbeResult.PASSED, "3 of 3"), ONNX: Probe(ProbeResult.PASSED, "3 of 3")}
     assert {TORCH, ONNX} == set(begun)

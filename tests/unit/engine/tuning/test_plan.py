@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.backends.base import Cell
 from engine.capabilities.probes import environment_hash
-from engine.capabilities.resolve import Choice
 from engine.deployment.planner import Planner
 from engine.deployment.target import Target
 from engine.host.machine import PlatformFacts
@@ -34,7 +34,7 @@ from engine.tuning.search import (
 )
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
-ONNX = Choice("onnx", "fp32", "cpu", "plain")
+ONNX = Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain")
 MEASURED = ServingPlan(2, 2, 768, 96, 9, texts_per_s=900.0)
 
 
@@ -120,7 +120,7 @@ def test_plans_that_were_written_under_the_name_that_was_asked_for_are_found_und
     for at, name in enumerate(["", relative, "owner/model"]):
         assert plans.find(ONNX, name) == replace(MEASURED, texts_per_s=900.0 + at)
     assert plans.find(ONNX, BUNDLED_ID) == replace(MEASURED, texts_per_s=900.0)
-    assert plans.find(Choice("torch", "fp32", "cpu", "plain"), "") == MEASURED
+    assert plans.find(Cell(backend="torch", precision="fp32", device="cpu", recipe="plain"), "") == MEASURED
     plans.write(ONNX, relative, MEASURED)
     assert plans.find(ONNX, relative) == MEASURED, "what is measured anew takes the place of the older row"
 
