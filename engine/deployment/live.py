@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.artifacts.prepare import Artifact
-from engine.backends import LoadedModel
+from engine.backends import Cell, LoadedModel
 from engine.deployment.target import Deployment, Plan
+from engine.models.card import ModelCard
 from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import Scheduler
 
 
-class Live:
+class LiveDeployment:
     """One deployment that answers requests, from its cut-over until its release.
 
     `target` is what was planned; `plan.effective` is what it turned out to be once loaded.
@@ -38,6 +39,21 @@ class Live:
         self._bound = 0
         self._unbound = asyncio.Event()
         self._unbound.set()
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that runs."""
+        return self.plan.effective.cell
+
+    @property
+    def model_card(self) -> ModelCard:
+        """What the model's own files say."""
+        return self.files.card
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything in the model's files that decides a vector."""
+        return self.files.fingerprint
 
     @contextmanager
     def bound(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from engine.artifacts.reference_vectors import mean_cosine
 from engine.artifacts.store import ArtifactStore
 from engine.backends import LoadedModel, backend
 from engine.capabilities.resolve import Notice
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Deployment, Plan, SwitchState
 from engine.errors import CannotSwitch
@@ -54,7 +54,7 @@ class Loader:
             files = await background.run(resolve_model, target.model or None)
         return files, await prepare(files, target.cell, self._store, steps.prepared, self._calibration)
 
-    async def load(self, plan: Plan, steps: SwitchSteps, knobs: Knobs) -> Live:
+    async def load(self, plan: Plan, steps: SwitchSteps, knobs: Knobs) -> LiveDeployment:
         """A deployment that is ready to answer. Raises CannotSwitch, ModelError or what preparing raises."""
         files, artifact = await self.prepare(plan, steps)
         if self._last is not None and not self._last.has_ended:
@@ -66,7 +66,7 @@ class Loader:
     async def _load(
         self, plan: Plan, steps: SwitchSteps, knobs: Knobs, files: ModelFiles, artifact: Artifact,
         background: Background,
-    ) -> Live:  # fmt: skip
+    ) -> LiveDeployment:  # fmt: skip
         target = plan.effective
         steps.emit(SwitchState.LOADING, f"loading {describe_cell(target)}")
         model = await background.acquire(  # importing the runtime takes long too
@@ -94,7 +94,7 @@ class Loader:
             requested=replace(plan.requested, model=files.card.id),
             effective=replace(target, precision=model.precision, model=files.card.id),
         )
-        return Live(proven, target, files, tokenizer, model, artifact, scheduler, cosine)
+        return LiveDeployment(proven, target, files, tokenizer, model, artifact, scheduler, cosine)
 
     async def _verified(
         self, plan: Plan, steps: SwitchSteps, model: LoadedModel, artifact: Artifact, background: Background

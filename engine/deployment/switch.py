@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.load import Loader, describe_cell
 from engine.deployment.planner import Planner
 from engine.deployment.steps import SwitchSteps
@@ -43,12 +43,12 @@ class Deployments:
         self._knobs = knobs
         self._clock = clock
         self._epoch = 0
-        self._live: Live | None = None
+        self._live: LiveDeployment | None = None
         self._work: asyncio.Task[None] | None = None  # the loop itself keeps only a weak reference to a task
         self.running_switch: SwitchStep | None = None
 
     @property
-    def live(self) -> Live:
+    def live(self) -> LiveDeployment:
         """What answers new requests. Only to be asked after `start`."""
         if self._live is None:
             raise CannotSwitch("no deployment is live yet: wait for the ready line")
@@ -82,7 +82,7 @@ class Deployments:
 
     async def start(
         self, asked: Target, *, strict: bool, on_step: Callable[[SwitchStep], None], tune: bool = False
-    ) -> Live:
+    ) -> LiveDeployment:
         """Makes the first deployment. Raises what a switch raises.
 
         With `tune` a cell that was never measured here is first tried at several plans: a switch never does so, because
@@ -161,7 +161,7 @@ class Deployments:
         await old.release()
         steps.emit(SwitchState.RELEASED, "the old deployment's memory is given back")
 
-    async def _replace(self, plan: Plan, steps: SwitchSteps) -> Live:
+    async def _replace(self, plan: Plan, steps: SwitchSteps) -> LiveDeployment:
         """Builds and proves a deployment, then moves the pointer to it in one step of the event loop."""
         live = await self._loader.load(plan, steps, self._knobs)
         self._epoch += 1

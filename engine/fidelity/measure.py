@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from engine.artifacts.store import ArtifactStore
-from engine.deployment.live import Live
-from engine.deployment.live_cell import cell_of, measured_store
+from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.probes import environment_hash
+from engine.deployment.live import LiveDeployment
 from engine.fidelity.corpus import Corpus
 from engine.fidelity.metrics import Fidelity, GradeLimits, compare, run_through
 from engine.fidelity.reference import reference_of
@@ -15,7 +16,7 @@ DEFAULT_LIMITS = GradeLimits()
 
 
 async def measure(
-    live: Live, corpus: Corpus, store: ArtifactStore, on_done: Callable[[str, int], None],
+    live: LiveDeployment, corpus: Corpus, store: ArtifactStore, on_done: Callable[[str, int], None],
     limits: GradeLimits = DEFAULT_LIMITS,
 ) -> Fidelity:  # fmt: skip
     """Runs the corpus through the live queue and compares with fp32 torch. Raises any EngineError.
@@ -29,6 +30,6 @@ async def measure(
     return await asyncio.to_thread(compare, reference, single, batched, limits)
 
 
-def save(live: Live, found: Fidelity, facts: PlatformFacts) -> None:
+def save(live: LiveDeployment, found: Fidelity, facts: PlatformFacts) -> None:
     """Keeps the figures as the cell's last ones."""
-    measured_store(live, facts).write(cell_of(live), fidelity=found.as_json())
+    MeasuredStore.of(live.fingerprint, environment_hash(facts)).write(live.cell, fidelity=found.as_json())

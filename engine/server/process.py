@@ -15,7 +15,7 @@ from engine.api import embed_pb2_grpc
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.capabilities.platform import this_platform
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
@@ -202,7 +202,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _ready(address: str, live: Live) -> dict[str, object]:
+def _ready(address: str, live: LiveDeployment) -> dict[str, object]:
     return {
         "address": address,
         "requested": asdict(live.plan.requested),

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.capabilities.matrix import findings
+from engine.capabilities.measurements import MeasuredStore
 from engine.capabilities.platform import named_platform
-from engine.capabilities.probes import stored_probes
-from engine.deployment.live_cell import measured_store
+from engine.capabilities.probes import environment_hash, stored_probes
 from engine.deployment.target import Target
 from engine.doors.embed_v1.wire import (
     batching_message,
@@ -72,7 +72,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             facts = named_platform(request.platform)
             return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in findings(facts)])
         facts = self._serving.deployments.facts
-        store = measured_store(self._serving.deployments.live, facts)
+        store = MeasuredStore.of(self._serving.deployments.live.fingerprint, environment_hash(facts))
         probes, measured = await asyncio.to_thread(lambda: (stored_probes(facts), store.read()))
         cells = findings(facts, probes, measured)
         return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in cells])

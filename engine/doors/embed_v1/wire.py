@@ -7,7 +7,7 @@ from engine import __version__
 from engine.api import embed_pb2
 from engine.capabilities.matrix import Finding
 from engine.capabilities.resolve import Notice
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.target import Deployment, SwitchStep
 from engine.fidelity.metrics import Cosines, Fidelity
 from engine.host.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
@@ -76,9 +76,9 @@ def serving_state(serving: Serving) -> embed_pb2.ServingState.ValueType:
     return embed_pb2.SWITCHING if serving.deployments.running_switch else embed_pb2.SERVING
 
 
-def model_message(live: Live) -> embed_pb2.ModelCard:
+def model_message(live: LiveDeployment) -> embed_pb2.ModelCard:
     """What the model's own files say."""
-    card = live.files.card
+    card = live.model_card
     return embed_pb2.ModelCard(
         id=card.id,
         dim=card.dim,
@@ -87,7 +87,7 @@ def model_message(live: Live) -> embed_pb2.ModelCard:
         normalize=card.normalize,
         prompt_names=sorted(card.prompts),
         weights_sha256=card.weights_sha256,
-        fingerprint=live.files.fingerprint,
+        fingerprint=live.fingerprint,
     )
 
 
