@@ -23,7 +23,7 @@ from engine.api import embed_pb2
 from engine.api.client import EmbedClient
 from engine.backends.base import Cell
 from engine.capabilities.platform import this_platform
-from engine.capabilities.resolve import matrix
+from engine.capabilities.resolve import report_cells
 from engine.capabilities.rules import CellState
 from tests.support.engine_process import EngineProcess
 
@@ -35,7 +35,9 @@ SLOW_TAKES = 4.0
 
 def runnable(device: str) -> dict[Cell, float]:
     """The cells that the rules say run as asked, one for each recipe, and how much longer than others to load each."""
-    reports = [report for report in matrix(this_platform()) if report.runs_as_asked and report.asked.device == device]
+    reports = [
+        report for report in report_cells(this_platform()) if report.runs_as_asked and report.asked.device == device
+    ]
     return {report.asked: SLOW_TAKES if report.state is CellState.SLOW else 1.0 for report in reports}
 
 

@@ -1,6 +1,6 @@
-"""What can run here, what is used instead, and why: the rule table applied to a platform's facts.
+"""The rule table applied to a platform: what can run, what runs instead, and why.
 
-The sentence that a rule writes is the only one there is: log, console, CLI and report all show it.
+The sentence of a rule is the only wording of its reason: log, console, CLI and report show it as it is.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,14 @@ from engine.host.machine import PlatformFacts
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "int4", "fp8")
 GPU_PRECISIONS = frozenset({"tf32", "fp8"})
-"""Precisions that exist on CUDA alone: a CPU's matrix does not list them."""
-_LONGEST_CHAIN = 4
+"""Precisions that exist only on CUDA GPUs: the matrix of another device leaves them out."""
+_MAX_FALLBACKS = 4
+"""Consecutive fallbacks after which a rule table that loops is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something done otherwise than asked: `Warning` on the wire."""
+    """A difference between what was asked for and what runs; `Warning` on the wire."""
 
     code: str
     message: str
@@ -30,7 +31,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class CellReport:
-    """One cell of `engine capabilities`, by the rules alone."""
+    """What the rules say of one cell."""
 
     asked: Cell
     state: CellState
@@ -41,16 +42,16 @@ class CellReport:
 
     @property
     def runs_as_asked(self) -> bool:
-        """Whether the rules say that this very cell runs."""
+        """Whether the cell runs without a fallback."""
         return self.state in (CellState.NATIVE, CellState.SLOW)
 
 
 def report_cell(asked: Cell, facts: PlatformFacts) -> CellReport:
-    """What the table says of one cell. Its recipe is the one asked for, or the one that would be taken."""
+    """Applies the rules to one cell. `asked` of the report has the recipe that was asked for, or the default one."""
     recipe = _recipe(asked, facts)
     asked = replace(asked, recipe=recipe.name if recipe else "")
     rule = _rule(asked, facts)
-    effective = _end_of_chain(asked, rule, facts) if rule.state is CellState.FALLS_BACK else asked
+    effective = _final_fallback(asked, rule, facts) if rule.state is CellState.FALLS_BACK else asked
     missing = [package for package in (recipe.needs if recipe else ()) if package not in facts.packages]
     words = {
         "backend": asked.backend,
@@ -69,33 +70,32 @@ def report_cell(asked: Cell, facts: PlatformFacts) -> CellReport:
 
 
 def _rule(cell: Cell, facts: PlatformFacts) -> Rule:
-    """The first row that matches; the last row of the table matches everything."""
+    """Returns the first rule that matches; the last rule of the table matches everything."""
     return next(rule for rule in RULES if _applies(rule, cell, facts))
 
 
-def _end_of_chain(asked: Cell, rule: Rule, facts: PlatformFacts) -> Cell:
-    """What really runs when what would run instead falls back itself."""
-    effective = asked
-    for _ in range(_LONGEST_CHAIN):
-        kept = (effective.backend, effective.precision, effective.device)
-        words = zip(rule.instead.split(), kept, strict=True)
-        backend, precision, device = (old if word == "=" else word for word, old in words)
-        effective = Cell(backend=backend, precision=precision, device=device)
-        recipe = _recipe(effective, facts)
-        effective = replace(effective, recipe=recipe.name if recipe else "")
-        rule = _rule(effective, facts)
+def _final_fallback(asked: Cell, rule: Rule, facts: PlatformFacts) -> Cell:
+    """Follows fallbacks until a cell that does not fall back."""
+    cell = asked
+    for _ in range(_MAX_FALLBACKS):
+        words = zip(rule.instead.split(), (cell.backend, cell.precision, cell.device), strict=True)
+        backend, precision, device = (own if word == "=" else word for word, own in words)
+        cell = Cell(backend=backend, precision=precision, device=device)
+        recipe = _recipe(cell, facts)
+        cell = replace(cell, recipe=recipe.name if recipe else "")
+        rule = _rule(cell, facts)
         if rule.state is not CellState.FALLS_BACK:
-            return effective
-    raise CannotSwitch(f"nothing that runs here stands in for {asked}: choose another backend or precision")
+            return cell
+    raise CannotSwitch(f"{asked} cannot run here, and there is no fallback: choose another backend or precision")
 
 
 def _recipe(cell: Cell, facts: PlatformFacts) -> Recipe | None:
-    """The recipe that is meant: the named one, or the first whose packages are installed, or the default one."""
-    known = recipes_of(cell.backend, cell.precision, cell.device)
+    """Returns the named recipe; without a name the first whose packages are installed, or else the default one."""
+    recipes = recipes_of(cell.backend, cell.precision, cell.device)
     if cell.recipe:
-        return next((recipe for recipe in known if recipe.name == cell.recipe), None)
-    usable = (recipe for recipe in known if _has_needs(recipe, facts))
-    return next(usable, known[0] if known else None)
+        return next((recipe for recipe in recipes if recipe.name == cell.recipe), None)
+    usable = (recipe for recipe in recipes if _has_needs(recipe, facts))
+    return next(usable, recipes[0] if recipes else None)
 
 
 def _has_needs(recipe: Recipe, facts: PlatformFacts) -> bool:
@@ -120,8 +120,8 @@ def _applies(rule: Rule, asked: Cell, facts: PlatformFacts) -> bool:
     )
 
 
-def matrix(facts: PlatformFacts) -> Iterator[CellReport]:
-    """Every cell that makes sense to ask for on this platform, the default recipe of each before its others."""
+def report_cells(facts: PlatformFacts) -> Iterator[CellReport]:
+    """Yields a report of every cell that the platform can be asked for, the default recipe before the others."""
     for device in facts.devices:
         for backend in BACKENDS:
             for precision in PRECISIONS:
@@ -137,24 +137,24 @@ def matrix(facts: PlatformFacts) -> Iterator[CellReport]:
 
 
 def resolve(asked: Cell, facts: PlatformFacts, *, strict: bool) -> tuple[Cell, Cell, tuple[Notice, ...]]:
-    """(requested, effective, notices): `auto` is resolved first and is never a fallback.
+    """Returns (requested, effective, notices). `auto` is resolved first and never counts as a fallback.
 
-    Raises InvalidRequest for words that do not exist and CannotSwitch for a cell that cannot run, or with `strict`
-    for one that would fall back.
+    Raises InvalidRequest for an unknown backend, precision or device; CannotSwitch for a cell that cannot run, and with
+    `strict` also for one that falls back.
     """
     requested = _resolve_auto(asked, facts)
-    _check_words(requested, facts)
+    _check_exists(requested, facts)
     report = report_cell(requested, facts)
     if report.state is CellState.UNAVAILABLE:
         raise CannotSwitch(f"{requested} cannot run here: {report.reason}; {report.fix or 'choose another'}")
     if report.state is CellState.FALLS_BACK and strict:
-        raise CannotSwitch(f"{report.reason}; strict was asked, so nothing was changed: ask without it to accept")
+        raise CannotSwitch(f"{report.reason}: refused by --strict; drop it to accept the fallback")
     notices = (Notice(report.code, report.reason, report.fix),) if report.state is not CellState.NATIVE else ()
     return report.asked, report.effective, notices
 
 
 def _resolve_auto(asked: Cell, facts: PlatformFacts) -> Cell:
-    """`auto` takes the fastest cell that is exactly fp32: ONNX Runtime where it is installed, else torch."""
+    """Replaces `auto` by the fastest fp32 cell: ONNX Runtime on the CPU if it is installed, else PyTorch."""
     device = "cpu" if asked.device in ("", "auto") else "cuda:0" if asked.device == "cuda" else asked.device
     fastest = "onnx" if "onnxruntime" in facts.packages and device == "cpu" else "torch"
     return Cell(
@@ -165,7 +165,7 @@ def _resolve_auto(asked: Cell, facts: PlatformFacts) -> Cell:
     )
 
 
-def _check_words(cell: Cell, facts: PlatformFacts) -> None:
+def _check_exists(cell: Cell, facts: PlatformFacts) -> None:
     for word, value, known in (
         ("backend", cell.backend, BACKENDS),
         ("precision", cell.precision, PRECISIONS),
@@ -178,8 +178,8 @@ def _check_words(cell: Cell, facts: PlatformFacts) -> None:
         raise CannotSwitch(f"this machine has no device {cell.device}: choose one of auto, {', '.join(facts.devices)}")
     names = [recipe.name for recipe in recipes_of(cell.backend, cell.precision, cell.device)]
     if cell.recipe and cell.recipe not in names:
-        exist = f"choose one of {', '.join(names)}, or leave it empty" if names else "leave it empty: it has none"
-        raise CannotSwitch(f"{cell} has no recipe {cell.recipe[:40]!r}: {exist}")
+        choices = f"choose one of {', '.join(names)}, or leave it empty" if names else "it has none, leave it empty"
+        raise CannotSwitch(f"{cell} has no recipe {cell.recipe[:40]!r}: {choices}")
 
 
 def _is_cuda(device: str) -> bool:

@@ -1,4 +1,4 @@
-"""`engine export`: prepares artifacts ahead of time, lists them, deletes them."""
+"""`engine export`: prepares, lists and deletes artifacts."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ from engine.models.resolve import resolve_model
 def prepare_artifact(
     *, backend: str, precision: str, recipe: str, device: str, calibration: Path | None, model: str
 ) -> int:
-    """Prepares one cell, as asked and never another, and prints where it lies; the exit code."""
+    """Prepares one cell, never a fallback, and prints the path of its artifact. Returns the exit code."""
     reporter = Reporter()
     started_s = time.monotonic()
 
@@ -33,12 +33,12 @@ def prepare_artifact(
 
     try:
         asked = Cell(backend=backend, precision=precision, device=device, recipe=recipe)
-        cell, instead, notices = resolve(asked, this_platform(), strict=False)
-        if instead != cell:
-            raise CannotSwitch(f"{cell} is not prepared, it would not be what runs: {notices[0].message}")
+        cell, effective, notices = resolve(asked, this_platform(), strict=False)
+        if effective != cell:
+            raise CannotSwitch(f"{cell} is not prepared, because {effective} would run: {notices[0].message}")
         texts = calibration_from(calibration) if calibration else None
         if texts and not recipe_of(cell).calibrated:
-            reporter.log("warning", f"{cell} {cell.recipe} is not calibrated: --calibration changes nothing")
+            reporter.log("warning", f"{cell} {cell.recipe} is not calibrated: --calibration has no effect")
         files = resolve_model(model or None)
         artifact = asyncio.run(prepare(files, cell, ArtifactStore.default(), report, texts))
     except InvalidRequest as error:
@@ -49,11 +49,11 @@ def prepare_artifact(
         return ExitCode.FAILED
     reporter.log("info", f"{cell} {cell.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
     print(artifact.path, file=sys.stdout)
-    return 0
+    return ExitCode.OK
 
 
 def list_artifacts() -> str:
-    """What is prepared: one line each and the total."""
+    """Returns one line per artifact, and the total."""
     store = ArtifactStore.default()
     rows = store.list()
     lines = []
@@ -66,6 +66,6 @@ def list_artifacts() -> str:
 
 
 def prune_artifacts() -> str:
-    """Deletes everything prepared, and says how much that was."""
+    """Deletes all artifacts. Returns a sentence with the freed space."""
     store = ArtifactStore.default()
     return f"freed {store.prune() / 1e6:.1f} MB in {store.root}"

@@ -1,4 +1,4 @@
-"""One deployment that answers requests, from its cut-over until its release."""
+"""A deployment that answers requests."""
 
 import asyncio
 import gc
@@ -15,25 +15,25 @@ from engine.scheduling import Scheduler
 
 
 class LiveDeployment:
-    """One deployment that answers requests, from its cut-over until its release.
+    """A deployment that answers requests, from its cut-over until its release.
 
-    `target` is what was planned; `plan.effective` is what it turned out to be once loaded.
+    `planned` is the deployment before it was loaded; `plan.effective` has what loading showed, such as the precision.
+    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded.
     """
 
     def __init__(
-        self, plan: Plan, target: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
+        self, plan: Plan, planned: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
         artifact: Artifact, scheduler: Scheduler, cosine: float,
     ) -> None:  # fmt: skip
         self.epoch = 0
         self.plan = plan
-        self.target = target
+        self.planned = planned
         self.files = files
         self.tokenizer = tokenizer
         self.cosine = cosine
         compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
         self.packs = model.packs
-        self.reference = artifact.reference
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
         self._bound = 0
@@ -47,17 +47,17 @@ class LiveDeployment:
 
     @property
     def model_card(self) -> ModelCard:
-        """What the model's own files say."""
+        """Everything about the model except its weights."""
         return self.files.card
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of everything in the model's files that decides a vector."""
+        """The fingerprint of the model's files."""
         return self.files.fingerprint
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """Binds one request to this deployment: it will not be released before the block ends."""
+        """Binds one request to this deployment, which is not released before the block ends."""
         self._bound += 1
         self._unbound.clear()
         try:

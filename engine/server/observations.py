@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.measurements import MeasurementStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
 from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
@@ -63,4 +63,4 @@ async def record_peaks(
 
 def _write(deployments: Deployments, live: LiveDeployment, **figures: float) -> None:
     if figures:
-        MeasuredStore.of(live.fingerprint, environment_hash(deployments.facts)).write(live.cell, **figures)
+        MeasurementStore.of(live.fingerprint, environment_hash(deployments.facts)).write(live.cell, **figures)

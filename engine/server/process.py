@@ -28,7 +28,7 @@ from engine.scheduling import Admission, AdmissionLimits
 from engine.server.gc_policy import collect_quietly, freeze_start_up_objects
 from engine.server.lifeline import Lifeline
 from engine.server.observations import record_load_cosine, record_peaks
-from engine.tuning.plan import Knobs
+from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
 """How long requests in hand may take once the process was told to end."""
@@ -56,7 +56,7 @@ class ServeOptions:
     port: int = 50051
     target: Target = field(default_factory=Target)
     strict: bool = False
-    knobs: Knobs = field(default_factory=Knobs)
+    batching: BatchOverrides = field(default_factory=BatchOverrides)
     tune: bool = False
     """Measure how to run the cell, if that was never done here."""
     calibration: Calibration | None = None
@@ -75,7 +75,7 @@ class EngineServer:
         self._telemetry = Telemetry()
         admission_limits = AdmissionLimits()
         self._deployments = Deployments(
-            this_platform(), ArtifactStore.default(), self._telemetry, options.knobs, calibration=options.calibration
+            this_platform(), ArtifactStore.default(), self._telemetry, options.batching, calibration=options.calibration
         )
         self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
         self._health = health.aio.HealthServicer()

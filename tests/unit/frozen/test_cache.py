@@ -19,7 +19,7 @@ from engine.artifacts.calibration import calibration_of
 from engine.backends.base import Cell
 from engine.backends.recipes import RECIPES
 from engine.capabilities import probes
-from engine.capabilities.measurements import Measured, MeasuredStore
+from engine.capabilities.measurements import Measurement, MeasurementStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
 from engine.fidelity.corpus import corpus_from
 from engine.fidelity.reference import reference_of
@@ -166,10 +166,10 @@ def test_a_plan_is_kept_under_the_same_key(cache: Path) -> None:
 
 
 def test_last_measurements_are_found_by_model_environment_and_cell(cache: Path) -> None:
-    store = MeasuredStore.of(KEYS["fingerprint"], KEYS["environment"])
+    store = MeasurementStore.of(KEYS["fingerprint"], KEYS["environment"])
     assert store.read() == {
-        SMOOTHED: Measured(texts_per_s=1234.5, loaded_cosine=0.9931),
-        TORCH: Measured(fidelity={"cosine": {"mean": 0.99999}}),
+        SMOOTHED: Measurement(texts_per_s=1234.5, loaded_cosine=0.9931),
+        TORCH: Measurement(fidelity={"cosine": {"mean": 0.99999}}),
     }
 
 
@@ -177,7 +177,9 @@ def test_a_measurement_is_kept_under_the_same_key(cache: Path) -> None:
     (path,) = (cache / "measured").iterdir()
     before = json.loads(path.read_text())
     path.unlink()
-    MeasuredStore.of(KEYS["fingerprint"], KEYS["environment"]).write(SMOOTHED, texts_per_s=1234.5, loaded_cosine=0.9931)
+    MeasurementStore.of(KEYS["fingerprint"], KEYS["environment"]).write(
+        SMOOTHED, texts_per_s=1234.5, loaded_cosine=0.9931
+    )
     (row,) = (name for name in before["cells"] if "int8" in name)
     now = json.loads(path.read_text())
     assert now["format"] == before["format"]

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from engine.backends.base import Cell
-from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.measurements import MeasurementStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult
 from engine.host import json_file
 from engine.host.cache import FileHashes
@@ -61,7 +61,7 @@ def probes(folder: Path) -> Shared:
 
 
 def measured(folder: Path) -> Shared:
-    store = MeasuredStore.of("f" * 64, "e" * 64)
+    store = MeasurementStore.of("f" * 64, "e" * 64)
     return Shared(
         next_file(folder / "measured", lambda: store.write(CELLS[0], texts_per_s=9.0)),
         lambda which: store.write(CELLS[which], texts_per_s=9.0),
