@@ -21,6 +21,18 @@ from engine.tuning.plan import PlanCache, ServingPlan
 from engine.tuning.search import tune_in_child
 
 
+class _CannotKeepPlan(EngineError):
+    """The cache of plans cannot be written. The message has the measured plan, so that it is not lost."""
+
+    fix = "make that folder writable, or set EMBEDCONSOLE_CACHE to a folder that is"
+
+    def __init__(self, cell: Cell, plan: ServingPlan, cache: PlanCache, error: OSError) -> None:
+        super().__init__(
+            f"the plan of {cell} {cell.recipe} cannot be kept, {cache.path.parent} cannot be written "
+            f"({error.strerror or error}); the plan is {plan}"
+        )
+
+
 def tune_cells(
     *, backend: str | None, precision: str, recipe: str, device: str, model: str, as_json: bool
 ) -> int:  # fmt: skip
@@ -36,6 +48,9 @@ def tune_cells(
     except InvalidRequest as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
+    except _CannotKeepPlan as error:
+        reporter.error("failed", str(error), error.fix)
+        return ExitCode.FAILED
     except (EngineError, OSError) as error:
         reporter.error("failed", str(error))
         return ExitCode.FAILED
@@ -67,7 +82,10 @@ async def _measure(
 
         artifact = await prepare(files, cell, store, report_preparation)
         plan = await tune_in_child(files, artifact, cell, facts.cores, report_measurement)
-        cache.write(cell, model, plan)
+        try:
+            cache.write(cell, model, plan)
+        except OSError as error:
+            raise _CannotKeepPlan(cell, plan, cache, error) from error
         plans.append((cell, plan))
     return plans
 
