@@ -21,8 +21,9 @@ from typing import Any
 from benchmarks.acceptance import texts_of
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from engine.backends.base import Cell
 from engine.capabilities.platform import this_platform
-from engine.capabilities.resolve import Choice, matrix
+from engine.capabilities.resolve import report_cells
 from engine.capabilities.rules import CellState
 from tests.support.engine_process import EngineProcess
 
@@ -32,19 +33,21 @@ SLOW_TAKES = 4.0
 """A slow cell answers too few requests in the time that others need."""
 
 
-def runnable(device: str) -> dict[Choice, float]:
+def runnable(device: str) -> dict[Cell, float]:
     """The cells that the rules say run as asked, one for each recipe, and how much longer than others to load each."""
-    reports = [report for report in matrix(this_platform()) if report.runs_as_asked and report.asked.device == device]
+    reports = [
+        report for report in report_cells(this_platform()) if report.runs_as_asked and report.asked.device == device
+    ]
     return {report.asked: SLOW_TAKES if report.state is CellState.SLOW else 1.0 for report in reports}
 
 
-def flags(cell: Choice, model: str = "") -> tuple[str, ...]:
+def flags(cell: Cell, model: str = "") -> tuple[str, ...]:
     """The cell as `engine` flags; without a model it is the bundled one."""
     words = ("--backend", cell.backend, "--precision", cell.precision, "--device", cell.device)
     return (*words, *(("--recipe", cell.recipe) if cell.recipe else ()), *(("--model", model) if model else ()))
 
 
-def name(cell: Choice) -> str:
+def name(cell: Cell) -> str:
     """How a table names it."""
     return f"{cell.backend} {cell.precision} {cell.recipe}"
 
@@ -54,7 +57,7 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def prepare(cell: Choice, model: str = "") -> float:
+def prepare(cell: Cell, model: str = "") -> float:
     """Seconds until its artifact was ready; the second call is instant. Raises RuntimeError."""
     started_s = time.perf_counter()
     command = [sys.executable, "-m", "engine.cli", "export", *flags(cell, model)]
@@ -64,7 +67,7 @@ def prepare(cell: Choice, model: str = "") -> float:
     return time.perf_counter() - started_s
 
 
-def visit(cell: Choice, model: str, duration_s: float, *, judged: bool) -> dict[str, Any]:
+def visit(cell: Cell, model: str, duration_s: float, *, judged: bool) -> dict[str, Any]:
     """One process of this cell: start, load, and where asked its fidelity."""
     engine = EngineProcess("--strict", *flags(cell, model)).wait_ready()
     try:
@@ -101,13 +104,13 @@ async def fidelity(address: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(cells: Mapping[Choice, float], model: str, rounds: int, duration_s: float) -> list[dict[str, Any]]:
+def table(cells: Mapping[Cell, float], model: str, rounds: int, duration_s: float) -> list[dict[str, Any]]:
     """A row for each cell; speeds, memory and load times are medians over the rounds."""
     prepared_s = {}
     for cell in cells:
         say(f"preparing {name(cell)}")
         prepared_s[cell] = prepare(cell, model)
-    visits: defaultdict[Choice, list[dict[str, Any]]] = defaultdict(list)
+    visits: defaultdict[Cell, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         order = random.sample(list(cells), len(cells))
         for cell in order:
@@ -148,7 +151,7 @@ def _speed(row: dict[str, Any], fp32: float) -> str:
     return f"{rate:,.0f} | {rate / fp32:.2f}" if rate and fp32 else "– | –"
 
 
-async def switches(cells: Sequence[Choice], model: str, count: int) -> dict[str, Any]:
+async def switches(cells: Sequence[Cell], model: str, count: int) -> dict[str, Any]:
     """So many switches through all cells under load: errors, and each cell's memory from visit to visit."""
     texts = texts_of("short", 512, seed=3)
     engine = EngineProcess(*flags(cells[-1], model)).wait_ready()

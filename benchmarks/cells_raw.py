@@ -86,12 +86,14 @@ def main() -> int:
     if asked.child:
         return serve(Cell(**json.loads(asked.child)), asked.model)
     cells = [
-        Cell(one.backend, one.precision, one.name, asked.device)
+        Cell(backend=one.backend, precision=one.precision, recipe=one.name, device=asked.device)
         for one in RECIPES
         if one.device == asked.device.partition(":")[0]
     ]
-    base = Cell("onnx" if asked.device == "cpu" else "torch", "fp32", "plain", asked.device)
-    judge = Cell("torch", "fp32", "plain", asked.device)
+    base = Cell(
+        backend="onnx" if asked.device == "cpu" else "torch", precision="fp32", recipe="plain", device=asked.device
+    )
+    judge = Cell(backend="torch", precision="fp32", recipe="plain", device=asked.device)
     wanted = [cell for cell in cells if cell in (base, judge) or _is_wanted(cell, asked.only)]
     rows, children = [], {}
     with tempfile.TemporaryDirectory() as place:

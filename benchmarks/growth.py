@@ -33,7 +33,7 @@ from console.analysis.ratios import paired_ratio
 from console.load.corpora import load_corpus
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
-from engine.capabilities.resolve import Choice
+from engine.backends.base import Cell
 from engine.host.machine import cores, cpu_model
 
 CORPUS, SEED = "short", 4
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=positive(int), default=6)
     parser.add_argument("--seconds", type=positive(float), default=3.0, help="of each load in each round")
     asked = parser.parse_args()
-    cell = Choice(asked.backend, asked.precision, "cpu")
+    cell = Cell(backend=asked.backend, precision=asked.precision, device="cpu")
     try:
         prepare(cell)
         turns = asyncio.run(_rounds(cell, asked.rounds, asked.seconds))
@@ -97,7 +97,7 @@ def main() -> int:
     return 0
 
 
-async def _rounds(cell: Choice, rounds: int, window_s: float) -> Turns:
+async def _rounds(cell: Cell, rounds: int, window_s: float) -> Turns:
     """Raises Failed or AioRpcError, with nothing left running."""
     turns: defaultdict[int, list[Turn]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:

@@ -92,11 +92,11 @@ def main() -> int:
 def cell_of(words: str) -> Cell:
     """`onnx/int8` or `onnx/int8/dynamic` on the CPU, with its recipe. Raises ValueError."""
     backend_name, precision, recipe, *more = [*words.split("/"), "", ""]
-    cell = Cell(backend_name, precision, recipe, "cpu")
+    cell = Cell(backend=backend_name, precision=precision, recipe=recipe, device="cpu")
     try:
         if any(more):
             raise EngineError("it has too many parts")
-        return Cell(backend_name, precision, recipe_of(cell).name, "cpu")
+        return Cell(backend=backend_name, precision=precision, recipe=recipe_of(cell).name, device="cpu")
     except EngineError as error:
         raise ValueError(f"{words!r} is no cell: {error}; write BACKEND/PRECISION, as in onnx/int8") from error
 

@@ -30,7 +30,7 @@ from benchmarks.peers.line import Measured, Order
 from benchmarks.peers.processes import Child, Failed
 from benchmarks.peers.servers import OURS, Server, plan_of, start_engine
 from console.load.corpora import load_corpus
-from engine.capabilities.resolve import Choice
+from engine.backends.base import Cell
 from engine.host.machine import cores, cpu_model
 
 CORPUS, SEED = "short", 4
@@ -71,7 +71,7 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         pairs = [words.split() for words in asked.cells.split(",")]
-        cells = [Choice(backend, precision, "cpu") for backend, precision in pairs]
+        cells = [Cell(backend=backend, precision=precision, device="cpu") for backend, precision in pairs]
         numbers = [words.split("x") for words in asked.loads.split(",")]
         loads = [(int(size), int(callers)) for size, callers in numbers]
     except ValueError:
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def _rounds(
-    cell: Choice, loads: Sequence[tuple[int, int]], asked: argparse.Namespace
+    cell: Cell, loads: Sequence[tuple[int, int]], asked: argparse.Namespace
 ) -> Mapping[tuple[int, int], Sequence[Turn]]:
     """Raises Failed, with nothing left running."""
     turns: defaultdict[tuple[int, int], list[Turn]] = defaultdict(list)
@@ -170,7 +170,7 @@ def grouped(spent: Mapping[int, Spent], main_thread: int, passing: int) -> dict[
     }
 
 
-def table(cell: Choice, turns: Mapping[tuple[int, int], Sequence[Turn]]) -> str:
+def table(cell: Cell, turns: Mapping[tuple[int, int], Sequence[Turn]]) -> str:
     """A line for each load: medians over the rounds, `on a core + waiting for one`."""
     groups = (LOOP, PASSES, OTHERS)
     heads = (str(cell), "texts/s", "p50, ms", *(f"{name}, ms/text" for name in groups), "client", "idle")

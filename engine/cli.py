@@ -1,4 +1,4 @@
-"""`engine`: serve, capabilities, fidelity, export, tune. Nothing heavy is imported before a command needs it."""
+"""The command line of `engine`: serve, capabilities, fidelity, export, tune. Each imports its body when it runs."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ class AutoOrCount(click.ParamType[int]):
     name = "auto or N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """0 for auto."""
+        """Returns 0 for `auto`."""
         if value in ("auto", 0):
             return 0
         try:
@@ -30,7 +30,7 @@ class AutoOrCount(click.ParamType[int]):
         except ValueError:
             number = 0
         if number < 1:
-            self.fail(f"{value!r} is neither `auto` nor a whole number from 1", param, ctx)
+            self.fail(f"{value!r} is not `auto` or a whole number from 1", param, ctx)
         return number
 
 
@@ -40,13 +40,13 @@ class GradeLimit(click.ParamType[tuple[float, float]]):
     name = "COSINE,OVERLAP"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Both between 0 and 1."""
+        """Returns both numbers, each between 0 and 1."""
         try:
             cosine, overlap = (float(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not two numbers with a comma between them", param, ctx)
         if not (0 <= cosine <= 1 and 0 <= overlap <= 1):
-            self.fail(f"{value!r}: both numbers lie between 0 and 1", param, ctx)
+            self.fail(f"{value!r}: both numbers must be between 0 and 1", param, ctx)
         return cosine, overlap
 
 
@@ -57,7 +57,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Makes the file's keys the defaults of the flags: a flag on the command line still wins."""
+    """Makes the keys of the file the defaults of the flags. A flag on the command line takes precedence."""
     if path is None:
         return None
     try:
@@ -78,18 +78,23 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 @cloup.group(
     formatter_settings=FORMATTER,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  engine serve    then, from any language, proto/embed/v1/embed.proto",
+    epilog="Start with:  engine serve    The API: proto/embed/v1/embed.proto",
 )
 @cloup.version_option(__version__, prog_name="engine")
 def cli() -> None:
-    """Serves an embedding model over gRPC: batches requests as they come, switches backend and precision live."""
+    """Serves an embedding model over gRPC: batches requests dynamically, switches backend and precision under load."""
 
 
-@cli.command(epilog="Stop it with Ctrl+C: it answers what it has and exits. Twice ends at once.")
+@cli.command(
+    epilog="Stop it with Ctrl+C: it answers the requests that it has accepted and exits. A second Ctrl+C exits at once."
+)
 @option_group(
-    "Where it listens",
+    "Address",
     option(
-        "--host", default="127.0.0.1", show_default=True, help="Address to bind; others than loopback are reachable."
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        help="Address to bind; other machines reach it unless it is a loopback address.",
     ),
     option(
         "--port",
@@ -97,12 +102,12 @@ def cli() -> None:
         default=50051,
         show_default=True,
         metavar="N",
-        help="0 picks a free port.",
+        help="0: any free port.",
     ),
 )
 @option_group(
-    "What it runs",
-    option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
+    "Deployment",
+    option("--model", default="", metavar="ID|DIR", help="Hub id or folder.  [default: all-MiniLM-L6-v2, bundled]"),
     option(
         "--backend",
         type=BACKEND,
@@ -115,22 +120,31 @@ def cli() -> None:
         type=PRECISION,
         default="auto",
         show_default=True,
-        help="auto never goes below fp32.",
+        help="auto uses fp32, never a lower precision.",
     ),
-    option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
-    option("--calibration", type=FILE, metavar="FILE", help="Your own texts, one a line, for recipes that calibrate."),
+    option(
+        "--recipe",
+        default="",
+        metavar="NAME",
+        help="The way to reach the precision, if there are several.  [default: the best one]",
+    ),
+    option(
+        "--calibration", type=FILE, metavar="FILE", help="Your own texts, one per line, for recipes that calibrate."
+    ),
     option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
-    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs."),
+    option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="The device to run on."
+    ),
 )
 @option_group(
-    "How it uses the machine",
+    "Resources and batching",
     option(
         "--instances",
         type=AutoOrCount(),
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Forward passes at a time.",
+        help="Concurrent forward passes.",
     ),
     option(
         "--threads",
@@ -138,7 +152,7 @@ def cli() -> None:
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Threads of one forward pass.",
+        help="Threads per forward pass.",
     ),
     option(
         "--max-batch-tokens",
@@ -146,7 +160,7 @@ def cli() -> None:
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Of one forward pass, padding included.",
+        help="Tokens per forward pass, padding included.",
     ),
     option(
         "--max-batch-items",
@@ -154,13 +168,13 @@ def cli() -> None:
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Texts in a forward pass.",
+        help="Texts per forward pass.",
     ),
     option(
         "--tune/--no-tune",
         default=True,
         show_default=True,
-        help="Measure what auto is to stand for, where that was never done (seconds, once).",
+        help="Measure the values of auto if they were never measured here (seconds, once).",
     ),
     option(
         "--max-wait-ms",
@@ -175,7 +189,7 @@ def cli() -> None:
         type=click.Choice(["on", "off"]),
         default="on",
         show_default=True,
-        help="Several requests in one batch; off is one request, one batch.",
+        help="Put several requests into one batch; off: one request per batch.",
     ),
     option(
         "--config",
@@ -183,15 +197,15 @@ def cli() -> None:
         callback=_read_config,
         is_eager=True,
         metavar="FILE.toml",
-        help="Defaults for these flags; keys are their names.",
+        help="Defaults for these flags, by name.",
     ),
 )
 def serve(**flags: Any) -> None:
-    """Serve until told to stop.
+    """Serve until stopped.
 
-    One JSON line on stdout says when and where it serves; phases and log go to stderr.
+    Prints one JSON line to stdout when it serves, with the address; progress and log go to stderr.
     """
-    # Read when grpc is imported. The preparer is started by exec, so grpc has nothing to do at a fork but to complain.
+    # grpc reads this at import. The preparation process starts with exec, so fork support would only log warnings.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from engine.server.serve import run_server
 
@@ -199,16 +213,26 @@ def serve(**flags: Any) -> None:
 
 
 @cli.command()
-@option("--json", "as_json", is_flag=True, help="The whole table as one JSON object.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @option(
     "--platform",
     type=click.Choice(["macos-arm64", "macos-x86_64", "linux-x86_64", "linux-arm64", "linux-cuda"]),
-    help="A machine you do not have.  [default: this one]",
+    help="Show another platform.  [default: this machine]",
 )
-@option("--probe/--no-probe", default=True, show_default=True, help="Try each cell once with a tiny model; remembered.")
-@option("--model", default="", metavar="ID|DIR", help="Whose last measurements to show.  [default: the bundled one]")
+@option(
+    "--probe/--no-probe",
+    default=True,
+    show_default=True,
+    help="Run each cell once with a tiny model; results are kept.",
+)
+@option(
+    "--model",
+    default="",
+    metavar="ID|DIR",
+    help="Show the last measurements of this model.  [default: the bundled one]",
+)
 def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -> None:
-    """What can run here, what is used instead, and why."""
+    """Show what can run here, what runs instead, and why."""
     from engine.commands.capabilities import capabilities_report
 
     click.echo(capabilities_report(platform, model, probe=probe, as_json=as_json))
@@ -216,42 +240,75 @@ def capabilities(as_json: bool, platform: str | None, probe: bool, model: str) -
 
 @cli.command()
 @option("--backend", type=BACKEND, default="auto", show_default=True, help="The runtime.")
-@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto is fp32.")
-@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
-@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.")
-@option("--strict", is_flag=True, help="Fail instead of measuring what would be used instead.")
-@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
-@option("--corpus", type=FILE, metavar="FILE", help="Your own texts, one a line.  [default: built-in prose]")
-@option("--calibration", type=FILE, metavar="FILE", help="Texts that calibrate, where the recipe does: not judged on.")
+@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto uses fp32.")
 @option(
-    "--green", type=GRADE, default="0.995,0.92", show_default=True, metavar="COSINE,OVERLAP", help="Least of green."
+    "--recipe",
+    default="",
+    metavar="NAME",
+    help="The way to reach the precision, if there are several.  [default: the best one]",
 )
-@option("--amber", type=GRADE, default="0.98,0.85", show_default=True, metavar="COSINE,OVERLAP", help="Least of amber.")
-@option("--json", "as_json", is_flag=True, help="One JSON object.")
+@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="The device to run on.")
+@option("--strict", is_flag=True, help="Fail instead of measuring a fallback.")
+@option("--model", default="", metavar="ID|DIR", help="Hub id or folder.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--corpus", type=FILE, metavar="FILE", help="Your own texts, one per line.  [default: built-in prose]")
+@option(
+    "--calibration",
+    type=FILE,
+    metavar="FILE",
+    help="Texts for recipes that calibrate; they are left out of the corpus.",
+)
+@option(
+    "--green",
+    type=GRADE,
+    default="0.995,0.92",
+    show_default=True,
+    metavar="COSINE,OVERLAP",
+    help="Lower limits of green.",
+)
+@option(
+    "--amber",
+    type=GRADE,
+    default="0.98,0.85",
+    show_default=True,
+    metavar="COSINE,OVERLAP",
+    help="Lower limits of amber.",
+)
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def fidelity(**flags: Any) -> None:
-    """How close a cell's vectors are to fp32: measured on real prose, or on your own texts."""
+    """Measure how close the vectors of a cell are to fp32, on built-in prose or on your own texts."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from engine.commands.fidelity import Question, run_fidelity
+    from engine.commands.fidelity import FidelityOptions, run_fidelity
     from engine.deployment.target import Target
     from engine.fidelity.metrics import GradeLimits, Limit
 
     target = Target(flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"])
     limits = GradeLimits(Limit(*flags["green"]), Limit(*flags["amber"]))
-    question = Question(target, flags["corpus"], flags["calibration"], flags["strict"], limits)
-    raise SystemExit(run_fidelity(question, as_json=flags["as_json"]))
+    options = FidelityOptions(target, flags["corpus"], flags["calibration"], flags["strict"], limits)
+    raise SystemExit(run_fidelity(options, as_json=flags["as_json"]))
 
 
 @cli.command()
-@option("--backend", type=BACKEND, help="What to prepare.")
-@option("--precision", type=PRECISION, default="fp32", show_default=True, help="At which precision.")
-@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
-@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it will run.")
-@option("--calibration", type=FILE, metavar="FILE", help="Your own texts, one a line, for recipes that calibrate.")
-@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
-@option("--list", "list_them", is_flag=True, help="What is prepared, and its size on disk.")
-@option("--prune", is_flag=True, help="Delete everything that is prepared; it is made again when needed.")
+@option("--backend", type=BACKEND, help="The runtime to prepare for.")
+@option("--precision", type=PRECISION, default="fp32", show_default=True, help="The precision to prepare.")
+@option(
+    "--recipe",
+    default="",
+    metavar="NAME",
+    help="The way to reach the precision, if there are several.  [default: the best one]",
+)
+@option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]|mps",
+    help="The device that it will run on.",
+)
+@option("--calibration", type=FILE, metavar="FILE", help="Your own texts, one per line, for recipes that calibrate.")
+@option("--model", default="", metavar="ID|DIR", help="Hub id or folder.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--list", "list_them", is_flag=True, help="List the prepared artifacts and their sizes.")
+@option("--prune", is_flag=True, help="Delete all prepared artifacts; they are made again when needed.")
 def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> None:
-    """Prepare a deployment ahead of time, so that the first start is as quick as every other."""
+    """Prepare a deployment ahead of time, so that its first start is as fast as later ones."""
     from engine.commands.export import list_artifacts, prepare_artifact, prune_artifacts
 
     if sum((backend is not None, list_them, prune)) != 1:
@@ -265,21 +322,26 @@ def export(backend: str | None, list_them: bool, prune: bool, **flags: Any) -> N
 
 
 @cli.command()
-@option("--backend", type=BACKEND, help="Which cell to measure.  [default: every one that is native here]")
-@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto is fp32.")
-@option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways.")
-@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs.")
-@option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]")
-@option("--json", "as_json", is_flag=True, help="One JSON object.")
+@option("--backend", type=BACKEND, help="The runtime to measure.  [default: every native cell]")
+@option("--precision", type=PRECISION, default="auto", show_default=True, help="auto uses fp32.")
+@option(
+    "--recipe",
+    default="",
+    metavar="NAME",
+    help="The way to reach the precision, if there are several.  [default: the best one]",
+)
+@option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="The device to run on.")
+@option("--model", default="", metavar="ID|DIR", help="Hub id or folder.  [default: all-MiniLM-L6-v2, bundled]")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tune(backend: str | None, as_json: bool, **flags: Any) -> None:
-    """Measure how a cell uses this machine best: instances × threads, and how large a batch pays. Remembered."""
+    """Measure the best instances × threads and batch bounds of a cell on this machine, and keep them."""
     from engine.commands.tune import tune_cells
 
     raise SystemExit(tune_cells(backend=backend, as_json=as_json, **flags))
 
 
 def main() -> None:
-    """Entry point: usage errors exit 3, since 2 means something else in this project's commands."""
+    """Runs the command line. A usage error exits with 3, because 2 has another meaning in this project's commands."""
     try:
         cli.main(prog_name="engine", standalone_mode=False)
     except click.UsageError as error:

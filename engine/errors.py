@@ -1,19 +1,19 @@
-"""Every way a request or a switch can fail, as types. `service/status.py` alone maps them to gRPC codes.
+"""The errors of requests and switches. Only `engine/doors/errors.py` maps them to gRPC codes.
 
-Messages are for the person at the other end: they say what to do next and never contain input text.
+Messages are for the caller: they name the next step and never contain input text.
 """
 
 
 class EngineError(Exception):
-    """Base of all: a fault of the engine itself unless a subclass says otherwise (INTERNAL)."""
+    """The base class. Without a more specific subclass: a fault of the engine itself (INTERNAL)."""
 
 
 class InvalidRequest(EngineError):
-    """Bad input, or over a per-request limit (INVALID_ARGUMENT)."""
+    """The input is invalid, or exceeds a limit of one request (INVALID_ARGUMENT)."""
 
 
 class Overloaded(EngineError):
-    """The queue is full (RESOURCE_EXHAUSTED). `retry_after_s` is None when retrying cannot help."""
+    """The queue is full (RESOURCE_EXHAUSTED). `retry_after_s` is None if a retry cannot succeed."""
 
     def __init__(self, message: str, retry_after_s: float | None) -> None:
         super().__init__(message)
@@ -25,11 +25,11 @@ class Expired(EngineError):
 
 
 class Cancelled(EngineError):
-    """The caller left while the text was queued (CANCELLED)."""
+    """The caller cancelled while the text was queued (CANCELLED)."""
 
 
 class PoisonedText(EngineError):
-    """One text's forward pass failed or gave a non-finite vector (INTERNAL). `position` is its place in the request."""
+    """The forward pass of one text failed or was not finite (INTERNAL). `position`: its index in the request."""
 
     def __init__(self, position: int, reason: str) -> None:
         super().__init__(f"text {position}: {reason}; the other texts are unaffected, send them without it")
@@ -37,16 +37,16 @@ class PoisonedText(EngineError):
 
 
 class Unavailable(EngineError):
-    """Draining, or the instance was lost: retry later or elsewhere (UNAVAILABLE)."""
+    """The engine drains, or an instance was lost (UNAVAILABLE): retry later or on another engine."""
 
 
 class CannotSwitch(EngineError):
-    """That deployment cannot run here; what was live goes on serving (FAILED_PRECONDITION)."""
+    """The deployment cannot run here (FAILED_PRECONDITION). The live deployment keeps serving."""
 
 
 class SwitchInProgress(EngineError):
-    """Another switch is under way (ABORTED)."""
+    """Another switch is in progress (ABORTED)."""
 
 
 class ModelError(EngineError):
-    """The model's files are missing, incomplete or of an unsupported kind. Raised at start-up or in a switch."""
+    """A start or a switch found the model's files missing, incomplete or unsupported (FAILED_PRECONDITION)."""

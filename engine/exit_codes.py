@@ -4,12 +4,13 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The command contract's codes."""
+    """The exit codes, part of the interface of the commands."""
 
     OK = 0
-    """Of `serve`: drained."""
+    """Success; `serve`: every accepted request was answered."""
     ABANDONED = 1
-    """`serve` ended before every accepted request was answered."""
+    """`serve`: it ended before every accepted request was answered."""
     USAGE = 3
+    """The command line is wrong."""
     FAILED = 5
-    """It could not start, or the command failed."""
+    """The command failed; `serve`: it could not start."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.capabilities.resolve import Choice, matrix
+from engine.backends.base import Cell
+from engine.capabilities.resolve import report_cells
 from engine.capabilities.rules import CellState
 from engine.host.machine import PlatformFacts
 
@@ -17,7 +18,7 @@ class Contender:
 
     kind: str
     what: str = ""
-    cell: Choice | None = None
+    cell: Cell | None = None
     streamed: bool = False
     fp32: bool = True
     usual: bool = True
@@ -50,7 +51,7 @@ def contenders(facts: PlatformFacts) -> tuple[Contender, ...]:
     """
     found = list(PEERS)
     seen: set[tuple[str, str]] = set()
-    for report in matrix(facts):
+    for report in report_cells(facts):
         cell = report.asked
         if cell.device != "cpu" or not report.runs_as_asked:
             continue

@@ -16,7 +16,7 @@ from benchmarks.peers.contenders import Contender
 from benchmarks.peers.environments import HOME, python_of
 from benchmarks.peers.line import INFINITY_MODEL
 from benchmarks.peers.processes import START_WITHIN_S, Child, Failed, Process
-from engine.capabilities.resolve import Choice
+from engine.backends.base import Cell
 
 POLL_S = 0.05
 OURS = Path(sys.executable)
@@ -75,20 +75,20 @@ def start_client(one: Contender, server: Server, bench: Bench) -> Child:
     return Child(OURS, "client_grpc", server.address, str(bench.corpora), *streamed)
 
 
-def plan_of(cell: Choice) -> Plan:
+def plan_of(cell: Cell) -> Plan:
     """What an engine chooses for this cell here. Raises Failed."""
     process, ready = _engine(cell)
     process.stop()
     return Plan(ready["effective"]["instances"], ready["effective"]["threads"])
 
 
-def start_engine(cell: Choice) -> Server:
+def start_engine(cell: Cell) -> Server:
     """`engine serve` on a free port of loopback. Raises Failed."""
     process, ready = _engine(cell)
     return Server(process, str(ready["address"]), time.monotonic() - process.started_s)
 
 
-def _engine(cell: Choice) -> tuple[Process, dict[str, Any]]:
+def _engine(cell: Cell) -> tuple[Process, dict[str, Any]]:
     process = Process([str(OURS), "-m", "engine.cli", "serve", "--port", "0", "--strict", *flags(cell)])
     try:
         return process, process.read_line(START_WITHIN_S)

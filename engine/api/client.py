@@ -1,4 +1,4 @@
-"""A small async client: texts in, numpy arrays out."""
+"""An asyncio client: takes texts, returns NumPy arrays."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
@@ -15,7 +15,7 @@ Vectors = NDArray[np.float32] | NDArray[np.float16]
 
 
 def vectors_of(response: embed_pb2.EmbedResponse) -> Vectors:
-    """The vectors of a response: (count, dim), in the dtype they were sent in, read-only."""
+    """Returns the vectors of a response: a read-only array (count, dim), in the dtype of the wire."""
     shape = (response.count, response.dim)
     if response.dtype == embed_pb2.FLOAT16:
         return np.frombuffer(response.vectors, dtype=np.float16).reshape(shape)
@@ -23,7 +23,7 @@ def vectors_of(response: embed_pb2.EmbedResponse) -> Vectors:
 
 
 class EmbedClient:
-    """One channel to one engine. Errors are grpc.aio.AioRpcError, with the codes of the wire contract."""
+    """A channel to one engine. Its methods raise grpc.aio.AioRpcError with the codes that the proto file documents."""
 
     def __init__(self, address: str) -> None:
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
@@ -44,11 +44,11 @@ class EmbedClient:
         await self._channel.close()
 
     async def embed(self, texts: Sequence[str], *, timeout_s: float | None = 30.0) -> Vectors:
-        """(n, dim) vectors in the texts' order."""
+        """Returns the vectors (n, dim) in the order of the texts."""
         return vectors_of(await self.embedder.Embed(embed_pb2.EmbedRequest(texts=texts), timeout=timeout_s))
 
     async def embed_stream(self, batches: Iterable[Sequence[str]]) -> AsyncIterator[Vectors]:
-        """One array for each batch, in order, over one stream. Raises RuntimeError for a batch that failed."""
+        """Yields one array per batch, in order, over one stream. Raises RuntimeError for a batch that failed."""
         requests = (
             embed_pb2.StreamRequest(id=number, request=embed_pb2.EmbedRequest(texts=texts))
             for number, texts in enumerate(batches)
@@ -59,9 +59,9 @@ class EmbedClient:
             yield vectors_of(answer.response)
 
     async def similarity(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float | None = 30.0) -> list[float]:
-        """Cosine of each pair."""
-        wanted = [embed_pb2.Pair(text_a=a, text_b=b) for a, b in pairs]
-        request = embed_pb2.SimilarityRequest(pairs=wanted)
+        """Returns the cosine similarity of each pair."""
+        messages = [embed_pb2.Pair(text_a=a, text_b=b) for a, b in pairs]
+        request = embed_pb2.SimilarityRequest(pairs=messages)
         return list((await self.embedder.Similarity(request, timeout=timeout_s)).scores)
 
 

@@ -26,7 +26,7 @@ from engine.models.resolve import ModelFiles, model_at
 from engine.models.tokenizer import Tokenizer, tokenizer_path
 
 _STOP_GRACE_S = 5.0
-_PLAIN_ONNX = Cell("onnx", "fp32", "plain", "cpu")
+_PLAIN_ONNX = Cell(backend="onnx", precision="fp32", recipe="plain", device="cpu")
 """What all smaller graphs are made from."""
 
 

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,20 @@ def about(files: ModelFiles, cell: Cell, calibration: Calibration | None = None)
 
 def _content(cell: Cell, calibration: Calibration | None) -> dict[str, Any]:
     recipe, prepared = recipe_of(cell), prepared_as(cell)
-    content: dict[str, Any] = {"cell": asdict(prepared), "versions": _versions(prepared)}
+    content: dict[str, Any] = {"cell": _cell_content(prepared), "versions": _versions(prepared)}
     if recipe.calibrated:
         content["calibration"] = (calibration or default_calibration()).hash
     if prepared.precision == "int8" and prepared.backend != "torch":
         content["int8_products_saturate"] = int8_products_saturate()
     return content
+
+
+def _cell_content(prepared: Cell) -> dict[str, str]:
+    """The cell as it is part of a key and of a manifest: these fields, whatever else a cell may come to have."""
+    return {
+        "backend": prepared.backend, "precision": prepared.precision, "recipe": prepared.recipe,
+        "device": prepared.device,
+    }  # fmt: skip
 
 
 class ArtifactStore:

@@ -7,14 +7,18 @@ from typing import Protocol
 from engine.scheduling.contract import Executor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One point of the capability matrix, as a backend sees it."""
+    """One point of the capability matrix: what runs, in which precision, on which device, and how it gets there."""
 
     backend: str
     precision: str
-    recipe: str
     device: str
+    recipe: str = ""
+    """Empty: the default recipe, or no recipe exists."""
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision} on {self.device}"
 
 
 class LoadedModel(Protocol):

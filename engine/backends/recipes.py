@@ -123,5 +123,5 @@ def prepared_as(cell: Cell) -> Cell:
     recipe = recipe_of(cell)
     converts_while_loading = cell.backend == "torch" and not recipe.calibrated
     if converts_while_loading or recipe.name in ("plain", "cast"):
-        return Cell(cell.backend, "fp32", "plain", "cpu")
-    return Cell(cell.backend, cell.precision, recipe.name, "cpu")
+        return Cell(backend=cell.backend, precision="fp32", recipe="plain", device="cpu")
+    return Cell(backend=cell.backend, precision=cell.precision, recipe=recipe.name, device="cpu")

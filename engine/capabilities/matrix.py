@@ -1,44 +1,45 @@
-"""A cell as this machine knows it: what the rules say, what its probe found, what was last measured of it."""
+"""The capability matrix: for each cell the report by the rules, the result of its probe, and its last measurements."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.capabilities.measurements import Measured
+from engine.backends.base import Cell
+from engine.capabilities.measurements import Measurement
 from engine.capabilities.probes import Probe, ProbeResult
-from engine.capabilities.resolve import CellReport, Choice, matrix
+from engine.capabilities.resolve import CellReport, report_cells
 from engine.capabilities.rules import CellState
 from engine.host.machine import PlatformFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One row of `engine capabilities`."""
+class CapabilityCell:
+    """One cell of the capability matrix; one row of `engine capabilities --json`."""
 
     report: CellReport
     probe: Probe = field(default_factory=Probe)
-    measured: Measured | None = None
+    measurement: Measurement | None = None
 
 
-def findings(
+def capability_matrix(
     facts: PlatformFacts,
-    probes: Mapping[Choice, Probe] | None = None,
-    measured: Mapping[Choice, Measured] | None = None,
-) -> Iterator[Finding]:
-    """Every cell of the matrix, with a rule that its probe contradicts shown as such."""
-    for report in matrix(facts):
+    probes: Mapping[Cell, Probe] | None = None,
+    measurements: Mapping[Cell, Measurement] | None = None,
+) -> Iterator[CapabilityCell]:
+    """Yields every cell of the matrix. A report that the probe contradicts is corrected."""
+    for report in report_cells(facts):
         probe = (probes or {}).get(report.asked, Probe())
-        yield Finding(_against(report, probe), probe, (measured or {}).get(report.asked))
+        yield CapabilityCell(_corrected(report, probe), probe, (measurements or {}).get(report.asked))
 
 
-def _against(report: CellReport, probe: Probe) -> CellReport:
+def _corrected(report: CellReport, probe: Probe) -> CellReport:
     if report.runs_as_asked and probe.result is ProbeResult.FAILED:
         return replace(
             report,
             state=CellState.UNAVAILABLE,
             code="probe_failed",
-            reason=f"the rules say that {report.asked} runs here, but it did not when tried: {probe.detail}",
+            reason=f"the rules say that {report.asked} runs here, but its probe failed: {probe.detail}",
             fix="report it with `engine capabilities --json`",
         )
     if not report.runs_as_asked and probe.result is ProbeResult.PASSED:
-        return replace(report, reason=f"{report.reason} (though it ran when tried: {probe.detail})")
+        return replace(report, reason=f"{report.reason} (but its probe passed: {probe.detail})")
     return report

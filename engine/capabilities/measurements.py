@@ -1,4 +1,4 @@
-"""What was last measured of each cell on this machine: texts/s and fidelity, kept in the user's cache."""
+"""The last measurements of each cell on this machine, kept in the user's cache: texts/s and fidelity."""
 
 import contextlib
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.capabilities.resolve import Choice
+from engine.backends.base import Cell
 from engine.host.cache import cache_root
 from engine.host.json_file import read_json, rows_in, update_json
 
@@ -15,60 +15,74 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """The last figures of a cell; None where it was not measured yet."""
+class Measurement:
+    """The last figures of a cell; None: not measured."""
 
     texts_per_s: float | None = None
     fidelity: Mapping[str, Any] | None = None
-    """As `engine fidelity --json` printed it."""
+    """The JSON object of `engine fidelity --json`."""
     loaded_cosine: float | None = None
-    """Mean cosine to fp32 on the few texts that every loading is verified with."""
+    """Mean cosine to fp32 on the few texts that verify every load."""
 
     @property
     def mean_cosine(self) -> float | None:
-        """Of the fidelity's sequential pass; until that was measured, what loading found."""
+        """Mean cosine to fp32 of the fidelity measurement; without one, `loaded_cosine`."""
         return self.loaded_cosine if self.fidelity is None else float(self.fidelity["cosine"]["mean"])
 
 
-class MeasuredStore:
-    """One small file for a machine and a model. Losing it costs a measurement, so it is never worth an error."""
+class MeasurementStore:
+    """The file with the measurements of one model in one environment.
+
+    If the file is lost, cells are measured again: no operation here raises for a cache that cannot be used.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @classmethod
-    def of(cls, model_fingerprint: str, environment: str) -> "MeasuredStore":
-        """The store of a model in an environment (probes.py): figures of another machine or version do not count."""
+    def of(cls, model_fingerprint: str, environment: str) -> "MeasurementStore":
+        """Returns the store of a model in an environment (`environment_hash`): other ones have files of their own."""
         return cls(cache_root() / "measured" / f"{model_fingerprint[:16]}-{environment[:16]}.json")
 
-    def read(self) -> dict[Choice, Measured]:
-        """Every cell's last figures; a damaged entry is left out."""
-        found = {}
+    def read(self) -> dict[Cell, Measurement]:
+        """Returns the last figures of every cell, without damaged entries."""
+        measurements = {}
         for key, row in rows_in(read_json(self._path), "cells", _FORMAT).items():
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # no cell, or no figures
-                found[Choice(*key.split("/"))] = _measured(row)
-        return found
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # a damaged key or row
+                measurements[_cell(key)] = _parse(row)
+        return measurements
 
-    def write(self, cell: Choice, **figures: Any) -> None:
-        """Replaces those figures of a cell, by the names of Measured, and leaves the others."""
-        key = "/".join((cell.backend, cell.precision, cell.device, cell.recipe))
+    def write(self, cell: Cell, **figures: Any) -> None:
+        """Replaces the given figures of a cell, named as in Measurement, and keeps the other ones."""
+        key = _key(cell)
 
-        def change(found: Mapping[str, Any]) -> Mapping[str, Any]:
-            rows = rows_in(found, "cells", _FORMAT)
+        def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
+            rows = rows_in(content, "cells", _FORMAT)
             old = rows.get(key)
             row = {**(old if isinstance(old, dict) else {}), **figures, "at_unix_s": round(time.time())}
             return {"format": _FORMAT, "cells": {**rows, key: row}}
 
-        with contextlib.suppress(OSError):  # a read-only cache: what was measured is printed all the same
+        with contextlib.suppress(OSError):  # a read-only cache: the caller reports the figures anyway
             update_json(self._path, change)
 
 
-def _measured(row: Mapping[str, Any]) -> Measured:
-    """Raises AttributeError, KeyError, TypeError or ValueError for what is none."""
+def _key(cell: Cell) -> str:
+    """Returns the key of a cell's entry. Its parts and their order are part of the file's format."""
+    return "/".join((cell.backend, cell.precision, cell.device, cell.recipe))
+
+
+def _cell(key: str) -> Cell:
+    """Returns the cell of an entry. Raises ValueError for a key that `_key` does not make."""
+    backend, precision, device, recipe = key.split("/")
+    return Cell(backend=backend, precision=precision, device=device, recipe=recipe)
+
+
+def _parse(row: Mapping[str, Any]) -> Measurement:
+    """Raises AttributeError, KeyError, TypeError or ValueError for a damaged row."""
     fidelity = row.get("fidelity")
     if fidelity is not None:
         float(fidelity["cosine"]["mean"])
-    return Measured(_number(row.get("texts_per_s")), fidelity, _number(row.get("loaded_cosine")))
+    return Measurement(_number(row.get("texts_per_s")), fidelity, _number(row.get("loaded_cosine")))
 
 
 def _number(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Platform facts as the rules read them: the machine, and the versions of every package that a recipe needs."""
+"""Platform facts for the rules: the machine, and the versions of every package that a recipe needs."""
 
 from engine.backends.recipes import RECIPES
 from engine.host.machine import PlatformFacts, assumed_machine, machine_facts
@@ -8,10 +8,10 @@ RUNTIME_PACKAGES = tuple(dict.fromkeys([*_RUNTIMES, *(name for recipe in RECIPES
 
 
 def this_platform() -> PlatformFacts:
-    """The running machine."""
+    """Returns the facts of this machine."""
     return machine_facts(RUNTIME_PACKAGES)
 
 
 def named_platform(name: str) -> PlatformFacts:
-    """A platform of `PLATFORM_NAMES` with every runtime installed that exists for it. Raises KeyError."""
+    """Returns a platform of `PLATFORM_NAMES` with every runtime installed that exists for it. Raises KeyError."""
     return assumed_machine(name, RUNTIME_PACKAGES)

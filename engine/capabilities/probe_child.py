@@ -1,4 +1,4 @@
-"""The probing child: prepares, loads and runs a tiny random model in each cell it is told, and says what came out."""
+"""The probe process: prepares, loads and runs a tiny random model in each cell that it is sent, and reports results."""
 
 import sys
 import tempfile
@@ -14,58 +14,53 @@ from engine.backends.product_probe import product_runs_in
 from engine.host.child import Worker
 from engine.models.resolve import ModelFiles, model_at
 
-_LEAST_COSINE = 0.5
-"""A random tiny model says nothing about quality: only nonsense is refused here."""
+_MIN_COSINE = 0.5
+"""Mean cosine to fp32 below which a probe fails. A random model cannot show quality: this rejects only garbage."""
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def main() -> int:
-    """Works through the order's cells, one `begin` and one `result` line each."""
+    """Probes the cells of the order; writes one `begin` and one `result` line for each."""
     worker = Worker()
-    with tempfile.TemporaryDirectory(prefix="embedconsole-probe-") as place:
-        files = tiny_model(Path(place) / "model")
-        store = ArtifactStore(Path(place) / "artifacts")
-        for choice in worker.order["cells"]:
-            worker.report(event="begin", cell=choice)
+    with tempfile.TemporaryDirectory(prefix="embedconsole-probe-") as folder:
+        files = tiny_model(Path(folder) / "model")
+        store = ArtifactStore(Path(folder) / "artifacts")
+        for words in worker.order["cells"]:
+            worker.report(event="begin", cell=words)
+            cell = Cell(**words)
             try:
-                passed, detail = probe(files, _cell(choice), store) if choice["recipe"] else probe_product(choice)
-            except Exception as error:  # whatever a runtime does here is the answer to the question that was asked
-                first = (str(error).strip().splitlines() or [""])[0]
-                passed, detail = False, f"{type(error).__name__}: {first}"[:300]
-            worker.report(event="result", cell=choice, result="passed" if passed else "failed", detail=detail)
+                passed, detail = probe(files, cell, store) if cell.recipe else probe_product(cell)
+            except Exception as error:  # any failure of a runtime is a result of the probe
+                first_line = (str(error).strip().splitlines() or [""])[0]
+                passed, detail = False, f"{type(error).__name__}: {first_line}"[:300]
+            worker.report(event="result", cell=words, result="passed" if passed else "failed", detail=detail)
     return 0
 
 
-def _cell(choice: dict[str, str]) -> Cell:
-    return Cell(choice["backend"], choice["precision"], choice["recipe"], choice["device"])
-
-
-def probe_product(choice: dict[str, str]) -> tuple[bool, str]:
-    """As probe(), for a cell without a recipe: one matrix product."""
-    ran_in = product_runs_in(choice["backend"], choice["precision"])
-    return ran_in == choice["precision"], f"a matrix product asked for in {choice['precision']} ran in {ran_in}"
+def probe_product(cell: Cell) -> tuple[bool, str]:
+    """Does what probe() does for a cell without a recipe, with one matrix product instead of a model."""
+    ran_in = product_runs_in(cell.backend, cell.precision)
+    return ran_in == cell.precision, f"a matrix product asked for in {cell.precision} ran in {ran_in}"
 
 
 def probe(files: ModelFiles, cell: Cell, store: ArtifactStore) -> tuple[bool, str]:
-    """Whether the cell computes what it says, and the evidence or what it did instead."""
+    """Returns whether the cell runs in its own precision, and the evidence, or what it did instead."""
     key, details = artifact_key(files, cell), about(files, cell)
-    artifact = store.publish(
-        key, lambda folder: build(files, cell, folder, lambda _: None, store), details, lambda _: None
-    )
+    artifact = store.publish(key, lambda out: build(files, cell, out, lambda _: None, store), details, lambda _: None)
     model = backend(cell.backend).load(artifact.path, files.path, cell, 1)
     try:
         cosine = mean_cosine(model.executor(1), artifact.reference)
         if model.precision != cell.precision:
             return False, f"it ran in {model.precision} ({model.evidence})"
-        if not cosine >= _LEAST_COSINE:
-            return False, f"its vectors are unlike fp32's (mean cosine {cosine:.3f})"
+        if not cosine >= _MIN_COSINE:
+            return False, f"its vectors differ too much from fp32 (mean cosine {cosine:.3f})"
         return True, model.evidence
     finally:
         model.close()
 
 
 def tiny_model(path: Path) -> ModelFiles:
-    """A BERT of one layer with random weights: large enough for every quantiser's blocks, small enough for a second."""
+    """Makes a BERT of one layer with random weights, wide enough for the blocks of every quantiser; takes a second."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -83,7 +78,7 @@ def tiny_model(path: Path) -> ModelFiles:
     )  # fmt: skip
     BertModel(config).save_pretrained(path)
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), _SPECIAL, strict=True))
-    wrap: Any = PreTrainedTokenizerFast  # transformers carries no types for its constructor
+    wrap: Any = PreTrainedTokenizerFast  # its constructor has no type hints
     wrap(tokenizer_object=tokenizer, model_max_length=128, **names).save_pretrained(path)
     return model_at(path, "probe")
 

@@ -1,11 +1,12 @@
-"""What can run here, what is used instead, and why: the rule table applied to a platform's facts.
+"""The rule table applied to a platform: what can run, what runs instead, and why.
 
-The sentence that a rule writes is the only one there is: log, console, CLI and report all show it.
+The sentence of a rule is the only wording of its reason: log, console, CLI and report show it as it is.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from engine.backends.base import Cell
 from engine.backends.recipes import Recipe, recipes_of
 from engine.capabilities.rules import RULES, CellState, Rule, requirement
 from engine.errors import CannotSwitch, InvalidRequest
@@ -14,13 +15,14 @@ from engine.host.machine import PlatformFacts
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "int4", "fp8")
 GPU_PRECISIONS = frozenset({"tf32", "fp8"})
-"""Precisions that exist on CUDA alone: a CPU's matrix does not list them."""
-_LONGEST_CHAIN = 4
+"""Precisions that exist only on CUDA GPUs: the matrix of another device leaves them out."""
+_MAX_FALLBACKS = 4
+"""Consecutive fallbacks after which a rule table that loops is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something done otherwise than asked: `Warning` on the wire."""
+    """A difference between what was asked for and what runs; `Warning` on the wire."""
 
     code: str
     message: str
@@ -28,42 +30,28 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Backend, precision, device and recipe: what a rule is about and what it may put in its place."""
-
-    backend: str
-    precision: str
-    device: str
-    recipe: str = ""
-    """Empty: the default one, or none is built."""
-
-    def __str__(self) -> str:
-        return f"{self.backend} {self.precision} on {self.device}"
-
-
-@dataclass(frozen=True, slots=True)
 class CellReport:
-    """One cell of `engine capabilities`, by the rules alone."""
+    """What the rules say of one cell."""
 
-    asked: Choice
+    asked: Cell
     state: CellState
-    effective: Choice
+    effective: Cell
     code: str = ""
     reason: str = ""
     fix: str = ""
 
     @property
     def runs_as_asked(self) -> bool:
-        """Whether the rules say that this very cell runs."""
+        """Whether the cell runs without a fallback."""
         return self.state in (CellState.NATIVE, CellState.SLOW)
 
 
-def report_cell(asked: Choice, facts: PlatformFacts) -> CellReport:
-    """What the table says of one cell. Its recipe is the one asked for, or the one that would be taken."""
+def report_cell(asked: Cell, facts: PlatformFacts) -> CellReport:
+    """Applies the rules to one cell. `asked` of the report has the recipe that was asked for, or the default one."""
     recipe = _recipe(asked, facts)
     asked = replace(asked, recipe=recipe.name if recipe else "")
     rule = _rule(asked, facts)
-    effective = _end_of_chain(asked, rule, facts) if rule.state is CellState.FALLS_BACK else asked
+    effective = _final_fallback(asked, rule, facts) if rule.state is CellState.FALLS_BACK else asked
     missing = [package for package in (recipe.needs if recipe else ()) if package not in facts.packages]
     words = {
         "backend": asked.backend,
@@ -81,39 +69,40 @@ def report_cell(asked: Choice, facts: PlatformFacts) -> CellReport:
     return CellReport(asked, rule.state, effective, rule.code, reason, fix)
 
 
-def _rule(choice: Choice, facts: PlatformFacts) -> Rule:
-    """The first row that matches; the last row of the table matches everything."""
-    return next(rule for rule in RULES if _applies(rule, choice, facts))
+def _rule(cell: Cell, facts: PlatformFacts) -> Rule:
+    """Returns the first rule that matches; the last rule of the table matches everything."""
+    return next(rule for rule in RULES if _applies(rule, cell, facts))
 
 
-def _end_of_chain(asked: Choice, rule: Rule, facts: PlatformFacts) -> Choice:
-    """What really runs when what would run instead falls back itself."""
-    effective = asked
-    for _ in range(_LONGEST_CHAIN):
-        wanted = zip(rule.instead.split(), (effective.backend, effective.precision, effective.device), strict=True)
-        effective = Choice(*(kept if word == "=" else word for word, kept in wanted))
-        recipe = _recipe(effective, facts)
-        effective = replace(effective, recipe=recipe.name if recipe else "")
-        rule = _rule(effective, facts)
+def _final_fallback(asked: Cell, rule: Rule, facts: PlatformFacts) -> Cell:
+    """Follows fallbacks until a cell that does not fall back."""
+    cell = asked
+    for _ in range(_MAX_FALLBACKS):
+        words = zip(rule.instead.split(), (cell.backend, cell.precision, cell.device), strict=True)
+        backend, precision, device = (own if word == "=" else word for word, own in words)
+        cell = Cell(backend=backend, precision=precision, device=device)
+        recipe = _recipe(cell, facts)
+        cell = replace(cell, recipe=recipe.name if recipe else "")
+        rule = _rule(cell, facts)
         if rule.state is not CellState.FALLS_BACK:
-            return effective
-    raise CannotSwitch(f"nothing that runs here stands in for {asked}: choose another backend or precision")
+            return cell
+    raise CannotSwitch(f"{asked} cannot run here, and there is no fallback: choose another backend or precision")
 
 
-def _recipe(choice: Choice, facts: PlatformFacts) -> Recipe | None:
-    """The recipe that is meant: the named one, or the first whose packages are installed, or the default one."""
-    known = recipes_of(choice.backend, choice.precision, choice.device)
-    if choice.recipe:
-        return next((recipe for recipe in known if recipe.name == choice.recipe), None)
-    usable = (recipe for recipe in known if _has_needs(recipe, facts))
-    return next(usable, known[0] if known else None)
+def _recipe(cell: Cell, facts: PlatformFacts) -> Recipe | None:
+    """Returns the named recipe; without a name the first whose packages are installed, or else the default one."""
+    recipes = recipes_of(cell.backend, cell.precision, cell.device)
+    if cell.recipe:
+        return next((recipe for recipe in recipes if recipe.name == cell.recipe), None)
+    usable = (recipe for recipe in recipes if _has_needs(recipe, facts))
+    return next(usable, recipes[0] if recipes else None)
 
 
 def _has_needs(recipe: Recipe, facts: PlatformFacts) -> bool:
     return all(package in facts.packages for package in recipe.needs)
 
 
-def _applies(rule: Rule, asked: Choice, facts: PlatformFacts) -> bool:
+def _applies(rule: Rule, asked: Cell, facts: PlatformFacts) -> bool:
     device = asked.device.partition(":")[0]
     words = (asked.backend, asked.precision, device, asked.recipe, facts.system, facts.arch)
     patterns = f"{rule.cell} {rule.recipe} {rule.machine}".split()
@@ -131,42 +120,44 @@ def _applies(rule: Rule, asked: Choice, facts: PlatformFacts) -> bool:
     )
 
 
-def matrix(facts: PlatformFacts) -> Iterator[CellReport]:
-    """Every cell that makes sense to ask for on this platform, the default recipe of each before its others."""
+def report_cells(facts: PlatformFacts) -> Iterator[CellReport]:
+    """Yields a report of every cell that the platform can be asked for, the default recipe before the others."""
     for device in facts.devices:
         for backend in BACKENDS:
             for precision in PRECISIONS:
                 if precision in GPU_PRECISIONS and not _is_cuda(device):
                     continue
-                default = report_cell(Choice(backend, precision, device), facts)
+                default = report_cell(Cell(backend=backend, precision=precision, device=device), facts)
                 yield default
                 for recipe in recipes_of(backend, precision, device):
                     if recipe.name != default.asked.recipe:
-                        yield report_cell(Choice(backend, precision, device, recipe.name), facts)
+                        yield report_cell(
+                            Cell(backend=backend, precision=precision, device=device, recipe=recipe.name), facts
+                        )
 
 
-def resolve(asked: Choice, facts: PlatformFacts, *, strict: bool) -> tuple[Choice, Choice, tuple[Notice, ...]]:
-    """(requested, effective, notices): `auto` is resolved first and is never a fallback.
+def resolve(asked: Cell, facts: PlatformFacts, *, strict: bool) -> tuple[Cell, Cell, tuple[Notice, ...]]:
+    """Returns (requested, effective, notices). `auto` is resolved first and never counts as a fallback.
 
-    Raises InvalidRequest for words that do not exist and CannotSwitch for a cell that cannot run, or with `strict`
-    for one that would fall back.
+    Raises InvalidRequest for an unknown backend, precision or device; CannotSwitch for a cell that cannot run, and with
+    `strict` also for one that falls back.
     """
     requested = _resolve_auto(asked, facts)
-    _check_words(requested, facts)
+    _check_exists(requested, facts)
     report = report_cell(requested, facts)
     if report.state is CellState.UNAVAILABLE:
         raise CannotSwitch(f"{requested} cannot run here: {report.reason}; {report.fix or 'choose another'}")
     if report.state is CellState.FALLS_BACK and strict:
-        raise CannotSwitch(f"{report.reason}; strict was asked, so nothing was changed: ask without it to accept")
+        raise CannotSwitch(f"{report.reason}: refused by --strict; drop it to accept the fallback")
     notices = (Notice(report.code, report.reason, report.fix),) if report.state is not CellState.NATIVE else ()
     return report.asked, report.effective, notices
 
 
-def _resolve_auto(asked: Choice, facts: PlatformFacts) -> Choice:
-    """`auto` takes the fastest cell that is exactly fp32: ONNX Runtime where it is installed, else torch."""
+def _resolve_auto(asked: Cell, facts: PlatformFacts) -> Cell:
+    """Replaces `auto` by the fastest fp32 cell: ONNX Runtime on the CPU if it is installed, else PyTorch."""
     device = "cpu" if asked.device in ("", "auto") else "cuda:0" if asked.device == "cuda" else asked.device
     fastest = "onnx" if "onnxruntime" in facts.packages and device == "cpu" else "torch"
-    return Choice(
+    return Cell(
         backend=fastest if asked.backend in ("", "auto") else asked.backend,
         precision="fp32" if asked.precision in ("", "auto") else asked.precision,
         device=device,
@@ -174,23 +165,21 @@ def _resolve_auto(asked: Choice, facts: PlatformFacts) -> Choice:
     )
 
 
-def _check_words(choice: Choice, facts: PlatformFacts) -> None:
+def _check_exists(cell: Cell, facts: PlatformFacts) -> None:
     for word, value, known in (
-        ("backend", choice.backend, BACKENDS),
-        ("precision", choice.precision, PRECISIONS),
+        ("backend", cell.backend, BACKENDS),
+        ("precision", cell.precision, PRECISIONS),
     ):
         if value not in known:
             raise InvalidRequest(f"unknown {word} {value[:40]!r}: choose one of auto, {', '.join(known)}")
-    if choice.device not in ("cpu", "mps") and not _is_cuda(choice.device):
-        raise InvalidRequest(f"unknown device {choice.device[:40]!r}: choose one of auto, cpu, cuda:N, mps")
-    if choice.device not in facts.devices:
-        raise CannotSwitch(
-            f"this machine has no device {choice.device}: choose one of auto, {', '.join(facts.devices)}"
-        )
-    names = [recipe.name for recipe in recipes_of(choice.backend, choice.precision, choice.device)]
-    if choice.recipe and choice.recipe not in names:
-        exist = f"choose one of {', '.join(names)}, or leave it empty" if names else "leave it empty: it has none"
-        raise CannotSwitch(f"{choice} has no recipe {choice.recipe[:40]!r}: {exist}")
+    if cell.device not in ("cpu", "mps") and not _is_cuda(cell.device):
+        raise InvalidRequest(f"unknown device {cell.device[:40]!r}: choose one of auto, cpu, cuda:N, mps")
+    if cell.device not in facts.devices:
+        raise CannotSwitch(f"this machine has no device {cell.device}: choose one of auto, {', '.join(facts.devices)}")
+    names = [recipe.name for recipe in recipes_of(cell.backend, cell.precision, cell.device)]
+    if cell.recipe and cell.recipe not in names:
+        choices = f"choose one of {', '.join(names)}, or leave it empty" if names else "it has none, leave it empty"
+        raise CannotSwitch(f"{cell} has no recipe {cell.recipe[:40]!r}: {choices}")
 
 
 def _is_cuda(device: str) -> bool:

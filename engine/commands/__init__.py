@@ -1,1 +1,1 @@
-"""The bodies of the engine's commands other than `serve`: one file a command."""
+"""The bodies of the engine's commands other than `serve`, one file each."""

@@ -1,125 +1,121 @@
-"""The capability matrix as text: tables for people, JSON for programs."""
+"""The capability matrix as tables for a terminal and as JSON."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from engine.capabilities.matrix import Finding
+from engine.backends.base import Cell
+from engine.capabilities.matrix import CapabilityCell
 from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import ProbeResult
-from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, Choice, report_cell
+from engine.capabilities.resolve import BACKENDS, PRECISIONS, CellReport, report_cell
 from engine.capabilities.rules import CellState
 from engine.host.machine import PLATFORM_NAMES, PlatformFacts
 
 GLYPHS = {CellState.NATIVE: "●", CellState.SLOW: "○", CellState.FALLS_BACK: "✕", CellState.UNAVAILABLE: "–"}
 LEGEND = "● native  ○ slow  ✕ falls back  – unavailable"
-_EVERYWHERE = ("fp32", "fp16", "bf16", "int8", "int4")
+_COMMON_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4")
 _STATES = tuple(GLYPHS)
 
 
-def as_json_text(facts: PlatformFacts, cells: Sequence[Finding]) -> str:
-    """One JSON object: platform and cells."""
+def as_json_text(facts: PlatformFacts, cells: Sequence[CapabilityCell]) -> str:
+    """Returns one JSON object with the platform and its cells."""
     platform = {
         "name": facts.name, "system": facts.system, "arch": facts.arch, "devices": list(facts.devices),
         "cores": facts.cores, "cpu_model": facts.cpu_model, "isa": sorted(facts.isa), "gpu_model": facts.gpu_model,
         "compute_capability": facts.compute_capability, "packages": dict(facts.packages), "assumed": facts.assumed,
     }  # fmt: skip
-    return json.dumps({"platform": platform, "cells": [_cell(cell) for cell in cells]}, indent=2)
+    return json.dumps({"platform": platform, "cells": [_row(cell) for cell in cells]}, indent=2)
 
 
-def _cell(finding: Finding) -> dict[str, Any]:
-    report, measured = finding.report, finding.measured
+def _row(cell: CapabilityCell) -> dict[str, Any]:
+    report, measurement = cell.report, cell.measurement
     row: dict[str, Any] = {
-        "backend": report.asked.backend,
-        "precision": report.asked.precision,
-        "device": report.asked.device,
-        "recipe": report.asked.recipe,
+        **asdict(report.asked),
         "state": report.state.value,
-        "effective": _words(report.effective),
+        "effective": asdict(report.effective),
         "code": report.code,
         "reason": report.reason,
         "fix": report.fix,
-        "probe": finding.probe.result.value,
-        "evidence": finding.probe.detail,
+        "probe": cell.probe.result.value,
+        "evidence": cell.probe.detail,
     }
-    if measured is not None:
-        row["measured"] = {"texts_per_s": measured.texts_per_s, "fidelity": measured.mean_cosine}
+    if measurement is not None:
+        row["measured"] = {"texts_per_s": measurement.texts_per_s, "fidelity": measurement.mean_cosine}
     return row
 
 
-def _words(choice: Choice) -> dict[str, str]:
-    return {
-        "backend": choice.backend, "precision": choice.precision, "device": choice.device, "recipe": choice.recipe,
-    }  # fmt: skip
-
-
-def as_table(facts: PlatformFacts, cells: Sequence[Finding]) -> str:
-    """Rows of backend and device, columns of precision, a sentence for each cell that is not native; all platforms."""
-    first = _first_of_each(cells)
-    columns = [one for one in PRECISIONS if any(choice.precision == one for choice in first)]
-    rows = list(dict.fromkeys((choice.backend, choice.device) for choice in first))
+def as_table(facts: PlatformFacts, cells: Sequence[CapabilityCell]) -> str:
+    """Returns a table of states, the reasons of cells that are not native, the recipes, and all platforms."""
+    defaults = _default_recipes(cells)
+    columns = [one for one in PRECISIONS if any(cell.precision == one for cell in defaults)]
+    rows = list(dict.fromkeys((cell.backend, cell.device) for cell in defaults))
     about = f"{facts.name}: {facts.cpu_model}" + (f", {facts.gpu_model}" if facts.gpu_model else "")
     about += f", assumed to have {facts.assumed}" if facts.assumed else f", {facts.cores} cores"
     lines = [about, "", " " * 18 + "".join(f"{c:>6}" for c in columns)]
     for backend, device in rows:
-        found = (first.get(Choice(backend, column, device)) for column in columns)
-        glyphs = "".join(f"{GLYPHS[one.report.state] if one else ' ':>6}" for one in found)
+        row = (defaults.get(Cell(backend=backend, precision=column, device=device)) for column in columns)
+        glyphs = "".join(f"{GLYPHS[one.report.state] if one else ' ':>6}" for one in row)
         lines.append(f"{backend:<10}{device:<8}{glyphs}")
     lines += ["", f"{LEGEND}   {_probed(cells)}".rstrip(), ""]
     reports = [cell.report for cell in cells]
-    reasons = dict.fromkeys(f"{report.reason}{_then(report.fix)}" for report in reports if report.reason)
+    reasons = dict.fromkeys(f"{report.reason}{_parenthesised(report.fix)}" for report in reports if report.reason)
     lines += [f"- {reason}" for reason in reasons]
     lines += [*_recipes(cells), "", *_platforms(facts)]
     return "\n".join(lines)
 
 
-def _first_of_each(cells: Sequence[Finding]) -> dict[Choice, Finding]:
-    """The default recipe's finding by backend, precision and device."""
-    first: dict[Choice, Finding] = {}
+def _default_recipes(cells: Sequence[CapabilityCell]) -> dict[Cell, CapabilityCell]:
+    """Returns the cell of the default recipe by backend, precision and device, which comes first in `cells`."""
+    defaults: dict[Cell, CapabilityCell] = {}
     for cell in cells:
-        asked = cell.report.asked
-        first.setdefault(Choice(asked.backend, asked.precision, asked.device), cell)
-    return first
+        defaults.setdefault(replace(cell.report.asked, recipe=""), cell)
+    return defaults
 
 
-def _probed(cells: Sequence[Finding]) -> str:
+def _probed(cells: Sequence[CapabilityCell]) -> str:
     results = [cell.probe.result for cell in cells]
     passed, failed = results.count(ProbeResult.PASSED), results.count(ProbeResult.FAILED)
-    return f"({passed} ran when tried, {failed} did not)" if passed or failed else ""
+    return f"({passed} probes passed, {failed} failed)" if passed or failed else ""
 
 
-def _recipes(cells: Sequence[Finding]) -> list[str]:
-    """What each recipe that runs was last measured at, and how its precision is known."""
+def _recipes(cells: Sequence[CapabilityCell]) -> list[str]:
+    """Returns a line for each recipe that runs, with its last measurement and the evidence of its precision."""
     rows = []
     for cell in cells:
-        asked, measured = cell.report.asked, cell.measured
-        if not cell.report.runs_as_asked or (cell.probe.result is ProbeResult.NOT_RUN and measured is None):
+        asked, measurement = cell.report.asked, cell.measurement
+        if not cell.report.runs_as_asked or (cell.probe.result is ProbeResult.NOT_RUN and measurement is None):
             continue
-        speed = f"{measured.texts_per_s:,.0f} texts/s" if measured and measured.texts_per_s else ""
-        cosine = f"cosine {measured.mean_cosine:.5f}" if measured and measured.mean_cosine is not None else ""
+        speed = f"{measurement.texts_per_s:,.0f} texts/s" if measurement and measurement.texts_per_s else ""
+        cosine = f"cosine {measurement.mean_cosine:.5f}" if measurement and measurement.mean_cosine is not None else ""
         name = f"{asked.backend} {asked.precision} {asked.recipe}"
         rows.append(f"  {name:<30}{asked.device:<8}{speed:>15}  {cosine:<15}  {cell.probe.detail}".rstrip())
-    return ["", "Recipes that run here, as last measured, and the proof of their precision:", *rows] if rows else []
+    return (
+        ["", "Recipes that run here, their last measurement, and the evidence of their precision:", *rows]
+        if rows
+        else []
+    )
 
 
 def _platforms(facts: PlatformFacts) -> list[str]:
-    """The best that each platform's devices make of a precision, over all backends."""
+    """Returns a table of the best cell of each platform, device and precision, over all backends."""
     lines = [
-        "What each platform runs, over all backends:",
-        " " * 24 + "".join(f"{c.upper():<14}" for c in _EVERYWHERE).rstrip(),
+        "The best backend of each platform:",
+        " " * 24 + "".join(f"{c.upper():<14}" for c in _COMMON_PRECISIONS).rstrip(),
     ]
     for name in PLATFORM_NAMES:
         other = named_platform(name)
         mark = "▸ " if name == facts.name else "  "
         for device in other.devices:
-            cells = "".join(f"{_best(precision, device, other):<14}" for precision in _EVERYWHERE)
+            cells = "".join(f"{_best(precision, device, other):<14}" for precision in _COMMON_PRECISIONS)
             lines.append(f"{mark}{name:<14}{device:<8}{cells}".rstrip())
     return lines
 
 
 def _best(precision: str, device: str, facts: PlatformFacts) -> str:
     backends = ("openvino", "onnx", "torch") if device == "cpu" else BACKENDS
-    reports = [report_cell(Choice(backend, precision, device), facts) for backend in backends]
+    reports = [report_cell(Cell(backend=backend, precision=precision, device=device), facts) for backend in backends]
     best: CellReport = min(reports, key=lambda report: _STATES.index(report.state))
     glyph = GLYPHS[best.state]
     if best.state is CellState.FALLS_BACK:
@@ -127,5 +123,5 @@ def _best(precision: str, device: str, facts: PlatformFacts) -> str:
     return glyph if best.state is CellState.UNAVAILABLE else f"{glyph} {best.effective.backend}"
 
 
-def _then(fix: str) -> str:
+def _parenthesised(fix: str) -> str:
     return f" ({fix})" if fix else ""

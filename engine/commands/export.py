@@ -1,4 +1,4 @@
-"""`engine export`: prepares artifacts ahead of time, lists them, deletes them."""
+"""`engine export`: prepares, lists and deletes artifacts."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from engine.artifacts.store import ArtifactStore
 from engine.backends.base import Cell
 from engine.backends.recipes import recipe_of
 from engine.capabilities.platform import this_platform
-from engine.capabilities.resolve import Choice, resolve
+from engine.capabilities.resolve import resolve
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
@@ -21,7 +21,7 @@ from engine.models.resolve import resolve_model
 def prepare_artifact(
     *, backend: str, precision: str, recipe: str, device: str, calibration: Path | None, model: str
 ) -> int:
-    """Prepares one cell, as asked and never another, and prints where it lies; the exit code."""
+    """Prepares one cell, never a fallback, and prints the path of its artifact. Returns the exit code."""
     reporter = Reporter()
     started_s = time.monotonic()
 
@@ -32,32 +32,28 @@ def prepare_artifact(
         reporter.phase(progress.name, f"{backend} {precision}", progress.done, progress.total)
 
     try:
-        choice, instead, notices = resolve(Choice(backend, precision, device, recipe), this_platform(), strict=False)
-        if instead != choice:
-            raise CannotSwitch(f"{choice} is not prepared, it would not be what runs: {notices[0].message}")
+        asked = Cell(backend=backend, precision=precision, device=device, recipe=recipe)
+        cell, effective, notices = resolve(asked, this_platform(), strict=False)
+        if effective != cell:
+            raise CannotSwitch(f"{cell} is not prepared, because {effective} would run: {notices[0].message}")
         texts = calibration_from(calibration) if calibration else None
-        if texts and not recipe_of(cell_of(choice)).calibrated:
-            reporter.log("warning", f"{choice} {choice.recipe} is not calibrated: --calibration changes nothing")
+        if texts and not recipe_of(cell).calibrated:
+            reporter.log("warning", f"{cell} {cell.recipe} is not calibrated: --calibration has no effect")
         files = resolve_model(model or None)
-        artifact = asyncio.run(prepare(files, cell_of(choice), ArtifactStore.default(), report, texts))
+        artifact = asyncio.run(prepare(files, cell, ArtifactStore.default(), report, texts))
     except InvalidRequest as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
     except EngineError as error:
         reporter.error("failed", str(error))
         return ExitCode.FAILED
-    reporter.log("info", f"{choice} {choice.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
+    reporter.log("info", f"{cell} {cell.recipe} is prepared ({time.monotonic() - started_s:.1f} s)")
     print(artifact.path, file=sys.stdout)
-    return 0
-
-
-def cell_of(choice: Choice) -> Cell:
-    """The choice as a backend sees it."""
-    return Cell(choice.backend, choice.precision, choice.recipe, choice.device)
+    return ExitCode.OK
 
 
 def list_artifacts() -> str:
-    """What is prepared: one line each and the total."""
+    """Returns one line per artifact, and the total."""
     store = ArtifactStore.default()
     rows = store.list()
     lines = []
@@ -70,6 +66,6 @@ def list_artifacts() -> str:
 
 
 def prune_artifacts() -> str:
-    """Deletes everything prepared, and says how much that was."""
+    """Deletes all artifacts. Returns a sentence with the freed space."""
     store = ArtifactStore.default()
     return f"freed {store.prune() / 1e6:.1f} MB in {store.root}"

@@ -1,4 +1,4 @@
-"""One deployment that answers requests, from its cut-over until its release."""
+"""A deployment that answers requests."""
 
 import asyncio
 import gc
@@ -6,42 +6,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.artifacts.prepare import Artifact
-from engine.backends import LoadedModel
+from engine.backends import Cell, LoadedModel
 from engine.deployment.target import Deployment, Plan
+from engine.models.card import ModelCard
 from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import Scheduler
 
 
-class Live:
-    """One deployment that answers requests, from its cut-over until its release.
+class LiveDeployment:
+    """A deployment that answers requests, from its cut-over until its release.
 
-    `target` is what was planned; `plan.effective` is what it turned out to be once loaded.
+    `planned` is the deployment before it was loaded; `plan.effective` has what loading showed, such as the precision.
+    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded.
     """
 
     def __init__(
-        self, plan: Plan, target: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
+        self, plan: Plan, planned: Deployment, files: ModelFiles, tokenizer: Tokenizer, model: LoadedModel,
         artifact: Artifact, scheduler: Scheduler, cosine: float,
     ) -> None:  # fmt: skip
         self.epoch = 0
         self.plan = plan
-        self.target = target
+        self.planned = planned
         self.files = files
         self.tokenizer = tokenizer
         self.cosine = cosine
         compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
         self.packs = model.packs
-        self.reference = artifact.reference
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
         self._bound = 0
         self._unbound = asyncio.Event()
         self._unbound.set()
 
+    @property
+    def cell(self) -> Cell:
+        """The cell that runs."""
+        return self.plan.effective.cell
+
+    @property
+    def model_card(self) -> ModelCard:
+        """Everything about the model except its weights."""
+        return self.files.card
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the model's files."""
+        return self.files.fingerprint
+
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """Binds one request to this deployment: it will not be released before the block ends."""
+        """Binds one request to this deployment, which is not released before the block ends."""
         self._bound += 1
         self._unbound.clear()
         try:

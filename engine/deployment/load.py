@@ -9,9 +9,8 @@ from engine.artifacts.prepare import Artifact, prepare
 from engine.artifacts.reference_vectors import mean_cosine
 from engine.artifacts.store import ArtifactStore
 from engine.backends import LoadedModel, backend
-from engine.backends.base import Cell
 from engine.capabilities.resolve import Notice
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Deployment, Plan, SwitchState
 from engine.errors import CannotSwitch
@@ -20,20 +19,23 @@ from engine.host.threads import Background
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import BatchObserver, InlinePolicy, Scheduler
-from engine.tuning.plan import Knobs
+from engine.tuning.plan import BatchOverrides
 
 MINIMUM_COSINE = {
     "fp32": 0.9999, "tf32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.95, "fp8": 0.95, "int4": 0.85,
 }  # fmt: skip
-"""Mean cosine to the fp32 reference vectors below which a deployment is never served, by effective precision."""
+"""Lowest mean cosine to the fp32 reference vectors at which a deployment may serve, by effective precision.
+
+A rule: it rejects broken kernels and cells, not small losses, which fidelity measures.
+"""
 
 
 class Loader:
-    """Loads one model at a time, in a thread of its own.
+    """Loads and verifies one model at a time, each in its own thread.
 
-    A model belongs to its loading thread until it is verified, and from then on to its deployment; its owner closes it.
-    A load that is cancelled cannot be stopped: it is abandoned, and its thread closes the model when nothing uses it
-    any more. The next load waits for that, so that memory holds at most the live model and one more.
+    The loading thread owns a model until it is verified, then the deployment owns it; the owner closes it. A load that
+    is cancelled cannot be stopped: it is abandoned, and its thread closes the model after its last use. The next load
+    waits for that, so that memory holds at most the live model and one more.
     """
 
     def __init__(
@@ -47,97 +49,102 @@ class Loader:
         self._clock = clock
         self._last: Background | None = None  # the thread of the last load, which may have been abandoned
 
-    async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Cell, Artifact]:
-        """The model's files and the artifact that the plan's deployment is loaded from, which is made if missing."""
-        target = plan.effective
+    async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Artifact]:
+        """Returns the model's files and the artifact to load, which is made if it is missing."""
+        planned = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
         with Background("resolving") as background:  # may download for minutes
-            files = await background.run(resolve_model, target.model or None)
-        cell = Cell(target.backend, target.precision, target.recipe, target.device)
-        return files, cell, await prepare(files, cell, self._store, steps.prepared, self._calibration)
+            files = await background.run(resolve_model, planned.model or None)
+        return files, await prepare(files, planned.cell, self._store, steps.emit_preparation, self._calibration)
 
-    async def load(self, plan: Plan, steps: SwitchSteps, knobs: Knobs) -> Live:
-        """A deployment that is ready to answer. Raises CannotSwitch, ModelError or what preparing raises."""
-        files, cell, artifact = await self.prepare(plan, steps)
+    async def load(self, plan: Plan, steps: SwitchSteps, overrides: BatchOverrides) -> LiveDeployment:
+        """Returns a deployment that is ready to answer. Raises CannotSwitch, ModelError or what preparing raises."""
+        files, artifact = await self.prepare(plan, steps)
         if self._last is not None and not self._last.has_ended:
-            steps.emit(SwitchState.LOADING, "waiting until a cancelled load has given its memory back")
+            steps.emit(SwitchState.LOADING, "waiting until a cancelled load has freed its memory")
             await self._last.ended()
         with Background("loading") as self._last:
-            return await self._load(plan, steps, knobs, files, cell, artifact, self._last)
+            return await self._load(plan, steps, overrides, files, artifact, self._last)
 
     async def _load(
-        self, plan: Plan, steps: SwitchSteps, knobs: Knobs, files: ModelFiles, cell: Cell, artifact: Artifact,
+        self, plan: Plan, steps: SwitchSteps, overrides: BatchOverrides, files: ModelFiles, artifact: Artifact,
         background: Background,
-    ) -> Live:  # fmt: skip
-        target = plan.effective
-        steps.emit(SwitchState.LOADING, f"loading {describe_cell(target)}")
-        model = await background.acquire(  # importing the runtime takes long too
-            lambda: backend(target.backend).load(artifact.path, files.path, cell, target.threads),
+    ) -> LiveDeployment:  # fmt: skip
+        planned = plan.effective
+        steps.emit(SwitchState.LOADING, f"loading {describe_cell(planned)}")
+        model = await background.acquire(  # also imports the runtime, which takes seconds
+            lambda: backend(planned.backend).load(artifact.path, files.path, planned.cell, planned.threads),
             lambda abandoned: abandoned.close(),
         )
         try:
             tokenizer = await background.run(Tokenizer.load, files, artifact.path)
-            cosine = await self._verified(plan, steps, model, artifact, background)
-            plan = _as_compiled(plan, model)
-            executors = await background.run(lambda: [model.executor(target.threads) for _ in range(target.instances)])
+            cosine = await self._verify(plan, steps, model, artifact, background)
+            plan = _with_compiled_precision(plan, model)
+            executors = await background.run(
+                lambda: [model.executor(planned.threads) for _ in range(planned.instances)]
+            )
             scheduler = Scheduler(
-                executors, knobs.over(plan.serving, packs=model.packs), self._observer,
-                name=f"{target.backend}-{target.precision}", clock=self._clock,
-                inline=InlinePolicy(may_stay_awake=self._facts.cores > 1) if target.device == "cpu" else None,
-                cores=_core_of_each(target, model),
+                executors, overrides.policy(plan.serving, packs=model.packs), self._observer,
+                name=f"{planned.backend}-{planned.precision}", clock=self._clock,
+                inline=InlinePolicy(may_stay_awake=self._facts.cores > 1) if planned.device == "cpu" else None,
+                cores=_core_of_each_instance(planned, model),
             )  # fmt: skip
         except BaseException as error:
-            closed = background.submit(model.close)  # after what this thread still does with the model
-            if not isinstance(error, asyncio.CancelledError):  # whoever cancels does not wait
+            closed = background.submit(model.close)  # runs after the thread's last use of the model
+            if not isinstance(error, asyncio.CancelledError):  # a cancelled load must not wait
                 await closed
             raise
-        proven = replace(
+        verified = replace(
             plan,
             requested=replace(plan.requested, model=files.card.id),
-            effective=replace(target, precision=model.precision, model=files.card.id),
+            effective=replace(planned, precision=model.precision, model=files.card.id),
         )
-        return Live(proven, target, files, tokenizer, model, artifact, scheduler, cosine)
+        return LiveDeployment(verified, planned, files, tokenizer, model, artifact, scheduler, cosine)
 
-    async def _verified(
+    async def _verify(
         self, plan: Plan, steps: SwitchSteps, model: LoadedModel, artifact: Artifact, background: Background
     ) -> float:
-        """The mean cosine to the fp32 reference vectors. Raises CannotSwitch below MINIMUM_COSINE."""
-        target = plan.effective
+        """Returns the mean cosine to the fp32 reference vectors. Raises CannotSwitch below MINIMUM_COSINE."""
+        planned = plan.effective
         steps.emit(SwitchState.VERIFYING, f"comparing {len(artifact.reference.token_ids)} texts with fp32")
-        executor = await background.run(model.executor, target.threads)
+        executor = await background.run(model.executor, planned.threads)
         cosine = await background.run(mean_cosine, executor, artifact.reference)
         minimum = MINIMUM_COSINE.get(model.precision, 1.0)
         if not cosine >= minimum:
             raise CannotSwitch(
-                f"{describe_cell(target)} gives vectors unlike fp32 here (mean cosine {cosine:.5f}, "
-                f"at least {minimum} is needed): choose another precision"
+                f"the vectors of {describe_cell(planned)} differ too much from fp32 on this machine (mean cosine "
+                f"{cosine:.5f}, at least {minimum} is needed): choose another precision"
             )
         return cosine
 
 
 def describe_cell(deployment: Deployment) -> str:
-    """`openvino int8 static-nncf`; the plain way needs no name."""
+    """Returns `openvino int8 static`, for example; the recipe `plain` is left out."""
     recipe = deployment.recipe if deployment.recipe != "plain" else ""
     return " ".join(filter(None, (deployment.backend, deployment.precision, recipe)))
 
 
-def _core_of_each(target: Deployment, model: LoadedModel) -> Sequence[int | None]:
-    """The core that each instance keeps to; None for any, as where the runtime or a device does the work elsewhere."""
-    if target.device == "cpu" and target.threads == 1 and model.computes_in_caller:
-        return core_of_each(target.instances)
-    return [None] * target.instances
+def _core_of_each_instance(planned: Deployment, model: LoadedModel) -> Sequence[int | None]:
+    """Returns the core to pin each instance to.
 
-
-def _as_compiled(plan: Plan, model: LoadedModel) -> Plan:
-    """The plan with a notice where the runtime compiled another precision than it was told to.
-
-    Raises CannotSwitch when strict was asked.
+    None: not pinned, because the instance has several threads, or the runtime computes in threads of its own or on
+    another device.
     """
-    target = plan.effective
-    if model.precision == target.precision:
+    if planned.device == "cpu" and planned.threads == 1 and model.computes_in_caller:
+        return core_of_each(planned.instances)
+    return [None] * planned.instances
+
+
+def _with_compiled_precision(plan: Plan, model: LoadedModel) -> Plan:
+    """Returns the plan, with a notice if the runtime compiled another precision than the plan's.
+
+    Raises CannotSwitch if the plan is strict.
+    """
+    planned = plan.effective
+    if model.precision == planned.precision:
         return plan
-    sentence = f"{target.backend} runs this in {model.precision}, not in {target.precision} ({model.evidence})"
+    sentence = f"{planned.backend} runs this in {model.precision}, not in {planned.precision} ({model.evidence})"
     if plan.strict:
-        raise CannotSwitch(f"{sentence}; strict was asked, so nothing was changed: ask without it to accept")
+        raise CannotSwitch(f"{sentence}: refused by --strict; drop it to accept this")
     fix = "choose another backend or precision"
     return replace(plan, notices=(*plan.notices, Notice("ran_otherwise", sentence, fix)))

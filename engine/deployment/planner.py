@@ -1,48 +1,48 @@
-"""Turns a target into a plan: resolves `auto` and fallbacks, and chooses instances and threads."""
+"""The planner: turns a target into a plan."""
 
-from engine.capabilities.resolve import Choice, report_cell, resolve
+from engine.backends.base import Cell
+from engine.capabilities.resolve import report_cell, resolve
 from engine.capabilities.rules import CellState
 from engine.deployment.target import Deployment, Plan, Target
 from engine.errors import InvalidRequest
 from engine.host.machine import PlatformFacts
-from engine.tuning.plan import PlanCache, ServingPlan, asked_for
+from engine.tuning.plan import PlanCache, ServingPlan
 
 MAX_INSTANCES = 64
-
+"""Instances that a user may ask for."""
 MAX_THREADS = 256
+"""Threads per instance that a user may ask for."""
 
 
 class Planner:
-    """Decides `auto`, fallbacks and how the machine is used."""
+    """Resolves `auto` and fallbacks, and chooses instances and threads."""
 
     def __init__(self, facts: PlatformFacts) -> None:
         self._facts = facts
-        self._measured = PlanCache(facts)
+        self._plans = PlanCache(facts)
 
-    def plan(self, asked: Target, *, strict: bool) -> Plan:
-        """Raises InvalidRequest or CannotSwitch."""
-        if asked.instances > MAX_INSTANCES or asked.threads > MAX_THREADS:
+    def plan(self, target: Target, *, strict: bool) -> Plan:
+        """Returns the plan of a target. Raises InvalidRequest or CannotSwitch."""
+        if target.instances > MAX_INSTANCES or target.threads > MAX_THREADS:
             raise InvalidRequest(f"at most {MAX_INSTANCES} instances of at most {MAX_THREADS} threads: ask for fewer")
-        choice = Choice(asked.backend, asked.precision, asked.device, asked.recipe)
-        requested, effective, notices = resolve(choice, self._facts, strict=strict)
+        requested, effective, notices = resolve(target.cell, self._facts, strict=strict)
         cores = self._facts.cores if effective.device == "cpu" else 1
-        serving = asked_for(self._measured.plan(effective, asked.model), asked.instances, asked.threads, cores)
+        serving = self._plans.plan(effective, target.model).with_counts(target.instances, target.threads, cores)
 
-        def deployment(choice: Choice) -> Deployment:
-            return Deployment(
-                choice.backend, choice.precision, choice.recipe, choice.device, asked.model,
-                instances=serving.instances, threads=serving.threads,
-            )  # fmt: skip
+        def deployment(cell: Cell) -> Deployment:
+            return Deployment.of(cell, model=target.model, instances=serving.instances, threads=serving.threads)
 
-        return Plan(asked, deployment(requested), deployment(effective), notices, serving, strict)
+        return Plan(target, deployment(requested), deployment(effective), notices, serving, strict)
 
-    def is_worth_measuring(self, plan: Plan) -> bool:
-        """Not where the user fixed the counts, nor where a cell is so slow that the sweep would take minutes."""
-        fixed = plan.asked.instances or plan.asked.threads
-        runs = plan.effective
-        report = report_cell(Choice(runs.backend, runs.precision, runs.device, runs.recipe), self._facts)
+    def should_tune(self, plan: Plan) -> bool:
+        """Whether a start measures the cell: not if it was measured, if the user set the counts, or if it is slow.
+
+        A slow cell would take minutes.
+        """
+        fixed = plan.target.instances or plan.target.threads
+        report = report_cell(plan.effective.cell, self._facts)
         return not (plan.serving.measured or fixed) and report.state is CellState.NATIVE
 
-    def remember(self, of: Deployment, model: str, measured: ServingPlan) -> None:
-        """A measured plan, for every start and switch to come. Raises OSError when the cache cannot be written."""
-        self._measured.write(Choice(of.backend, of.precision, of.device, of.recipe), model, measured)
+    def save(self, cell: Cell, model: str, measured: ServingPlan) -> None:
+        """Keeps a measured plan for later starts and switches. Raises OSError when the cache cannot be written."""
+        self._plans.write(cell, model, measured)

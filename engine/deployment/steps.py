@@ -1,4 +1,4 @@
-"""Turns what happens during a switch into its events."""
+"""The events of a switch."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 class SwitchSteps:
-    """Emits one switch's events. `epoch` returns the live deployment's epoch at that moment."""
+    """Emits the events of one switch. `epoch` returns the epoch of the live deployment at that moment."""
 
     def __init__(
         self, plan: Plan, clock: Callable[[], float], epoch: Callable[[], int], on_step: Callable[[SwitchStep], None]
@@ -28,8 +28,8 @@ class SwitchSteps:
         elapsed_s = self._clock() - self._started_s
         self._on_step(SwitchStep(state, message, progress, self._plan, self._epoch(), elapsed_s))
 
-    def prepared(self, progress: Progress) -> None:
-        """Reports the progress of preparing an artifact. Logs its warnings too."""
+    def emit_preparation(self, progress: Progress) -> None:
+        """Reports the progress of preparing an artifact; logs its warnings too."""
         if progress.warning:
             _log.warning("%s", progress.warning)
             self.emit(SwitchState.PREPARING, progress.warning)

@@ -1,14 +1,15 @@
-"""What is asked for and what comes of it: targets, deployments, and the plan that turns one into the other."""
+"""Targets, deployments and plans: what a user asks for, what runs, and how the one becomes the other."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
+from engine.backends.base import Cell
 from engine.capabilities.resolve import Notice
 from engine.tuning.plan import ServingPlan, resolved_name
 
 
 class SwitchState(IntEnum):
-    """The states of a switch, in order; the numbers are the wire's."""
+    """The states of a switch, in order. The numbers are those of the wire."""
 
     REQUESTED = 1
     PREPARING = 2
@@ -21,7 +22,7 @@ class SwitchState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """backend + precision + recipe + device + instances + threads + model."""
+    """The description of a deployment, as on the wire: its cell, its model, and its instances × threads."""
 
     backend: str
     precision: str
@@ -31,10 +32,23 @@ class Deployment:
     instances: int
     threads: int
 
+    @classmethod
+    def of(cls, cell: Cell, *, model: str, instances: int, threads: int) -> "Deployment":
+        """Returns the deployment of a cell."""
+        return cls(
+            backend=cell.backend, precision=cell.precision, recipe=cell.recipe, device=cell.device, model=model,
+            instances=instances, threads=threads,
+        )  # fmt: skip
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that it runs."""
+        return Cell(backend=self.backend, precision=self.precision, device=self.device, recipe=self.recipe)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What somebody asks for. Empty, 0 or `auto`: the engine chooses."""
+    """What a user asks for. The engine chooses the fields that are empty, 0 or `auto`."""
 
     backend: str = ""
     precision: str = ""
@@ -44,12 +58,17 @@ class Target:
     instances: int = 0
     threads: int = 0
 
-    def over(self, live: "Target", *, fresh: bool = False) -> "Target":
-        """This target, with its empty fields kept from what was asked for before.
+    @property
+    def cell(self) -> Cell:
+        """The cell that is asked for; its fields may be empty or `auto`."""
+        return Cell(backend=self.backend, precision=self.precision, device=self.device, recipe=self.recipe)
 
-        A recipe belongs to its backend and precision: it is kept only while both are. `fresh`: recipe, instances and
-        threads are not kept. The live model keeps the name it was first asked for by, whatever it is called now: it is
-        the same deployment.
+    def filled_from(self, live: "Target", *, fresh: bool = False) -> "Target":
+        """Returns this target with its empty fields taken from the target of the live deployment.
+
+        The recipe is taken only if backend and precision stay the same, because it belongs to them. `fresh`: recipe,
+        instances and threads are not taken. A live model keeps the name that it was first asked for by, so that another
+        name of the same model is the same deployment.
         """
         same_model = resolved_name(self.model) == resolved_name(live.model)
         same_cell = not fresh and self.backend in ("", live.backend) and self.precision in ("", live.precision)
@@ -66,15 +85,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A target after `auto` and fallbacks have been decided."""
+    """A target with `auto`, fallbacks and the serving plan resolved."""
 
-    asked: Target
+    target: Target
     requested: Deployment
+    """The target with `auto` resolved."""
     effective: Deployment
+    """What runs; differs from `requested` by the fallbacks in `notices`."""
     notices: tuple[Notice, ...]
     serving: ServingPlan
     """Its counts are those of `effective`."""
     strict: bool = False
+    """Whether a fallback is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +106,7 @@ class SwitchStep:
     state: SwitchState
     message: str
     progress: float
+    """Share of the present state that is done, 0 to 1; 0 where it is not known."""
     plan: Plan
     epoch: int
     elapsed_s: float

@@ -1,1 +1,1 @@
-"""How close a deployment's vectors are to fp32: corpus, reference, metrics."""
+"""Fidelity: how close the vectors of a deployment are to fp32. Corpus, reference vectors, metrics, grade."""

@@ -1,13 +1,14 @@
-"""Measuring a deployment's fidelity, live or for `engine fidelity`, and keeping what was found."""
+"""The measurement of a deployment's fidelity, and its record in the user's cache."""
 
 import asyncio
 from collections.abc import Callable
 
 from engine.artifacts.store import ArtifactStore
-from engine.deployment.live import Live
-from engine.deployment.live_cell import cell_of, measured_store
+from engine.capabilities.measurements import MeasurementStore
+from engine.capabilities.probes import environment_hash
+from engine.deployment.live import LiveDeployment
 from engine.fidelity.corpus import Corpus
-from engine.fidelity.metrics import Fidelity, GradeLimits, compare, run_through
+from engine.fidelity.metrics import Fidelity, GradeLimits, compare, embed_corpus
 from engine.fidelity.reference import reference_of
 from engine.host.machine import PlatformFacts
 
@@ -15,20 +16,20 @@ DEFAULT_LIMITS = GradeLimits()
 
 
 async def measure(
-    live: Live, corpus: Corpus, store: ArtifactStore, on_done: Callable[[str, int], None],
+    live: LiveDeployment, corpus: Corpus, store: ArtifactStore, on_done: Callable[[str, int], None],
     limits: GradeLimits = DEFAULT_LIMITS,
 ) -> Fidelity:  # fmt: skip
-    """Runs the corpus through the live queue and compares with fp32 torch. Raises any EngineError.
+    """Embeds the corpus through the live deployment's queue and compares with fp32 PyTorch. Raises any EngineError.
 
-    `on_done` is told `reference` or `measure`, and how many of twice the corpus' texts are done.
+    Calls `on_done` with the phase, `reference` or `measure`, and the texts done in it, up to twice the corpus.
     """
     tokenized = await asyncio.to_thread(live.tokenizer.encode, corpus.texts)
     texts = [text.ids for text in tokenized]
     reference = await reference_of(live.files, corpus, texts, store, lambda done: on_done("reference", done))
-    single, batched = await run_through(live.scheduler, texts, lambda done: on_done("measure", done))
+    single, batched = await embed_corpus(live.scheduler, texts, lambda done: on_done("measure", done))
     return await asyncio.to_thread(compare, reference, single, batched, limits)
 
 
-def save(live: Live, found: Fidelity, facts: PlatformFacts) -> None:
-    """Keeps the figures as the cell's last ones."""
-    measured_store(live, facts).write(cell_of(live), fidelity=found.as_json())
+def save(live: LiveDeployment, fidelity: Fidelity, facts: PlatformFacts) -> None:
+    """Stores the figures as the last ones of the live deployment's cell."""
+    MeasurementStore.of(live.fingerprint, environment_hash(facts)).write(live.cell, fidelity=fidelity.as_json())

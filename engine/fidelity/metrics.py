@@ -1,4 +1,4 @@
-"""How close a deployment's vectors are to fp32's: cosine, neighbours, order of similarities, norms, and a grade."""
+"""Fidelity metrics against fp32: cosine, nearest neighbours, rank correlation of similarities, norms, and a grade."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,15 +13,16 @@ from engine.errors import InvalidRequest
 from engine.scheduling import Scheduler, TokenIds, Vectors
 
 BATCH = 32
+"""Texts per request of the second pass."""
 CONCURRENCY = 4
-"""Of the second pass, which catches what batching gets wrong: padding, order, mixed-up answers."""
-FEWEST_TEXTS = 12
-"""Ten neighbours of a text need eleven others."""
+"""Concurrent requests of the second pass, which finds errors of batching: padding, order, vectors of other requests."""
+MIN_TEXTS = 12
+"""Each text needs at least ten neighbours."""
 _Floats = NDArray[np.float32]
 
 
 class Grade(StrEnum):
-    """The figures in one word."""
+    """The figures as one word."""
 
     GREEN = "green"
     AMBER = "amber"
@@ -30,19 +31,19 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a grade asks for at least."""
+    """The lowest figures of a grade."""
 
     mean_cosine: float
     overlap_at_10: float
 
     def met_by(self, mean_cosine: float, overlap_at_10: float) -> bool:
-        """Whether both figures are reached."""
+        """Whether both figures reach the limit."""
         return mean_cosine >= self.mean_cosine and overlap_at_10 >= self.overlap_at_10
 
 
 @dataclass(frozen=True, slots=True)
 class GradeLimits:
-    """Where green and amber end; below both it is red."""
+    """The limits of green and amber; below both the grade is red."""
 
     green: Limit = field(default_factory=lambda: Limit(0.995, 0.92))
     amber: Limit = field(default_factory=lambda: Limit(0.98, 0.85))
@@ -50,46 +51,46 @@ class GradeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Cosines:
-    """Of each text's vector to its fp32 vector."""
+    """Cosines of the texts' vectors to their fp32 vectors."""
 
     mean: float
     p1: float
-    """The hundredth part of the texts is no closer than this."""
+    """1st percentile."""
     min: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What fp32 torch makes of the corpus: (n, dim) unit rows and (n,) norms, one text at a time.
-
-    `batched_unit` is the same in batches of 32: how far fp32 is from itself is the floor below which nothing counts.
-    """
+    """The vectors of the corpus from PyTorch in fp32."""
 
     unit: _Floats
+    """(n, dim), unit rows, computed one text at a time."""
     norms: _Floats
+    """(n,), the lengths of the vectors before normalising."""
     batched_unit: _Floats
+    """(n, dim), unit rows, computed in batches of 32. Their cosines to `unit` are the noise floor of fp32 itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """The figures of one deployment on one corpus."""
+    """The fidelity of one deployment on one corpus."""
 
     n: int
     cosine: Cosines
     overlap_at_1: float
-    """Share of texts whose nearest neighbour is the one that fp32 finds."""
+    """Share of texts with the same nearest neighbour as in fp32."""
     overlap_at_10: float
-    """Mean share of the ten nearest neighbours that fp32 finds too."""
+    """Mean share of the ten nearest neighbours that are also among the ten in fp32."""
     spearman: float
     """Rank correlation of all pairwise similarities with those of fp32."""
     norm_error: float
-    """Mean relative difference of the vectors' lengths before normalising."""
+    """Mean relative error of the vectors' lengths before normalising."""
     batched: Cosines
     noise_floor: Cosines
     grade: Grade
 
     def as_json(self) -> dict[str, Any]:
-        """The contract of `engine fidelity --json`."""
+        """Returns the object that `engine fidelity --json` prints; its fields are part of the interface."""
         return {
             "n": self.n,
             "cosine": _rounded(self.cosine),
@@ -108,22 +109,22 @@ def _rounded(cosines: Cosines) -> dict[str, float]:
 
 
 def compare(reference: Reference, single: Vectors, batched: Vectors, limits: GradeLimits) -> Fidelity:
-    """The figures, from a deployment's vectors of the same texts: one at a time, and in batches.
+    """Returns the figures of a deployment from its vectors of the same texts, one at a time and in batches.
 
-    Raises InvalidRequest for fewer than 12 texts.
+    Raises InvalidRequest for fewer than MIN_TEXTS texts.
     """
     n = len(reference.unit)
-    if n < FEWEST_TEXTS:
-        raise InvalidRequest(f"{n} different texts are too few to judge by: give at least {FEWEST_TEXTS}")
-    theirs, ours = reference.unit @ reference.unit.T, single.unit @ single.unit.T
-    cosine, overlap = _cosines(reference.unit, single.unit), _overlap(theirs, ours, 10)
+    if n < MIN_TEXTS:
+        raise InvalidRequest(f"{n} distinct texts are too few to measure fidelity: give at least {MIN_TEXTS}")
+    expected, actual = reference.unit @ reference.unit.T, single.unit @ single.unit.T
+    cosine, overlap = _cosines(reference.unit, single.unit), _overlap(expected, actual, 10)
     green, amber = (limit.met_by(cosine.mean, overlap) for limit in (limits.green, limits.amber))
     return Fidelity(
         n=n,
         cosine=cosine,
-        overlap_at_1=_overlap(theirs, ours, 1),
+        overlap_at_1=_overlap(expected, actual, 1),
         overlap_at_10=overlap,
-        spearman=_spearman(theirs, ours),
+        spearman=_spearman(expected, actual),
         norm_error=float(np.mean(np.abs(single.norms - reference.norms) / np.maximum(reference.norms, 1e-12))),
         batched=_cosines(reference.unit, batched.unit),
         noise_floor=_cosines(reference.unit, reference.batched_unit),
@@ -132,14 +133,14 @@ def compare(reference: Reference, single: Vectors, batched: Vectors, limits: Gra
 
 
 def _cosines(left: _Floats, right: _Floats) -> Cosines:
-    found = np.einsum("nd,nd->n", left, right, dtype=np.float64)
-    return Cosines(float(found.mean()), float(np.percentile(found, 1, method="lower")), float(found.min()))
+    cosines = np.einsum("nd,nd->n", left, right, dtype=np.float64)
+    return Cosines(float(cosines.mean()), float(np.percentile(cosines, 1, method="lower")), float(cosines.min()))
 
 
-def _overlap(theirs: _Floats, ours: _Floats, k: int) -> float:
-    """Mean share of each row's k nearest others that both similarity matrices agree on."""
-    wanted, found = _nearest(theirs, k), _nearest(ours, k)
-    return float(np.mean([len(set(a) & set(b)) for a, b in zip(wanted.tolist(), found.tolist(), strict=True)])) / k
+def _overlap(expected: _Floats, actual: _Floats, k: int) -> float:
+    """Returns the mean share of each text's k nearest neighbours that both (n, n) similarity matrices have."""
+    rows = zip(_nearest(expected, k).tolist(), _nearest(actual, k).tolist(), strict=True)
+    return float(np.mean([len(set(a) & set(b)) for a, b in rows])) / k
 
 
 def _nearest(similarities: _Floats, k: int) -> NDArray[np.intp]:
@@ -149,10 +150,10 @@ def _nearest(similarities: _Floats, k: int) -> NDArray[np.intp]:
     return nearest
 
 
-def _spearman(theirs: _Floats, ours: _Floats) -> float:
-    """Of the similarities above the diagonal; ties, which floats hardly have, count in the order they come."""
-    above = np.triu_indices(len(theirs), k=1)
-    return float(np.corrcoef(_ranks(theirs[above]), _ranks(ours[above]))[0, 1])
+def _spearman(expected: _Floats, actual: _Floats) -> float:
+    """Returns the rank correlation above the diagonal. Ties, rare among floats, rank in order of position."""
+    above = np.triu_indices(len(expected), k=1)
+    return float(np.corrcoef(_ranks(expected[above]), _ranks(actual[above]))[0, 1])
 
 
 def _ranks(values: _Floats) -> NDArray[np.float64]:
@@ -161,12 +162,13 @@ def _ranks(values: _Floats) -> NDArray[np.float64]:
     return ranks
 
 
-async def run_through(
+async def embed_corpus(
     scheduler: Scheduler, texts: Sequence[TokenIds], on_done: Callable[[int], None]
 ) -> tuple[Vectors, Vectors]:
-    """Every text through the real queue: one at a time; then, shuffled, 32 to a request and 4 requests at a time.
+    """Embeds all texts through the scheduler, first one at a time, then shuffled in concurrent requests of BATCH.
 
-    `on_done` is told the number of texts done, up to twice their count. Raises what the scheduler raises.
+    Returns the vectors of both passes in the order of the texts. Calls `on_done` with the number of texts done, up to
+    twice their count. Raises what the scheduler raises.
     """
     rows = []
     for done, text in enumerate(texts, start=1):
@@ -174,16 +176,16 @@ async def run_through(
         on_done(done)
     single = Vectors(np.concatenate([row.unit for row in rows]), np.concatenate([row.norms for row in rows]))
     batched = Vectors(np.zeros_like(single.unit), np.zeros_like(single.norms))
-    order = np.random.default_rng(0).permutation(len(texts))  # lengths mixed: requests that need padding
+    order = np.random.default_rng(0).permutation(len(texts))  # each request mixes lengths, so that padding is tested
     requests = iter([order[start : start + BATCH] for start in range(0, len(order), BATCH)])
     finished = len(texts)
 
     async def call() -> None:
         nonlocal finished
-        for chosen in requests:
-            vectors = (await scheduler.submit([texts[index] for index in chosen])).vectors
-            batched.unit[chosen], batched.norms[chosen] = vectors.unit, vectors.norms
-            finished += len(chosen)
+        for indices in requests:
+            vectors = (await scheduler.submit([texts[index] for index in indices])).vectors
+            batched.unit[indices], batched.norms[indices] = vectors.unit, vectors.norms
+            finished += len(indices)
             on_done(finished)
 
     async with asyncio.TaskGroup() as callers:

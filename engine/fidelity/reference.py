@@ -1,6 +1,6 @@
-"""What fp32 torch makes of a corpus, batch 1 and one after another: computed once in a child, kept by content.
+"""The fp32 reference vectors of a corpus, from PyTorch: computed once in a child process, kept in the cache by content.
 
-Run as a module it is that child: the server itself never imports torch to serve another runtime.
+Run as a module it is that child process: a server of another runtime never imports PyTorch.
 """
 
 import asyncio
@@ -26,25 +26,26 @@ from engine.host.machine import cores
 from engine.models.resolve import ModelFiles
 from engine.scheduling import Executor, TokenIds
 
-_FP32 = Cell("torch", "fp32", "plain", "cpu")
+_FP32 = Cell(backend="torch", precision="fp32", recipe="plain", device="cpu")
 _SILENT_S = 300.0
+"""Longest time without a line from the child process, in seconds."""
 _FORMAT = 1
 
 
 async def reference_of(
     files: ModelFiles, corpus: Corpus, texts: Sequence[TokenIds], store: ArtifactStore, on_done: Callable[[int], None]
 ) -> Reference:
-    """The corpus' fp32 vectors, from the cache or from a child that takes seconds to minutes.
+    """Returns the fp32 vectors of a corpus, from the cache or from a child process that takes seconds to minutes.
 
-    `texts` are the corpus after tokenizing; `on_done` is told how many of twice their count are done. Raises
-    ModelError, or CannotSwitch when the child was lost.
+    `texts` are the tokenized texts of the corpus. Calls `on_done` with the number of texts done, up to twice their
+    count. Raises ModelError, or CannotSwitch if the child process fails.
     """
-    deciding = f"{_FORMAT} {files.fingerprint} {corpus.hash} {files.card.max_tokens}"
-    path = cache_root() / "fidelity" / f"{hashlib.sha256(deciding.encode()).hexdigest()[:32]}.npz"
-    found = await asyncio.to_thread(_load, path, len(texts))
-    if found is not None:
-        return found
-    artifact = await prepare(files, _FP32, store, _silently)
+    content = f"{_FORMAT} {files.fingerprint} {corpus.hash} {files.card.max_tokens}"
+    path = cache_root() / "fidelity" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.npz"
+    reference = await asyncio.to_thread(_load, path, len(texts))
+    if reference is not None:
+        return reference
+    artifact = await prepare(files, _FP32, store, _ignore_progress)
     order = {
         "model": str(files.path), "artifact": str(artifact.path), "texts": [list(text) for text in texts],
         "threads": max(1, cores() // 2), "out": str(path),
@@ -54,29 +55,30 @@ async def reference_of(
             async for line in lines:
                 on_done(line["done"])
     except ChildLost as error:
-        raise CannotSwitch(f"the fp32 reference could not be computed ({error}): try again") from error
-    found = await asyncio.to_thread(_load, path, len(texts))
-    if found is None:
-        raise CannotSwitch(f"the fp32 reference vanished from {path}: check the disk and try again")
-    return found
+        raise CannotSwitch(f"the fp32 reference vectors could not be computed ({error}): try again") from error
+    reference = await asyncio.to_thread(_load, path, len(texts))
+    if reference is None:
+        raise CannotSwitch(f"the fp32 reference vectors are missing from {path}: check the disk and try again")
+    return reference
 
 
-def _silently(progress: Progress) -> None:
-    """What preparing torch fp32 says is of no interest here."""
+def _ignore_progress(progress: Progress) -> None:
+    """Drops the progress of preparing the PyTorch artifact, which takes a moment."""
 
 
 def _load(path: Path, count: int) -> Reference | None:
-    """None when there is nothing usable; a damaged file is simply made again."""
+    """Returns None if the file is missing or damaged, in which case it is computed again."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = Reference(arrays["unit"], arrays["norms"], arrays["batched_unit"])
+            reference = Reference(arrays["unit"], arrays["norms"], arrays["batched_unit"])
     except (OSError, ValueError, KeyError, EOFError):
         return None
-    return found if len(found.unit) == len(found.norms) == len(found.batched_unit) == count else None
+    lengths = {len(reference.unit), len(reference.norms), len(reference.batched_unit)}
+    return reference if lengths == {count} else None
 
 
 def main() -> int:
-    """The child: both passes, then the file in one step."""
+    """Runs the child process: computes both passes and writes the file with one rename."""
     from engine.backends import backend
 
     worker = Worker()
@@ -94,7 +96,7 @@ def main() -> int:
 
 
 def compute(executor: Executor, texts: Sequence[TokenIds], on_done: Callable[[int], None]) -> Reference:
-    """One text at a time, then the same in batches of 32 in the order of their lengths."""
+    """Computes the vectors one text at a time, and again in batches of 32 texts sorted by length."""
     unit, norms = [], []
     for done, text in enumerate(texts, start=1):
         vectors = executor([text]).in_order()
@@ -105,9 +107,9 @@ def compute(executor: Executor, texts: Sequence[TokenIds], on_done: Callable[[in
     batched = np.zeros((len(texts), len(unit[0])), np.float32)
     by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     for start in range(0, len(texts), BATCH):
-        chosen = by_length[start : start + BATCH]
-        batched[chosen] = executor([texts[index] for index in chosen]).in_order().unit
-        on_done(len(texts) + start + len(chosen))
+        indices = by_length[start : start + BATCH]
+        batched[indices] = executor([texts[index] for index in indices]).in_order().unit
+        on_done(len(texts) + start + len(indices))
     return Reference(np.stack(unit), np.array(norms, np.float32), batched)
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
 from engine.errors import Expired, InvalidRequest, PoisonedText, Unavailable
+from engine.models.card import ModelCard
 from engine.models.tokenizer import TokenizedText
 from engine.pipeline.metrics import RequestTimings, Telemetry
 from engine.scheduling import Admission, JobResult
@@ -49,7 +50,7 @@ class Embedding(NamedTuple):
     """(n, dim), C-contiguous; float16 where half was asked for."""
     payload: bytes
     """The vectors row by row, little-endian; empty where `serialize` was off."""
-    live: Live
+    live: LiveDeployment
     token_counts: Sequence[int]
     truncated: Sequence[bool]
     timings: RequestTimings
@@ -100,14 +101,14 @@ class Serving:
         with self.telemetry.in_flight(), self.admission.reserve(len(texts), size_bytes) as reservation:
             live = self.deployments.live
             with live.bound():
-                prompt = _prompt(live, options.prompt_name)
-                dimensions = _dimensions(live, options.dimensions)
+                prompt = _prompt(live.model_card, options.prompt_name)
+                dimensions = _dimensions(live.model_card, options.dimensions)
                 started_s = self._clock()
                 tokenized = await self._tokenize(live, texts, size_bytes, prompt)
                 tokenize_s = self._clock() - started_s
                 truncated = [text.truncated for text in tokenized]
                 if options.truncation_is_error and any(truncated):
-                    _refuse_truncation(live, truncated)
+                    _refuse_truncation(live.model_card, truncated)
                 ids = [text.ids for text in tokenized]
                 counts = [len(text) for text in ids]
                 reservation.settle(sum(counts))
@@ -116,7 +117,7 @@ class Serving:
                 job = live.scheduler.submit(ids, deadline_s=deadline_s)
                 result = await job
                 started_s = self._clock()
-                vectors = _finish(result, live.files.card.normalize, dimensions, options)
+                vectors = _finish(result, live.model_card.normalize, dimensions, options)
                 payload = vectors.tobytes() if options.serialize else b""
                 serialize_s = self._clock() - started_s
                 timings = RequestTimings(result.queue_s, tokenize_s, result.infer_s, serialize_s)
@@ -161,7 +162,7 @@ class Serving:
         return total
 
     async def _tokenize(
-        self, live: Live, texts: Sequence[str], size_bytes: int, prompt: str
+        self, live: LiveDeployment, texts: Sequence[str], size_bytes: int, prompt: str
     ) -> Sequence[TokenizedText]:
         encoded = live.tokenizer.encode_inline(texts, prompt, size_bytes + len(prompt) * len(texts))
         if isinstance(encoded, list):
@@ -170,30 +171,29 @@ class Serving:
         return await loop.run_in_executor(self._tokenizing, live.tokenizer.finish, encoded)
 
 
-def _prompt(live: Live, name: str) -> str:
+def _prompt(model_card: ModelCard, name: str) -> str:
     """The text put before each input. Raises InvalidRequest for a name that the model does not have."""
-    card = live.files.card
-    chosen = name or card.default_prompt or ""
+    chosen = name or model_card.default_prompt or ""
     if not chosen:
         return ""
-    if chosen not in card.prompts:
-        known = ", ".join(sorted(card.prompts)) or "none"
+    if chosen not in model_card.prompts:
+        known = ", ".join(sorted(model_card.prompts)) or "none"
         raise InvalidRequest(f"this model has no prompt of that name: leave prompt_name empty or use one of: {known}")
-    return card.prompts[chosen]
+    return model_card.prompts[chosen]
 
 
-def _dimensions(live: Live, wanted: int) -> int:
+def _dimensions(model_card: ModelCard, wanted: int) -> int:
     """How many dimensions to keep. Raises InvalidRequest for more than there are."""
-    dim = live.files.card.dim
+    dim = model_card.dim
     if wanted > dim:
         raise InvalidRequest(f"{wanted} dimensions asked for, the model has {dim}: ask for 1 to {dim}, or 0 for all")
     return wanted or dim
 
 
-def _refuse_truncation(live: Live, truncated: Sequence[bool]) -> None:
+def _refuse_truncation(model_card: ModelCard, truncated: Sequence[bool]) -> None:
     position = truncated.index(True)
     raise InvalidRequest(
-        f"text {position} is longer than the {live.files.card.max_tokens} tokens that the model reads, and truncation "
+        f"text {position} is longer than the {model_card.max_tokens} tokens that the model reads, and truncation "
         "was refused: shorten it, or ask for truncate END"
     )
 

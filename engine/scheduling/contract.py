@@ -73,7 +73,10 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """The knobs of batch forming, changeable while serving."""
+    """How the scheduler forms batches; can be replaced while it serves.
+
+    Made by `engine.tuning.plan.BatchOverrides.policy` from the deployment's serving plan and the user's overrides.
+    """
 
     max_batch_tokens: int = 4096
     """Padded tokens in one forward pass: texts times the longest text."""

@@ -4,9 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.capabilities.probes import Probe, ProbeCache, ProbeResult
-from engine.deployment.live import Live
-from engine.deployment.live_cell import cell_of, measured_store
+from engine.capabilities.measurements import MeasurementStore
+from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
+from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
 
 WINDOW_S = 5
@@ -33,10 +33,10 @@ class PeakThroughput:
             self.texts_per_s = max(self.texts_per_s, (texts - first) / (now_s - first_s))
 
 
-def record_load_cosine(deployments: Deployments, live: Live) -> None:
+def record_load_cosine(deployments: Deployments, live: LiveDeployment) -> None:
     """What every loading shows anyway: a probe of this cell could find no more."""
     _write(deployments, live, loaded_cosine=live.cosine)
-    ProbeCache(deployments.facts).add(cell_of(live), Probe(ProbeResult.PASSED, live.evidence.partition(";")[0]))
+    ProbeCache(deployments.facts).add(live.cell, Probe(ProbeResult.PASSED, live.evidence.partition(";")[0]))
 
 
 async def record_peaks(
@@ -61,6 +61,6 @@ async def record_peaks(
         _write(deployments, live, **peak.figures)
 
 
-def _write(deployments: Deployments, live: Live, **figures: float) -> None:
+def _write(deployments: Deployments, live: LiveDeployment, **figures: float) -> None:
     if figures:
-        measured_store(live, deployments.facts).write(cell_of(live), **figures)
+        MeasurementStore.of(live.fingerprint, environment_hash(deployments.facts)).write(live.cell, **figures)

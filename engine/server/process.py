@@ -16,7 +16,7 @@ from engine.api import embed_pb2_grpc
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.capabilities.platform import this_platform
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
@@ -30,7 +30,7 @@ from engine.server.gc_policy import collect_quietly, freeze_start_up_objects
 from engine.server.health import PublishedHealth
 from engine.server.lifeline import Lifeline
 from engine.server.observations import record_load_cosine, record_peaks
-from engine.tuning.plan import Knobs
+from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
 """How long requests in hand may take once the process was told to end."""
@@ -58,7 +58,7 @@ class ServeOptions:
     port: int = 50051
     target: Target = field(default_factory=Target)
     strict: bool = False
-    knobs: Knobs = field(default_factory=Knobs)
+    batching: BatchOverrides = field(default_factory=BatchOverrides)
     tune: bool = False
     """Measure how to run the cell, if that was never done here."""
     calibration: Calibration | None = None
@@ -77,7 +77,7 @@ class EngineServer:
         self._telemetry = Telemetry()
         admission_limits = AdmissionLimits()
         self._deployments = Deployments(
-            this_platform(), ArtifactStore.default(), self._telemetry, options.knobs, calibration=options.calibration
+            this_platform(), ArtifactStore.default(), self._telemetry, options.batching, calibration=options.calibration
         )
         self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
         self._health = PublishedHealth(self._deployments.readiness, SERVICES)
@@ -211,7 +211,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _ready(address: str, live: Live) -> dict[str, object]:
+def _ready(address: str, live: LiveDeployment) -> dict[str, object]:
     return {
         "address": address,
         "requested": asdict(live.plan.requested),

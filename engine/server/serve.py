@@ -13,7 +13,7 @@ from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
 from engine.server.process import CannotStart, EngineServer, ServeOptions
-from engine.tuning.plan import Knobs
+from engine.tuning.plan import BatchOverrides
 
 
 def run_server(flags: Mapping[str, Any]) -> int:
@@ -70,7 +70,7 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
         strict=flags["strict"],
         tune=flags["tune"],
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
-        knobs=Knobs(
+        batching=BatchOverrides(
             max_batch_tokens=flags["max_batch_tokens"] or None,
             max_batch_items=flags["max_batch_items"] or None,
             max_wait_s=flags["max_wait_ms"] / 1e3,

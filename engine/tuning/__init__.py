@@ -1,1 +1,1 @@
-"""Measured serving plans: the search for instances, threads and batch budgets, and where plans are kept."""
+"""Serving plans: the search that measures instances × threads and batch bounds, and the cache of its results."""

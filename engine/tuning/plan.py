@@ -1,4 +1,4 @@
-"""How a cell uses the machine: instances × threads and the bounds of a batch, as measured here, or by rule of thumb."""
+"""The serving plan of a cell: instances × threads and the bounds of a batch, measured or by a rule of thumb."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from engine.backends.base import Cell
 from engine.capabilities.probes import environment_hash
-from engine.capabilities.resolve import Choice
 from engine.host.cache import cache_root
 from engine.host.json_file import read_json, rows_in, update_json
 from engine.host.machine import PlatformFacts
@@ -19,22 +19,36 @@ _FORMAT = 3
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """What `auto` stands for."""
+    """The values that `auto` stands for on this machine.
+
+    Made by `engine.tuning.search` from measurements, or by `rule_of_thumb`; kept in a PlanCache.
+    """
 
     instances: int
     threads: int
+    """Intra-op threads of one instance."""
     max_batch_tokens: int
-    """Padded tokens in one forward pass, beyond which a pass only takes longer."""
+    """Padded tokens of one forward pass above which throughput does not improve."""
     max_batch_items: int
     pass_cost_tokens: int
-    """What a forward pass costs besides its tokens, in tokens."""
+    """Fixed cost of a forward pass, as the number of tokens that take the same time."""
     texts_per_s: float = 0.0
-    """Short texts, no server; 0 for a rule of thumb."""
+    """Throughput on short texts without a server; 0 for a rule of thumb."""
 
     @property
     def measured(self) -> bool:
-        """Whether this machine was asked."""
+        """Whether the plan was measured on this machine."""
         return self.texts_per_s > 0
+
+    def with_counts(self, instances: int, threads: int, cores: int) -> "ServingPlan":
+        """Returns the plan with the counts that the user set; 0: not set.
+
+        When only one of them is set, the other one is chosen so that all cores are used.
+        """
+        if not instances and not threads:
+            return self
+        threads = threads or max(1, cores // instances)
+        return replace(self, instances=instances or max(1, cores // threads), threads=threads)
 
     def __str__(self) -> str:
         how = "measured here" if self.measured else "a rule of thumb: `engine tune` measures"
@@ -45,16 +59,20 @@ class ServingPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Knobs:
-    """The batching knobs as the user turned them; None: as the plan says."""
+class BatchOverrides:
+    """The batching options that the user set, by flags of `engine serve` or by `Control.Configure`.
+
+    They outlive a switch, whose new plan may have other bounds: hence a bound that is None follows the plan. The
+    scheduler obeys the BatchPolicy that `policy` makes from both.
+    """
 
     max_batch_tokens: int | None = None
     max_batch_items: int | None = None
     max_wait_s: float = 0.0
     coalesce: bool = True
 
-    def over(self, plan: ServingPlan, *, packs: bool) -> BatchPolicy:
-        """The policy of a deployment whose executors pack texts, or pad them."""
+    def policy(self, plan: ServingPlan, *, packs: bool) -> BatchPolicy:
+        """Returns the policy of a deployment. `packs`: its executors put several texts in one row."""
         return BatchPolicy(
             max_batch_tokens=self.max_batch_tokens or plan.max_batch_tokens,
             max_batch_items=self.max_batch_items or plan.max_batch_items,
@@ -66,10 +84,10 @@ class Knobs:
 
 
 def rule_of_thumb(device: str, cores: int) -> ServingPlan:
-    """What suits most machines.
+    """Returns a plan that suits most machines.
 
-    On a CPU as many one-thread instances as cores: on short texts they beat one wide instance by 1.3-2x. Another device
-    is kept busy by one instance whose batches are large, because launching a pass is what costs there.
+    On a CPU: one single-threaded instance per core, 1.3 to 2 times as fast on short texts as one instance of many
+    threads. On another device: one instance with large batches, because the cost of a pass is its launch.
     """
     if device == "cpu":
         return ServingPlan(cores, 1, max_batch_tokens=4096, max_batch_items=32, pass_cost_tokens=16)
@@ -77,64 +95,60 @@ def rule_of_thumb(device: str, cores: int) -> ServingPlan:
 
 
 class PlanCache:
-    """The measured plans of a machine, by cell and model. Losing the file costs a measurement."""
+    """The measured plans of this machine, by cell and model. If the file is lost, plans are measured again."""
 
     def __init__(self, facts: PlatformFacts) -> None:
         self._facts = facts
-        self._path = cache_root() / "plans" / f"{environment_hash(facts)[:32]}-{facts.cores}.json"
+        self.path = cache_root() / "plans" / f"{environment_hash(facts)[:32]}-{facts.cores}.json"
 
-    def plan(self, cell: Choice, model: str) -> ServingPlan:
-        """The measured one, or the rule of thumb."""
+    def plan(self, cell: Cell, model: str) -> ServingPlan:
+        """Returns the measured plan, or else the rule of thumb."""
         return self.find(cell, model) or rule_of_thumb(cell.device, self._facts.cores)
 
-    def find(self, cell: Choice, model: str) -> ServingPlan | None:
-        """The measured one; None where nothing or something damaged is kept.
+    def find(self, cell: Cell, model: str) -> ServingPlan | None:
+        """Returns the measured plan; None when there is no entry or it is damaged.
 
-        `model` is as it was asked for; empty: the bundled one.
+        `model` is the name that the user gave; empty: the bundled model.
         """
-        rows = rows_in(read_json(self._path), "plans", _FORMAT)
+        rows = rows_in(read_json(self.path), "plans", _FORMAT)
         for key in _keys(cell, model):
             with contextlib.suppress(KeyError, TypeError, ValueError):
-                return _plan(rows.get(key))
+                return _parse(rows.get(key))
         return None
 
-    def write(self, cell: Choice, model: str, plan: ServingPlan) -> None:
-        """Remembers a plan. Raises OSError when the cache cannot be written."""
+    def write(self, cell: Cell, model: str, plan: ServingPlan) -> None:
+        """Stores a plan. Raises OSError when the cache cannot be written."""
         key = _keys(cell, model)[0]
 
-        def change(found: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {"format": _FORMAT, "plans": {**rows_in(found, "plans", _FORMAT), key: asdict(plan)}}
+        def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"format": _FORMAT, "plans": {**rows_in(content, "plans", _FORMAT), key: asdict(plan)}}
 
-        update_json(self._path, change)
+        update_json(self.path, change)
 
 
-def _plan(row: Any) -> ServingPlan:
-    """The plan that was written. Raises KeyError, TypeError or ValueError for what is none."""
-    found = ServingPlan(**{field.name: row[field.name] for field in fields(ServingPlan)})
-    if not all(isinstance(value, int | float) and value >= 0 for value in asdict(found).values()):
+def _parse(row: Any) -> ServingPlan:
+    """Returns the plan of an entry. Raises KeyError, TypeError or ValueError when the entry is damaged."""
+    plan = ServingPlan(**{field.name: row[field.name] for field in fields(ServingPlan)})
+    if not all(isinstance(value, int | float) and value >= 0 for value in asdict(plan).values()):
         raise ValueError("not a plan")
-    if min(found.instances, found.threads, found.max_batch_tokens, found.max_batch_items) < 1:
-        raise ValueError("a plan that runs nothing")
-    return found
+    if min(plan.instances, plan.threads, plan.max_batch_tokens, plan.max_batch_items) < 1:
+        raise ValueError("a plan with a count or a bound of 0")
+    return plan
 
 
 def resolved_name(model: str) -> str:
-    """One name of a model for all that it can be asked for by: empty for the bundled one, else a path or a hub id."""
+    """Returns one name for all names of a model: empty for the bundled model, else an absolute path or a hub id."""
     if model in ("", BUNDLED_ID):
         return ""
-    folder = os.path.expanduser(model)  # noqa: PTH111 - Path's raises where there is no home
-    return os.path.realpath(folder) if os.path.isdir(folder) else model  # noqa: PTH112 - and for a name too long
+    folder = os.path.expanduser(model)  # noqa: PTH111 - Path's raises without a home
+    return os.path.realpath(folder) if os.path.isdir(folder) else model  # noqa: PTH112 - Path's raises for a long name
 
 
-def _keys(cell: Choice, model: str) -> list[str]:
-    """That of the resolved name, which is written, and those by the name as asked, which older files have."""
+def _keys(cell: Cell, model: str) -> list[str]:
+    """Returns the keys of an entry: first the one that is written, then those in older files.
+
+    The parts and their order are part of the file's format. The first key ends with the resolved name of the model,
+    the older ones with the name that the user gave.
+    """
     names = dict.fromkeys((resolved_name(model), model, *((BUNDLED_ID,) if not model else ())))
     return ["/".join((cell.backend, cell.precision, cell.device, cell.recipe, name)) for name in names]
-
-
-def asked_for(plan: ServingPlan, instances: int, threads: int, cores: int) -> ServingPlan:
-    """The plan with the counts that the user fixed; with one of them fixed, the other fills the cores. 0: not fixed."""
-    if not instances and not threads:
-        return plan
-    threads = threads or max(1, cores // instances)
-    return replace(plan, instances=instances or max(1, cores // threads), threads=threads)

@@ -1,7 +1,6 @@
-"""The sweep that finds a plan: which instances × threads are fastest, what a pass costs, and where batches stop to pay.
+"""The search for a serving plan: the fastest instances × threads, the fixed cost of a pass, and the largest batch.
 
-Run as a module it is the child that does so, in a process of its own: what was tried leaves no memory behind, and no
-deployment that serves is disturbed by more than its share of the cores.
+Run as a module it is the child process that searches. The models that are tried leave no memory behind in the server.
 """
 
 import os
@@ -28,175 +27,194 @@ from engine.tuning.plan import ServingPlan
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Of texts that are timed, in tokens: `mean`, and up to `spread` more or less.
+    """The lengths of the texts that are timed, in tokens: from `mean - spread` to `mean + spread`.
 
-    Where texts share rows they are unlike: runtimes that make kernels by shape are slower where no two passes are
-    alike, and rows are filled the better the more texts there are to choose from. Elsewhere batches come sorted.
+    The spread is 0 for a runtime that pads: the server sorts its batches by length. A runtime that packs texts into
+    rows gets different lengths: kernels that are compiled per shape are slower when every pass has another shape, and
+    more texts fill the rows better.
     """
 
     mean: int
     spread: int
 
 
-SHORT, MIXED, ALIKE = Lengths(16, 8), Lengths(32, 24), Lengths(16, 0)
-"""Short queries, where plans differ most; lengths as unlike as they come, for which batches must be largest; and what a
-batch that was sorted by length comes to."""
+SHORT = Lengths(16, 8)
+"""Short queries, for which serving plans differ most."""
+MIXED = Lengths(32, 24)
+"""The widest mix of lengths, which needs the largest batches."""
+UNIFORM = Lengths(16, 0)
+"""A batch of the server after it was sorted by length."""
 BATCHES = 6
-"""That take turns."""
+"""Different batches of each size, used in turn."""
 BATCH = 32
+"""Texts of a batch when instances × threads are compared."""
 WINDOW_S = 0.2
+"""Duration of one measurement, in seconds."""
 ROUNDS = 5
+"""Measurements of each split of the cores."""
 SIZE_ROUNDS = 3
-ENOUGH = 0.97
-"""A batch that reaches so much of the best rate is large enough: a larger one only takes longer."""
-SAME = 0.03
-"""Closer than this two splits are equal, and the wider instance answers a single text sooner."""
+"""Measurements of each batch size."""
+KNEE_EFFICIENCY = 0.97
+"""Share of the best throughput at which a batch is large enough: a larger one mostly adds latency."""
+TIE_SHARE = 0.03
+"""Splits of the cores whose throughputs differ by less are equal; more threads then give a lower latency."""
 SMALLEST_BUDGET_TOKENS = 512
-"""A single pass of 32 short texts: less would cut the commonest request in two."""
+"""One pass of 32 short texts: a smaller budget would split the most common request."""
 LARGEST_TOKENS = {"cpu": 2048}
-_LARGEST_ELSEWHERE = 32_768
-_FEWEST_TOKENS_A_TEXT = 8
+"""Tokens of the largest pass that is timed, by device."""
+_LARGEST_TOKENS_ELSEWHERE = 32_768
+_MIN_TOKENS_PER_TEXT = 8
+"""Texts of a batch are bounded by its token budget divided by this."""
 _SILENT_S = 180.0
+"""Longest time without a line from the child process, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassTime:
-    """How long a forward pass of so many tokens takes while all instances are at work."""
+    """The duration of a forward pass of `tokens` tokens while all instances run."""
 
     tokens: int
     seconds: float
 
 
 def splits(cores: int) -> list[tuple[int, int]]:
-    """The (instances, threads) that use all cores, from many narrow instances to one wide."""
+    """Returns the (instances, threads) that use all cores, from one thread per instance to one instance."""
     return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
 
 
 def best_split(rates: Mapping[tuple[int, int], Sequence[float]]) -> tuple[int, int]:
-    """That with the highest median; of those that are the same, the one with the widest instances."""
-    medians = {split: median(found) for split, found in rates.items()}
-    enough = max(medians.values()) * (1 - SAME)
+    """Returns the split with the highest median rate; within TIE_SHARE of it, the one with the most threads."""
+    medians = {split: median(measured) for split, measured in rates.items()}
+    enough = max(medians.values()) * (1 - TIE_SHARE)
     return max((split for split, rate in medians.items() if rate >= enough), key=lambda split: split[1])
 
 
 def pass_cost_tokens(times: Sequence[PassTime]) -> int:
-    """What a pass costs before its first token, in tokens: intercept over slope of time against tokens.
+    """Returns the fixed cost of a pass in tokens: intercept over slope of a line fitted to time against tokens.
 
-    Relative errors are made least, so that the small passes, which show the intercept, count as much as the large.
+    The fit minimises relative errors, so that small passes, which determine the intercept, weigh as much as large ones.
     """
     tokens, seconds = (np.array([getattr(one, name) for one in times]) for name in ("tokens", "seconds"))
     columns = np.stack([1 / seconds, tokens / seconds], axis=1)
     (fixed_s, per_token_s), *_ = np.linalg.lstsq(columns, np.ones(len(times)), rcond=None)
-    if per_token_s <= 0:  # nothing but launching was seen
+    if per_token_s <= 0:  # the time does not depend on the tokens
         return int(tokens.max())
     return int(min(max(1, round(fixed_s / per_token_s)), int(tokens.max())))
 
 
 def knee_tokens(times: Sequence[PassTime]) -> int:
-    """The fewest tokens of a pass that reach nearly the rate of the largest.
+    """Returns the fewest tokens per pass whose throughput reaches KNEE_EFFICIENCY of the best one.
 
-    By what a pass costs, to which all sizes contribute: the rates of two sizes differ by less than one is sure of.
+    The throughputs come from the fitted cost of a pass, to which all sizes contribute: the difference between two
+    sizes is smaller than the noise of one measurement.
     """
     cost = pass_cost_tokens(times)
     efficiency = {one.tokens: one.tokens / (one.tokens + cost) for one in times}
-    return min(tokens for tokens, own in efficiency.items() if own >= ENOUGH * max(efficiency.values()))
+    return min(tokens for tokens, own in efficiency.items() if own >= KNEE_EFFICIENCY * max(efficiency.values()))
 
 
 def tune(
     model: LoadedModel, ids: TokenIds, device: str, cores: int, on_step: Callable[[int, int], None]
 ) -> ServingPlan:
-    """Sweeps the loaded model with texts cut from `ids`; `on_step` is told how many of how many steps are done.
+    """Measures the loaded model with texts cut from `ids`. Calls `on_step` with the steps done and their total.
 
-    Another device than the CPU is given one instance of one thread: more would only compete for it.
+    A device other than the CPU gets one instance of one thread: more instances would compete for it.
     """
     candidates = splits(cores) if device == "cpu" else [(1, 1)]
-    short, of_sizes = (SHORT, MIXED) if model.packs else (ALIKE, ALIKE)
+    short, of_sizes = (SHORT, MIXED) if model.packs else (UNIFORM, UNIFORM)
     sizes = _sizes(device, of_sizes.mean)
     total = ROUNDS * len(candidates) + SIZE_ROUNDS * len(sizes)
     done = 0
-    teams = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
+    executors = {split: [model.executor(split[1]) for _ in range(split[0])] for split in candidates}
     rates: dict[tuple[int, int], list[float]] = {split: [] for split in candidates}
     order = random.Random(0)  # noqa: S311 - an order, not a secret
     batches = batches_of(ids, BATCH, short)
     for number in range(ROUNDS):
         for split in order.sample(candidates, len(candidates)):
-            rates[split].append(BATCH * len(teams[split]) / _pass_s(teams[split], batches, cold=not number))
+            pass_s = _mean_pass_s(executors[split], batches, warm_up=not number)
+            rates[split].append(BATCH * len(executors[split]) / pass_s)
             on_step(done := done + 1, total)
     instances, threads = best_split(rates)
-    found: dict[int, list[float]] = {size: [] for size in sizes}
+    passes_s: dict[int, list[float]] = {size: [] for size in sizes}
     batches_by_size = {size: batches_of(ids, size, of_sizes) for size in sizes}
     for number in range(SIZE_ROUNDS):
         for size in order.sample(sizes, len(sizes)):
-            found[size].append(_pass_s(teams[instances, threads], batches_by_size[size], cold=not number))
+            pass_s = _mean_pass_s(executors[instances, threads], batches_by_size[size], warm_up=not number)
+            passes_s[size].append(pass_s)
             on_step(done := done + 1, total)
-    times = [PassTime(size * of_sizes.mean, median(passes_s)) for size, passes_s in found.items()]
+    times = [PassTime(size * of_sizes.mean, median(measured_s)) for size, measured_s in passes_s.items()]
     budget = max(SMALLEST_BUDGET_TOKENS, knee_tokens(times))
     return ServingPlan(
-        instances, threads, budget, budget // _FEWEST_TOKENS_A_TEXT, pass_cost_tokens(times),
+        instances, threads, budget, budget // _MIN_TOKENS_PER_TEXT, pass_cost_tokens(times),
         texts_per_s=round(median(rates[instances, threads]), 1),
     )  # fmt: skip
 
 
 def _sizes(device: str, mean_tokens: int) -> list[int]:
-    """Texts of a pass: 1, 4, 8, 16, … up to what could pay there."""
-    largest = LARGEST_TOKENS.get(device, _LARGEST_ELSEWHERE) // mean_tokens
+    """Returns the batch sizes to time, in texts: 1, 4, 8, 16, … up to the largest pass for the device."""
+    largest = LARGEST_TOKENS.get(device, _LARGEST_TOKENS_ELSEWHERE) // mean_tokens
     return [1, *(1 << power for power in range(2, largest.bit_length()))]
 
 
 def batches_of(ids: TokenIds, count: int, lengths: Lengths) -> list[list[TokenIds]]:
-    """BATCHES batches of `count` texts, parts of `ids`, in pairs: what one has too many the other lacks."""
+    """Returns BATCHES batches of `count` texts cut from `ids`.
+
+    The batches come in pairs: text i of the second one has as many tokens below the mean as text i of the first one
+    has above it, so that each pair has exactly the mean length.
+    """
 
     def text(number: int, length: int) -> TokenIds:
-        return [ids[(number * 7 + place) % len(ids)] for place in range(length)]
+        return [ids[(number * 7 + offset) % len(ids)] for offset in range(length)]
 
-    made = []
+    batches = []
     for first in range(0, BATCHES // 2 * count, count):
         numbers = range(first, first + count)
-        longer = [number * 5 % (2 * lengths.spread + 1) - lengths.spread for number in numbers]
-        made += [[text(*one) for one in zip(numbers, (lengths.mean + more for more in longer), strict=True)]]
-        made += [[text(*one) for one in zip(numbers, (lengths.mean - more for more in longer), strict=True)]]
-    return made
+        deviations = [number * 5 % (2 * lengths.spread + 1) - lengths.spread for number in numbers]
+        for sign in (1, -1):
+            pairs = zip(numbers, deviations, strict=True)
+            batches.append([text(number, lengths.mean + sign * deviation) for number, deviation in pairs])
+    return batches
 
 
-def _pass_s(team: Sequence[Executor], batches: Sequence[list[TokenIds]], *, cold: bool) -> float:
-    """The mean seconds of a pass while every executor of the team runs in a thread of its own, for WINDOW_S.
+def _mean_pass_s(executors: Sequence[Executor], batches: Sequence[list[TokenIds]], *, warm_up: bool) -> float:
+    """Returns the mean seconds of a pass while all executors run, each in its own thread, for WINDOW_S.
 
-    `cold`: they never met these batches, and a first pass of each, which prepares its shape, is not counted.
+    `warm_up`: first runs each batch once without timing it, because a runtime prepares itself for a new shape.
     """
-    ready = threading.Barrier(len(team))
-    found: list[float] = []
-    failed: list[BaseException] = []
+    ready = threading.Barrier(len(executors))
+    means_s: list[float] = []
+    failures: list[BaseException] = []
 
-    def work(executor: Executor) -> None:
+    def run(executor: Executor) -> None:
         try:
-            for batch in batches if cold else ():
+            for batch in batches if warm_up else ():
                 executor(batch)
             ready.wait()
             started_s = time.perf_counter()
             passes = 0
-            while (spent_s := time.perf_counter() - started_s) < WINDOW_S or passes % 2 or not passes:
+            while (elapsed_s := time.perf_counter() - started_s) < WINDOW_S or passes % 2 or not passes:
                 executor(batches[passes % len(batches)])
                 passes += 1
-            found.append(spent_s / passes)
-        except BaseException as error:  # carried to the caller's thread
-            failed.append(error)
+            means_s.append(elapsed_s / passes)
+        except BaseException as error:  # raised again in the caller's thread
+            failures.append(error)
             ready.abort()
 
-    threads = [threading.Thread(target=work, args=(executor,)) for executor in team]
+    threads = [threading.Thread(target=run, args=(executor,)) for executor in executors]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for error in failed:
+    for error in failures:
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
-    return sum(found) / len(found)
+    return sum(means_s) / len(means_s)
 
 
 async def tune_in_child(
     files: ModelFiles, artifact: Artifact, cell: Cell, cores: int, on_step: Callable[[int, int], None]
 ) -> ServingPlan:
-    """The plan of a prepared cell, from a child that takes seconds. Raises CannotSwitch when it was lost."""
+    """Measures a prepared cell in a child process, which takes seconds. Raises CannotSwitch when the child fails."""
     order = {
         "model": str(files.path), "artifact": str(artifact.path), "cell": asdict(cell), "cores": cores,
         "ids": [token for text in artifact.reference.token_ids for token in text],
@@ -208,15 +226,15 @@ async def tune_in_child(
                     return ServingPlan(**line["plan"])
                 on_step(line["done"], line["total"])
     except ChildLost as error:
-        raise CannotSwitch(f"how to run {cell.backend} {cell.precision} could not be measured: {error}") from error
-    raise CannotSwitch(f"how to run {cell.backend} {cell.precision} could not be measured: the child said nothing")
+        raise CannotSwitch(f"the serving plan of {cell} could not be measured: {error}") from error
+    raise CannotSwitch(f"the serving plan of {cell} could not be measured: the child process ended without a result")
 
 
 def main() -> int:
-    """The child."""
+    """Runs the child process."""
     from engine.backends import backend
 
-    worker = Worker(niceness=0)  # a niced child would measure what others leave over
+    worker = Worker(niceness=0)  # at a lower priority it would measure only the CPU time that others leave
     order = worker.order
     cell = Cell(**order["cell"])
     model = backend(cell.backend).load(Path(order["artifact"]), Path(order["model"]), cell, 1)

@@ -53,7 +53,9 @@ async def test_every_cell_of_this_machine_becomes_what_the_table_says(
     files = resolve_model(str(tmp_path / "tiny"))
     for recipe in RECIPES:
         if recipe.device == "cpu":
-            prepare_here(files, Cell(recipe.backend, recipe.precision, recipe.name, "cpu"))
+            prepare_here(
+                files, Cell(backend=recipe.backend, precision=recipe.precision, recipe=recipe.name, device="cpu")
+            )
     engine = start_engine("--model", str(tmp_path / "tiny"), "--backend", "torch", "--instances", "1").wait_ready()
     async with EmbedClient(engine.address) as client:
         exact = await client.embed(TEXTS)

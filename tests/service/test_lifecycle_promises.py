@@ -49,7 +49,7 @@ START_LIMIT = 5.0
 
 def prepared(backend: str) -> Path:
     """The artifact that a first start would have to export."""
-    return prepare_here(resolve_model(None), Cell(backend, "fp32", "plain", "cpu")).path
+    return prepare_here(resolve_model(None), Cell(backend=backend, precision="fp32", recipe="plain", device="cpu")).path
 
 
 def test_with_a_warm_cache_the_ready_line_costs_little_more_than_loading_the_model(

@@ -16,7 +16,9 @@ async def test_the_first_start_of_a_cell_measures_its_plan_and_the_next_knows_it
     start_engine: Callable[..., EngineProcess], tmp_path: Path
 ) -> None:
     tiny_model(tmp_path / "tiny")  # a folder of this run alone: nobody has measured it yet
-    prepare_here(resolve_model(str(tmp_path / "tiny")), Cell("onnx", "fp32", "plain", "cpu"))
+    prepare_here(
+        resolve_model(str(tmp_path / "tiny")), Cell(backend="onnx", precision="fp32", recipe="plain", device="cpu")
+    )
 
     async def start() -> tuple[list[str], embed_pb2.Status]:
         engine = start_engine("--model", str(tmp_path / "tiny"), "--backend", "onnx", "--tune").wait_ready()

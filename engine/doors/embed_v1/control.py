@@ -7,10 +7,10 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from engine.api import embed_pb2, embed_pb2_grpc
-from engine.capabilities.matrix import findings
+from engine.capabilities.matrix import capability_matrix
+from engine.capabilities.measurements import MeasurementStore
 from engine.capabilities.platform import named_platform
-from engine.capabilities.probes import stored_probes
-from engine.deployment.live_cell import measured_store
+from engine.capabilities.probes import environment_hash, stored_probes
 from engine.deployment.target import Target
 from engine.doors.embed_v1.wire import (
     batching_message,
@@ -70,29 +70,31 @@ class Control(embed_pb2_grpc.ControlServicer):
             raise InvalidRequest(f"unknown platform: choose one of {', '.join(PLATFORM_NAMES)}, or none for this one")
         if request.platform:
             facts = named_platform(request.platform)
-            return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in findings(facts)])
+            return embed_pb2.Capabilities(
+                platform=facts.name, cells=[cell_message(cell) for cell in capability_matrix(facts)]
+            )
         facts = self._serving.deployments.facts
-        store = measured_store(self._serving.deployments.live, facts)
+        store = MeasurementStore.of(self._serving.deployments.live.fingerprint, environment_hash(facts))
         probes, measured = await asyncio.to_thread(lambda: (stored_probes(facts), store.read()))
-        cells = findings(facts, probes, measured)
+        cells = capability_matrix(facts, probes, measured)
         return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in cells])
 
     @translates_errors
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Context) -> embed_pb2.BatchingConfig:
-        """Changes batching knobs at once."""
+        """Changes batching options at once."""
         deployments = self._serving.deployments
-        knobs = deployments.knobs
+        overrides = deployments.batch_overrides
         if request.HasField("max_batch_tokens"):
-            knobs = replace(knobs, max_batch_tokens=request.max_batch_tokens or None)
+            overrides = replace(overrides, max_batch_tokens=request.max_batch_tokens or None)
         if request.HasField("max_batch_items"):
-            knobs = replace(knobs, max_batch_items=request.max_batch_items or None)
+            overrides = replace(overrides, max_batch_items=request.max_batch_items or None)
         if request.HasField("max_wait_ms"):
-            knobs = replace(knobs, max_wait_s=request.max_wait_ms / 1e3)
+            overrides = replace(overrides, max_wait_s=request.max_wait_ms / 1e3)
         if request.HasField("coalesce"):
-            knobs = replace(knobs, coalesce=request.coalesce)
-        if not 0 <= knobs.max_wait_s <= 1:
+            overrides = replace(overrides, coalesce=request.coalesce)
+        if not 0 <= overrides.max_wait_s <= 1:
             raise InvalidRequest("max_wait_ms lies between 0 and 1000")
-        return batching_message(deployments.configure(knobs))
+        return batching_message(deployments.configure(overrides))
 
     @translates_stream_errors
     async def Watch(self, request: embed_pb2.WatchRequest, context: Context) -> AsyncIterator[embed_pb2.Frame]:

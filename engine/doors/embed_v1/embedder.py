@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from engine.api import embed_pb2, embed_pb2_grpc
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.doors.embed_v1.wire import deployment_message
 from engine.doors.errors import Context, count_failure, status_of, translates_errors
 from engine.errors import InvalidRequest
@@ -25,7 +25,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self.telemetry = serving.telemetry
-        self._deployment_cache: tuple[Live | None, embed_pb2.Deployment] = (None, embed_pb2.Deployment())
+        self._deployment_cache: tuple[LiveDeployment | None, embed_pb2.Deployment] = (None, embed_pb2.Deployment())
 
     @translates_errors
     async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedResponse:
@@ -102,7 +102,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
             truncated=embedding.truncated,
         )
 
-    def _deployment(self, live: Live) -> embed_pb2.Deployment:
+    def _deployment(self, live: LiveDeployment) -> embed_pb2.Deployment:
         """The message of a deployment, built once for the live one rather than once a request."""
         if self._deployment_cache[0] is not live:
             self._deployment_cache = (live, deployment_message(live.plan.effective))

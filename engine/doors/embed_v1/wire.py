@@ -5,9 +5,9 @@ import socket
 
 from engine import __version__
 from engine.api import embed_pb2
-from engine.capabilities.matrix import Finding
+from engine.capabilities.matrix import CapabilityCell
 from engine.capabilities.resolve import Notice
-from engine.deployment.live import Live
+from engine.deployment.live import LiveDeployment
 from engine.deployment.target import Deployment, SwitchStep
 from engine.fidelity.metrics import Cosines, Fidelity
 from engine.host.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
@@ -49,7 +49,7 @@ def switch_event(step: SwitchStep) -> embed_pb2.SwitchEvent:
 
 
 def batching_message(policy: BatchPolicy) -> embed_pb2.BatchingConfig:
-    """The batching knobs in force."""
+    """The batching options in force."""
     return embed_pb2.BatchingConfig(
         max_batch_tokens=policy.max_batch_tokens,
         max_batch_items=policy.max_batch_items,
@@ -81,9 +81,9 @@ def serving_state(serving: Serving) -> embed_pb2.ServingState.ValueType:
     return embed_pb2.SWITCHING if serving.deployments.running_switch else embed_pb2.SERVING
 
 
-def model_message(live: Live) -> embed_pb2.ModelCard:
+def model_message(live: LiveDeployment) -> embed_pb2.ModelCard:
     """What the model's own files say."""
-    card = live.files.card
+    card = live.model_card
     return embed_pb2.ModelCard(
         id=card.id,
         dim=card.dim,
@@ -92,13 +92,13 @@ def model_message(live: Live) -> embed_pb2.ModelCard:
         normalize=card.normalize,
         prompt_names=sorted(card.prompts),
         weights_sha256=card.weights_sha256,
-        fingerprint=live.files.fingerprint,
+        fingerprint=live.fingerprint,
     )
 
 
-def cell_message(finding: Finding) -> embed_pb2.CapabilityCell:
+def cell_message(cell: CapabilityCell) -> embed_pb2.CapabilityCell:
     """One cell of the capability matrix."""
-    report, measured = finding.report, finding.measured
+    report, measurement = cell.report, cell.measurement
     asked, effective = report.asked, report.effective
     return embed_pb2.CapabilityCell(
         backend=asked.backend,
@@ -111,9 +111,9 @@ def cell_message(finding: Finding) -> embed_pb2.CapabilityCell:
         ),
         reason=report.reason,
         fix=report.fix,
-        probe=embed_pb2.ProbeResult.Value(finding.probe.result.name),
-        texts_per_s=measured.texts_per_s if measured else None,
-        fidelity=measured.mean_cosine if measured else None,
+        probe=embed_pb2.ProbeResult.Value(cell.probe.result.name),
+        texts_per_s=measurement.texts_per_s if measurement else None,
+        fidelity=measurement.mean_cosine if measurement else None,
         code=report.code,
     )
 
@@ -152,7 +152,7 @@ def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> em
         warnings=warning_messages(live.plan.notices),
         state=serving_state(serving),
         limits=limits_message(serving.limits, admission),
-        batching=batching_message(deployments.policy),
+        batching=batching_message(deployments.batch_policy),
         model=model_message(live),
         pid=pid,
         uptime_s=serving.telemetry.uptime_s(),

@@ -7,8 +7,8 @@ from engine.backends.base import Cell
 
 
 def test_a_cell_without_a_recipe_is_its_default_one() -> None:
-    assert passes.cell_of("onnx/int8") == Cell("onnx", "int8", "smoothed", "cpu")
-    assert passes.cell_of("onnx/int8/dynamic") == Cell("onnx", "int8", "dynamic", "cpu")
+    assert passes.cell_of("onnx/int8") == Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu")
+    assert passes.cell_of("onnx/int8/dynamic") == Cell(backend="onnx", precision="int8", recipe="dynamic", device="cpu")
 
 
 @pytest.mark.parametrize("words", ["onnx", "onnx/int9", "onnx/int8/magic"])

@@ -22,7 +22,7 @@ Prepared = Callable[[str, str | Cell], tuple[ModelFiles, Artifact]]
 
 def fp32(backend: str) -> Cell:
     """The cell that every backend has."""
-    return Cell(backend, "fp32", "plain", "cpu")
+    return Cell(backend=backend, precision="fp32", recipe="plain", device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,8 @@ from engine.artifacts.calibration import calibration_of
 from engine.backends.base import Cell
 from engine.backends.recipes import RECIPES
 from engine.capabilities import probes
-from engine.capabilities.measurements import Measured, MeasuredStore
+from engine.capabilities.measurements import Measurement, MeasurementStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash
-from engine.capabilities.resolve import Choice
 from engine.fidelity.corpus import corpus_from
 from engine.fidelity.reference import reference_of
 from engine.host.cache import FileHashes
@@ -35,10 +34,10 @@ FACTS = PlatformFacts(
     name="linux-x86_64", system="linux", arch="x86_64", devices=("cpu",), cores=4, cpu_model="Made-up CPU",
     packages={"torch": "2.13.0", "onnxruntime": "1.22.0"}, isa=frozenset({"avx2", "avx512_vnni"}),
 )  # fmt: skip
-TORCH = Choice(backend="torch", precision="fp32", device="cpu", recipe="plain")
-SMOOTHED = Choice(backend="onnx", precision="int8", device="cpu", recipe="smoothed")
-NF4 = Choice(backend="openvino", precision="int4", device="cpu", recipe="nf4")
-NOT_BUILT = Choice(backend="onnx", precision="fp16", device="cpu", recipe="")
+TORCH = Cell(backend="torch", precision="fp32", device="cpu", recipe="plain")
+SMOOTHED = Cell(backend="onnx", precision="int8", device="cpu", recipe="smoothed")
+NF4 = Cell(backend="openvino", precision="int4", device="cpu", recipe="nf4")
+NOT_BUILT = Cell(backend="onnx", precision="fp16", device="cpu", recipe="")
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +166,10 @@ def test_a_plan_is_kept_under_the_same_key(cache: Path) -> None:
 
 
 def test_last_measurements_are_found_by_model_environment_and_cell(cache: Path) -> None:
-    store = MeasuredStore.of(KEYS["fingerprint"], KEYS["environment"])
+    store = MeasurementStore.of(KEYS["fingerprint"], KEYS["environment"])
     assert store.read() == {
-        SMOOTHED: Measured(texts_per_s=1234.5, loaded_cosine=0.9931),
-        TORCH: Measured(fidelity={"cosine": {"mean": 0.99999}}),
+        SMOOTHED: Measurement(texts_per_s=1234.5, loaded_cosine=0.9931),
+        TORCH: Measurement(fidelity={"cosine": {"mean": 0.99999}}),
     }
 
 
@@ -178,7 +177,9 @@ def test_a_measurement_is_kept_under_the_same_key(cache: Path) -> None:
     (path,) = (cache / "measured").iterdir()
     before = json.loads(path.read_text())
     path.unlink()
-    MeasuredStore.of(KEYS["fingerprint"], KEYS["environment"]).write(SMOOTHED, texts_per_s=1234.5, loaded_cosine=0.9931)
+    MeasurementStore.of(KEYS["fingerprint"], KEYS["environment"]).write(
+        SMOOTHED, texts_per_s=1234.5, loaded_cosine=0.9931
+    )
     (row,) = (name for name in before["cells"] if "int8" in name)
     now = json.loads(path.read_text())
     assert now["format"] == before["format"]

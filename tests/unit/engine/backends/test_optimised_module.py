@@ -136,7 +136,7 @@ def test_kernels_are_made_for_few_numbers_of_rows_and_little_is_computed_in_vain
 
 
 def test_the_eager_recipe_runs_the_module_as_transformers_built_it(prepared: Prepared) -> None:
-    cell = Cell("torch", "fp32", "eager", "cpu")
+    cell = Cell(backend="torch", precision="fp32", recipe="eager", device="cpu")
     files, artifact = prepared("cls", cell)
     loaded = backend("torch").load(artifact.path, files.path, cell, threads=1)
     assert isinstance(loaded, TorchModel)

@@ -26,7 +26,7 @@ files = resolve_model(None)
 tokenizer = Tokenizer.load(files)
 process = psutil.Process()
 def load(name, threads=1):
-    cell = Cell(name, "fp32", "plain", "cpu")
+    cell = Cell(backend=name, precision="fp32", recipe="plain", device="cpu")
     artifact = ArtifactStore.default().find(artifact_key(files, cell), sys.exit)
     return backend(name).load(artifact.path, files.path, cell, threads)
 texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in range(6)])]

@@ -28,7 +28,7 @@ Files = Callable[[str], ModelFiles]
 def test_openvino_makes_4_bit_weights_of_layers_whose_width_its_blocks_do_not_divide(
     recipe: str, prepared: Prepared
 ) -> None:
-    cell = Cell("openvino", "int4", recipe, "cpu")
+    cell = Cell(backend="openvino", precision="int4", recipe=recipe, device="cpu")
     files, artifact = prepared("cls", cell)
     loaded = backend("openvino").load(artifact.path, files.path, cell, threads=1)
     assert loaded.precision == "int4"
@@ -50,8 +50,8 @@ def test_int8_keeps_its_fidelity_on_prose_that_did_not_calibrate_it(prepared: Pr
         loaded.close()
         return np.concatenate(unit)
 
-    int8 = Cell("onnx", "int8", "smoothed", "cpu")
-    exact = vectors(Cell("onnx", "fp32", "plain", "cpu"), plain)
+    int8 = Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu")
+    exact = vectors(Cell(backend="onnx", precision="fp32", recipe="plain", device="cpu"), plain)
     found = cosines(vectors(int8, prepare_here(files, int8, some)), exact)
     assert found.mean() >= 0.992
     assert np.percentile(found, 1) >= 0.987
@@ -64,7 +64,7 @@ def test_a_cell_has_one_default_recipe_and_no_name_twice() -> None:
         assert len({one.name for one in of_cell}) == len(of_cell)
     assert recipe_for("torch", "fp32", "cuda:1") == recipe_for("torch", "fp32", "cuda", "plain")
     with pytest.raises(ModelError, match="choose smoothed, dynamic"):
-        recipe_of(Cell("onnx", "int8", "no such", "cpu"))
+        recipe_of(Cell(backend="onnx", precision="int8", recipe="no such", device="cpu"))
 
 
 def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
@@ -72,13 +72,16 @@ def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
 ) -> None:
     files, own = model_files("cls"), calibration_of(["a text", "another"])
 
-    def key(*cell: str) -> str:
-        return artifact_key(files, Cell(*cell))
+    def key(backend: str, precision: str, recipe: str, device: str) -> str:
+        return artifact_key(files, Cell(backend=backend, precision=precision, recipe=recipe, device=device))
 
     assert key("torch", "bf16", "cast", "cpu") == key("torch", "fp32", "", "cpu")
     assert key("torch", "int4", "nf4", "cuda:1") == key("torch", "fp32", "plain", "cpu")
     assert key("openvino", "bf16", "cast", "cpu") == key("openvino", "fp32", "plain", "cpu")
-    smoothed, dynamic = Cell("onnx", "int8", "smoothed", "cpu"), Cell("onnx", "int8", "dynamic", "cpu")
+    smoothed, dynamic = (
+        Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu"),
+        Cell(backend="onnx", precision="int8", recipe="dynamic", device="cpu"),
+    )
     assert artifact_key(files, smoothed, own) != artifact_key(files, smoothed)
     assert artifact_key(files, smoothed, default_calibration()) == artifact_key(files, smoothed)
     assert artifact_key(files, dynamic, own) == artifact_key(files, dynamic), "not calibrated: no texts decide it"
@@ -91,7 +94,7 @@ def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
 
 
 def test_a_quantised_graph_keeps_its_embeddings_and_no_weights_that_nothing_reads(prepared: Prepared) -> None:
-    _, artifact = prepared("cls", Cell("onnx", "int8", "smoothed", "cpu"))
+    _, artifact = prepared("cls", Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu"))
     graph = onnx.load(artifact.path / "model.onnx").graph
     read = {name for node in graph.node for name in node.input}
     assert not [tensor.name for tensor in graph.initializer if tensor.name not in read]
@@ -124,6 +127,9 @@ def test_a_missing_quantiser_is_named_with_what_to_install(prepared: Prepared, m
     files, artifact = prepared("cls", "torch")
     for package in ("bitsandbytes", "bitsandbytes.nn", "torchao", "torchao.quantization"):
         monkeypatch.setitem(__import__("sys").modules, package, None)
-    for cell in (Cell("torch", "int4", "nf4", "cpu"), Cell("torch", "int8", "torchao", "cpu")):
+    for cell in (
+        Cell(backend="torch", precision="int4", recipe="nf4", device="cpu"),
+        Cell(backend="torch", precision="int8", recipe="torchao", device="cpu"),
+    ):
         with pytest.raises(ModelError, match=r"pip install 'embedconsole\[quantize\]'"):
             backend("torch").load(artifact.path, files.path, cell, threads=1)

@@ -1,25 +1,26 @@
-"""Probes confirm the rules or contradict them aloud; what is known is not tried again; figures are kept by cell."""
+"""Probes confirm or correct the rules and run once per environment; measurements are kept by cell."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from engine.backends.base import Cell
 from engine.capabilities import probes
-from engine.capabilities.matrix import findings
-from engine.capabilities.measurements import MeasuredStore
+from engine.capabilities.matrix import capability_matrix
+from engine.capabilities.measurements import MeasurementStore
 from engine.capabilities.platform import named_platform
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environment_hash, run_missing
-from engine.capabilities.resolve import Choice
 from engine.capabilities.rules import CellState
 from engine.host import child
 from engine.host.machine import PlatformFacts
 from engine.server.observations import PeakThroughput
 from tests.support.patience import HANGS_AFTER_S
 
-ONNX = Choice("onnx", "fp32", "cpu", "plain")
-TORCH = Choice("torch", "fp32", "cpu", "plain")
+ONNX = Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain")
+TORCH = Cell(backend="torch", precision="fp32", device="cpu", recipe="plain")
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"})
 STUB = """
 import sys
@@ -39,21 +40,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stub_child(folder: Path, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
-    """A probing child that does `act` for each cell."""
-    (folder / "stub_probing.py").write_text(STUB.format(act=act))
+    """Replaces the probe process by one that runs `act` for each cell."""
+    (folder / "stub_probe.py").write_text(STUB.format(act=act))
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
     def reports(_: str, order: dict[str, object], *, silent_s: float) -> object:
-        return child.reports("stub_probing", order, silent_s=silent_s)
+        return child.reports("stub_probe", order, silent_s=silent_s)
 
     monkeypatch.setattr(probes, "reports", reports)
 
 
-async def test_what_was_tried_is_remembered_until_the_environment_changes(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_result_is_kept_until_the_environment_changes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub_child(cache, monkeypatch, "pass")
-    begun: list[Choice] = []
+    begun: list[Cell] = []
     found = await run_missing(FACTS, [TORCH, ONNX], lambda cell, done, total: begun.append(cell))
     assert found == {TORCH: Probe(ProbeResult.PASSED, "3 of 3"), ONNX: Probe(ProbeResult.PASSED, "3 of 3")}
     assert {TORCH, ONNX} == set(begun)
@@ -73,7 +72,7 @@ async def test_a_cell_that_kills_the_child_fails_alone(cache: Path, monkeypatch:
     assert found[ONNX].result is ProbeResult.PASSED
 
 
-async def test_a_cell_that_hangs_fails_within_its_limit_and_is_tried_again_next_time(
+async def test_a_cell_that_hangs_fails_within_its_limit_and_is_probed_again_next_time(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub_child(cache, monkeypatch, "__import__('threading').Event().wait()")
@@ -83,21 +82,21 @@ async def test_a_cell_that_hangs_fails_within_its_limit_and_is_tried_again_next_
     assert not ProbeCache(FACTS).read([TORCH])
 
 
-def test_a_rule_that_its_probe_contradicts_is_shown_as_such() -> None:
+def test_a_probe_that_contradicts_a_rule_corrects_the_report() -> None:
     failed = {TORCH: Probe(ProbeResult.FAILED, "RuntimeError: NoQEngine")}
-    cell = next(finding for finding in findings(FACTS, failed) if finding.report.asked == TORCH)
+    cell = next(one for one in capability_matrix(FACTS, failed) if one.report.asked == TORCH)
     assert cell.report.state is CellState.UNAVAILABLE
-    assert "did not when tried: RuntimeError: NoQEngine" in cell.report.reason
-    other = next(finding for finding in findings(FACTS, failed) if finding.report.asked == ONNX)
+    assert "its probe failed: RuntimeError: NoQEngine" in cell.report.reason
+    other = next(one for one in capability_matrix(FACTS, failed) if one.report.asked == ONNX)
     assert other.report.state is CellState.NATIVE
 
 
-def test_other_machines_are_answered_without_any_probe() -> None:
-    assert {one.probe.result for one in findings(named_platform("macos-arm64"))} == {ProbeResult.NOT_RUN}
+def test_the_matrix_of_another_platform_needs_no_probe() -> None:
+    assert {one.probe.result for one in capability_matrix(named_platform("macos-arm64"))} == {ProbeResult.NOT_RUN}
 
 
-def test_the_last_figures_of_a_cell_are_kept_side_by_side(tmp_path: Path) -> None:
-    store = MeasuredStore(tmp_path / "measured.json")
+def test_a_new_figure_of_a_cell_keeps_its_other_figures(tmp_path: Path) -> None:
+    store = MeasurementStore(tmp_path / "measured.json")
     store.write(ONNX, texts_per_s=900.0)
     store.write(ONNX, fidelity={"cosine": {"mean": 0.99}})
     store.write(TORCH, texts_per_s=400.0)
@@ -109,7 +108,16 @@ def test_the_last_figures_of_a_cell_are_kept_side_by_side(tmp_path: Path) -> Non
     assert not store.read()
 
 
-def test_a_peak_is_the_best_full_window_of_a_visit() -> None:
+def test_a_measurement_whose_key_is_damaged_is_left_out(tmp_path: Path) -> None:
+    store = MeasurementStore(tmp_path / "measured.json")
+    store.write(ONNX, texts_per_s=900.0)
+    content = json.loads((tmp_path / "measured.json").read_text())
+    content["cells"] |= {"onnx/fp32/cpu": {}, "onnx/fp32/cpu/plain/more": {}}
+    (tmp_path / "measured.json").write_text(json.dumps(content))
+    assert set(store.read()) == {ONNX}
+
+
+def test_the_peak_is_the_best_full_window() -> None:
     peak = PeakThroughput()
     for second, texts in enumerate((0, 100, 200, 300, 400)):
         peak.add(float(second), texts)
@@ -119,10 +127,10 @@ def test_a_peak_is_the_best_full_window_of_a_visit() -> None:
     assert peak.texts_per_s == 100.0
 
 
-async def test_a_child_ends_with_whoever_asked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_process_ends_when_its_reader_stops(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub_child(cache, monkeypatch, "__import__('threading').Event().wait()")
     before = set(psutil.Process().children())
-    lines = child.reports("stub_probing", {"cells": [{"backend": "x"}]}, silent_s=HANGS_AFTER_S)
+    lines = child.reports("stub_probe", {"cells": [{"backend": "x"}]}, silent_s=HANGS_AFTER_S)
     assert (await anext(lines))["event"] == "begin"
     assert len(set(psutil.Process().children()) - before) == 1
     await lines.aclose()

@@ -1,4 +1,4 @@
-"""The rule table: what runs, what is used instead, and that nothing falls back silently."""
+"""The rule table: what runs, what runs instead, and that every fallback is reported."""
 
 import tomllib
 from dataclasses import replace
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from engine.backends import recipes
+from engine.backends.base import Cell
 from engine.backends.recipes import Recipe
 from engine.capabilities import rules
 from engine.capabilities.platform import named_platform
-from engine.capabilities.resolve import BACKENDS, PRECISIONS, Choice, matrix, report_cell, resolve
+from engine.capabilities.resolve import BACKENDS, PRECISIONS, report_cell, report_cells, resolve
 from engine.capabilities.rules import CellState
 from engine.errors import CannotSwitch, InvalidRequest
 from engine.host.machine import PLATFORM_NAMES, PlatformFacts
@@ -21,6 +22,12 @@ WITHOUT_TORCH = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"onnx
 OLD_GPU = replace(named_platform("linux-cuda"), compute_capability=7.5)
 
 
+def cell(words: str) -> Cell:
+    """A cell from `backend precision device [recipe]`."""
+    backend, precision, device, *recipe = words.split()
+    return Cell(backend=backend, precision=precision, device=device, recipe="".join(recipe))
+
+
 def recipe(cell: str, name: str, *, default: bool = True, needs: tuple[str, ...] = ()) -> Recipe:
     backend, precision, device = cell.split()
     return Recipe(backend, precision, name, default, device, False, needs, "")
@@ -28,7 +35,7 @@ def recipe(cell: str, name: str, *, default: bool = True, needs: tuple[str, ...]
 
 @pytest.fixture
 def everything_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if each cell had a recipe: what is left are the rules about machines."""
+    """Gives every cell a recipe, so that only the rules about machines decide."""
     built = [
         recipe(f"{backend} {precision} {device}", "plain")
         for backend, device in (
@@ -41,84 +48,84 @@ def everything_built(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
-def test_fp32_runs_as_asked_without_a_word(backend: str) -> None:
-    asked = Choice(backend, "fp32", "cpu", "plain")
+def test_fp32_runs_as_asked_without_a_notice(backend: str) -> None:
+    asked = Cell(backend=backend, precision="fp32", device="cpu", recipe="plain")
     assert resolve(replace(asked, recipe=""), LINUX, strict=True) == (asked, asked, ())
 
 
 def test_auto_is_the_fastest_exact_cell_and_never_a_fallback() -> None:
-    requested, effective, notices = resolve(Choice("auto", "auto", "auto"), LINUX, strict=True)
-    assert requested == effective == Choice("onnx", "fp32", "cpu", "plain")
+    requested, effective, notices = resolve(cell("auto auto auto"), LINUX, strict=True)
+    assert requested == effective == cell("onnx fp32 cpu plain")
     assert not notices
 
 
 def test_auto_never_goes_below_fp32_for_any_backend() -> None:
     for backend in ("torch", "onnx"):
-        assert resolve(Choice(backend, "auto", ""), LINUX, strict=True)[0].precision == "fp32"
+        assert resolve(Cell(backend=backend, precision="auto", device=""), LINUX, strict=True)[0].precision == "fp32"
 
 
-def test_a_cell_that_falls_back_says_so_in_one_sentence() -> None:
-    requested, effective, notices = resolve(Choice("onnx", "bf16", "cpu"), LINUX, strict=False)
+def test_a_fallback_gives_one_notice_with_the_reason_of_the_rule() -> None:
+    requested, effective, notices = resolve(cell("onnx bf16 cpu"), LINUX, strict=False)
     assert requested.precision == "bf16"
-    assert effective == Choice("onnx", "fp32", "cpu", "plain")
+    assert effective == cell("onnx fp32 cpu plain")
     assert [notice.code for notice in notices] == ["unsupported_precision"]
     assert notices[0].message == report_cell(requested, LINUX).reason
 
 
-def test_a_cell_that_nobody_built_says_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_without_a_recipe_is_reported_as_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "RECIPES", (recipe("onnx fp32 cpu", "plain"),))
-    _, effective, notices = resolve(Choice("onnx", "int8", "cpu"), LINUX, strict=False)
-    assert effective == Choice("onnx", "fp32", "cpu", "plain")
+    _, effective, notices = resolve(cell("onnx int8 cpu"), LINUX, strict=False)
+    assert effective == cell("onnx fp32 cpu plain")
     assert [notice.code for notice in notices] == ["not_built"]
 
 
-def test_strict_refuses_a_fallback_and_says_how_to_accept_it() -> None:
-    with pytest.raises(CannotSwitch, match="without it"):
-        resolve(Choice("onnx", "bf16", "cpu"), LINUX, strict=True)
+def test_strict_refuses_a_fallback_and_names_the_way_to_accept_it() -> None:
+    with pytest.raises(CannotSwitch, match="drop it"):
+        resolve(cell("onnx bf16 cpu"), LINUX, strict=True)
 
 
 def test_a_missing_runtime_names_what_to_install() -> None:
     with pytest.raises(CannotSwitch, match=r"pip install 'embedconsole\[torch\]'"):
-        resolve(Choice("torch", "fp32", "cpu"), WITHOUT_TORCH, strict=False)
+        resolve(cell("torch fp32 cpu"), WITHOUT_TORCH, strict=False)
 
 
 @pytest.mark.parametrize(
-    "choice", [Choice("tensorflow", "", ""), Choice("", "fp12", ""), Choice("", "", "tpu"), Choice("", "", "cuda:x")]
+    "asked", [cell("tensorflow auto auto"), cell("auto fp12 auto"), cell("auto auto tpu"), cell("auto auto cuda:x")]
 )
-def test_a_word_that_does_not_exist_is_refused_with_those_that_do(choice: Choice) -> None:
+def test_an_unknown_value_is_refused_with_the_known_ones(asked: Cell) -> None:
     with pytest.raises(InvalidRequest, match="choose one of auto"):
-        resolve(choice, LINUX, strict=False)
+        resolve(asked, LINUX, strict=False)
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_missing_device_is_refused() -> None:
     with pytest.raises(CannotSwitch, match="no device cuda:0"):
-        resolve(Choice("torch", "fp32", "cuda"), LINUX, strict=False)
+        resolve(cell("torch fp32 cuda"), LINUX, strict=False)
 
 
 @pytest.mark.usefixtures("everything_built")
-def test_a_recipe_is_taken_where_it_exists_and_else_refused_with_those_that_do() -> None:
+def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
     facts = replace(LINUX, packages={**LINUX.packages, "ao": "1"})
-    assert resolve(Choice("torch", "int8", "cpu", "other"), facts, strict=True)[1].recipe == "other"
-    assert resolve(Choice("torch", "int8", "cpu"), facts, strict=True)[1].recipe == "plain"
+    assert resolve(cell("torch int8 cpu other"), facts, strict=True)[1].recipe == "other"
+    assert resolve(cell("torch int8 cpu"), facts, strict=True)[1].recipe == "plain"
     with pytest.raises(CannotSwitch, match="choose one of plain, other"):
-        resolve(Choice("torch", "int8", "cpu", "magic"), facts, strict=False)
+        resolve(cell("torch int8 cpu magic"), facts, strict=False)
 
 
 @pytest.mark.usefixtures("everything_built")
-def test_a_recipe_whose_package_is_missing_says_what_to_install_and_another_one_stands_in_when_none_was_named(
+def test_a_named_recipe_without_its_package_is_refused_and_an_unnamed_one_is_replaced_by_a_usable_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(CannotSwitch, match="needs ao, which is not installed; pip install ao"):
-        resolve(Choice("torch", "int8", "cpu", "other"), LINUX, strict=False)
+        resolve(cell("torch int8 cpu other"), LINUX, strict=False)
     both = (recipe("torch int8 cpu", "best", needs=("ao",)), recipe("torch int8 cpu", "good", default=False))
     monkeypatch.setattr(recipes, "RECIPES", both)
-    assert resolve(Choice("torch", "int8", "cpu"), LINUX, strict=True)[1].recipe == "good"
+    assert resolve(cell("torch int8 cpu"), LINUX, strict=True)[1].recipe == "good"
 
 
 @pytest.mark.parametrize("name", PLATFORM_NAMES)
-def test_every_cell_of_every_platform_is_decided_with_its_reason(name: str) -> None:
+def test_every_cell_of_every_platform_has_a_state_and_a_reason(name: str) -> None:
     facts = named_platform(name)
-    cells = list(matrix(facts))
+    cells = list(report_cells(facts))
     assert {cell.asked.backend for cell in cells} == set(BACKENDS)
     for cell in cells:
         assert cell.state is CellState.NATIVE or cell.reason
@@ -142,12 +149,12 @@ def test_every_cell_of_every_platform_is_decided_with_its_reason(name: str) -> N
         (named_platform("linux-arm64"), "torch int8 cpu", "native", "torch int8 cpu", ""),
         (
             replace(named_platform("linux-arm64"), isa=frozenset({"neon"})), "torch int8 cpu", "slow", "torch int8 cpu",
-            "qnnpack",
+            "QNNPACK",
         ),
         (named_platform("linux-x86_64"), "torch bf16 cpu", "native", "torch bf16 cpu", ""),
         (LINUX, "torch bf16 cpu", "slow", "torch bf16 cpu", "no bf16 instructions"),
         (named_platform("linux-x86_64"), "torch fp16 cpu", "slow", "torch fp16 cpu", "no fp16 arithmetic"),
-        (LINUX, "torch tf32 cpu", "falls_back", "torch fp32 cpu", "CUDA GPUs alone"),
+        (LINUX, "torch tf32 cpu", "falls_back", "torch fp32 cpu", "only on CUDA GPUs"),
         (named_platform("linux-cuda"), "torch fp8 cuda:0", "native", "torch fp8 cuda:0", ""),
         (OLD_GPU, "torch fp8 cuda:0", "falls_back", "torch fp16 cuda:0", "compute capability 8.9"),
         (OLD_GPU, "torch tf32 cuda:0", "falls_back", "torch fp32 cuda:0", "compute capability 8.0"),
@@ -156,14 +163,14 @@ def test_every_cell_of_every_platform_is_decided_with_its_reason(name: str) -> N
         (named_platform("linux-cuda"), "onnx int8 cuda:0", "falls_back", "torch int8 cuda:0", "not built"),
         (
             replace(named_platform("linux-cuda"), packages={"torch": "2.13.0+cpu"}), "torch fp16 cuda:0", "unavailable",
-            "torch fp16 cuda:0", "built for CPUs alone",
+            "torch fp16 cuda:0", "built for the CPU only",
         ),
     ],
 )  # fmt: skip
-def test_machines_that_one_does_not_have_are_answered_for(
+def test_other_platforms_are_reported_without_their_hardware(
     facts: PlatformFacts, asked: str, state: str, effective: str, sentence: str
 ) -> None:
-    report = report_cell(Choice(*asked.split()), facts)
+    report = report_cell(cell(asked), facts)
     assert report.state.value == state
     assert [report.effective.backend, report.effective.precision, report.effective.device] == effective.split()
     assert sentence in report.reason
@@ -177,18 +184,18 @@ def test_machines_that_one_does_not_have_are_answered_for(
         (replace(named_platform("linux-x86_64"), isa=frozenset({"avx2"})), "onnx int8 cpu", ""),
         (named_platform("linux-cuda"), "torch fp16 cuda:0", ""),
         (named_platform("linux-cuda"), "torch int8 cuda:0", "several times slower than fp16"),
-        (named_platform("linux-cuda"), "torch int4 cuda:0", "memory rather than speed"),
+        (named_platform("linux-cuda"), "torch int4 cuda:0", "saves memory"),
     ],
 )
-def test_what_was_measured_slower_than_a_wider_precision_says_so(
+def test_a_cell_that_is_slower_than_a_wider_precision_is_reported_as_slow(
     facts: PlatformFacts, asked: str, sentence: str
 ) -> None:
-    report = report_cell(Choice(*asked.split()), facts)
+    report = report_cell(cell(asked), facts)
     assert report.state is (CellState.SLOW if sentence else CellState.NATIVE)
     assert sentence in report.reason
 
 
-def test_the_last_rule_decides_whatever_is_left() -> None:
+def test_the_last_rule_matches_everything() -> None:
     assert rules.RULES[-1] == rules.Rule("* * *", CellState.NATIVE)
 
 

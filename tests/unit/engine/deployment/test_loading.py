@@ -1,4 +1,4 @@
-"""Whoever cancels a load: the model is closed once, after its last use, and no other is loaded before that."""
+"""A cancelled load: the model is closed once, after its last use, and no other model is loaded before that."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ LIMIT_S = 20
 
 
 class Gate:
-    """Where a thread stops until the test lets it go on."""
+    """A point at which a thread waits until the test opens it."""
 
     def __init__(self) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
@@ -44,7 +44,7 @@ class Gate:
 
 
 class Model:
-    """Answers with the reference vectors, or others; knows whether it is in use."""
+    """A model that returns the reference vectors or their opposites, and records whether it is closed while in use."""
 
     dim, evidence, packs, computes_in_caller = 3, "2 of 2", False, True
 
@@ -88,7 +88,7 @@ class Runtime:
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """In the place of every backend; what it loads from needs no preparing."""
+    """Replaces every backend; its artifact needs no preparation."""
 
     async def prepare(*_: object) -> Artifact:
         return Artifact(tmp_path, REFERENCE)
@@ -103,13 +103,13 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 
 
 def files(folder: Path) -> Any:
-    """As much of a model's files as loading reads."""
+    """The part of a model's files that loading reads."""
     return SimpleNamespace(path=folder, card=SimpleNamespace(id="some/model"))
 
 
 @pytest.fixture
 async def deployments(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Deployments]:
-    """One deployment is live: the first model."""
+    """An owner with one live deployment, of the first model."""
     async with asyncio.timeout(LIMIT_S):
         found = Deployments(FACTS, ArtifactStore(tmp_path), Telemetry())
         await found.start(Target("onnx"), strict=True, on_step=lambda _: None)
@@ -121,14 +121,14 @@ async def deployments(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Deploym
 async def switch(
     deployments: Deployments, backend: str, reached: Callable[[SwitchStep], None] = lambda _: None
 ) -> None:
-    """Asks for another backend and follows the switch to its end; cancelled, it leaves the stream as a client does."""
+    """Switches to another backend and reads all events; a cancellation closes the stream, as a client does."""
     async with aclosing(deployments.switch(Target(backend), strict=True)) as steps:
         async for step in steps:
             reached(step)
 
 
 async def cancelled_in(gate: Gate, deployments: Deployments) -> None:
-    """A switch whose caller leaves while a thread stands at the gate. Ends with the switch, not with the thread."""
+    """Cancels a switch while a thread waits at the gate. Returns when the switch has ended, before the thread ends."""
     asked = asyncio.create_task(switch(deployments, "torch"))
     await gate.is_reached()
     asked.cancel()
@@ -155,19 +155,19 @@ async def test_a_model_that_arrives_after_its_switch_was_cancelled_is_closed_onc
     assert runtime.events.count("closed") == 2, "and the deployment that was replaced"
 
 
-async def test_a_switch_says_that_it_waits_for_a_cancelled_load(runtime: Runtime, deployments: Deployments) -> None:
+async def test_a_switch_reports_that_it_waits_for_a_cancelled_load(runtime: Runtime, deployments: Deployments) -> None:
     gate = runtime.in_load = Gate()
     await cancelled_in(gate, deployments)
-    said: list[str] = []
+    messages: list[str] = []
 
     def reached(step: SwitchStep) -> None:
-        said.append(step.message)
+        messages.append(step.message)
         if "cancelled" in step.message:
             assert step.state is SwitchState.LOADING
             gate.opened.set()
 
     await switch(deployments, "torch", reached)
-    assert sum("cancelled" in message for message in said) == 1
+    assert sum("cancelled" in message for message in messages) == 1
     assert deployments.live.plan.effective.backend == "torch"
 
 
@@ -192,7 +192,7 @@ async def test_a_switch_that_waits_for_a_cancelled_load_can_be_cancelled_too(
 
 
 async def closed_after(runtime: Runtime, models: int) -> None:
-    """When the abandoned load has come to its end."""
+    """Returns when the abandoned load has ended."""
     async with asyncio.timeout(LIMIT_S):
         while len(runtime.models) < models:
             await asyncio.to_thread(lambda: None)
@@ -224,11 +224,11 @@ async def test_a_start_that_is_cancelled_ends_at_once_and_closes_its_model(runti
     assert runtime.events == ["load", "closed"]
 
 
-async def test_a_model_that_fails_its_proof_is_closed_before_the_error_is_told(
+async def test_a_model_that_fails_its_verification_is_closed_before_the_error_is_raised(
     runtime: Runtime, deployments: Deployments
 ) -> None:
     runtime.sign = -1
-    with pytest.raises(CannotSwitch, match="unlike fp32"):
+    with pytest.raises(CannotSwitch, match="differ too much from fp32"):
         await switch(deployments, "torch")
     assert runtime.events == ["load", "closed"]
 
@@ -240,7 +240,7 @@ async def test_closing_cancels_a_switch_and_closes_both_models(runtime: Runtime,
     async with asyncio.timeout(LIMIT_S):
         await deployments.close()
     gate.opened.set()
-    with pytest.raises(Unavailable, match="the engine is ending"):
+    with pytest.raises(Unavailable, match="the engine is shutting down"):
         await asked
     await closed_after(runtime, 2)
     assert runtime.events == ["load", "closed", "closed"]
@@ -266,7 +266,7 @@ async def test_closing_waits_for_a_deployment_that_still_drains(runtime: Runtime
     assert runtime.events == ["load", "closed", "closed"]
 
 
-async def test_a_start_that_is_cancelled_while_the_model_is_looked_for_ends_at_once(
+async def test_a_start_that_is_cancelled_during_the_download_ends_at_once(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()

@@ -1,4 +1,4 @@
-"""Fidelity's figures: exact where they can be told by hand, and measured through the real queue."""
+"""Fidelity metrics: exact for vectors made by hand, and measured through a real scheduler."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.artifacts.calibration import default_calibration
 from engine.errors import InvalidRequest
 from engine.fidelity.corpus import built_in_corpus, corpus_from, corpus_of
-from engine.fidelity.metrics import Grade, GradeLimits, Limit, Reference, compare, run_through
+from engine.fidelity.metrics import Grade, GradeLimits, Limit, Reference, compare, embed_corpus
 from engine.fidelity.reference import compute
 from engine.scheduling import BatchPolicy, BatchRecord, Scheduler, TokenIds, Vectors
 
@@ -33,14 +33,14 @@ def vectors(unit: NDArray[np.float32], norm: float = 1.0) -> Vectors:
 
 class Silent:
     def batch_done(self, record: BatchRecord) -> None:
-        """Nobody counts."""
+        """Counts nothing."""
 
     def items_dropped(self, expired: int, cancelled: int) -> None:
-        """Nobody counts."""
+        """Counts nothing."""
 
 
 def by_content(texts: Sequence[TokenIds]) -> Vectors:
-    """A vector that depends on the text alone."""
+    """Returns vectors that depend only on the texts."""
     unit = np.concatenate([rows(1, seed=sum(text)) for text in texts])
     return Vectors(unit, np.array([float(len(text)) for text in texts], np.float32))
 
@@ -68,7 +68,7 @@ def test_noise_lowers_every_figure_and_the_grade() -> None:
     assert found.norm_error == pytest.approx(0.1, rel=1e-4)
 
 
-def test_answers_that_batching_mixed_up_show_in_the_batched_figures_alone() -> None:
+def test_vectors_mixed_up_by_batching_lower_only_the_batched_figures() -> None:
     unit = rows()
     swapped = unit.copy()
     swapped[[3, 7]] = swapped[[7, 3]]
@@ -85,7 +85,7 @@ def test_answers_that_batching_mixed_up_show_in_the_batched_figures_alone() -> N
         (GradeLimits(amber=Limit(0.999, 0.5)), Grade.RED),
     ],
 )
-def test_a_grade_is_what_its_limits_say(limits: GradeLimits, grade: Grade) -> None:
+def test_the_grade_follows_its_limits(limits: GradeLimits, grade: Grade) -> None:
     unit = rows(32, 384)
     near = unit + 0.15 * rows(32, 384, seed=1)
     near /= np.linalg.norm(near, axis=1, keepdims=True)
@@ -99,7 +99,7 @@ def test_too_few_texts_are_refused() -> None:
         compare(reference(unit), vectors(unit), vectors(unit), LIMITS)
 
 
-async def test_every_text_goes_through_the_queue_alone_and_in_full_batches_and_lands_in_its_place() -> None:
+async def test_every_text_is_embedded_alone_and_in_batches_and_keeps_its_position() -> None:
     texts = [[1, number, 2] + [5] * (number % 9) for number in range(150)]
     sizes: list[int] = []
 
@@ -109,25 +109,25 @@ async def test_every_text_goes_through_the_queue_alone_and_in_full_batches_and_l
 
     scheduler = Scheduler([counting], BatchPolicy(), Silent(), name="test")
     steps: list[int] = []
-    single, batched = await run_through(scheduler, texts, steps.append)
+    single, batched = await embed_corpus(scheduler, texts, steps.append)
     await scheduler.close()
     expected = by_content(texts)
     assert np.array_equal(single.unit, expected.unit)
     assert np.array_equal(batched.unit, expected.unit)
     assert np.array_equal(batched.norms, expected.norms)
     assert sizes[:150] == [1] * 150
-    assert max(sizes[150:]) >= 16, "many at a time: that is what the second way is for"
+    assert max(sizes[150:]) >= 16, "the second pass must batch"
     assert steps[-1] == 300
 
 
-def test_the_yardstick_runs_each_text_alone_and_then_in_batches() -> None:
+def test_the_reference_embeds_each_text_alone_and_then_in_batches() -> None:
     texts = [[1, number, 2] + [5] * (number % 9) for number in range(70)]
     found = compute(by_content, texts, lambda _: None)
     assert np.array_equal(found.unit, by_content(texts).unit)
     assert np.array_equal(found.unit, found.batched_unit)
 
 
-def test_the_judging_prose_is_large_varied_and_never_what_calibrated() -> None:
+def test_the_built_in_corpus_is_large_varied_and_without_calibration_texts() -> None:
     corpus = built_in_corpus()
     assert len(corpus.texts) == len(set(corpus.texts)) >= 512
     assert not set(corpus.texts) & set(default_calibration().texts)
@@ -139,13 +139,13 @@ def test_the_judging_prose_is_large_varied_and_never_what_calibrated() -> None:
     assert without.hash != corpus.hash
 
 
-def test_a_users_corpus_is_read_without_doubles_and_bounded(tmp_path: Path) -> None:
+def test_a_users_corpus_is_bounded_and_without_repetitions(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("\n".join(f"text number {number % 40}" for number in range(200)) + "\n\n", "utf-8")
     assert len(corpus_from(path).texts) == 40
     assert len(corpus_of("many", [f"text {number}" for number in range(9000)]).texts) == 2048
     path.write_text("one\ntwo\n")
-    with pytest.raises(InvalidRequest, match="2 different texts"):
+    with pytest.raises(InvalidRequest, match="2 distinct texts"):
         corpus_from(path)
     with pytest.raises(InvalidRequest, match="cannot read"):
         corpus_from(path / "missing")

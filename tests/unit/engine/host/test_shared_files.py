@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from engine.capabilities.measurements import MeasuredStore
+from engine.backends.base import Cell
+from engine.capabilities.measurements import MeasurementStore
 from engine.capabilities.probes import Probe, ProbeCache, ProbeResult
-from engine.capabilities.resolve import Choice
 from engine.host import json_file
 from engine.host.cache import FileHashes
 from engine.host.json_file import read_json, update_json
@@ -20,7 +20,10 @@ from engine.host.machine import PlatformFacts
 from engine.tuning.plan import PlanCache, ServingPlan
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
-CELLS = (Choice("onnx", "fp32", "cpu", "plain"), Choice("torch", "fp32", "cpu", "plain"))
+CELLS = (
+    Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain"),
+    Cell(backend="torch", precision="fp32", device="cpu", recipe="plain"),
+)
 PLAN = ServingPlan(2, 2, 768, 96, 9, texts_per_s=900.0)
 LIMIT_S = 20
 """Far more than anything here takes; what hangs fails."""
@@ -58,7 +61,7 @@ def probes(folder: Path) -> Shared:
 
 
 def measured(folder: Path) -> Shared:
-    store = MeasuredStore.of("f" * 64, "e" * 64)
+    store = MeasurementStore.of("f" * 64, "e" * 64)
     return Shared(
         next_file(folder / "measured", lambda: store.write(CELLS[0], texts_per_s=9.0)),
         lambda which: store.write(CELLS[which], texts_per_s=9.0),

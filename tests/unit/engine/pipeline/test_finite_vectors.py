@@ -48,7 +48,7 @@ async def engine(unit: NDArray[np.float32], norms: Sequence[float]) -> AsyncIter
     scheduler = Scheduler([forward], BatchPolicy(), telemetry, name="test")
     card = SimpleNamespace(normalize=False, dim=3, prompts={}, default_prompt=None, max_tokens=9)
     live = SimpleNamespace(
-        files=SimpleNamespace(card=card), bound=nullcontext, scheduler=scheduler, epoch=1,
+        model_card=card, bound=nullcontext, scheduler=scheduler, epoch=1,
         tokenizer=SimpleNamespace(
             encode_inline=lambda texts, _, __: [TokenizedText([row], truncated=False) for row in range(len(texts))]
         ),

@@ -1,4 +1,4 @@
-"""How a cell uses the machine: what `auto` stands for is measured, remembered, and gives way to what was asked for."""
+"""Serving plans: `auto` stands for measured values, which are kept, and options of the user override them."""
 
 import json
 import os
@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.backends.base import Cell
 from engine.capabilities.probes import environment_hash
-from engine.capabilities.resolve import Choice
 from engine.deployment.planner import Planner
 from engine.deployment.target import Target
 from engine.host.machine import PlatformFacts
 from engine.models.resolve import BUNDLED_ID
 from engine.scheduling import TokenIds, Vectors
-from engine.tuning.plan import Knobs, PlanCache, ServingPlan, asked_for, rule_of_thumb
+from engine.tuning.plan import BatchOverrides, PlanCache, ServingPlan, rule_of_thumb
 from engine.tuning.search import (
-    ALIKE,
     BATCHES,
     MIXED,
     SHORT,
     SIZE_ROUNDS,
+    UNIFORM,
     Lengths,
     PassTime,
     batches_of,
@@ -34,7 +34,7 @@ from engine.tuning.search import (
 )
 
 FACTS = PlatformFacts("linux-x86_64", "linux", "x86_64", packages={"torch": "2", "onnxruntime": "1"}, cores=4)
-ONNX = Choice("onnx", "fp32", "cpu", "plain")
+ONNX = Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain")
 MEASURED = ServingPlan(2, 2, 768, 96, 9, texts_per_s=900.0)
 
 
@@ -44,14 +44,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_until_it_was_measured_a_cpu_gets_an_instance_for_each_core_and_another_device_one() -> None:
+def test_without_a_measurement_a_cpu_gets_one_instance_per_core_and_another_device_one() -> None:
     plan = Planner(FACTS).plan(Target(backend="torch"), strict=True)
     assert (plan.effective.instances, plan.effective.threads) == (4, 1)
     assert not plan.serving.measured
     assert (rule_of_thumb("cuda:0", 16).instances, rule_of_thumb("cuda:0", 16).threads) == (1, 1)
 
 
-def test_a_measured_plan_is_what_auto_stands_for_on_this_machine_and_for_this_model_alone() -> None:
+def test_auto_uses_the_measured_plan_of_this_machine_and_model_only() -> None:
     PlanCache(FACTS).write(ONNX, "", MEASURED)
     plan = Planner(FACTS).plan(Target(backend="onnx"), strict=True)
     assert (plan.effective.instances, plan.effective.threads, plan.serving) == (2, 2, MEASURED)
@@ -61,38 +61,36 @@ def test_a_measured_plan_is_what_auto_stands_for_on_this_machine_and_for_this_mo
         assert not Planner(machine).plan(Target("onnx"), strict=True).serving.measured
 
 
-def test_a_start_measures_what_nobody_fixed_and_what_is_not_slow() -> None:
+def test_a_start_measures_a_cell_that_is_not_slow_if_the_user_set_no_counts() -> None:
     planner = Planner(FACTS)
     for target, expected in (
         (Target("onnx"), True),
         (Target("onnx", threads=2), False),
         (Target("torch", "fp16"), False),
     ):
-        assert planner.is_worth_measuring(planner.plan(target, strict=True)) is expected
+        assert planner.should_tune(planner.plan(target, strict=True)) is expected
     PlanCache(FACTS).write(ONNX, "", MEASURED)
-    assert not planner.is_worth_measuring(planner.plan(Target("onnx"), strict=True))
+    assert not planner.should_tune(planner.plan(Target("onnx"), strict=True))
 
 
-def test_what_was_asked_for_wins_over_the_plan() -> None:
-    assert asked_for(MEASURED, 0, 0, cores=4) == MEASURED
+def test_options_of_the_user_override_the_plan() -> None:
+    assert MEASURED.with_counts(0, 0, cores=4) == MEASURED
     for instances, threads, expected in ((1, 0, (1, 4)), (0, 1, (4, 1)), (3, 3, (3, 3))):
-        found = asked_for(MEASURED, instances, threads, cores=4)
+        found = MEASURED.with_counts(instances, threads, cores=4)
         assert (found.instances, found.threads) == expected
-    policy = Knobs(max_batch_items=5, coalesce=False).over(MEASURED, packs=True)
+    policy = BatchOverrides(max_batch_items=5, coalesce=False).policy(MEASURED, packs=True)
     assert (policy.max_batch_tokens, policy.max_batch_items, policy.pass_cost_tokens) == (768, 5, 9)
     assert not policy.coalesce
 
 
 @pytest.mark.parametrize("name", ["", BUNDLED_ID])
-def test_the_bundled_model_has_one_plan_by_whichever_name_it_is_asked_for(name: str) -> None:
+def test_the_bundled_model_has_one_plan_under_all_of_its_names(name: str) -> None:
     PlanCache(FACTS).write(ONNX, name, MEASURED)
     for asked in ("", BUNDLED_ID):
         assert PlanCache(FACTS).find(ONNX, asked) == MEASURED
 
 
-def test_a_folder_has_one_plan_by_whichever_path_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_has_one_plan_under_all_of_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a-model"
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -101,11 +99,11 @@ def test_a_folder_has_one_plan_by_whichever_path_it_is_asked_for(
     for asked in ("a-model", "~/a-model", str(folder), f"{folder}/"):
         assert PlanCache(FACTS).find(ONNX, asked) == MEASURED
     assert PlanCache(FACTS).find(ONNX, "owner/a-model") is None
-    assert PlanCache(FACTS).find(ONNX, "x" * 5000) is None, "no name is too long to be looked for"
+    assert PlanCache(FACTS).find(ONNX, "x" * 5000) is None, "a long name is not an error"
 
 
-def test_plans_that_were_written_under_the_name_that_was_asked_for_are_found_under_it(cache: Path) -> None:
-    """As the file was written before names were resolved: the key ends with the model as it was asked for."""
+def test_older_plans_are_found_under_the_name_that_the_user_gave(cache: Path) -> None:
+    """A file from before names were resolved: its keys end with the name that the user gave."""
     (cache / "a-model").mkdir()
     relative = os.path.relpath(cache / "a-model")
     rows = {
@@ -120,22 +118,22 @@ def test_plans_that_were_written_under_the_name_that_was_asked_for_are_found_und
     for at, name in enumerate(["", relative, "owner/model"]):
         assert plans.find(ONNX, name) == replace(MEASURED, texts_per_s=900.0 + at)
     assert plans.find(ONNX, BUNDLED_ID) == replace(MEASURED, texts_per_s=900.0)
-    assert plans.find(Choice("torch", "fp32", "cpu", "plain"), "") == MEASURED
+    assert plans.find(Cell(backend="torch", precision="fp32", device="cpu", recipe="plain"), "") == MEASURED
     plans.write(ONNX, relative, MEASURED)
-    assert plans.find(ONNX, relative) == MEASURED, "what is measured anew takes the place of the older row"
+    assert plans.find(ONNX, relative) == MEASURED, "a new measurement replaces the older row"
 
 
-def test_naming_the_live_model_is_asking_for_the_same_deployment_with_its_measured_plan() -> None:
+def test_another_name_of_the_live_model_is_the_same_deployment_with_its_measured_plan() -> None:
     PlanCache(FACTS).write(ONNX, "", MEASURED)
     planner, live = Planner(FACTS), Target("onnx", "fp32")
-    named = Target("onnx", "fp32", model=BUNDLED_ID).over(live, fresh=True)
+    named = Target("onnx", "fp32", model=BUNDLED_ID).filled_from(live, fresh=True)
     assert planner.plan(named, strict=True).effective == planner.plan(live, strict=True).effective
     assert planner.plan(named, strict=True).serving == MEASURED
-    other = Target("onnx", "fp32", model="owner/model").over(live, fresh=True)
+    other = Target("onnx", "fp32", model="owner/model").filled_from(live, fresh=True)
     assert other.model == "owner/model"
 
 
-def test_a_damaged_cache_is_as_good_as_none(cache: Path) -> None:
+def test_a_damaged_cache_counts_as_empty(cache: Path) -> None:
     PlanCache(FACTS).write(ONNX, "", MEASURED)
     for path in (cache / "plans").glob("*.json"):
         path.write_text("{damaged")
@@ -147,7 +145,7 @@ def test_all_cores_are_used_whatever_the_split() -> None:
     assert splits(6) == [(6, 1), (3, 2), (2, 3), (1, 6)]
 
 
-def test_the_fastest_split_wins_and_among_equals_the_one_that_answers_a_single_text_soonest() -> None:
+def test_the_fastest_split_wins_and_among_equals_the_one_with_the_most_threads() -> None:
     assert best_split({(2, 1): [100, 101, 99], (1, 2): [80, 81, 82]}) == (2, 1)
     assert best_split({(2, 1): [100, 101, 99], (1, 2): [98, 99, 98]}) == (1, 2)
     assert best_split({(2, 1): [100, 10, 101], (1, 2): [90, 91, 92]}) == (2, 1), "one slow window does not decide"
@@ -157,14 +155,14 @@ def times(fixed_tokens: float) -> list[PassTime]:
     return [PassTime(tokens, 1e-4 * (fixed_tokens + tokens)) for tokens in (16, 32, 64, 128, 256, 512, 1024, 2048)]
 
 
-def test_a_pass_costs_what_time_at_no_tokens_comes_to() -> None:
+def test_the_cost_of_a_pass_is_its_time_without_tokens() -> None:
     assert pass_cost_tokens(times(9)) == 9
     assert pass_cost_tokens(times(400)) == 400
     flat = [PassTime(tokens, 0.003) for tokens in (16, 32, 64)]
-    assert pass_cost_tokens(flat) == 64, "where launching is all that costs, no padding is too much"
+    assert pass_cost_tokens(flat) == 64, "if only the launch takes time, padding is free"
 
 
-def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
+def test_the_knee_is_the_smallest_pass_of_nearly_full_throughput() -> None:
     assert knee_tokens(times(9)) == 256
     assert knee_tokens(times(0)) == 32
     assert knee_tokens(times(400)) == 2048
@@ -173,7 +171,7 @@ def test_a_batch_grows_until_a_larger_one_hardly_pays() -> None:
 
 
 class Model:
-    """Answers at once, and remembers for how many threads it was asked."""
+    """A model that answers at once and records the threads of its executors."""
 
     dim, precision, evidence, computes_in_caller = 3, "fp32", "", True
 
@@ -194,7 +192,7 @@ class Model:
         return Vectors(np.zeros((len(texts), 3), np.float32), np.zeros(len(texts), np.float32))
 
 
-def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuning_measures_every_split_and_returns_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.tuning.search.WINDOW_S", 0.001)
     steps: list[tuple[int, int]] = []
     model = Model()
@@ -205,9 +203,9 @@ def test_a_sweep_tries_every_split_and_ends_with_a_plan(monkeypatch: pytest.Monk
     assert steps[-1][0] == steps[-1][1] == len(steps)
 
 
-def test_lengths_are_mixed_only_where_texts_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_are_mixed_only_for_models_that_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.tuning.search.WINDOW_S", 0.0)
-    for packs, lengths in ((False, {ALIKE.mean}), (True, set(range(MIXED.mean - MIXED.spread, 57)))):
+    for packs, lengths in ((False, {UNIFORM.mean}), (True, set(range(MIXED.mean - MIXED.spread, 57)))):
         model = Model(packs=packs)
         tune(model, range(1, 50), "cpu", 2, lambda done, total: None)
         assert {length for batch in model.lengths for length in batch} == lengths
@@ -221,7 +219,7 @@ def test_a_first_pass_of_each_batch_is_not_timed(monkeypatch: pytest.MonkeyPatch
     assert passes == dict.fromkeys((1, 64), BATCHES + 2 * SIZE_ROUNDS)
 
 
-def test_a_text_that_breaks_a_pass_ends_the_sweep_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_pass_ends_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Model, texts: Sequence[TokenIds]) -> Vectors:
         raise MemoryError("no room")
 
