@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Phase
+from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
 from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
@@ -124,7 +124,7 @@ class EngineController:
             self.engine,
             state=EngineState.STARTING,
             address=address,
-            phase=Phase("connecting", f"to {address}"),
+            phase=Phase("connecting", f"connecting to {address}"),
         )
         self._follow(address)
 
@@ -185,15 +185,14 @@ class EngineController:
 
     def _on_ready(self, event: dict[str, Any]) -> None:
         address = str(event.get("address", ""))
-        self.engine = replace(self.engine, address=address, phase=Phase("connecting", f"to {address}"))
+        self.engine = replace(self.engine, address=address, phase=Phase("connecting", f"connecting to {address}"))
         self._events.log("event", f"engine ready at {address}")
         self._follow(address)
 
     def _on_phase(self, phase: Phase) -> None:
         if self.engine.state is EngineState.STARTING:
             self.engine = replace(self.engine, phase=phase)
-        count = f" {phase.done}/{phase.total}" if phase.total else ""
-        self._events.log("event", f"{phase.name}{count} {phase.message}".rstrip())
+        self._events.log("event", phase.summary)
 
     def _on_exit(self, code: int, last_error: str) -> None:
         self._process = None
