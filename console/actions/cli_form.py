@@ -100,14 +100,14 @@ def capabilities_command(_frame: Frame, _spec: EngineSpec) -> str:
 
 def runs_command(frame: Frame, _spec: EngineSpec) -> str:
     """The run under the cursor, headless; else the list."""
-    here = frame.experiments.run_id
+    here = frame.experiments.selected_run_id
     return shlex.join(["embedconsole", "runs", *(["show", here] if here else [])])
 
 
 def replay_command(frame: Frame, _spec: EngineSpec) -> str:
     """The replay on the screen, or of the run under the cursor."""
     shown = frame.replay
-    run_id = shown.run_id if shown is not None else frame.experiments.run_id
+    run_id = shown.run_id if shown is not None else frame.experiments.selected_run_id
     speed = ["--speed", f"{shown.speed:g}"] if shown is not None and shown.speed != 1 else []
     return shlex.join(["embedconsole", "runs", "replay", run_id or "last", *speed])
 
@@ -123,7 +123,7 @@ def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
 
 def gate_command(frame: Frame, _spec: EngineSpec) -> str:
     """The run under the cursor held against conditions; else the last one."""
-    return shlex.join(["embedconsole", "gate", frame.experiments.run_id or "last", *GATE_CONDITIONS])
+    return shlex.join(["embedconsole", "gate", frame.experiments.selected_run_id or "last", *GATE_CONDITIONS])
 
 
 GATE_CONDITIONS = ("p95<120ms", "texts_per_s>-5%@main")
@@ -132,7 +132,7 @@ GATE_CONDITIONS = ("p95<120ms", "texts_per_s>-5%@main")
 
 def report_command(frame: Frame, _spec: EngineSpec) -> str:
     """The page of results of what is marked; else of the last sweep."""
-    return shlex.join(["embedconsole", "report", *frame.experiments.compared, "-o", "results.html"])
+    return shlex.join(["embedconsole", "report", *frame.experiments.compared_run_ids, "-o", "results.html"])
 
 
 def _beside(frame: Frame, spec: EngineSpec) -> list[str]:
@@ -168,4 +168,4 @@ def keys_command(_frame: Frame, _spec: EngineSpec) -> str:
 
 def compare_command(frame: Frame, _spec: EngineSpec) -> str:
     """The runs side by side, headless."""
-    return shlex.join(["embedconsole", "compare", *frame.experiments.compared])
+    return shlex.join(["embedconsole", "compare", *frame.experiments.compared_run_ids])

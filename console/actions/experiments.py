@@ -10,7 +10,7 @@ from console.actions.cli_form import (
     sweep_command,
 )
 from console.model.frame import Frame
-from console.model.modes import MOST_COMPARED, SweepStage
+from console.model.modes import MAX_COMPARED_RUNS, SweepStage
 
 SWEEP_ONLY = frozenset({SWEEP})
 RUNS_ONLY = frozenset({RUNS})
@@ -22,7 +22,7 @@ def not_while_sweeping(otherwise: Availability) -> Availability:
     """What would disturb a measurement waits until the sweep has ended."""
 
     def unavailable(frame: Frame) -> str | None:
-        if frame.experiments.sweep.active:
+        if frame.experiments.sweep_stage.active:
             return "A sweep has the engine: {mode_sweep} shows it, and {sweep_stop} there ends it"
         return otherwise(frame)
 
@@ -30,11 +30,11 @@ def not_while_sweeping(otherwise: Availability) -> Availability:
 
 
 def _sweep_new(frame: Frame) -> str | None:
-    return "A sweep is running: {sweep_stop} ends it first" if frame.experiments.sweep.active else None
+    return "A sweep is running: {sweep_stop} ends it first" if frame.experiments.sweep_stage.active else None
 
 
 def _sweep_pause(frame: Frame) -> str | None:
-    match frame.experiments.sweep:
+    match frame.experiments.sweep_stage:
         case SweepStage.RUNNING | SweepStage.PAUSED:
             return None
         case SweepStage.ENDING:
@@ -44,50 +44,60 @@ def _sweep_pause(frame: Frame) -> str | None:
 
 
 def _sweep_stop(frame: Frame) -> str | None:
-    return None if frame.experiments.sweep.active else "No sweep is running: {sweep_new} begins one"
+    return None if frame.experiments.sweep_stage.active else "No sweep is running: {sweep_new} begins one"
 
 
 def _sweep_skip(frame: Frame) -> str | None:
-    if not frame.experiments.sweep.active:
+    if not frame.experiments.sweep_stage.active:
         return "No sweep is running: {sweep_new} begins one"
-    return None if frame.experiments.cell_waits else "Only a cell that is still waiting can be skipped: choose one"
+    return (
+        None
+        if frame.experiments.selected_cell_skippable
+        else "Only a cell that is still waiting can be skipped: choose one"
+    )
 
 
 def _sweep_open(frame: Frame) -> str | None:
-    return None if frame.experiments.cell_run else "This cell has not been measured yet: choose one with figures"
+    return (
+        None
+        if frame.experiments.selected_cell_run_id
+        else "This cell has not been measured yet: choose one with figures"
+    )
 
 
 def _a_run(frame: Frame) -> str | None:
     return (
         None
-        if frame.experiments.run_id
+        if frame.experiments.selected_run_id
         else "No run is chosen: {mode_sweep} measures some, {run_filter} changes the filter"
     )
 
 
 def _run_mark(frame: Frame) -> str | None:
     at = frame.experiments
-    if len(at.compared) >= MOST_COMPARED and at.run_id not in at.compared:
-        return f"{MOST_COMPARED} runs are marked already: {{run_mark}} on one of them takes its mark away"
+    if len(at.compared_run_ids) >= MAX_COMPARED_RUNS and at.selected_run_id not in at.compared_run_ids:
+        return f"{MAX_COMPARED_RUNS} runs are marked already: {{run_mark}} on one of them takes its mark away"
     return _a_run(frame)
 
 
 def _two_runs(frame: Frame) -> str | None:
     return (
         None
-        if len(frame.experiments.compared) > 1
+        if len(frame.experiments.compared_run_ids) > 1
         else "Nothing is compared yet: {mode_runs} lists runs, {run_mark} marks them"
     )
 
 
 def _one_run(frame: Frame) -> str | None:
     return (
-        None if frame.experiments.compared else "Nothing is compared yet: {mode_runs} lists runs, {run_mark} marks them"
+        None
+        if frame.experiments.compared_run_ids
+        else "Nothing is compared yet: {mode_runs} lists runs, {run_mark} marks them"
     )
 
 
 def _sweep_pause_or_go_on(frame: Frame) -> str:
-    return "Go on" if frame.experiments.sweep is SweepStage.PAUSED else "Pause"
+    return "Go on" if frame.experiments.sweep_stage is SweepStage.PAUSED else "Pause"
 
 
 SWEEP_ACTIONS = (

@@ -12,7 +12,7 @@ from typing import Any
 from console.actions.action import COMPARE, EVERYWHERE, LIVE, LOG, REPLAY, RUNS, SHOWN, SWEEP, Action
 from console.actions.catalog import ACTIONS
 from console.actions.registry import DEFAULT, Registry
-from console.model.toml_lines import line_of, not_toml
+from console.model.toml_lines import line_of, toml_error_message
 
 KEYMAP_VARIABLE = "EMBEDCONSOLE_KEYMAP"
 _LIST = frozenset("kjgG") | {"up", "down", "pageup", "pagedown", "home", "end"}
@@ -76,7 +76,7 @@ def parse_keymap(text: str, source: str) -> Registry:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise KeymapError(not_toml(str(error), source, text.splitlines())) from error
+        raise KeymapError(toml_error_message(str(error), source, text.splitlines())) from error
     lines = text.splitlines()
 
     def refused(action_id: str, why: str) -> KeymapError:

@@ -6,11 +6,11 @@
 from console.actions.action import REPLAY, Action
 from console.actions.cli_form import replay_command
 from console.model.frame import Frame
-from console.model.modes import SPEEDS
+from console.model.modes import REPLAY_SPEEDS
 
 REPLAY_ONLY = frozenset({REPLAY})
 _OF_THE_ENGINE = frozenset({"Engine", "Load"})
-SLOWEST, FASTEST = SPEEDS[0], SPEEDS[-1]
+SLOWEST, FASTEST = REPLAY_SPEEDS[0], REPLAY_SPEEDS[-1]
 
 
 def not_in_a_replay(action: Action) -> str:

@@ -1,30 +1,30 @@
-"""What is not the same for all of several runs, and nested names as dotted ones. Pure."""
+"""Differences between runs, and nested mappings with dotted names. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_OF_THE_WHOLE = {"hash", "evidence"}
-"""Parts of an environment that say nothing of their own: the hash covers the others, evidence is the deployment's."""
+_EXCLUDED = {"hash", "evidence"}
+"""Parts of an environment that are not compared: the hash is derived from the others, evidence is the deployment's."""
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted names."""
-    found: dict[str, Any] = {}
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one mapping with dotted names."""
+    flattened: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        flattened |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flattened
 
 
-def facts_of(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's environment says of where it ran, with dotted names."""
-    return flat({name: value for name, value in environment.items() if name not in _OF_THE_WHOLE})
+def environment_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the comparable parts of a run's environment, with dotted names."""
+    return flatten({name: value for name, value in environment.items() if name not in _EXCLUDED})
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """Each name whose value is not the same in all of them, with every run's value, in the order of appearance.
+    """Returns the names whose values differ between the runs, with every run's value, in order of appearance.
 
-    None stands for what is missing: a fact that was not known is no other than one that was not recorded.
+    A missing value is None, and equals a value that was recorded as not known.
     """
     names = dict.fromkeys(name for run in runs for name in run)
     values = {name: tuple(run.get(name) for run in runs) for name in names}
-    return {name: found for name, found in values.items() if any(one != found[0] for one in found)}
+    return {name: of_runs for name, of_runs in values.items() if any(one != of_runs[0] for one in of_runs)}

@@ -1,7 +1,7 @@
-"""Ratios of two series of figures with their intervals, and what they prove. Pure.
+"""Ratios of two series of measurements with their confidence intervals. Pure functions.
 
-Rounds, not requests, are the unit of a paired ratio: within one round both sides met the same machine. Logarithms are
-averaged, so that twice as fast and half as fast cancel.
+The unit of a paired ratio is a round, not a request: both sides of a round run under the same conditions. Logarithms
+are averaged, so that twice as fast and half as fast cancel.
 """
 
 import math
@@ -9,42 +9,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from console.analysis.steady_state import SAME_WITHIN, mean_margin, welch_logs
+from console.analysis.steady_state import EQUIVALENCE_MARGIN, mean_margin, welch_logs
 
-BOOTSTRAP_FROM = 10
+BOOTSTRAP_MIN_ROUNDS = 10
+"""Number of rounds from which the bootstrap is used; its interval is too narrow below."""
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Geometric mean of the ratios; `low` and `high` bound it at 95 %, None below two rounds."""
+    """Geometric mean of the ratios. `low` and `high`: its 95 % confidence interval, None below two rounds."""
 
     value: float
     low: float | None
     high: float | None
     rounds: int
-    """How many pairs it stands on; of unpaired series, the length of the shorter one."""
+    """Number of pairs; of unpaired series, the length of the shorter one."""
 
     @property
     def verdict(self) -> str:
-        """`same` when the whole interval lies within 3 %, `more` or `less` when it excludes 1, else `undecided`."""
+        """`same` if the interval lies within ±3 % of 1, `more` or `less` if it excludes 1, else `undecided`."""
         if self.low is None or self.high is None:
             return "undecided"
-        if self.low >= 1 - SAME_WITHIN and self.high <= 1 + SAME_WITHIN:
+        if self.low >= 1 - EQUIVALENCE_MARGIN and self.high <= 1 + EQUIVALENCE_MARGIN:
             return "same"
         if self.low > 1:
             return "more"
         return "less" if self.high < 1 else "undecided"
 
 
-def paired_ratio(ours: Sequence[float | None], base: Sequence[float | None]) -> Ratio | None:
-    """Round by round, ours over base; a round that either side lacks is left out. None when no round is left.
+def paired_ratio(values: Sequence[float | None], baseline: Sequence[float | None]) -> Ratio | None:
+    """Returns the mean ratio of `values` to `baseline`, round by round; None if no round has both.
 
-    A t-interval below ten rounds, where a bootstrap is too narrow; from ten the BCa bootstrap, which does not ask for
+    The interval is a t-interval below BOOTSTRAP_MIN_ROUNDS rounds, else from the BCa bootstrap, which does not assume
     symmetry. Its seed is fixed, so the same rounds always give the same interval.
     """
-    logs = [math.log(a / b) for a, b in zip(ours, base, strict=True) if a and b]
+    logs = [math.log(a / b) for a, b in zip(values, baseline, strict=True) if a and b]
     if not logs:
         return None
     low, high = _interval(logs)
@@ -56,33 +57,33 @@ def paired_ratio(ours: Sequence[float | None], base: Sequence[float | None]) -> 
     )
 
 
-def unpaired_ratio(ours: Sequence[float], base: Sequence[float]) -> Ratio | None:
-    """Mean of ours over mean of base, its interval Welch's on logarithms; None where a side is empty or zero."""
-    if not ours or not base or fmean(ours) <= 0 or fmean(base) <= 0:
+def unpaired_ratio(values: Sequence[float], baseline: Sequence[float]) -> Ratio | None:
+    """Returns the ratio of the means, with Welch's interval of the logarithms; None if a side is empty or zero."""
+    if not values or not baseline or fmean(values) <= 0 or fmean(baseline) <= 0:
         return None
-    rounds = min(len(ours), len(base))
-    found = welch_logs(base, ours)
-    if found is None:
-        return Ratio(fmean(ours) / fmean(base), None, None, rounds)
-    difference, width = found
-    return Ratio(math.exp(difference), math.exp(difference - width), math.exp(difference + width), rounds)
+    rounds = min(len(values), len(baseline))
+    interval = welch_logs(baseline, values)
+    if interval is None:
+        return Ratio(fmean(values) / fmean(baseline), None, None, rounds)
+    difference, half_width = interval
+    return Ratio(math.exp(difference), math.exp(difference - half_width), math.exp(difference + half_width), rounds)
 
 
 def _interval(logs: Sequence[float]) -> tuple[float | None, float | None]:
     mean = fmean(logs)
-    if max(logs) - min(logs) < 1e-12:  # nothing to resample
+    if max(logs) - min(logs) < 1e-12:  # equal values: nothing to resample
         return (mean, mean) if len(logs) > 1 else (None, None)
-    if len(logs) >= BOOTSTRAP_FROM:
+    if len(logs) >= BOOTSTRAP_MIN_ROUNDS:
         return bca(logs)
     margin = mean_margin(logs) or 0.0
     return mean - margin, mean + margin
 
 
 def bca(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean by the bias-corrected and accelerated bootstrap (Efron 1987).
+    """Returns the 95 % interval of the mean by the bias-corrected and accelerated bootstrap (Efron 1987).
 
-    `values` must not all be equal. The acceleration is the jackknife's, the bias the share of resampled means below
-    the mean.
+    `values` must not all be equal. The acceleration comes from the jackknife, the bias from the share of resampled
+    means below the mean.
     """
     import numpy as np
 
@@ -92,8 +93,8 @@ def bca(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     means = np.sort(sample[drawn].mean(axis=1))
     below = (np.sum(means < mean) + 0.5 * np.sum(means == mean)) / RESAMPLES
     bias = normal.inv_cdf(min(max(float(below), 1 / RESAMPLES), 1 - 1 / RESAMPLES))
-    pulls = (sample - mean) / (count - 1)  # how far leaving each value out moves the mean
-    acceleration = float(np.sum(pulls**3) / (6 * np.sum(pulls**2) ** 1.5))
+    influences = (sample - mean) / (count - 1)  # change of the mean without each value
+    acceleration = float(np.sum(influences**3) / (6 * np.sum(influences**2) ** 1.5))
 
     def bound(probability: float) -> float:
         shifted = bias + normal.inv_cdf(probability)

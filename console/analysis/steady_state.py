@@ -1,7 +1,8 @@
-"""What may be said of measured intervals: throughput with its interval, certified percentiles, and stability.
+"""Statistics of measured intervals: throughput with its confidence interval, certified percentiles, and stability.
 
 Percentiles come from merged histograms, never from averages of percentiles. They are certified from P95_FLOOR and
-P99_FLOOR requests on: the largest of n samples lies above the p-quantile with probability 1 - p^n, 99.9 % at both.
+P99_FLOOR requests on: the largest of n samples lies above the p-quantile with probability 1 - p^n, which is 99.9 % at
+both.
 """
 
 import math
@@ -16,22 +17,22 @@ from console.load.recorder import LONGEST_LATENCY_US, SIGNIFICANT_DIGITS
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
 from console.model.switch import Change
 
-STABLE_RATIO = 1.10
-WINDOWS_JUDGED = 3
+MAX_STABLE_RATIO = 1.10
+JUDGED_WINDOWS = 3
 WINDOW_MIN_S = 1.0
 WINDOW_MIN_REQUESTS = 50
 BLOCKS = 5
-"""Of the throughput's interval: as many as the windows of a run."""
-SAME_WITHIN = 0.03
-WIDE_MARGIN = 0.10
-"""As much as the windows of a steady run may differ."""
+"""Number of blocks for the interval of the throughput, equal to the number of windows of a run."""
+EQUIVALENCE_MARGIN = 0.03
+MAX_MARGIN = 0.10
+"""Relative margin above which a confidence interval is wide, equal to the spread allowed between steady windows."""
 _US_PER_MS = 1000.0
 _TWO_SIDED_95 = 0.975
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Completions a second over a stretch of load, successes only. `low`, `high`: 95 % interval of texts/s."""
+    """Successful completions a second. `low`, `high`: 95 % confidence interval of texts/s."""
 
     requests_per_s: float
     texts_per_s: float
@@ -41,12 +42,12 @@ class Rates:
 
     @property
     def wide(self) -> bool:
-        """The interval reaches further from the figure than WIDE_MARGIN; one that is not known is not wide."""
-        return self.margin is not None and self.margin > WIDE_MARGIN
+        """Whether the margin exceeds MAX_MARGIN. False if the margin is not known."""
+        return self.margin is not None and self.margin > MAX_MARGIN
 
     @property
     def margin(self) -> float | None:
-        """Half the interval's width, as a share of texts/s."""
+        """Half-width of the interval, relative to texts/s."""
         if self.high is None or not self.texts_per_s:
             return None
         return self.high / self.texts_per_s - 1
@@ -54,18 +55,18 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether one figure was steady. `spread` is max/min over the windows judged."""
+    """Whether one metric was steady. `spread` is max/min over the last windows."""
 
     stable: bool
     reason: str
     spread: float | None = None
     windows: Sequence[float] = field(default_factory=tuple)
     short: bool = False
-    """Not stable for want of time alone: a longer run would be judged."""
+    """Not stable only because the run is too short."""
 
 
 def merge(answers: Iterable[Answers]) -> HdrHistogram:
-    """One histogram of whole microseconds."""
+    """Merges the latency histograms into one, in whole microseconds."""
     merged = HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
     for part in answers:
         if part.latency:
@@ -74,19 +75,19 @@ def merge(answers: Iterable[Answers]) -> HdrHistogram:
 
 
 def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
-    """Latency of all the answers together. `certified`: nothing below its floor of n."""
+    """Returns the latency percentiles of all answers. `certified`: p95 and p99 are None below their minimum of n."""
     n = sum(part.requests for part in answers)
     if n == 0:
         return Percentiles()
     merged = merge(answers)
-    found = merged.get_percentile_to_value_dict([50, 90, 95, 99])
-    p95 = None if certified and n < P95_FLOOR else found[95] / _US_PER_MS
-    p99 = None if certified and n < P99_FLOOR else found[99] / _US_PER_MS
+    values_us = merged.get_percentile_to_value_dict([50, 90, 95, 99])
+    p95 = None if certified and n < P95_FLOOR else values_us[95] / _US_PER_MS
+    p99 = None if certified and n < P99_FLOOR else values_us[99] / _US_PER_MS
     return Percentiles(
         n=n,
         mean_ms=sum(part.latency_sum_us for part in answers) / n / _US_PER_MS,
-        p50_ms=found[50] / _US_PER_MS,
-        p90_ms=found[90] / _US_PER_MS,
+        p50_ms=values_us[50] / _US_PER_MS,
+        p90_ms=values_us[90] / _US_PER_MS,
         p95_ms=p95,
         p99_ms=p99,
         max_ms=merged.max_value / _US_PER_MS,
@@ -94,13 +95,14 @@ def percentiles(answers: Sequence[Answers], *, certified: bool) -> Percentiles:
 
 
 def rates(intervals: Sequence[Interval]) -> Rates | None:
-    """(completed - 1) / (last completion - first completion); None where that shows nothing.
+    """Returns (completed - 1) / (last completion - first completion).
 
-    That is below two completions, or when all of them lie within less than half of the time: a burst, not a rate.
+    Returns None below two completions, or if all completions lie within less than half of the time: a burst, not a
+    rate.
 
-    The 95 % interval is a t-interval on the means of BLOCKS equal blocks (batch means: Law, Simulation Modeling and
-    Analysis, 2015, §9.5). Seconds that follow one another resemble each other, blocks much less, so that the interval
-    is not too narrow; where there are fewer intervals than blocks, each interval is one.
+    The 95 % interval is a t-interval of the means of BLOCKS equal blocks (batch means: Law, Simulation Modeling and
+    Analysis, 2015, §9.5). Consecutive seconds are correlated, which would make the interval too narrow; blocks are much
+    less so. With fewer intervals than blocks, each interval is a block.
     """
     requests = sum(interval.answers.requests for interval in intervals)
     firsts = [interval.first_completion_s for interval in intervals if interval.first_completion_s is not None]
@@ -123,7 +125,7 @@ def rates(intervals: Sequence[Interval]) -> Rates | None:
 
 
 def blocks(intervals: Sequence[Interval], count: int = BLOCKS) -> list[list[Interval]]:
-    """Cut into `count` consecutive blocks of nearly the same time, each of whole intervals; fewer where there are."""
+    """Splits the intervals into at most `count` consecutive blocks of nearly equal duration."""
     total_s = sum(interval.duration_s for interval in intervals)
     parts: list[list[Interval]] = [[]]
     passed_s = 0.0
@@ -136,13 +138,13 @@ def blocks(intervals: Sequence[Interval], count: int = BLOCKS) -> list[list[Inte
 
 
 def completion_rates(parts: Sequence[Sequence[Interval]]) -> list[float]:
-    """texts/s of consecutive windows, each over the time from the last completion before it to its own last one.
+    """Returns texts/s of consecutive windows, each from the last completion before the window to its own last one.
 
-    Counting between completions, not between ticks of the clock, keeps a batch that ends a moment before or after a
-    tick from moving the figure. The first window begins with its first completion, which is then not counted. A window
-    without completions is 0, and its time counts for it alone.
+    The time between completions, rather than between clock ticks, makes the rate independent of whether a batch ends
+    just before or just after a tick. The first window begins with its first completion, which is not counted. A window
+    without completions has rate 0, and its time is not added to the next window.
     """
-    found: list[float] = []
+    window_rates: list[float] = []
     begin_s: float | None = None
     for part in parts:
         firsts = [i.first_completion_s for i in part if i.first_completion_s is not None]
@@ -150,27 +152,28 @@ def completion_rates(parts: Sequence[Sequence[Interval]]) -> list[float]:
         requests = sum(i.answers.requests for i in part)
         texts = float(sum(i.answers.texts for i in part))
         if not firsts:
-            found.append(0.0)
+            window_rates.append(0.0)
             begin_s = part[-1].end_s if part else begin_s
             continue
         if begin_s is None:
             begin_s, texts = firsts[0], texts * (requests - 1) / requests
-        found.append(texts / (lasts[-1] - begin_s) if lasts[-1] > begin_s else 0.0)
+        window_rates.append(texts / (lasts[-1] - begin_s) if lasts[-1] > begin_s else 0.0)
         begin_s = lasts[-1]
-    return found
+    return window_rates
 
 
 def mean_margin(values: Sequence[float]) -> float | None:
-    """Half-width of the 95 % t-interval of the mean; None below two values."""
+    """Returns the half-width of the mean's 95 % t-interval; None below two values."""
     if len(values) < 2:
         return None
     return t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
 
 
 def t_quantile(degrees: float, probability: float = _TWO_SIDED_95) -> float:
-    """Student's t quantile: exact for 1 and 2 degrees, else the Cornish-Fisher series (Abramowitz & Stegun 26.7.5).
+    """Returns the quantile of Student's t distribution.
 
-    The series is within 1 % from 3 degrees on, which is far below the noise of any machine measured here.
+    Exact for 1 and 2 degrees of freedom, else the Cornish-Fisher series (Abramowitz & Stegun 26.7.5). The error of the
+    series is below 1 % from 3 degrees on, which is far below the noise of the measurements.
     """
     if degrees < 2:
         return math.tan(math.pi * (probability - 0.5))
@@ -191,10 +194,13 @@ def t_quantile(degrees: float, probability: float = _TWO_SIDED_95) -> float:
 def windows(
     intervals: Sequence[Interval], length_s: float = WINDOW_MIN_S, requests: int = WINDOW_MIN_REQUESTS
 ) -> list[list[Interval]]:
-    """Consecutive intervals joined into windows of `length_s` (at least 1 s) and `requests`; a rest is left out."""
+    """Joins consecutive intervals into windows of at least `length_s` (minimum 1 s) and `requests` requests.
+
+    Intervals at the end that do not fill a window are dropped.
+    """
     joined: list[list[Interval]] = []
     current: list[Interval] = []
-    wanted_s = max(length_s, WINDOW_MIN_S) * 0.95  # an interval cut a few ms early is still a second
+    wanted_s = max(length_s, WINDOW_MIN_S) * 0.95  # an interval that ends a few ms early still counts as a second
     for interval in intervals:
         current.append(interval)
         long_enough = sum(part.duration_s for part in current) >= wanted_s
@@ -205,22 +211,22 @@ def windows(
 
 
 def judge_throughput(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """Steady when the last three windows' texts/s lie within max/min 1.10.
+    """Judges throughput as steady if max/min of texts/s over the last three windows is at most 1.10.
 
-    In an open loop it is the schedule that decides how many are answered, and Poisson arrivals alone spread wider than
-    that: there the windows' answers per arrival are compared.
+    In an open loop the schedule determines the throughput, and Poisson arrivals alone vary by more than that. There,
+    the answers per arrival of the windows are compared.
     """
     arrivals = [sum(interval.arrivals for interval in part) for part in parts]
     if not any(arrivals):
         return _judge(completion_rates(parts), WINDOW_MIN_REQUESTS)
     answered = [sum(interval.answers.requests for interval in part) for part in parts]
-    per_arrival = [done / max(came, 1) for done, came in zip(answered, arrivals, strict=True)]
+    per_arrival = [done / max(arrived, 1) for done, arrived in zip(answered, arrivals, strict=True)]
     return _judge(per_arrival, WINDOW_MIN_REQUESTS)
 
 
 def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
-    """As for throughput, on windows of at least 130 requests; with fewer nothing can be said."""
-    for window in parts[-WINDOWS_JUDGED:]:
+    """Judges p95 like throughput, on windows of at least P95_FLOOR requests; with fewer the judgement is `short`."""
+    for window in parts[-JUDGED_WINDOWS:]:
         n = sum(interval.answers.requests for interval in window)
         if n < P95_FLOOR:
             reason = f"too few requests to judge p95: {n} in a window that needs {P95_FLOOR}"
@@ -233,27 +239,27 @@ def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
 
 
 def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
-    if len(figures) < WINDOWS_JUDGED:
+    if len(figures) < JUDGED_WINDOWS:
         reason = (
-            f"too short to judge: {len(figures)} of {WINDOWS_JUDGED} windows of at least {WINDOW_MIN_S:.0f} s"
+            f"too short to judge: {len(figures)} of {JUDGED_WINDOWS} windows of at least {WINDOW_MIN_S:.0f} s"
             f" and {window_requests} requests"
         )
         return Judgement(False, reason, short=True)
-    values = figures[-WINDOWS_JUDGED:]
+    values = figures[-JUDGED_WINDOWS:]
     if min(values) <= 0:
         return Judgement(False, "a window without an answer", None, values)
     spread = max(values) / min(values)
-    stable = spread <= STABLE_RATIO
+    stable = spread <= MAX_STABLE_RATIO
     word = "within" if stable else "beyond"
-    digits = 2 if stable or f"{spread:.2f}" != f"{STABLE_RATIO:.2f}" else 4  # 1.10 is not beyond 1.10, 1.1023 is
-    reason = f"the last {WINDOWS_JUDGED} windows' max/min is {spread:.{digits}f}, {word} {STABLE_RATIO:.2f}"
+    digits = 2 if stable or f"{spread:.2f}" != f"{MAX_STABLE_RATIO:.2f}" else 4  # "1.1023 is beyond 1.10", not "1.10"
+    reason = f"the last {JUDGED_WINDOWS} windows' max/min is {spread:.{digits}f}, {word} {MAX_STABLE_RATIO:.2f}"
     return Judgement(stable, reason, spread, values)
 
 
 def welch_logs(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
-    """Difference of the mean logarithms and the half-width of its 95 % interval (Welch's, of unequal variances).
+    """Returns the difference of the mean logarithms and the half-width of its 95 % interval.
 
-    None where a side has fewer than three positive values.
+    The interval is Welch's, for unequal variances. Returns None if a side has fewer than three positive values.
     """
     logs_before = [math.log(value) for value in before if value > 0]
     logs_after = [math.log(value) for value in after if value > 0]
@@ -270,23 +276,23 @@ def welch_logs(before: Sequence[float], after: Sequence[float]) -> tuple[float, 
 
 
 def throughput_change(before: Sequence[float], after: Sequence[float]) -> Change:
-    """Relative change of per-second rates with its 95 % margin: Welch's interval on their logarithms.
+    """Returns the relative change of per-second rates with its 95 % margin: Welch's interval of their logarithms.
 
-    `margin` is None where a side has fewer than three positive values.
+    `margin` is None if a side has fewer than three positive values.
     """
     mean_before, mean_after = fmean(before), fmean(after)
-    found = welch_logs(before, after)
-    if found is None:
+    interval = welch_logs(before, after)
+    if interval is None:
         return Change(mean_before, mean_after, mean_after / mean_before - 1 if mean_before else None)
-    difference, width = found
-    margin = (math.exp(difference + width) - math.exp(difference - width)) / 2
+    difference, half_width = interval
+    margin = (math.exp(difference + half_width) - math.exp(difference - half_width)) / 2
     return Change(mean_before, mean_after, math.expm1(difference), margin)
 
 
 def percentile_change(
     before: Sequence[Answers], after: Sequence[Answers], percentile: float, floor: int
 ) -> Change | None:
-    """Relative change of one latency percentile (ms), or None where a side is below `floor` requests.
+    """Returns the relative change of one latency percentile (ms), or None if a side has fewer than `floor` requests.
 
     The margin comes from order statistics: the ranks n p ± z sqrt(n p (1 - p)) bound each side's percentile.
     """
@@ -298,8 +304,8 @@ def percentile_change(
         share = percentile / 100
         spread = 100 * NormalDist().inv_cdf(_TWO_SIDED_95) * math.sqrt(share * (1 - share) / n)
         wanted = sorted({percentile - spread, percentile, min(percentile + spread, 100.0)})
-        found = merge(answers).get_percentile_to_value_dict(wanted)
-        sides.append([max(found[key], 1) / _US_PER_MS for key in wanted])
+        values_us = merge(answers).get_percentile_to_value_dict(wanted)
+        sides.append([max(values_us[key], 1) / _US_PER_MS for key in wanted])
     (low_before, value_before, high_before), (low_after, value_after, high_after) = sides
     width = math.hypot(math.log(high_before / low_before) / 2, math.log(high_after / low_after) / 2)
     relative = value_after / value_before - 1
@@ -307,11 +313,11 @@ def percentile_change(
 
 
 def verdict(change: Change) -> str:
-    """`same` when the whole interval lies within ±3 %, `faster` or `slower` when it excludes 0, else `undecided`."""
+    """Returns `same` if the interval lies within ±3 %, `faster` or `slower` if it excludes 0, else `undecided`."""
     if change.relative is None or change.margin is None:
         return "undecided"
     low, high = change.relative - change.margin, change.relative + change.margin
-    if low >= -SAME_WITHIN and high <= SAME_WITHIN:
+    if low >= -EQUIVALENCE_MARGIN and high <= EQUIVALENCE_MARGIN:
         return "same"
     if low > 0:
         return "faster"

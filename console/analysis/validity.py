@@ -1,6 +1,6 @@
-"""Whether a stretch of load measured the engine at all: the driver's own limits, Little's law, and how long it must be.
+"""Validity of a measurement: limits of the load generator, Little's law, and the required duration.
 
-`statistics` says how steady and how sure the figures are; this says what would make them figures of something else.
+`steady_state` tells how steady and how precise the metrics are; this module tells whether they describe the engine.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from console.analysis.steady_state import WINDOW_MIN_REQUESTS, WINDOWS_JUDGED, Judgement
+from console.analysis.steady_state import JUDGED_WINDOWS, WINDOW_MIN_REQUESTS, Judgement
 from console.load.protocol import Interval
 from console.load.recorder import new_histogram
 from console.model.load import P95_FLOOR, P99_FLOOR, LoadSpec, Percentiles
@@ -18,17 +18,17 @@ SATURATED_CORES = 0.9
 SATURATED_S = 10.0
 LAG_LIMIT_MS = 1.0
 LAG_SHARE = 0.05
-LITTLE_WITHIN = 0.05
+LITTLES_LAW_TOLERANCE = 0.05
 _RATE_SLACK = 0.8
-"""A window must still hold its requests in a second that is so much slower than the mean."""
+"""Lowest rate, relative to the mean, at which a window must still hold its requests."""
 _GRID_SLACK_S = 0.5
-_TOO_MUCH = "the engine does not keep up with the rate, lower --rate"
+_RATE_TOO_HIGH = "the engine does not keep up with the rate: lower --rate"
 _US_PER_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How late `n` requests of an open loop were sent: sent − scheduled."""
+    """Send lag (sent − scheduled) of `n` requests of an open loop."""
 
     n: int
     p50_ms: float
@@ -37,14 +37,14 @@ class Lag:
 
     @property
     def judged(self) -> tuple[str, float]:
-        """The highest percentile that n certifies, by name, and its ms: one hiccup in sixty is no p99."""
+        """Name and value (ms) of the highest percentile that n requests certify."""
         if self.n >= P99_FLOOR:
             return "p99", self.p99_ms
         return ("p95", self.p95_ms) if self.n >= P95_FLOOR else ("p50", self.p50_ms)
 
 
 def send_lag(intervals: Iterable[Interval]) -> Lag | None:
-    """Of all the intervals together; None where nothing was sent on a schedule."""
+    """Returns the send lag over all intervals; None if nothing was sent on a schedule."""
     merged: HdrHistogram | None = None
     for interval in intervals:
         if interval.send_lag:
@@ -57,7 +57,7 @@ def send_lag(intervals: Iterable[Interval]) -> Lag | None:
 
 
 def cpu_saturated(intervals: Sequence[Interval], length_s: float = SATURATED_S) -> bool:
-    """The driver used over 90 % of a core for any `length_s` on end; of a shorter stretch, all of it must be so."""
+    """Returns whether the load generator used over 90 % of a core for any `length_s`, or for all of a shorter run."""
     needed_s = min(length_s, sum(interval.duration_s for interval in intervals)) - _GRID_SLACK_S
     begin, duration_s, busy_s = 0, 0.0, 0.0
     for interval in intervals:
@@ -73,9 +73,9 @@ def cpu_saturated(intervals: Sequence[Interval], length_s: float = SATURATED_S) 
 
 
 def lag_saturated(lag: Lag | None, latency: Percentiles) -> bool:
-    """In an open loop: lag p99 over 1 ms and over 5 % of the service p50 (latency less the lag that is in it).
+    """Returns whether an open loop's lag p99 is over 1 ms and over 5 % of the service p50 (latency minus lag).
 
-    Of fewer requests than certify a p99, the highest percentile that they do certify is judged.
+    With too few requests to certify a p99, the highest certified percentile is used.
     """
     if lag is None or latency.p50_ms is None:
         return False
@@ -87,38 +87,38 @@ def lag_saturated(lag: Lag | None, latency: Percentiles) -> bool:
 def check_littles_law(
     intervals: Sequence[Interval], load: LoadSpec, requests_per_s: float | None, latency: Percentiles
 ) -> Judgement:
-    """Little's law, L = λ W: answers a second times their mean latency are the requests in flight.
+    """Checks Little's law, L = λ W: answers a second times mean latency equal the requests in flight.
 
-    L is the concurrency in a closed loop, the time average that was counted in an open one. Off by more than 5 % the
-    stretch was not in equilibrium or not all of it was measured: callers idled (after errors, or because the driver was
-    late), or a backlog grew. A stretch is cut at requests in flight, which alone can move it by L of n requests: that
-    much is allowed for, up to another 5 %. Nor is a rate kept up with when over 5 % of the arrivals had to be dropped.
-    `spread` is λ W / L.
+    L is the concurrency in a closed loop, and the measured time average in an open loop. A deviation of more than 5 %
+    means that the system was not in equilibrium or was not measured completely: callers were idle (after errors, or
+    because the load generator was late), or a backlog grew. The requests in flight at both ends of the measurement can
+    shift the result by L of n requests; that much is allowed in addition, up to another 5 %. The check also fails if
+    more than 5 % of the arrivals were dropped. `spread` is λ W / L.
     """
     duration_s = sum(interval.duration_s for interval in intervals)
     arrivals, dropped = sum(i.arrivals for i in intervals), sum(i.dropped for i in intervals)
-    if dropped > LITTLE_WITHIN * arrivals:
-        return Judgement(False, f"{dropped:,} of {arrivals:,} arrivals were dropped: {_TOO_MUCH}")
+    if dropped > LITTLES_LAW_TOLERANCE * arrivals:
+        return Judgement(False, f"{dropped:,} of {arrivals:,} arrivals were dropped: {_RATE_TOO_HIGH}")
     if requests_per_s is None or latency.mean_ms is None or not duration_s:
-        return Judgement(False, "nothing to hold against Little's law")
+        return Judgement(False, "Little's law: no data")
     counted = sum(interval.mean_in_flight * interval.duration_s for interval in intervals) / duration_s
     in_flight = counted if load.is_open else float(load.concurrency)
-    found = requests_per_s * latency.mean_ms / 1000.0
+    expected = requests_per_s * latency.mean_ms / 1000.0
     if in_flight <= 0:
         return Judgement(False, "no request was in flight")
-    ratio = found / in_flight
-    allowed = LITTLE_WITHIN + min(in_flight / latency.n, LITTLE_WITHIN)
-    says = f"answers/s times mean latency make {found:.1f} requests in flight, there were {in_flight:.1f}"
+    ratio = expected / in_flight
+    allowed = LITTLES_LAW_TOLERANCE + min(in_flight / latency.n, LITTLES_LAW_TOLERANCE)
+    comparison = f"answers/s times mean latency give {expected:.1f} requests in flight, {in_flight:.1f} were measured"
     if abs(ratio - 1) <= allowed:
-        return Judgement(True, f"Little's law holds: {says}", ratio)
+        return Judgement(True, f"Little's law holds: {comparison}", ratio)
     if load.is_open:
-        why = f"a backlog grows: {_TOO_MUCH}"
+        why = f"a backlog grows: {_RATE_TOO_HIGH}"
     else:
         why = "callers were idle in between: see the errors, or use a larger batch"
-    return Judgement(False, f"Little's law is off by {abs(ratio - 1):.0%}: {says}; {why}", ratio)
+    return Judgement(False, f"Little's law is off by {abs(ratio - 1):.0%}: {comparison}; {why}", ratio)
 
 
-def duration_needed_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:
-    """Whole seconds that hold three windows of at least 1 s and `window_requests`, at four fifths of this rate."""
+def required_duration_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:
+    """Returns the whole seconds that hold three windows of at least 1 s and `window_requests`, at 80 % of this rate."""
     window_s = math.ceil(max(window_requests / (requests_per_s * _RATE_SLACK), 1.0))
-    return WINDOWS_JUDGED * window_s
+    return JUDGED_WINDOWS * window_s

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from console.model.durations import LONGEST_S, seconds_of
+from console.model.durations import MAX_DURATION_S, parse_duration_s
 
 AUTO = 0.0
 """The duration that is found while measuring."""
@@ -26,10 +26,10 @@ class Duration(click.ParamType[float]):
         if self._auto and str(value).strip().lower() == "auto":
             return AUTO
         try:
-            seconds = seconds_of(str(value))
+            seconds = parse_duration_s(str(value))
         except ValueError as error:
             self.fail(f"{error}{', or auto' if self._auto else ''}", param, ctx)
-        if not self._least_s <= seconds <= LONGEST_S:
+        if not self._least_s <= seconds <= MAX_DURATION_S:
             self.fail(f"{value!r} is out of range: from {self._least_s:g}s to 2h", param, ctx)
         return seconds
 

@@ -12,8 +12,8 @@ from cloup import option, option_group
 
 from console.cli.console import FRESH_OPTION, open_console, refuse_without_terminal
 from console.cli.keys import KEYMAP_OPTION, registry_of
-from console.model.durations import seconds_of
-from console.model.modes import SPEEDS
+from console.model.durations import parse_duration_s
+from console.model.modes import REPLAY_SPEEDS
 
 if TYPE_CHECKING:
     from console.store.database import Store
@@ -54,7 +54,7 @@ class Since(click.ParamType[str]):
         text = str(value).strip()
         try:
             days = text.endswith("d")
-            ago_s = float(text[:-1]) * _DAY_S if days else seconds_of(text)
+            ago_s = float(text[:-1]) * _DAY_S if days else parse_duration_s(text)
             moment = datetime.now(UTC) - timedelta(seconds=ago_s)
         except (ValueError, OverflowError):
             try:
@@ -186,8 +186,8 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
 @click.argument("run_id", metavar="ID")
 @option(
     "--speed",
-    type=click.FloatRange(SPEEDS[0], SPEEDS[-1]),
-    default=SPEEDS[0],
+    type=click.FloatRange(REPLAY_SPEEDS[0], REPLAY_SPEEDS[-1]),
+    default=REPLAY_SPEEDS[0],
     show_default=True,
     metavar="N",
     help="Seconds of the run in one of yours, up to 60.",

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from console.analysis.ratios import paired_ratio
-from console.analysis.steady_state import SAME_WITHIN
+from console.analysis.steady_state import EQUIVALENCE_MARGIN
 from console.commands.sweep import SweepProgress, swept
 from console.compare.stored import SIDES, Finding
 from console.measure.run import RunSpec
@@ -227,7 +227,7 @@ def _sentence(result: LiveResult, place: int) -> str:
         case "undecided":
             return f"undecided: {ours} against {base} is {change}; more rounds would narrow it (--rounds)"
         case "same":
-            return f"{ours} is as fast as {base}: {change}, within {SAME_WITHIN:.0%}"
+            return f"{ours} is as fast as {base}: {change}, within {EQUIVALENCE_MARGIN:.0%}"
     return f"{ours} is {found.says} than {base}: {change}"
 
 

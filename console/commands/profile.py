@@ -108,7 +108,7 @@ async def _profile(
     program = find_py_spy()
     async with Session(options) as session:
         say("waiting for the engine")
-        await session.until_ready()
+        await session.wait_until_ready()
         engine = session.frame.engine
         if engine.state is not EngineState.RUNNING:
             raise CannotProfile(engine.message or "the engine does not serve")

@@ -40,9 +40,8 @@ def _starting(frame: Frame) -> str:
     engine = frame.engine
     if engine.state is not EngineState.STARTING or engine.phase is None:
         return "starting the engine"
-    phase = engine.phase
-    count = f" {phase.done}/{phase.total}" if phase.total else ""
-    return f"starting the engine: {phase.message or phase.name}{count}"
+    step = engine.phase.detail if engine.phase.name == "starting" else engine.phase.summary
+    return f"starting the engine: {step}" if step else "starting the engine"
 
 
 def _load_step(frame: Frame) -> str:

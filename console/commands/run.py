@@ -159,7 +159,7 @@ async def _measure(
     """With `coalesce`, a remote engine is set so for the run and set back after it; an own one starts so."""
     if coalesce is None or not session.frame.engine.remote:
         return await run(session, spec, progress.show, interrupted, recorder)
-    await session.until_ready()
+    await session.wait_until_ready()
     if session.frame.engine.state is not EngineState.RUNNING:
         return await run(session, spec, progress.show, interrupted, recorder)
     before, wanted = session.frame.engine.batching.coalesce, coalesce == "on"

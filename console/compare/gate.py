@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.analysis.differences import differing, facts_of
+from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio, unpaired_ratio
 from console.compare.gate_conditions import Condition
 from console.compare.run_ratios import block_rates
@@ -99,7 +99,7 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
 
 def _elsewhere(run: StoredRun, base: StoredRun, name: str) -> str:
     """What differs beside the deployment. The revision of the working folder is what a gate is there to judge."""
-    found = differing([facts_of(base.environment), facts_of(run.environment)])
+    found = differing([environment_facts(base.environment), environment_facts(run.environment)])
     names = [fact for fact in found if not fact.startswith("git")]
     return f"{name} was measured in another environment ({', '.join(names)})" if names else ""
 

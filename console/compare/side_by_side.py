@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.analysis.differences import differing, facts_of
+from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.compare.run_ratios import RunRatio, percentile_ratio, throughput_ratio
 from console.model.load import P95_FLOOR, P99_FLOOR
@@ -137,7 +137,7 @@ def _config(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
 
 
 def _environment(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
-    found = differing([facts_of(opened.run.environment) for opened in runs])
+    found = differing([environment_facts(opened.run.environment) for opened in runs])
     rows = [
         ConfigRow(_shown_name(name), tuple(_shown(name, value) for value in values)) for name, values in found.items()
     ]

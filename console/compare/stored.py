@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console.analysis.differences import differing, facts_of
+from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio, paired_ratio
 from console.compare.run_ratios import has_rate, percentile_ratio, throughput_ratio
 from console.model.load import P95_FLOOR
@@ -92,7 +92,7 @@ def compare(base: RunSet, base_runs: Sequence[StoredRun], other: RunSet, other_r
     return Comparison(
         base, other, pairs, overall, unpaired,
         _differences([(settings_of(one), settings_of(two)) for one, two in both]),
-        _differences([(facts_of(one.environment), facts_of(two.environment)) for one, two in both]),
+        _differences([(environment_facts(one.environment), environment_facts(two.environment)) for one, two in both]),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The load driver: a child process that keeps an engine busy and tells what it measured.
+"""The load generator: a child process that sends requests to an engine and reports its measurements.
 
-`console.load.protocol` is what crosses the pipe; `python -m console.load` is the child.
+`console.load.protocol` defines the messages on its pipes; `python -m console.load` is the process.
 """

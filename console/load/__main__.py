@@ -1,6 +1,6 @@
-"""The load driver's process: commands as JSON lines on stdin, events as JSON lines on stdout.
+"""The load generator's process: reads commands from stdin and writes events to stdout, both as JSON lines.
 
-Standard input is its lifeline: at end of file it drops what it does and exits, so that nothing outlives a console that
+Standard input is its lifeline: at end of file it cancels the load and exits, so that it does not outlive a console that
 was killed.
 """
 
@@ -32,7 +32,7 @@ _UNREAD_LIMIT_BYTES = 1 << 20
 
 
 class _Output:
-    """Writes events without ever blocking the load: while nobody reads, ticks are dropped first."""
+    """Writes events without blocking the load: if the reader is slow, ticks are dropped."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
@@ -44,15 +44,15 @@ class _Output:
 
 
 class _Commands:
-    """Carries out one command after another; at most one load at a time."""
+    """Executes commands one after another. At most one load runs at a time."""
 
     def __init__(self, output: _Output) -> None:
         self._output = output
         self._supervisor = Supervisor(to_stderr)
         self._driver: Driver | None = None
 
-    async def carry_out(self, command: Command) -> None:
-        """Every command but Stop is answered, also where it fails."""
+    async def execute(self, command: Command) -> None:
+        """Executes a command. Every command except Stop is answered, even if it fails."""
         command_id = 0 if isinstance(command, Stop) else command.command_id
         try:
             if isinstance(command, Start):
@@ -63,8 +63,8 @@ class _Commands:
                 await self.stop()
         except CorpusError as error:
             self._output.emit(Refused(str(error), command_id))
-        except Exception as error:  # the next command must still be carried out
-            sentence = self._supervisor.fault("a command of the load driver", error)
+        except Exception as error:  # the next command must still be executed
+            sentence = self._supervisor.fault("a command of the load generator", error)
             self._output.emit(Refused(sentence, command_id))
 
     async def _start(self, command: Start) -> None:
@@ -81,10 +81,10 @@ class _Commands:
         else:
             await self._driver.change(command.spec, command.command_id)
 
-    async def stop(self, patience_s: float | None = None) -> None:
+    async def stop(self, timeout_s: float | None = None) -> None:
         driver, self._driver = self._driver, None
         if driver is not None:
-            await (driver.stop() if patience_s is None else driver.stop(patience_s))
+            await (driver.stop() if timeout_s is None else driver.stop(timeout_s))
 
 
 async def _serve() -> None:
@@ -96,20 +96,20 @@ async def _serve() -> None:
     commands = _Commands(output)
     output.emit(Ready(os.getpid()))
     waiting: asyncio.Queue[Command] = asyncio.Queue()
-    worker = Supervisor(to_stderr).run("carrying out commands", _carry_out_all(commands, waiting))
+    worker = Supervisor(to_stderr).run("executing commands", _execute_all(commands, waiting))
     while line := await reader.readline():
         try:
             waiting.put_nowait(decode_command(line))
         except ValueError as error:
             output.emit(Refused(str(error)))
-    worker.cancel()  # a stop that still waits for a hung engine must not keep this process
+    worker.cancel()  # a stop that waits for a hung engine must not keep this process alive
     await asyncio.wait([worker])
-    await commands.stop(patience_s=0.0)
+    await commands.stop(timeout_s=0.0)
 
 
-async def _carry_out_all(commands: _Commands, waiting: asyncio.Queue[Command]) -> None:
+async def _execute_all(commands: _Commands, waiting: asyncio.Queue[Command]) -> None:
     while True:
-        await commands.carry_out(await waiting.get())
+        await commands.execute(await waiting.get())
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""One request from its first attempt to its answer or its final failure, recorded.
+"""One recorded request, with its retries, from the first attempt to the answer or the final failure.
 
-A request is retried only where the contract says that it may pass (UNAVAILABLE; RESOURCE_EXHAUSTED that carries
-RetryInfo, after the time it names), and each retry is counted. One that finally fails is an error by its code and never
-throughput.
+A request is retried only on errors that the API documents as transient: UNAVAILABLE, and RESOURCE_EXHAUSTED with
+RetryInfo, after the time that it gives. Each retry is counted. A request that finally fails counts as an error under
+its code, never as throughput.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ FIRST_BACKOFF_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent now."""
+    """A load specification with its serialised requests and its corpus."""
 
     spec: LoadSpec
     requests: Requests
@@ -29,7 +29,7 @@ class Plan:
 
 
 async def make_plan(spec: LoadSpec, max_text_bytes: int) -> Plan:
-    """Reads or generates the corpus off the event loop, so that callers of the old plan run on. Raises CorpusError."""
+    """Reads or generates the corpus in a thread, so that callers of the old plan keep running. Raises CorpusError."""
 
     def build() -> Plan:
         corpus = load_corpus(spec.corpus, spec.seed, max_text_bytes)
@@ -39,7 +39,7 @@ async def make_plan(spec: LoadSpec, max_text_bytes: int) -> Plan:
 
 
 def retry_pause_s(failure: CallFailed, attempt: int) -> float | None:
-    """How long to wait before attempt + 1; None when this failure is final."""
+    """Returns how long to wait before the next attempt; None if the failure is final."""
     if failure.code == "RESOURCE_EXHAUSTED":
         return failure.retry_after_s
     if failure.code == "UNAVAILABLE" and attempt < UNAVAILABLE_ATTEMPTS:
@@ -50,16 +50,19 @@ def retry_pause_s(failure: CallFailed, attempt: int) -> float | None:
 async def one_request(
     plan: Plan, transport: Transport, recorder: Recorder, clock: Callable[[], float], scheduled_s: float | None = None
 ) -> bool:
-    """True when it was answered. Its latency runs from `scheduled_s`, in a closed loop from its first attempt."""
+    """Sends one request; returns whether it was answered.
+
+    Its latency counts from `scheduled_s`, or in a closed loop from its first attempt.
+    """
     size = plan.spec.batch
     body = plan.requests.take(size)
     sent_s = clock()
     begin_s = sent_s if scheduled_s is None else scheduled_s
     if scheduled_s is not None:
-        recorder.sent_late(sent_s - scheduled_s)
+        recorder.record_send_lag(sent_s - scheduled_s)
     deadline_s = sent_s + REQUEST_TIMEOUT_S
     attempt = 0
-    recorder.begun()
+    recorder.record_start()
     try:
         while True:
             attempt += 1
@@ -68,15 +71,15 @@ async def one_request(
             except CallFailed as failure:
                 pause_s = retry_pause_s(failure, attempt)
                 if pause_s is None or clock() + pause_s >= deadline_s:
-                    recorder.failed(failure.code, failure.message)
+                    recorder.record_failure(failure.code, failure.message)
                     return False
-                recorder.retried(failure.code, failure.message)
+                recorder.record_retry(failure.code, failure.message)
                 await asyncio.sleep(pause_s)
-            except Exception as error:  # a caller that died silently would lower the load unseen
-                recorder.failed("DRIVER_FAULT", f"{type(error).__name__}: {error}")
+            except Exception as error:  # otherwise the caller would end, and lower the load unnoticed
+                recorder.record_failure("DRIVER_FAULT", f"{type(error).__name__}: {error}")
                 return False
             else:
-                recorder.succeeded(reply, size, plan.requests.is_pairs, begin_s, clock())
+                recorder.record_success(reply, size, plan.requests.is_pairs, begin_s, clock())
                 return True
     finally:
-        recorder.ended()
+        recorder.record_end()

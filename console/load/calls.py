@@ -1,7 +1,7 @@
-"""How one request goes out and its reply comes back: unary Embed, Similarity, or EmbedStream.
+"""Calls of the engine: unary Embed and Similarity, and EmbedStream.
 
-Requests are joined from pieces that were serialised once for each text: on the wire a message with a repeated field is
-the concatenation of messages with one element each, so no protobuf is built while the load runs.
+Requests are concatenated from messages that are serialised once per text: on the wire, a message with a repeated field
+is the concatenation of messages with one element each. No protobuf message is built while the load runs.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ _FLOAT32_BYTES = 4
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.enable_retries", 0),  # a retry that is not counted would hide a fault
+    ("grpc.enable_retries", 0),  # gRPC's own retries would not be counted
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # a restarted engine is found within a second
+    ("grpc.max_reconnect_backoff_ms", 1000),  # reconnects to a restarted engine within a second
 )
 
 
 class CallFailed(Exception):
-    """An attempt failed. `retry_after_s` is what the engine's RetryInfo asked for, None without one."""
+    """An attempt failed. `retry_after_s` is the delay of the engine's RetryInfo; None without one."""
 
     def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the recorder needs of an answer."""
+    """The parts of a response that the recorder needs."""
 
     epoch: int
     timings: embed_pb2.StageTimings
@@ -53,17 +53,17 @@ class Reply:
     message: embed_pb2.EmbedResponse | embed_pb2.SimilarityResponse
 
     def deployment(self) -> dict[str, object]:
-        """The deployment that answered, as plain values."""
+        """Returns the deployment that answered, as a dictionary of its fields."""
         live = self.message.deployment
         return {field.name: getattr(live, field.name) for field in live.DESCRIPTOR.fields}
 
 
 def embed_reply(response: embed_pb2.EmbedResponse, size: int) -> Reply:
-    """Checks count and length. Raises CallFailed BAD_REPLY."""
+    """Checks the response's count and size. Raises CallFailed with BAD_REPLY."""
     if response.count != size or len(response.vectors) != size * response.dim * _FLOAT32_BYTES or not response.dim:
         raise CallFailed(
             "BAD_REPLY",
-            f"asked for {size} vectors, got count {response.count}, dim {response.dim}, {len(response.vectors)} bytes",
+            f"requested {size} vectors, got count {response.count}, dim {response.dim}, {len(response.vectors)} bytes",
         )
     return Reply(
         response.epoch, response.timings, sum(response.token_counts), sum(response.truncated), message=response
@@ -71,14 +71,14 @@ def embed_reply(response: embed_pb2.EmbedResponse, size: int) -> Reply:
 
 
 def similarity_reply(response: embed_pb2.SimilarityResponse, size: int) -> Reply:
-    """Checks the count. Raises CallFailed BAD_REPLY."""
+    """Checks the number of scores. Raises CallFailed with BAD_REPLY."""
     if len(response.scores) != size:
-        raise CallFailed("BAD_REPLY", f"asked for {size} scores, got {len(response.scores)}")
+        raise CallFailed("BAD_REPLY", f"requested {size} scores, got {len(response.scores)}")
     return Reply(response.epoch, response.timings, 0, 0, message=response)
 
 
 class Requests:
-    """Serialised requests of a corpus, taken one after another, wrapping round."""
+    """Serialised requests of a corpus, in order, starting over at its end."""
 
     def __init__(self, texts: Sequence[str], workload: str) -> None:
         self.is_pairs = workload == "pairs"
@@ -93,7 +93,7 @@ class Requests:
         self._next = 0
 
     def take(self, size: int) -> bytes:
-        """The next request of `size` texts (or pairs)."""
+        """Returns the next request of `size` texts (or pairs)."""
         pieces, begin = self._pieces, self._next
         end = begin + size
         if end <= len(pieces):
@@ -105,7 +105,7 @@ class Requests:
 
 
 class Transport(Protocol):
-    """One caller's way to the engine: one request at a time."""
+    """The connection of one caller, for one request at a time."""
 
     async def call(self, body: bytes, size: int, timeout_s: float) -> Reply:
         """Raises CallFailed."""
@@ -115,7 +115,7 @@ class Transport(Protocol):
 
 
 class Unary:
-    """Embed or Similarity, one call a request."""
+    """Unary calls of Embed or Similarity."""
 
     def __init__(self, channel: grpc.aio.Channel, is_pairs: bool) -> None:
         self._is_pairs = is_pairs
@@ -134,19 +134,19 @@ class Unary:
         return similarity_reply(response, size) if self._is_pairs else embed_reply(response, size)
 
     def close(self) -> None:
-        """Nothing is kept between calls."""
+        """Does nothing: no state is kept between calls."""
 
 
 def transport_for(channel: grpc.aio.Channel, stream: bool, is_pairs: bool) -> Transport:
-    """A new way to the engine for one caller. Pairs have no stream."""
+    """Returns a new transport for one caller. Pairs are never streamed."""
     return Stream(channel) if stream and not is_pairs else Unary(channel, is_pairs)
 
 
 class Stream:
-    """EmbedStream: one stream a caller, opened at the first request and again after it broke.
+    """EmbedStream with one stream per caller, opened at the first request and again after an error.
 
-    A stream answers in order, so a shared one would make a request wait for its neighbours' answers; one each keeps the
-    latencies true.
+    A stream answers in order. On a shared stream, a request would wait for the answers of other callers, which would
+    distort its latency.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -166,7 +166,7 @@ class Stream:
             raise CallFailed("DEADLINE_EXCEEDED", f"no answer on the stream for {timeout_s + 1.0:.1f} s") from None
         if response.id != self._id:
             self.close()
-            raise CallFailed("BAD_REPLY", f"asked on the stream for message {self._id}, got {response.id}")
+            raise CallFailed("BAD_REPLY", f"expected answer {self._id} on the stream, got {response.id}")
         if response.HasField("error"):
             raise _status_failure(response.error)
         return embed_reply(response.response, size)
@@ -189,14 +189,14 @@ class Stream:
         return cast("embed_pb2.StreamResponse", response)
 
     def close(self) -> None:
-        """Drops the stream."""
+        """Cancels the stream."""
         if self._stream is not None:
             self._stream.cancel()
             self._stream = None
 
 
 def stream_request(message_id: int, body: bytes, timeout_ms: int) -> bytes:
-    """A serialised StreamRequest around a serialised EmbedRequest, without parsing that one again.
+    """Returns a serialised StreamRequest that contains a serialised EmbedRequest, without parsing the latter.
 
     Field 2 is a message: its tag (2 << 3 | 2), its length as a varint, its bytes.
     """

@@ -1,4 +1,4 @@
-"""The closed loop: `concurrency` callers, each with one request in flight, changeable while they run."""
+"""The closed loop: `concurrency` callers, each with one request in flight."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from console.load.recorder import Recorder
 from console.model.supervise import Supervisor
 
 PAUSE_AFTER_ERROR_S = 0.1
-"""A caller whose request failed waits so long: an engine that refuses at once must not be hammered."""
+"""Pause of a caller after a failed request, so that an engine that refuses at once is not flooded."""
 
 
 class ClosedLoop:
-    """Callers come one by one within `ramp_s`, and go after the request they have in flight."""
+    """Runs the callers. They start one by one within `ramp_s`, and end after their request in flight."""
 
     def __init__(
         self, channel: grpc.aio.Channel, recorder: Recorder, clock: Callable[[], float], supervisor: Supervisor
@@ -26,42 +26,44 @@ class ClosedLoop:
         self._clock = clock
         self._plan: Plan | None = None
         self._callers: dict[int, asyncio.Task[None]] = {}
-        self._coming: list[asyncio.TimerHandle] = []
-        self._wanted = 0
+        self._pending_starts: list[asyncio.TimerHandle] = []
+        self._concurrency = 0
 
-    def follow(self, plan: Plan) -> None:
-        """Every request from now on is the plan's."""
-        self.rest()
+    def apply(self, plan: Plan) -> None:
+        """Applies the plan to every request from now on."""
+        self.stop_sending()
         self._plan = plan
-        self._wanted = plan.spec.concurrency
-        new = [number for number in range(self._wanted) if number not in self._callers]
+        self._concurrency = plan.spec.concurrency
+        new = [number for number in range(self._concurrency) if number not in self._callers]
         loop = asyncio.get_running_loop()
         for order, number in enumerate(new):
             if plan.spec.ramp_s and order:
-                self._coming.append(loop.call_later(plan.spec.ramp_s * order / len(new), self._join, number))
+                self._pending_starts.append(
+                    loop.call_later(plan.spec.ramp_s * order / len(new), self._start_caller, number)
+                )
             else:
-                self._join(number)
+                self._start_caller(number)
 
-    def rest(self) -> None:
-        """No further request."""
-        self._wanted = 0
-        while self._coming:
-            self._coming.pop().cancel()
+    def stop_sending(self) -> None:
+        """Sends no further request. Those in flight continue."""
+        self._concurrency = 0
+        while self._pending_starts:
+            self._pending_starts.pop().cancel()
 
-    def _join(self, number: int) -> None:
-        task = asyncio.create_task(self._call_in_a_loop(number))
+    def _start_caller(self, number: int) -> None:
+        task = asyncio.create_task(self._run_caller(number))
         self._callers[number] = self._supervisor.watch("a caller of the closed loop", task)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Those that have not ended yet."""
+        """The tasks of the callers that have not ended."""
         return list(self._callers.values())
 
-    async def _call_in_a_loop(self, number: int) -> None:
+    async def _run_caller(self, number: int) -> None:
         transport: Transport | None = None
         shape: tuple[bool, bool] | None = None
         try:
-            while number < self._wanted and (plan := self._plan) is not None:
+            while number < self._concurrency and (plan := self._plan) is not None:
                 if transport is None or shape != (plan.spec.stream, plan.requests.is_pairs):
                     if transport is not None:
                         transport.close()

@@ -1,7 +1,7 @@
-"""What the load driver sends: seeded corpora of our own making, or a file of one text a line.
+"""Corpora of the load generator: generated from a seed, or read from a file with one text a line.
 
-The generated texts are sentence-like and no two neighbours are alike, because a server that sees one sentence repeated
-shows neither its tokenizer's nor its batching's true cost. The same name and seed always give the same texts.
+Generated texts resemble sentences and differ from one another, because one repeated sentence would show neither the
+cost of tokenization nor that of batching. The same name and seed always give the same texts.
 """
 
 import random
@@ -16,19 +16,19 @@ MAX_FILE_BYTES = 256 << 20
 
 
 class CorpusError(Exception):
-    """A corpus cannot be used; the message says why and what to do, and never contains any of its text."""
+    """A corpus cannot be used. The message has the reason and the next step, and never contains text of the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Texts in the order in which they are sent, over and over."""
+    """Texts in the order in which they are sent, repeatedly."""
 
     name: str
     texts: tuple[str, ...]
 
 
 def load_corpus(name: str, seed: int = 0, max_text_bytes: int = MAX_TEXT_BYTES) -> Corpus:
-    """A generated corpus by its name (`short`, `mixed`, `long`), else the file of that path.
+    """Returns a generated corpus (`short`, `mixed`, `long`), or the corpus in the file of that path.
 
     Raises CorpusError.
     """
@@ -82,7 +82,7 @@ def _phrase(rng: random.Random, domain: Domain) -> str:
 
 
 def _query(rng: random.Random) -> str:
-    """Like a search box's: 5 to 12 words, no full stop."""
+    """Returns a search query: 5 to 12 words, no full stop."""
     while True:
         domain = rng.choice(DOMAINS)
         form = rng.randrange(4)

@@ -1,4 +1,4 @@
-"""The load driver: one load on one engine, in a closed or an open loop, changeable while it runs."""
+"""The driver of a load on one engine, in a closed or an open loop, which can be changed while it runs."""
 
 import asyncio
 import time
@@ -18,11 +18,11 @@ from console.model.supervise import Supervisor, to_stderr
 
 TICK_S = 0.1
 TICKS_PER_INTERVAL = 10
-STOP_PATIENCE_S = 5.0
+STOP_TIMEOUT_S = 5.0
 
 
 class Driver:
-    """One load from `start` to `stop`. `emit` receives every event. Faults are written to standard error."""
+    """One load from `start` to `stop`. `emit` is called with every event. Faults are written to standard error."""
 
     def __init__(
         self,
@@ -44,30 +44,30 @@ class Driver:
         self._reporter: asyncio.Task[None] | None = None
 
     def start(self, command_id: int = 0) -> None:
-        """Starts the load and the reports."""
+        """Starts the load and its events."""
         spec, texts = self._plan.spec, len(self._plan.corpus.texts)
         self._emit(Started(self._clock(), spec.corpus, texts, spec, command_id))
-        self._reporter = self._supervisor.keep_running("the load driver's report", self._report)
-        self._follow(self._plan)
+        self._reporter = self._supervisor.keep_running("the load generator's reporting", self._report)
+        self._apply(self._plan)
 
     async def change(self, spec: LoadSpec, command_id: int = 0) -> None:
-        """Every request from now on follows `spec`; those in flight finish as they are. Raises CorpusError."""
+        """Applies `spec` to every request from now on; those in flight are not affected. Raises CorpusError."""
         old = self._plan.spec
         if (spec.corpus, spec.seed, spec.workload) == (old.corpus, old.seed, old.workload):
             self._plan = Plan(spec, self._plan.requests, self._plan.corpus)
         else:
             self._plan = await make_plan(spec, self._max_text_bytes)
-        self._follow(self._plan)
+        self._apply(self._plan)
         self._emit(Changed(self._clock(), len(self._plan.corpus.texts), spec, command_id))
 
-    async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Lets the requests in flight finish, reports the last interval, then Stopped."""
-        self._closed.rest()
-        self._open.rest()
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Waits up to `timeout_s` for the requests in flight, then emits the last interval and Stopped."""
+        self._closed.stop_sending()
+        self._open.stop_sending()
         tasks = [*self._closed.tasks, *self._open.tasks]
         abandoned = 0
         if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=patience_s)
+            _, pending = await asyncio.wait(tasks, timeout=timeout_s)
             abandoned = self._recorder.in_flight
             for task in pending:
                 task.cancel()
@@ -80,18 +80,18 @@ class Driver:
         self._emit(Stopped(self._clock(), recorder.requests, recorder.texts, dict(recorder.errors), abandoned))
         await self._channel.close()
 
-    def _follow(self, plan: Plan) -> None:
+    def _apply(self, plan: Plan) -> None:
         if plan.spec.is_open:
-            self._closed.rest()
-            self._open.follow(plan)
+            self._closed.stop_sending()
+            self._open.apply(plan)
         else:
-            self._open.rest()
-            self._closed.follow(plan)
+            self._open.stop_sending()
+            self._closed.apply(plan)
 
     async def _report(self) -> None:
-        """A tick every 100 ms and an interval every 1 s, on a grid that is never re-anchored.
+        """Emits a tick every 100 ms and an interval every second, on a fixed time grid.
 
-        Where this process was kept from running, what it missed of the grid is one tick and one interval, at once.
+        If the process was suspended, the missed part of the grid is emitted at once as one tick and one interval.
         """
         begin_s = self._clock()
         ticks = intervals = 0

@@ -1,4 +1,4 @@
-"""A server that answers every embedding at once with a canned reply: what is measured against it is the load driver.
+"""A server that answers every request at once with a constant reply, for measurements of the load generator itself.
 
 `python -m console.load.null_server BATCH DIM` prints its address as one JSON line and serves until standard input ends.
 """
@@ -34,7 +34,7 @@ def _reply(batch: int, dim: int) -> embed_pb2.EmbedResponse:
 
 
 def handlers(batch: int, dim: int) -> grpc.GenericRpcHandler:
-    """Embed, Similarity and EmbedStream for requests of `batch`; unary requests are not even parsed."""
+    """Returns handlers of Embed, Similarity and EmbedStream for requests of `batch`. Unary requests are not parsed."""
     reply = _reply(batch, dim)
     embedded = reply.SerializeToString()
     scored = embed_pb2.SimilarityResponse(
@@ -51,7 +51,7 @@ def handlers(batch: int, dim: int) -> grpc.GenericRpcHandler:
     async def embed_stream(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
         async for request in requests:
             number = embed_pb2.StreamRequest.FromString(request).id
-            yield embed_pb2.StreamResponse(id=number).SerializeToString() + streamed  # messages joined are one message
+            yield embed_pb2.StreamResponse(id=number).SerializeToString() + streamed  # concatenation merges messages
 
     return grpc.method_handlers_generic_handler(
         _SERVICE,
@@ -64,7 +64,7 @@ def handlers(batch: int, dim: int) -> grpc.GenericRpcHandler:
 
 
 async def start_server(batch: int, dim: int) -> tuple[grpc.aio.Server, str]:
-    """The running server and its address."""
+    """Starts a server; returns it and its address."""
     server = grpc.aio.server(options=_OPTIONS)
     server.add_generic_rpc_handlers((handlers(batch, dim),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,8 +1,8 @@
-"""What crosses the pipe between a session and its load driver: one JSON object a line.
+"""The messages between a session and its load generator: one JSON object a line.
 
-Times are seconds on `time.monotonic()`. On Linux and macOS that clock is the machine's, the same in every process, so
-the session maps them to its own axis by subtracting its start. Histograms are HdrHistogram V2, compressed, base64, of
-whole microseconds.
+Times are seconds of `time.monotonic()`. On Linux and macOS all processes of a machine share that clock, so the session
+converts them to its own time by subtracting its start. Histograms are HdrHistogram V2 in whole microseconds,
+compressed and encoded as base64.
 """
 
 import json
@@ -15,7 +15,7 @@ from console.model.load import LoadSpec
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Successful requests, counted. `latency` is None when there was none."""
+    """Counts and latencies of successful requests. `latency` is None without requests."""
 
     requests: int = 0
     texts: int = 0
@@ -25,7 +25,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """About one second of load, whole: what every figure is computed from."""
+    """The measurements of about one second of load, from which all metrics are computed."""
 
     index: int
     start_s: float
@@ -33,30 +33,30 @@ class Interval:
     answers: Answers
     pairs: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
-    """Requests that finally failed, by gRPC code name (or BAD_REPLY)."""
+    """Requests that finally failed, by the gRPC code's name (or BAD_REPLY)."""
     retries: int = 0
     truncated: int = 0
     tokens: int = 0
     in_flight: int = 0
     cpu_cores: float = 0.0
-    """CPU of the driver itself: 1.0 is one core busy."""
+    """CPU use of the load generator: 1.0 is one core."""
     mean_in_flight: float = 0.0
-    """Requests in flight, averaged over the interval's time; in an open loop from when they were scheduled."""
+    """Requests in flight, averaged over the interval's time; in an open loop they count from their scheduled time."""
     send_lag: str | None = None
-    """Open loop: histogram of sent − scheduled; None when nothing was sent."""
+    """Open loop: histogram of sent − scheduled; None if nothing was sent."""
     arrivals: int = 0
-    """Open loop: requests whose time came, sent or dropped."""
+    """Open loop: requests that became due, sent or dropped."""
     dropped: int = 0
-    """Open loop: arrivals that were not sent, because too many requests were unanswered."""
+    """Open loop: arrivals that were not sent, because `max_in_flight` requests were unanswered."""
     first_completion_s: float | None = None
     last_completion_s: float | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """Mean server time of a request by stage: queue, tokenize, infer, serialize."""
     epochs: Mapping[str, Answers] = field(default_factory=dict)
     deployments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By epoch: the deployment as the responses named it."""
+    """The deployment named in the responses, by epoch."""
     last_error: str = ""
-    """The newest failure's code and sentence, as the engine wrote it."""
+    """Code and message of the last failure."""
 
     @property
     def end_s(self) -> float:
@@ -65,7 +65,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Cumulative counters since the load started, ten times a second: what makes figures move."""
+    """Cumulative counters since the load started, emitted ten times a second."""
 
     time_s: float
     requests: int = 0
@@ -77,14 +77,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The driver reads commands."""
+    """The process is ready to read commands."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The callers are running. `texts` is the corpus' size, `spec` what they send."""
+    """The load has started. `texts` is the number of texts in the corpus."""
 
     time_s: float
     corpus: str
@@ -95,7 +95,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The new specification is in force for every request from now on."""
+    """The new specification applies to every request from now on."""
 
     time_s: float
     texts: int
@@ -105,16 +105,16 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A command could not be carried out (an unreadable corpus, say); what ran before runs on."""
+    """A command failed, for example because of an unreadable corpus. A running load is not affected."""
 
     message: str
     command_id: int = 0
-    """0: of a line that is no command."""
+    """0 if the line was not a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """No request is in flight any more. `abandoned`: those that outlived the patience of the stop."""
+    """The load has stopped. `abandoned`: requests that were in flight at the timeout and were cancelled."""
 
     time_s: float
     requests: int
@@ -137,12 +137,12 @@ _NAMES = {kind: name for name, kind in _EVENTS.items()}
 
 
 def encode_event(event: Event) -> bytes:
-    """One line, newline included."""
+    """Returns the event as one line, with its newline."""
     return json.dumps({"event": _NAMES[type(event)], **asdict(event)}, separators=(",", ":")).encode() + b"\n"
 
 
 def decode_event(line: bytes) -> Event:
-    """Raises ValueError for a line that is not an event."""
+    """Parses a line. Raises ValueError if it is not an event."""
     try:
         values = json.loads(line)
         kind = _EVENTS[values.pop("event")]
@@ -153,7 +153,7 @@ def decode_event(line: bytes) -> Event:
             values["spec"] = LoadSpec(**values["spec"])
         return kind(**values)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not an event of the load driver: {error}") from error
+        raise ValueError(f"not an event of the load generator: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +163,14 @@ class Start:
     target: str
     spec: LoadSpec
     max_text_bytes: int = 0
-    """The engine's own limit, where known: a corpus over it is refused before it is sent. 0: not known."""
+    """The engine's limit: a corpus with a longer text is refused before it is sent. 0: not known."""
     command_id: int = 0
-    """Returns in the answer to this command, so that no caller takes another one's answer."""
+    """Repeated in the response, which assigns it to this command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Changes what is sent, without losing a request."""
+    """Changes the running load without losing a request."""
 
     spec: LoadSpec
     command_id: int = 0
@@ -179,7 +179,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Lets the requests in flight finish, then reports Stopped."""
+    """Stops the load: waits for the requests in flight, then emits Stopped."""
 
 
 Command = Start | Change | Stop
@@ -188,12 +188,12 @@ _COMMAND_NAMES = {kind: name for name, kind in _COMMANDS.items()}
 
 
 def encode_command(command: Command) -> bytes:
-    """One line, newline included."""
+    """Returns the command as one line, with its newline."""
     return json.dumps({"command": _COMMAND_NAMES[type(command)], **asdict(command)}).encode() + b"\n"
 
 
 def decode_command(line: bytes) -> Command:
-    """Raises ValueError for a line that is not a command."""
+    """Parses a line. Raises ValueError if it is not a command."""
     try:
         values = json.loads(line)
         kind = _COMMANDS[values.pop("command")]
@@ -201,4 +201,4 @@ def decode_command(line: bytes) -> Command:
             values["spec"] = LoadSpec(**values["spec"])
         return kind(**values)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a command of the load driver: {error}") from error
+        raise ValueError(f"not a command of the load generator: {error}") from error

@@ -1,7 +1,7 @@
-"""What the driver measured: counters and histograms, cut into intervals.
+"""Recording of requests: counters and histograms, split into intervals.
 
-One owner, one thread. Recording a request is a few additions and one histogram update, because the driver shares its
-cores with the engine it measures.
+Not thread-safe. Recording a request is a few additions and one histogram update, because the load generator shares the
+cores with the engine that it measures.
 """
 
 import time
@@ -19,7 +19,7 @@ SIGNIFICANT_DIGITS = 3
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty one, of whole microseconds."""
+    """Returns an empty histogram of whole microseconds."""
     return HdrHistogram(1, LONGEST_LATENCY_US, SIGNIFICANT_DIGITS)
 
 
@@ -33,15 +33,15 @@ class _Epoch:
     latency: HdrHistogram = field(default_factory=lambda: new_histogram())
 
     def answers(self) -> Answers:
-        return Answers(self.requests, self.texts, _text(self.latency), self.latency_sum_us)
+        return Answers(self.requests, self.texts, _encode(self.latency), self.latency_sum_us)
 
 
-def _text(histogram: HdrHistogram) -> str:
+def _encode(histogram: HdrHistogram) -> str:
     return str(histogram.encode(), "ascii")
 
 
 class Recorder:
-    """Counts from its creation on; `cut` ends an interval and begins the next."""
+    """Counts requests from its creation on. `cut` ends an interval and begins the next."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, cpu_clock: Callable[[], float] = time.process_time
@@ -54,11 +54,11 @@ class Recorder:
         self.retries = 0
         self.errors: Counter[str] = Counter()
         self._index = 0
-        self._start_s = self._moved_s = clock()
+        self._start_s = self._in_flight_changed_s = clock()
         self._cpu_s = cpu_clock()
-        self._empty()
+        self._reset()
 
-    def _empty(self) -> None:
+    def _reset(self) -> None:
         self._epochs: dict[int, _Epoch] = {}
         self._deployments: dict[str, dict[str, object]] = {}
         self._errors: Counter[str] = Counter()
@@ -71,35 +71,35 @@ class Recorder:
         self._arrivals = self._dropped = 0
         self._request_seconds = 0.0
 
-    def begun(self) -> None:
-        """One more request is in flight."""
-        self._move(1)
+    def record_start(self) -> None:
+        """Counts one more request in flight."""
+        self._change_in_flight(1)
 
-    def ended(self) -> None:
-        """One request less is in flight, answered or not."""
-        self._move(-1)
+    def record_end(self) -> None:
+        """Counts one request less in flight, answered or not."""
+        self._change_in_flight(-1)
 
-    def _move(self, by: int) -> None:
+    def _change_in_flight(self, by: int) -> None:
         now_s = self._clock()
-        self._request_seconds += self.in_flight * (now_s - self._moved_s)
-        self._moved_s = now_s
+        self._request_seconds += self.in_flight * (now_s - self._in_flight_changed_s)
+        self._in_flight_changed_s = now_s
         self.in_flight += by
 
-    def sent_late(self, lag_s: float) -> None:
-        """One scheduled request was sent so long after its time: since then it counts as in flight."""
+    def record_send_lag(self, lag_s: float) -> None:
+        """Records a sent request of a schedule and its lag; it counts as in flight from its scheduled time."""
         self._request_seconds += max(lag_s, 0.0)
         self._arrivals += 1
         if self._send_lag is None:
             self._send_lag = new_histogram()
         self._send_lag.record_value(min(max(int(lag_s * 1e6), 1), LONGEST_LATENCY_US))
 
-    def dropped(self) -> None:
-        """One scheduled request was not sent."""
+    def record_drop(self) -> None:
+        """Records a scheduled request that was not sent."""
         self._dropped += 1
         self._arrivals += 1
 
-    def succeeded(self, reply: Reply, size: int, is_pairs: bool, started_s: float, ended_s: float) -> None:
-        """One request of `size` texts (or pairs) was answered whole."""
+    def record_success(self, reply: Reply, size: int, is_pairs: bool, started_s: float, ended_s: float) -> None:
+        """Records a request of `size` texts (or pairs) that was answered completely."""
         texts = 2 * size if is_pairs else size
         epoch = self._epochs.get(reply.epoch)
         if epoch is None:
@@ -125,27 +125,27 @@ class Recorder:
             self._first_s = ended_s
         self._last_s = ended_s
 
-    def failed(self, code: str, message: str) -> None:
-        """One request finally failed: an error, never throughput."""
+    def record_failure(self, code: str, message: str) -> None:
+        """Records a request that finally failed. It does not count as throughput."""
         self._errors[code] += 1
         self.errors[code] += 1
         self._last_error = f"{code}: {message}"
 
-    def retried(self, code: str, message: str) -> None:
-        """One attempt failed in a way that may pass; the request goes on."""
+    def record_retry(self, code: str, message: str) -> None:
+        """Records a failed attempt of a request that will be retried."""
         self._retries += 1
         self.retries += 1
         self._last_error = f"{code} (retried): {message}"
 
     def tick(self) -> Tick:
-        """The cumulative counters at this moment."""
+        """Returns the cumulative counters."""
         errors = sum(self.errors.values())
         return Tick(self._clock(), self.requests, self.texts, errors, self.retries, self.in_flight)
 
     def cut(self) -> Interval:
-        """Everything since the last cut, as one interval; the next one begins now."""
-        self._move(0)
-        now_s, cpu_s = self._moved_s, self._cpu_clock()
+        """Returns the interval since the last cut, and begins the next one."""
+        self._change_in_flight(0)
+        now_s, cpu_s = self._in_flight_changed_s, self._cpu_clock()
         duration_s = max(now_s - self._start_s, 1e-9)
         requests = sum(epoch.requests for epoch in self._epochs.values())
         stages = {
@@ -167,7 +167,7 @@ class Recorder:
             in_flight=self.in_flight,
             cpu_cores=(cpu_s - self._cpu_s) / duration_s,
             mean_in_flight=self._request_seconds / duration_s,
-            send_lag=_text(self._send_lag) if self._send_lag is not None else None,
+            send_lag=_encode(self._send_lag) if self._send_lag is not None else None,
             arrivals=self._arrivals,
             dropped=self._dropped,
             first_completion_s=self._first_s,
@@ -179,7 +179,7 @@ class Recorder:
         )
         self._index += 1
         self._start_s, self._cpu_s = now_s, cpu_s
-        self._empty()
+        self._reset()
         return interval
 
     def _all_answers(self) -> Answers:
@@ -194,6 +194,6 @@ class Recorder:
         return Answers(
             sum(epoch.requests for epoch in epochs),
             sum(epoch.texts for epoch in epochs),
-            _text(merged),
+            _encode(merged),
             sum(epoch.latency_sum_us for epoch in epochs),
         )

@@ -1,11 +1,11 @@
-"""The words our generated corpora are made of: several everyday domains, written for this project."""
+"""Vocabulary of the generated corpora: words of several everyday domains, written for this project."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Words that belong together: `nouns` and `places` in the singular, `verbs` in the base form with an object."""
+    """Words of one domain: `nouns` and `places` in the singular; transitive `verbs` in the base form."""
 
     nouns: tuple[str, ...]
     adjectives: tuple[str, ...]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Protocol
 
-from console.analysis.bottleneck import Bottleneck, Observed, name_bottleneck
+from console.analysis.bottleneck import Bottleneck, ObservedLoad, find_bottleneck
 from console.analysis.steady_state import (
     WINDOW_MIN_REQUESTS,
     Judgement,
@@ -26,8 +26,8 @@ from console.analysis.validity import (
     Lag,
     check_littles_law,
     cpu_saturated,
-    duration_needed_s,
     lag_saturated,
+    required_duration_s,
     send_lag,
 )
 from console.load.protocol import Interval
@@ -130,22 +130,22 @@ class Measurement:
         return {name: judgement for name, judgement in watched.items() if not judgement.stable}
 
     @property
-    def duration_needed_s(self) -> int | None:
+    def required_duration_s(self) -> int | None:
         """What `--duration` would do, where this one was too short to judge; None where it was not."""
         short = {name: judgement for name, judgement in self.unsettled.items() if judgement.short}
         if not short or not self.latency.n:
             return None
         window_requests = P95_FLOOR if "p95" in short else WINDOW_MIN_REQUESTS
         answered_per_s = self.latency.n / self.duration_s
-        return max(duration_needed_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
+        return max(required_duration_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
 
     @property
     def bottleneck(self) -> Bottleneck | None:
         """What limited it; None where nothing was measured."""
         if self.stages is None:
             return None
-        return name_bottleneck(
-            Observed(
+        return find_bottleneck(
+            ObservedLoad(
                 stages=self.stages,
                 batch=self.spec.load.batch,
                 client_mean_ms=self.latency.mean_ms,
@@ -197,7 +197,7 @@ async def run(
         progress(session.frame, None)
         try:
             async with asyncio.timeout(_POLL_S):
-                await session.until_ready()
+                await session.wait_until_ready()
         except TimeoutError:
             continue
         break

@@ -1,10 +1,10 @@
-"""What an engine says of itself and of where it runs: its knobs, its plan, its machine, its model."""
+"""State of an engine: its deployment, knobs, serving plan, machine, model and capabilities."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 PLAIN = "plain"
-"""The recipe that changes nothing."""
+"""The recipe without any transformation of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +21,27 @@ class Deployment:
 
     @property
     def cell(self) -> str:
-        """`onnx·int8·dynamic`; the plain way, as fp32 has it, needs no name."""
+        """Backend, precision and recipe, for example `onnx·int8·dynamic`; the plain recipe is left out."""
         recipe = self.recipe if self.recipe != PLAIN else ""
         return "·".join(part for part in (self.backend, self.precision, recipe) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the engine did otherwise than asked, in the sentence its rule table wrote."""
+    """A deviation from the request, such as a fallback. The texts come from the engine's rule table."""
 
     code: str
     message: str
     fix: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The message, and the fix if there is one."""
+        return f"{self.message}: {self.fix}" if self.fix else self.message
+
 
 class EngineState(StrEnum):
-    """What the session knows of the engine process."""
+    """State of the engine process."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -44,16 +49,16 @@ class EngineState(StrEnum):
     SWITCHING = "switching"
     DRAINING = "draining"
     LOST = "lost"
-    """It ended, or stopped answering, without being asked."""
+    """The engine exited or stopped answering unexpectedly."""
 
 
 DOWN = frozenset({EngineState.STOPPED, EngineState.LOST})
-"""The states in which no engine answers, and one can be started."""
+"""The states in which no engine answers and one can be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A step of start-up or of a switch. `total` 0: no count is known."""
+    """A step of start-up or of a switch. `total` 0: the number of parts is not known."""
 
     name: str
     message: str = ""
@@ -61,10 +66,24 @@ class Phase:
     total: int = 0
     elapsed_s: float = 0.0
 
+    @property
+    def detail(self) -> str:
+        """The message without the phase's name, if it begins with it: `onnx fp32` of `loading onnx fp32`."""
+        first, _, others = self.message.partition(" ")
+        return others if first.rstrip(":").casefold() == self.name.casefold() else self.message
+
+    @property
+    def summary(self) -> str:
+        """Name, count and message, with no word twice: `loading onnx fp32`, `verifying 1/2: comparing 24 texts`."""
+        count = f" {self.done}/{self.total}" if self.total else ""
+        if not self.detail:
+            return f"{self.name}{count}"
+        return f"{self.name}{count}{':' if self.detail == self.message else ''} {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """The engine's live batching knobs."""
+    """The engine's current batching knobs."""
 
     max_batch_tokens: int = 0
     max_batch_items: int = 0
@@ -74,7 +93,7 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
-    """What `auto` stands for on the engine's machine. No counts: the engine does not say."""
+    """The values that `auto` resolves to on the engine's machine. 0: the engine does not report it."""
 
     instances: int = 0
     threads: int = 0
@@ -82,12 +101,12 @@ class ServingPlan:
     max_batch_items: int = 0
     pass_cost_tokens: int = 0
     texts_per_s: float = 0.0
-    """Measured when the cell was tuned, without a server; 0 for a rule of thumb."""
+    """Measured by tuning, without a server; 0 if the plan is a default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where the engine runs, as it says itself. Empty or 0: not known."""
+    """The engine's machine, as the engine reports it. Empty or 0: not known."""
 
     host_name: str = ""
     platform: str = ""
@@ -99,12 +118,12 @@ class Machine:
     gpu_driver: str = ""
     python: str = ""
     packages: tuple[tuple[str, str], ...] = ()
-    """(name, version), in the order of the alphabet."""
+    """(name, version), sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the model's own files say."""
+    """Facts from the model's files."""
 
     id: str = ""
     dim: int = 0
@@ -113,23 +132,23 @@ class ModelCard:
     normalize: bool = False
     weights_sha256: str = ""
     fingerprint: str = ""
-    """Of every file that decides the vectors, the tokenizer's included."""
+    """Digest of every file that affects the vectors, including the tokenizer's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine as last heard of."""
+    """The last known state of the engine."""
 
     state: EngineState = EngineState.STOPPED
     address: str = ""
     pid: int = 0
     remote: bool = False
-    """Connected to, not started by this console: it cannot be stopped or restarted from here."""
+    """This console connected to the engine and did not start it, so it cannot stop or restart it."""
     uptime_s: float = 0.0
     phase: Phase | None = None
-    """While STARTING or SWITCHING: what it is doing now."""
+    """The current step while STARTING or SWITCHING."""
     message: str = ""
-    """One sentence on how it got here when LOST or when a start failed, with the next step."""
+    """When LOST, or after a failed start: the reason and the next step."""
     requested: Deployment = field(default_factory=Deployment)
     effective: Deployment = field(default_factory=Deployment)
     evidence: str = ""
@@ -150,12 +169,12 @@ class Engine:
     oldest_in_flight_s: float = 0.0
     idle_instances: int = 0
     last_frame_age_s: float = 0.0
-    """How long the engine has said nothing."""
+    """Time since the engine's last message."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to start an engine: `engine serve`'s flags. Empty or 0 means `auto`."""
+    """The options of `engine serve` to start an engine with. Empty or 0 means `auto`."""
 
     model: str = ""
     backend: str = ""
@@ -173,19 +192,19 @@ class EngineSpec:
 
 
 class CellState(StrEnum):
-    """What the capability rules say of a cell."""
+    """How a cell runs, by the engine's capability rules."""
 
     NATIVE = "native"
     SLOW = "slow"
     FALLS_BACK = "falls_back"
     UNAVAILABLE = "unavailable"
     UNKNOWN = "unknown"
-    """The engine says something that this console does not know."""
+    """A state that this version of the console does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapabilityCell:
-    """One cell of the matrix, as the engine's rule table wrote it."""
+    """One cell of the capability matrix, as the engine reports it."""
 
     backend: str
     precision: str

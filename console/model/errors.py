@@ -1,5 +1,5 @@
-"""What a command of the console may raise."""
+"""Exceptions of the console's commands."""
 
 
 class CommandRefused(Exception):
-    """A command cannot be carried out now; the message says why and what to do instead."""
+    """A command cannot be executed now. The message gives the reason and the next step."""

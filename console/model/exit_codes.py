@@ -3,12 +3,12 @@
 from enum import IntEnum
 
 EXIT_BY_SIGNAL = 128
-"""Added to the number of the signal that ended the command, as shells do."""
+"""Added to the signal's number when a signal ends the command, as shells do."""
 EXIT_INTERRUPTED = 130
 
 
 class ExitCode(IntEnum):
-    """The command contract's codes."""
+    """Exit codes that every command uses."""
 
     OK = 0
     SLO_MISSED = 1

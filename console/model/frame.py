@@ -1,6 +1,6 @@
-"""What the screens draw: one immutable snapshot of the session, and the words it is made of.
+"""The frame: one immutable snapshot of the session, which the screens draw.
 
-Times named `*_s` without further words are seconds on the session's monotonic clock, starting at 0 with the session.
+Times are seconds on the session's monotonic clock, which is 0 when the session is created.
 """
 
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from console.model.engine import CapabilityCell, Engine
 from console.model.load import Load, Point, Window
-from console.model.modes import ExperimentContext, Replaying
+from console.model.modes import ExperimentContext, ReplayState
 from console.model.switch import Marker, SwitchDelta
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the log: from the engine, the load driver or the console itself."""
+    """A line of the log, from the engine, the load generator or the console."""
 
     sequence: int
     wall_time: str
@@ -28,27 +28,27 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Everything a screen needs, at one moment."""
+    """A snapshot of the session with everything that a screen draws."""
 
     now_s: float = 0.0
     engine: Engine = field(default_factory=Engine)
     load: Load = field(default_factory=Load)
     window: Window = field(default_factory=Window)
     points: Sequence[Point] = ()
-    """Oldest first, at most the ring's length (10 minutes at one interval a second)."""
+    """Oldest first; the last 10 minutes, one point a second."""
     points_version: int = 0
-    """Grows with every new interval: charts redraw only then."""
+    """Increases with every new point; charts redraw only then."""
     markers: tuple[Marker, ...] = ()
     deltas: tuple[SwitchDelta, ...] = ()
     """Newest last."""
     capabilities: tuple[CapabilityCell, ...] = ()
     log: Sequence[LogLine] = ()
-    """Newest last, bounded."""
+    """Newest last; the length is bounded."""
     log_version: int = 0
     console_cpu: float = 0.0
-    """Share of one core used by the console's own process over the last seconds."""
+    """Share of one core that the console's process used over the last second."""
     dropped_frames: int = 0
-    """Engine frames that came later than twice their interval, or intervals lost."""
+    """The number of engine frames that arrived later than twice their interval."""
     experiments: ExperimentContext = field(default_factory=ExperimentContext)
-    replay: Replaying | None = None
-    """Set: this is no live engine, but a stored run."""
+    replay: ReplayState | None = None
+    """Set if the frame shows a stored run instead of the live session."""

@@ -1,4 +1,4 @@
-"""The load and its figures: what is sent, percentiles, windows and chart points."""
+"""The load and its metrics: specification, percentiles, windows and chart points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,29 +6,29 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """What the load driver sends, requests of `batch` texts.
+    """The load to generate, as requests of `batch` texts.
 
-    Closed loop: `concurrency` callers, each with one request in flight. Open loop, where `rate` is given: so many
-    requests a second, scheduled ahead, however long the answers take; `concurrency` plays no part.
+    Closed loop: `concurrency` callers, each with one request in flight. Open loop, if `rate` is set: `rate` requests a
+    second on a schedule that does not depend on the responses; `concurrency` is ignored.
     """
 
     batch: int = 32
     concurrency: int = 4
     workload: str = "texts"
-    """`texts`, or `pairs`: `batch` pairs a request, scored by Similarity."""
+    """`texts`, or `pairs` for Similarity with `batch` pairs a request."""
     corpus: str = "short"
-    """A generated corpus (short, mixed, long) or a file's path."""
+    """The name of a generated corpus (short, mixed, long) or a file's path."""
     stream: bool = False
     seed: int = 0
-    """Of generated corpora and of arrivals."""
+    """Seed of generated corpora and of Poisson arrivals."""
     rate: float = 0.0
-    """Requests a second of an open loop; 0: a closed loop."""
+    """Requests a second of an open loop; 0 for a closed loop."""
     arrival: str = "poisson"
-    """`poisson` or `constant`: the gaps of an open loop."""
+    """Inter-arrival times of an open loop: `poisson` (exponential) or `constant`."""
     ramp_s: float = 0.0
-    """How long the rate (or the concurrency) takes to rise linearly from what it was; at the start that is nothing."""
+    """Duration of the linear ramp from the previous rate or concurrency (0 at the start) to the new one."""
     max_in_flight: int = 1024
-    """Open loop: an arrival that finds so many requests unanswered is dropped, and counted as such."""
+    """Open loop: limit of unanswered requests; an arrival beyond it is dropped and counted."""
 
     @property
     def is_open(self) -> bool:
@@ -37,7 +37,7 @@ class LoadSpec:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Latency seen by the client, ms. None below the floor of n when certified, else drawn as provisional."""
+    """Client latency, ms. With certified percentiles, p95 and p99 are None below their minimum number of samples."""
 
     n: int = 0
     mean_ms: float | None = None
@@ -49,9 +49,8 @@ class Percentiles:
 
 
 P95_FLOOR = 130
-
 P99_FLOOR = 662
-"""Samples below which a percentile is not certified at 99 % confidence (order statistics)."""
+"""Minimum number of samples to certify a percentile: n samples all lie below the p-quantile with probability p^n."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +65,28 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Figures over the last `window_s` seconds of load."""
+    """Metrics over the last `window_s` seconds of load."""
 
     window_s: float = 5.0
     texts_per_s: float | None = None
     pairs_per_s: float | None = None
     requests_per_s: float | None = None
     trend: float | None = None
-    """Relative change of texts/s against the window before, e.g. 0.03."""
+    """Change of texts/s relative to the previous window, for example 0.03."""
     best_texts_per_s: float | None = None
     latency: Percentiles = field(default_factory=Percentiles)
     stages: Stages | None = None
     client_server_gap_ms: float | None = None
-    """Mean client latency minus mean server time: transport and the client itself."""
+    """Mean client latency minus mean server time: the time of the transport and the client."""
     mean_batch_items: float | None = None
     mean_batch_tokens: float | None = None
     padding_ratio: float | None = None
-    """Padding's share of what the forward passes ran, 0..1."""
+    """Share of padding in the tokens of the forward passes, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load driver as last heard of."""
+    """The last known state of the load."""
 
     running: bool = False
     spec: LoadSpec = field(default_factory=LoadSpec)
@@ -96,24 +95,24 @@ class Load:
     requests: int = 0
     texts: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
-    """By gRPC code name, since the load started."""
+    """Failed requests since the load started, by the gRPC code's name."""
     retries: int = 0
     truncated_texts: int = 0
     in_flight: int = 0
     dropped: int = 0
-    """Open loop: arrivals since the load started that were not sent, because too many requests were unanswered."""
+    """Open loop: arrivals since the load started that were dropped at `max_in_flight`."""
     lag_p99_ms: float | None = None
-    """Open loop: how late requests were sent over the last seconds."""
+    """Open loop: p99 of the send lag (sent − scheduled) over the last seconds."""
     cpu_cores: float = 0.0
     saturated: bool = False
-    """The driver itself was the bottleneck."""
+    """Whether the load generator is the bottleneck."""
     message: str = ""
-    """Why it stopped by itself, or why a corpus could not be read."""
+    """Why the load stopped, unless the user stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One interval on the charts, ending at `time_s`. None is a gap: nothing was measured."""
+    """One interval on the charts, which ends at `time_s`. None draws a gap: nothing was measured."""
 
     time_s: float
     texts_per_s: float | None = None

@@ -1,31 +1,31 @@
-"""Where the experiment modes stand: what keys, palette and command forms need to know of Sweep, Runs and Compare."""
+"""State of the Sweep, Runs and Compare modes and of a replay, as keys, palette and command forms need it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-MOST_COMPARED = 4
-SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-"""Of a replay: seconds of a run in one of the person's."""
+MAX_COMPARED_RUNS = 4
+REPLAY_SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds of a stored run for each second of wall time."""
 
 
 class SweepStage(StrEnum):
-    """Of the sweep that this console runs."""
+    """Stage of the sweep that this console runs."""
 
     NONE = "none"
     RUNNING = "running"
     PAUSED = "paused"
-    """After the running cell."""
+    """Pauses when the running cell has been measured."""
     ENDING = "ending"
     ENDED = "ended"
 
     @property
     def active(self) -> bool:
-        """Whether it has the engine."""
+        """Whether the sweep uses the engine."""
         return self in {SweepStage.RUNNING, SweepStage.PAUSED, SweepStage.ENDING}
 
 
-def stage_of(*, ended: bool, ending: bool, paused: bool) -> SweepStage:
-    """By what its snapshot says; the first that applies."""
+def sweep_stage(*, ended: bool, ending: bool, paused: bool) -> SweepStage:
+    """Returns the stage for the flags of a sweep's snapshot; the first flag that is set decides."""
     if ended:
         return SweepStage.ENDED
     if ending:
@@ -39,8 +39,8 @@ def is_sweep_file(source: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaying:
-    """A stored run is on the screen, not the engine: which one, where in it, and what goes on meanwhile."""
+class ReplayState:
+    """Position and speed of a stored run's replay, and the state of the live session behind it."""
 
     run_id: str
     position_s: float = 0.0
@@ -48,9 +48,9 @@ class Replaying:
     speed: float = 1.0
     paused: bool = False
     live_engine: str = ""
-    """The live engine's state; empty: not known."""
+    """State of the live engine; empty: not known."""
     live_load: bool = False
-    """The live load is on."""
+    """Whether the live load is running."""
 
     @property
     def ended(self) -> bool:
@@ -59,18 +59,21 @@ class Replaying:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentContext:
-    """One immutable value, owned by the app; the screens tell it where their cursors are."""
+    """Stage of the sweep and selections in the Sweep, Runs and Compare modes.
 
-    sweep: SweepStage = SweepStage.NONE
+    The app owns the current value and replaces it when a screen reports a change.
+    """
+
+    sweep_stage: SweepStage = SweepStage.NONE
     sweep_source: str = ""
-    """The preset's name, or the file's path."""
-    cell_waits: bool = False
-    """The cell under the cursor can be skipped."""
-    cell_run: str = ""
-    """The run of the cell under the cursor; empty where it has none."""
-    run_id: str = ""
-    """The run under the cursor in Runs."""
-    compared: tuple[str, ...] = ()
-    """Runs to compare, the baseline first."""
-    compared_at: str = ""
-    """The run under the cursor in Compare."""
+    """A preset's name or a file's path."""
+    selected_cell_skippable: bool = False
+    """Whether the cell selected in Sweep can be skipped."""
+    selected_cell_run_id: str = ""
+    """The run of the cell selected in Sweep; empty if the cell has no run."""
+    selected_run_id: str = ""
+    """The run selected in Runs."""
+    compared_run_ids: tuple[str, ...] = ()
+    """The runs to compare, baseline first."""
+    selected_compared_run_id: str = ""
+    """The run selected in Compare."""

@@ -1,6 +1,6 @@
-"""Supervises the console's background tasks: a fault is logged with its traceback and reported, never lost.
+"""Supervision of background tasks: an exception in a task is logged with its traceback and reported.
 
-Imports neither the session nor gRPC, so that the screens and the load driver may use it too.
+Imports neither the session nor gRPC, so that the screens and the load generator can use it too.
 """
 
 import asyncio
@@ -15,24 +15,27 @@ from console.model.errors import CommandRefused
 
 FIRST_RESTART_S = 1.0
 LONGEST_RESTART_S = 30.0
-"""The pause before a restart doubles from FIRST_RESTART_S to this; a task that ran for so long begins at the first."""
-SAME_FAULT_S = 60.0
-"""A fault that repeats is logged once in this time, with the number of repetitions."""
+"""The pause before a restart doubles from FIRST_RESTART_S to LONGEST_RESTART_S.
 
-Failed = Callable[[str], None]
-"""Takes one sentence: what failed, and with which error."""
+It is reset after the task has run for LONGEST_RESTART_S.
+"""
+SAME_FAULT_S = 60.0
+"""A repeated fault is logged once in this time, with the number of repetitions."""
+
+OnFault = Callable[[str], None]
+"""A callback for faults. Takes one sentence: what failed, and the error."""
 
 
 @dataclass(slots=True)
-class _Logged:
+class _FaultLog:
     at_s: float
     repeated: int = 0
 
 
 class Supervisor:
-    """Runs work whose fault must not be lost. All methods belong to the event loop's thread.
+    """Runs tasks, and logs and reports their faults. Call its methods in the event loop's thread only.
 
-    A cancelled task is not a fault, and a CommandRefused is an answer: both end the task without a traceback.
+    Cancellation and CommandRefused are not faults: both end the task without a traceback.
     """
 
     def __init__(
@@ -40,13 +43,13 @@ class Supervisor:
         log: Callable[[str, str], None],
         *,
         refused: Callable[[str], None] | None = None,
-        report: Failed | None = None,
+        report: OnFault | None = None,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`log`: takes level and text. `refused`: takes a refusal, by default a warning in the log.
+        """`log`: takes level and text. `refused`: takes a refusal's message; by default it is logged as a warning.
 
-        `report`: shows a fault to the user, beside the line in the log.
+        `report`: shows a fault to the user, in addition to the log.
         """
         self._log = log
         self._refused = refused or (lambda text: log("warning", text))
@@ -54,29 +57,29 @@ class Supervisor:
         self._now_s = now_s
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
-        self._logged: dict[tuple[str, str], _Logged] = {}
+        self._logged: dict[tuple[str, str], _FaultLog] = {}
 
-    def run(self, what: str, work: Coroutine[Any, Any, None], failed: Failed | None = None) -> asyncio.Task[None]:
-        """A task for work that is done once. `what`: names it in the log. `failed`: is told of a fault."""
-        return self._task(self.guard(what, work, failed))
+    def run(self, what: str, work: Coroutine[Any, Any, None], on_fault: OnFault | None = None) -> asyncio.Task[None]:
+        """Runs the coroutine in a task. `what` names it in the log; `on_fault` is called with its fault."""
+        return self._task(self.guard(what, work, on_fault))
 
     def keep_running(
-        self, what: str, work: Callable[[], Coroutine[Any, Any, None]], failed: Failed | None = None
+        self, what: str, work: Callable[[], Coroutine[Any, Any, None]], on_fault: OnFault | None = None
     ) -> asyncio.Task[None]:
-        """A task for work that never ends by itself: after a fault it starts again, after a pause."""
-        return self._task(self._restarted(what, work, failed))
+        """Runs the coroutine function in a task, and again after each fault, with a pause in between."""
+        return self._task(self._run_and_restart(what, work, on_fault))
 
-    async def guard(self, what: str, work: Awaitable[None], failed: Failed | None = None) -> None:
-        """Awaits the work; its fault is logged and reported here and is not raised."""
+    async def guard(self, what: str, work: Awaitable[None], on_fault: OnFault | None = None) -> None:
+        """Awaits `work`. A fault is logged and reported, and not raised."""
         try:
             await work
         except CommandRefused as refusal:
             self._refused(str(refusal))
         except Exception as error:
-            self.fault(what, error, failed)
+            self.fault(what, error, on_fault)
 
     def call(self, what: str, function: Callable[[Any], object], argument: Any) -> None:
-        """Calls the function; its fault is logged and reported here and is not raised."""
+        """Calls `function`. A fault is logged and reported, and not raised."""
         try:
             function(argument)
         except CommandRefused as refusal:
@@ -85,17 +88,17 @@ class Supervisor:
             self.fault(what, error)
 
     def watch(self, what: str, task: asyncio.Task[None]) -> asyncio.Task[None]:
-        """Reports the fault of a task that was started elsewhere."""
+        """Logs and reports the fault of a task that was created elsewhere."""
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def on_done(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and isinstance(error := task.exception(), Exception):
                 self.fault(what, error)
 
-        task.add_done_callback(ended)
+        task.add_done_callback(on_done)
         return task
 
     def on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception handler for an event loop: callbacks, and tasks that nobody awaited."""
+        """An exception handler for the event loop, which reports faults of callbacks and of tasks never awaited."""
         error = context.get("exception")
         if isinstance(error, Exception):
             self._log("debug", str(context.get("message", "")))
@@ -103,26 +106,26 @@ class Supervisor:
         else:
             loop.default_exception_handler(context)
 
-    def fault(self, what: str, error: Exception, failed: Failed | None = None) -> str:
-        """Logs the traceback and reports one sentence, which it returns."""
+    def fault(self, what: str, error: Exception, on_fault: OnFault | None = None) -> str:
+        """Logs the traceback, and reports and returns one sentence."""
         sentence = f"{what} failed: {type(error).__name__}: {error}"
-        if self._is_news(what, error):
+        if self._should_log(what, error):
             repeated = self._logged[what, type(error).__name__].repeated
             self._log("error", sentence + (f" ({repeated:,} more of this kind before)" if repeated else ""))
             for part in traceback.format_exception(error):
                 for text in part.rstrip().splitlines():
                     self._log("debug", text)
             self._logged[what, type(error).__name__].repeated = 0
-        for told in (self._report, failed):
-            if told is not None:
-                self._tell(told, sentence)
+        for callback in (self._report, on_fault):
+            if callback is not None:
+                self._notify(callback, sentence)
         return sentence
 
-    def _is_news(self, what: str, error: Exception) -> bool:
-        """Bounds the log: a fault of one kind is written once in SAME_FAULT_S, and counted in between."""
+    def _should_log(self, what: str, error: Exception) -> bool:
+        """Bounds the log: returns True once in SAME_FAULT_S for each kind of fault, and counts the others."""
         now_s, before = self._now_s(), self._logged.get((what, type(error).__name__))
         if before is None:
-            self._logged[what, type(error).__name__] = _Logged(now_s)
+            self._logged[what, type(error).__name__] = _FaultLog(now_s)
             return True
         if now_s - before.at_s < SAME_FAULT_S:
             before.repeated += 1
@@ -130,20 +133,22 @@ class Supervisor:
         before.at_s = now_s
         return True
 
-    def _tell(self, told: Failed, sentence: str) -> None:
+    def _notify(self, callback: OnFault, sentence: str) -> None:
         try:
-            told(sentence)
+            callback(sentence)
         except Exception as error:
             self._log("error", f"reporting a fault failed: {type(error).__name__}: {error}")
 
-    async def _restarted(self, what: str, work: Callable[[], Coroutine[Any, Any, None]], failed: Failed | None) -> None:
+    async def _run_and_restart(
+        self, what: str, work: Callable[[], Coroutine[Any, Any, None]], on_fault: OnFault | None
+    ) -> None:
         pause_s = FIRST_RESTART_S
         while True:
             began_s = self._now_s()
             try:
                 await work()
             except Exception as error:
-                self.fault(what, error, failed)
+                self.fault(what, error, on_fault)
             else:
                 return
             if self._now_s() - began_s >= LONGEST_RESTART_S:
@@ -153,11 +158,11 @@ class Supervisor:
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)  # the loop holds its tasks weakly
+        self._tasks.add(task)  # the event loop keeps weak references only
         task.add_done_callback(self._tasks.discard)
         return task
 
 
 def to_stderr(level: str, text: str) -> None:
-    """A log for a process whose standard error is read by its parent."""
+    """A `log` function for a process whose parent reads its standard error."""
     print(f"{level}: {text}", file=sys.stderr, flush=True)

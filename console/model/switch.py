@@ -1,29 +1,29 @@
-"""Switches on the time axis: markers, and the figures before and after."""
+"""Switches on the time axis: markers, and metrics before and after."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A switch, or what somebody marked by hand, on the time axis."""
+    """A switch, or a mark that the user set, on the time axis."""
 
     time_s: float
     ordinal: int
-    """1 for S1, 2 for S2, …; marks are counted by themselves: M1, M2, …"""
+    """Number of the switch or the mark, from 1. Switches and marks are counted separately: S1, S2, M1, …"""
     label: str
-    """`torch·fp32 → onnx·fp32`, with `(eff fp32)` where it fell back; of a mark somebody's own words, or none."""
+    """Of a switch: `torch·fp32 → onnx·fp32`, `(eff fp32)` added after a fallback. Of a mark: its text, or empty."""
     fell_back: bool = False
     by_hand: bool = False
 
     @property
     def name(self) -> str:
-        """`S1` of a switch, `M1` of a mark."""
+        """`S1` for a switch, `M1` for a mark."""
         return f"{'M' if self.by_hand else 'S'}{self.ordinal}"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """before → after of one figure. `margin` is the half-width of the 95 % interval of `relative`."""
+    """One metric before and after a switch. `margin` is the half-width of the 95 % interval of `relative`."""
 
     before: float
     after: float
@@ -33,14 +33,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SwitchDelta:
-    """What a switch changed, from steady seconds before and after it."""
+    """The effect of a switch, from steady seconds before and after it."""
 
     ordinal: int
     label: str
     time_s: float
     took_s: float
     settled: bool
-    """False while seconds are still being gathered after the cut-over."""
+    """False while the seconds after the cut-over are still being collected."""
     settling_left_s: float = 0.0
     texts_per_s: Change | None = None
     p50_ms: Change | None = None
@@ -48,8 +48,8 @@ class SwitchDelta:
     p99_ms: Change | None = None
     rss_bytes: Change | None = None
     fidelity: Change | None = None
-    """Mean cosine to fp32, as last measured of each."""
+    """Mean cosine to fp32, as last measured for each deployment."""
     errors: int = 0
-    """Failed requests between the request for the switch and its release."""
+    """Failed requests from the request for the switch to the release of the old deployment."""
     verdict: str = ""
-    """`faster`, `slower`, `same`, `undecided`, or why nothing can be said (`no load`)."""
+    """`faster`, `slower`, `same`, `undecided`, or why there is no verdict, such as `no load`."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from console.analysis.differences import flat
+from console.analysis.differences import flatten
 from console.compare.side_by_side import SideBySide
 from console.output.runs import as_objects
 from console.output.sweep import as_json as sweep_object
@@ -57,7 +57,7 @@ def as_json(objects: Objects) -> str:
 
 def as_csv(objects: Objects) -> str:
     """A line an object, nested names joined with dots; every name that any of them has is a column."""
-    lines = [{name: _written(value) for name, value in flat(one).items()} for one in objects]
+    lines = [{name: _written(value) for name, value in flatten(one).items()} for one in objects]
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

@@ -18,7 +18,7 @@ from console.model.engine import Batching, Deployment, Engine, EngineState, Mach
 from console.model.errors import CommandRefused
 from console.model.frame import Frame, LogLine
 from console.model.load import Load, Window
-from console.model.modes import SPEEDS
+from console.model.modes import REPLAY_SPEEDS
 from console.model.switch import Marker
 from console.session.live_metrics import (
     RING_S,
@@ -45,7 +45,7 @@ class Playback:
     """Where a person is in a run, and how fast it goes. Seconds are the run's, from the start of its load."""
 
     length_s: float
-    speed: float = SPEEDS[0]
+    speed: float = REPLAY_SPEEDS[0]
     position_s: float = 0.0
     paused: bool = False
 
@@ -68,12 +68,14 @@ class Playback:
         return replace(self, paused=not self.paused)
 
     def faster(self) -> "Playback":
-        """The next speed of SPEEDS; the fastest one stays."""
-        return replace(self, speed=next((speed for speed in SPEEDS if speed > self.speed), SPEEDS[-1]))
+        """The next speed of REPLAY_SPEEDS; the fastest one stays."""
+        return replace(self, speed=next((speed for speed in REPLAY_SPEEDS if speed > self.speed), REPLAY_SPEEDS[-1]))
 
     def slower(self) -> "Playback":
-        """The speed of SPEEDS before; the slowest one stays."""
-        return replace(self, speed=next((speed for speed in reversed(SPEEDS) if speed < self.speed), SPEEDS[0]))
+        """The speed of REPLAY_SPEEDS before; the slowest one stays."""
+        return replace(
+            self, speed=next((speed for speed in reversed(REPLAY_SPEEDS) if speed < self.speed), REPLAY_SPEEDS[0])
+        )
 
 
 class Replay:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from console.analysis.bottleneck import PADDING_WORTH_TELLING
+from console.analysis.bottleneck import MIN_PADDING_SHARE
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.output.table import MARKS
 from console.report.blocks import Block, Bullets, Commands, Document, Section, Table, Text
@@ -242,7 +242,7 @@ def _next_steps(cells: Sequence[Cell], cores: int) -> tuple[str, ...]:
         return "All of them" if len(names) == len(cells) > 1 else ", ".join(names)
 
     steps = [f"{which(names)}: {NEXT_STEPS.get(stage, stage)}." for stage, names in by_stage.items()]
-    padded = [cell.name for cell in cells if (cell.padding_ratio or 0.0) >= PADDING_WORTH_TELLING]
+    padded = [cell.name for cell in cells if (cell.padding_ratio or 0.0) >= MIN_PADDING_SHARE]
     if padded:
         steps.append(f"{which(padded)}: a good part of the tokens is padding; more texts in flight sort better.")
     return tuple(steps)
@@ -271,7 +271,7 @@ def _method(model: ReportModel) -> Section:
 
 def _unsound(model: ReportModel) -> str:
     """How many there are, and how long it takes to judge those that were too short."""
-    needed = [cell.duration_needed_s for cell in model.unsound if cell.duration_needed_s is not None]
+    needed = [cell.required_duration_s for cell in model.unsound if cell.required_duration_s is not None]
     which = "1 of them was" if len(needed) == 1 else f"{len(needed)} of them were"
     short = f" {which} too short to be judged: {max(needed)} s would do." if needed else ""
     return f"{len(model.unsound)} of {len(model.cells)} cells not sound.{short}"

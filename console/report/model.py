@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.analysis.differences import differing, facts_of
+from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.model.engine import CapabilityCell
 from console.report.cells import Cell, Coalescing, cells_of
@@ -91,7 +91,7 @@ def build_report(
     slo_ms = next((cell.slo_p95_ms for cell in cells if cell.slo_p95_ms), None)
     coalescing = _coalescing(cells)
     last = max(runs, key=lambda run: run.row.started_at)
-    facts = facts_of(last.environment)
+    facts = environment_facts(last.environment)
     machine = facts.get("cpu_model") or "an unknown machine"
     if cores := facts.get("cores"):
         machine += f", {cores} core{'s' if cores != 1 else ''}"
@@ -122,7 +122,7 @@ def build_report(
 
 
 def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    found = differing([facts_of(run.environment) for run in runs if run.environment])
+    found = differing([environment_facts(run.environment) for run in runs if run.environment])
     return tuple(f"{name} ({len(set(map(str, values)))} values)" for name, values in found.items())
 
 

@@ -1,7 +1,7 @@
-"""A child process in its own session, with its standard input as lifeline and both outputs drained line by line.
+"""A child process in its own process session, with standard input as its lifeline and both outputs read line by line.
 
-`subprocess.Popen` rather than asyncio's subprocesses: those kill the child when their transport is collected, and an
-engine that was detached must live on.
+Uses `subprocess.Popen` instead of asyncio's subprocesses, which kill the child when their transport is collected: a
+detached engine must continue to run.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ _POLL_S = 0.05
 
 
 class ChildGone(Exception):
-    """The child does not read its standard input any more."""
+    """The child no longer reads its standard input."""
 
 
 class _Lines(asyncio.Protocol):
-    """Cuts one pipe into lines; one that never ends is given out in pieces, so that memory stays bounded."""
+    """Splits the output of a pipe into lines. An overlong line is passed on in pieces, so that memory stays bounded."""
 
     def __init__(self, on_line: Callable[[bytes], None], supervisor: Supervisor) -> None:
         def guarded(line: bytes) -> None:
-            supervisor.call("reading a child's output", on_line, line)  # the lines after a faulty one still come
+            supervisor.call("reading a child's output", on_line, line)  # a fault does not stop the following lines
 
         self._on_line = guarded
         self._rest = b""
@@ -47,7 +47,7 @@ class _Lines(asyncio.Protocol):
 
 
 class Child:
-    """One started process. `on_exit` is called once, after its last line, with the exit code (negative: a signal)."""
+    """A started process. `on_exit` is called once, after the last line, with the exit code (negative: a signal)."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Child:
         self._on_exit = on_exit
         self._released = False
         self._supervisor = supervisor
-        self._waiter = supervisor.run("waiting for a child's end", self._wait())
+        self._waiter = supervisor.run("waiting for a child's exit", self._wait())
 
     @classmethod
     async def start(
@@ -73,7 +73,7 @@ class Child:
         on_exit: Callable[[int], None],
         supervisor: Supervisor | None = None,
     ) -> "Child":
-        """Raises OSError when the program cannot be started. `supervisor`: logs what the callbacks raise."""
+        """Starts the program. `supervisor` logs exceptions of the callbacks. Raises OSError if it cannot be started."""
         supervisor = supervisor or Supervisor(to_stderr)
         process = await asyncio.to_thread(
             subprocess.Popen,
@@ -83,7 +83,7 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        assert process.stdin is not None  # noqa: S101 - PIPE was asked for
+        assert process.stdin is not None  # noqa: S101 - stdin is PIPE
         os.set_blocking(process.stdin.fileno(), False)
         loop = asyncio.get_running_loop()
         pipes = [
@@ -97,7 +97,7 @@ class Child:
         return self._process.pid
 
     def send(self, line: bytes) -> None:
-        """Writes one short line (under PIPE_BUF, so it is written whole). Raises ChildGone."""
+        """Writes one line, which must be shorter than PIPE_BUF so that the write is atomic. Raises ChildGone."""
         stdin = self._process.stdin
         try:
             if stdin is None or stdin.closed:
@@ -106,24 +106,24 @@ class Child:
         except OSError as error:
             raise ChildGone(error.strerror or str(error)) from error
 
-    async def stop(self, patience_s: float) -> None:
-        """End of input, then SIGTERM, then SIGKILL, each after `patience_s`; returns when it has ended."""
+    async def stop(self, timeout_s: float) -> None:
+        """Closes the input, then sends SIGTERM, then SIGKILL, each after `timeout_s`. Returns when the child exited."""
         self._close_input()
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             if number is not None:
                 self._signal(number)
-            done, _ = await asyncio.wait([self._waiter], timeout=patience_s)
+            done, _ = await asyncio.wait([self._waiter], timeout=timeout_s)
             if done:
                 return
 
     def release(self) -> None:
-        """Lets the child live on: closes our ends of its pipes and forgets it."""
+        """Detaches the child, which continues to run: closes this process's ends of the pipes."""
         self._released = True
         self._waiter.cancel()
         for transport, _ in self._pipes:
             transport.close()
         self._close_input()
-        self._process.returncode = 0  # Popen would warn that a child still runs; this one is meant to
+        self._process.returncode = 0  # suppresses Popen's warning about a running child
 
     def _close_input(self) -> None:
         if self._process.stdin is not None:
@@ -135,7 +135,7 @@ class Child:
             os.killpg(self._process.pid, number)
 
     async def _wait(self) -> None:
-        # Polled: a grandchild that inherited the pipes may outlive the child, so their end proves nothing.
+        # Polls, because a grandchild that inherited the pipes may keep them open after the child exited.
         while (code := self._process.poll()) is None:  # noqa: ASYNC110 - a process has no event to wait for
             await asyncio.sleep(_POLL_S)
         with suppress(TimeoutError):

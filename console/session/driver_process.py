@@ -1,4 +1,4 @@
-"""The load driver as a child: commands in, events out."""
+"""The load generator as a child process, which takes commands and emits events."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ DRIVER_COMMAND = (sys.executable, "-m", "console.load")
 
 
 class DriverProcess:
-    """One load driver from start to exit."""
+    """One process of the load generator, from start to exit."""
 
     def __init__(
         self, on_event: Callable[[Event], None], on_log: Callable[[str, str], None], on_exit: Callable[[int], None]
@@ -22,7 +22,7 @@ class DriverProcess:
         self._child: Child | None = None
 
     async def start(self) -> None:
-        """Raises OSError when it cannot be started."""
+        """Starts the process. Raises OSError if it cannot be started."""
         self._child = await Child.start(
             DRIVER_COMMAND,
             on_stdout=self._on_stdout,
@@ -40,14 +40,14 @@ class DriverProcess:
         return self._child.pid if self._child is not None else 0
 
     def send(self, command: Command) -> None:
-        """Raises ChildGone when it does not run."""
+        """Sends a command. Raises ChildGone if the process is not running."""
         if self._child is None:
-            raise ChildGone("it does not run")
+            raise ChildGone("the load generator is not running")
         self._child.send(encode_command(command))
 
-    async def stop(self, patience_s: float = 3.0) -> None:
+    async def stop(self, timeout_s: float = 3.0) -> None:
         if self._child is not None:
-            await self._child.stop(patience_s)
+            await self._child.stop(timeout_s)
 
     def _on_stdout(self, line: bytes) -> None:
         try:

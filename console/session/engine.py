@@ -1,4 +1,4 @@
-"""The session's hold on one engine: its process (if it is ours), its Control connection, and what it last said."""
+"""The controller of one engine: starts and stops its process, follows its Control service, and keeps its state."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
 from console.session.child_process import ChildGone
-from console.session.control_client import Control, EngineRefusal
+from console.session.control_client import ControlClient, EngineRefusal
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.live_metrics import EngineSample, engine_sample
 from console.session.port import Detached, SessionOptions
@@ -22,23 +22,23 @@ from engine.api import embed_pb2
 WATCH_INTERVAL_MS = 1000
 RETRY_S = 1.0
 EXIT_GRACE_S = 0.5
-"""A broken connection to our own engine mostly means that it ended: its exit code says more, and comes in a moment."""
+"""Wait before a broken connection is reported: usually the process exited, and its exit code is more informative."""
 _ALIVE = (EngineState.RUNNING, EngineState.SWITCHING)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineEvents:
-    """Whom the link tells. Times are the session's."""
+    """Callbacks of EngineController. Times are the session's."""
 
     log: Callable[[str, str], None]
     """level, text"""
     sample: Callable[[EngineSample], None]
     lost: Callable[[], None]
-    """It serves no more: whatever load runs has lost its target."""
+    """The engine exited: a running load has no target."""
 
 
-class EngineLink:
-    """Owns the `Engine` value. All methods belong to the event loop's thread."""
+class EngineController:
+    """Owns the `Engine` value. Call its methods in the event loop's thread only."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class EngineLink:
         self.exit_code: int | None = None
         self.late_frames = 0
         self.ready = asyncio.Event()
-        """Set while the engine answers; also when it will not: look at the state."""
-        self.control: Control | None = None
+        """Set when the engine serves, and also when it failed to start or was lost: see the state."""
+        self.control: ControlClient | None = None
         self._process: EngineProcess | None = None
         self._follower: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._stop_requested = False
         self._switching = False
         self._refreshing = False
         self._uptime_zero_s = 0.0
@@ -74,14 +74,14 @@ class EngineLink:
     # ---- commands
 
     async def start(self, spec: EngineSpec) -> None:
-        """Raises CommandRefused."""
+        """Starts the engine's process. Raises CommandRefused."""
         self.refuse_if_remote("start")
         if self._process is not None:
             raise CommandRefused(f"the engine is {self.engine.state}: stop or restart it")
         self.engine = Engine(state=EngineState.STARTING, phase=Phase("starting"))
         self.capabilities = ()
         self.exit_code = None
-        self._stopping = False
+        self._stop_requested = False
         self.ready.clear()
         listener = EngineListener(self._on_ready, self._on_phase, self._events.log, self._on_exit)
         process = self._process = EngineProcess(listener)
@@ -89,62 +89,65 @@ class EngineLink:
             await process.start(spec, self._options.engine_command)
         except OSError as error:
             self._process = None
-            self._fail_start(f"the engine's program cannot be started: {error.strerror}; is the package installed?")
+            self._start_failed(f"the engine's program cannot be started: {error.strerror}; is the package installed?")
             return
         self.engine = replace(self.engine, pid=process.pid)
         self._events.log("event", f"engine starting, pid {process.pid}")
 
     async def stop(self) -> None:
-        """Drains and ends it; returns when it has ended. Raises CommandRefused."""
+        """Drains and stops the engine; returns when it has exited. Raises CommandRefused."""
         self.refuse_if_remote("stop")
         process = self._process
         if process is None:
             raise CommandRefused("no engine runs: start it first")
-        self._stopping = True
+        self._stop_requested = True
         self.engine = replace(self.engine, state=EngineState.DRAINING, phase=None)
-        await process.stop(self._options.stop_patience_s)
+        await process.stop(self._options.stop_timeout_s)
 
     async def detach(self) -> Detached:
-        """Raises CommandRefused."""
+        """Detaches the engine, which continues to run. Raises CommandRefused."""
         self.refuse_if_remote("detach")
         if self._process is None or self.engine.state not in _ALIVE:
-            raise CommandRefused("no engine serves: there is nothing to leave running")
+            raise CommandRefused("no engine is serving: there is nothing to detach")
         try:
-            left = await self._process.detach()
+            detached = await self._process.detach()
         except (ChildGone, TimeoutError) as error:
-            raise CommandRefused("the engine did not let go: stop it, or try again") from error
+            raise CommandRefused("the engine did not detach: stop it, or try again") from error
         self._process = None
         await self._disconnect()
-        self.engine = Engine(message=f"left running at {left.address}; {left.stop_command} stops it")
-        return left
+        self.engine = Engine(message=f"left running at {detached.address}; {detached.stop_command} stops it")
+        return detached
 
     def connect(self, address: str) -> None:
-        """Follows an engine that runs already, for as long as the session is open."""
+        """Follows a running engine until the session is closed."""
         self.engine = replace(
-            self.engine, state=EngineState.STARTING, address=address, phase=Phase("connecting", f"to {address}")
+            self.engine,
+            state=EngineState.STARTING,
+            address=address,
+            phase=Phase("connecting", f"connecting to {address}"),
         )
         self._follow(address)
 
     async def close(self) -> None:
-        """Ends what this session started."""
+        """Stops the engine if this session started it, and closes the connection."""
         try:
             if self._process is not None:
-                self._stopping = True
-                await self._process.stop(self._options.stop_patience_s)
+                self._stop_requested = True
+                await self._process.stop(self._options.stop_timeout_s)
         finally:
             await self._disconnect()
 
-    def serving(self) -> Control:
-        """The connection of an engine that answers. Raises CommandRefused with what to do instead."""
+    def serving(self) -> ControlClient:
+        """Returns the connection to a serving engine. Raises CommandRefused with the next step."""
         if self.control is None or self.engine.state not in _ALIVE:
             hints = {
                 EngineState.STOPPED: "no engine runs: start it first",
                 EngineState.STARTING: "the engine is still starting: wait until it serves",
-                EngineState.DRAINING: "the engine is draining: start it again when it has ended",
+                EngineState.DRAINING: "the engine is draining: start it again when it has stopped",
                 EngineState.LOST: "the engine was lost: restart it first",
             }
             if self._options.connect:
-                raise CommandRefused(f"no answer from {self._options.connect}: this goes on when it answers again")
+                raise CommandRefused(f"no answer from {self._options.connect}: try again when the engine answers")
             raise CommandRefused(hints.get(self.engine.state, "the engine does not answer yet"))
         return self.control
 
@@ -157,98 +160,97 @@ class EngineLink:
         self.engine = replace(self.engine, batching=batching)
 
     def snapshot(self) -> Engine:
-        """The engine now: ages and uptime are computed at the moment of asking."""
+        """Returns the engine's state with uptime and frame age computed for this moment."""
         engine, now_s = self.engine, self._now_s()
         if engine.state in (EngineState.STOPPED, EngineState.STARTING):
             return engine
         age_s = now_s - self._last_frame_s if self._last_frame_s is not None else 0.0
         return replace(engine, uptime_s=now_s - self._uptime_zero_s, last_frame_age_s=age_s)
 
-    # ---- a switch, as the Switcher tells it
+    # ---- called by the Switcher
 
-    def switch_stands_at(self, phase: Phase) -> None:
+    def set_switch_phase(self, phase: Phase) -> None:
         self._switching = True
         self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase, message="")
 
     async def switch_ended(self, message: str = "") -> None:
-        """`message`: why it failed; kept until the next switch or start."""
+        """`message`: why the switch failed; kept until the next switch or start."""
         self._switching = False
         if self.engine.state is EngineState.SWITCHING:
             self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None)
         self.engine = replace(self.engine, message=message or self.engine.message)
         await self._refresh()
 
-    # ---- what the process says
+    # ---- events of the process
 
     def _on_ready(self, event: dict[str, Any]) -> None:
         address = str(event.get("address", ""))
-        self.engine = replace(self.engine, address=address, phase=Phase("connecting", f"to {address}"))
+        self.engine = replace(self.engine, address=address, phase=Phase("connecting", f"connecting to {address}"))
         self._events.log("event", f"engine ready at {address}")
         self._follow(address)
 
     def _on_phase(self, phase: Phase) -> None:
         if self.engine.state is EngineState.STARTING:
             self.engine = replace(self.engine, phase=phase)
-        count = f" {phase.done}/{phase.total}" if phase.total else ""
-        self._events.log("event", f"{phase.name}{count} {phase.message}".rstrip())
+        self._events.log("event", phase.summary)
 
     def _on_exit(self, code: int, last_error: str) -> None:
         self._process = None
         self.exit_code = code
-        self._let_go()
-        was = self.engine
+        self._drop_connection()
+        before = self.engine
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if self._stopping:
+        if self._stop_requested:
             self.engine = Engine()
             self._events.log("event", f"engine stopped ({how})")
-        elif was.state is EngineState.STARTING:
-            self._fail_start(last_error or f"the engine ended before it was ready ({how}): the log may say why")
+        elif before.state is EngineState.STARTING:
+            self._start_failed(last_error or f"the engine exited before it was ready ({how}): see the log")
             return
         else:
-            because = f"; last it said: {last_error}" if last_error and code > 0 else ""
-            message = f"the engine was lost ({how}){because}: restart it"
+            output = f"; last output: {last_error}" if last_error and code > 0 else ""
+            message = f"the engine was lost ({how}){output}: restart it"
             self.engine = Engine(
                 state=EngineState.LOST,
-                address=was.address,
+                address=before.address,
                 message=message,
-                requested=was.requested,
-                effective=was.effective,
-                epoch=was.epoch,
-                model=was.model,
+                requested=before.requested,
+                effective=before.effective,
+                epoch=before.epoch,
+                model=before.model,
             )
             self._events.log("error", message)
         self._events.lost()
         self.ready.set()
 
-    def _fail_start(self, message: str) -> None:
+    def _start_failed(self, message: str) -> None:
         self.engine = Engine(message=message)
         self._events.log("error", f"engine did not start: {message}")
         self.ready.set()
 
-    # ---- what the wire says
+    # ---- events of the connection
 
     def _follow(self, address: str) -> None:
-        self._let_go()
-        control = self.control = Control(address, self._unknown.look)
+        self._drop_connection()
+        control = self.control = ControlClient(address, self._unknown.check)
         self._follower = self._supervisor.keep_running(
-            "following the engine", lambda: self._follow_forever(control), self._follower_failed
+            "following the engine", lambda: self._watch_and_retry(control), self._follower_failed
         )
 
-    async def _follow_forever(self, control: Control) -> None:
+    async def _watch_and_retry(self, control: ControlClient) -> None:
         while True:
             try:
                 await self._watch(control)
-                reason = "it ended its stream"
+                reason = "the engine ended the stream"
             except EngineRefusal as error:
                 reason = f"{error.code}: {error}"
             except TimeoutError:
-                reason = f"it has said nothing for {self._options.silence_s:.0f} s"
+                reason = f"no message for {self._options.silence_s:.0f} s"
             if self._process is not None:
                 await asyncio.sleep(EXIT_GRACE_S)
-            self._unreachable(reason)
+            self._set_lost(reason)
             await asyncio.sleep(RETRY_S)
 
-    async def _watch(self, control: Control) -> None:
+    async def _watch(self, control: ControlClient) -> None:
         status = await control.status(self._options.silence_s)
         self._uptime_zero_s = self._now_s() - status.uptime_s
         self._last_frame_s = self._now_s()
@@ -272,29 +274,29 @@ class EngineLink:
         finally:
             loading.cancel()
 
-    def _unreachable(self, reason: str) -> None:
-        if self.engine.state in (EngineState.DRAINING, EngineState.STOPPED) or self._stopping:
+    def _set_lost(self, reason: str) -> None:
+        if self.engine.state in (EngineState.DRAINING, EngineState.STOPPED) or self._stop_requested:
             return
         if self.engine.state is not EngineState.LOST:
             self._events.log("error", f"no answer from the engine: {reason}")
-        next_step = "trying again" if self._options.connect else "trying again; restart it if it stays so"
+        next_step = "trying again" if self._options.connect else "trying again; restart it if this continues"
         message = f"no answer from {self.engine.address} ({reason}): {next_step}"
         self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
         self.ready.set()
 
     def _follower_failed(self, sentence: str) -> None:
-        """A fault of the console's own: until it follows again it knows nothing of the engine, and says so."""
-        if not self._stopping:
+        """Sets the state to LOST after a fault of the console, which knows nothing of the engine until it retries."""
+        if not self._stop_requested:
             message = f"{sentence}: trying again; the log has the details"
             self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
             self.ready.set()
 
     async def refresh_capabilities(self) -> None:
-        """Asks again: the engine has measured more of its cells since."""
+        """Reads the capabilities again, because the engine may have measured more cells."""
         if self.control is not None and self.engine.state in _ALIVE:
             await self._load_capabilities(self.control)
 
-    async def _load_capabilities(self, control: Control) -> None:
+    async def _load_capabilities(self, control: ControlClient) -> None:
         try:
             self.capabilities = await control.capabilities()
         except EngineRefusal as error:
@@ -332,7 +334,7 @@ class EngineLink:
         )
         for notice in warnings:
             if notice not in before:
-                self._events.log("warning", _sentence(notice))
+                self._events.log("warning", notice.sentence)
 
     def _apply_frame(self, frame: embed_pb2.Frame) -> None:
         now_s, last = self._now_s(), self._last
@@ -352,12 +354,12 @@ class EngineLink:
             oldest_in_flight_s=frame.oldest_in_flight_s,
             idle_instances=frame.idle_instances,
         )
-        if not self._switching and not self._stopping:
+        if not self._switching and not self._stop_requested:
             self._apply_serving_state(frame)
         self._events.sample(engine_sample(frame, now_s))
 
     def _apply_serving_state(self, frame: embed_pb2.Frame) -> None:
-        """A switch or a drain that another client asked for. A state that is not known here is a warning."""
+        """Applies a switch or a drain that another client requested. An unknown state adds a warning."""
         warnings = from_wire.with_state_warning(self.engine.warnings, frame.state)
         self.engine = replace(self.engine, warnings=warnings)
         if frame.state == embed_pb2.SWITCHING and frame.HasField("switch"):
@@ -368,8 +370,8 @@ class EngineLink:
         else:
             self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None)
 
-    def _let_go(self) -> None:
-        """Ends the follower and closes its connection, in the background: the next one may begin at once."""
+    def _drop_connection(self) -> None:
+        """Stops following, and closes the connection in the background, so that the next one can start at once."""
         follower, control = self._follower, self.control
         self._follower = self.control = None
         if follower is not None:
@@ -380,9 +382,9 @@ class EngineLink:
             closing.add_done_callback(self._closing.discard)
 
     async def _disconnect(self) -> None:
-        """Returns when every connection is closed."""
+        """Closes every connection; returns when they are closed."""
         follower = self._follower
-        self._let_go()
+        self._drop_connection()
         await asyncio.gather(*self._closing, *([follower] if follower else []), return_exceptions=True)
 
     def refuse_if_remote(self, verb: str) -> None:
@@ -390,9 +392,5 @@ class EngineLink:
         if self._options.connect:
             raise CommandRefused(
                 f"the engine at {self._options.connect} was not started here, so this console cannot {verb} it:"
-                " do that where it runs"
+                f" {verb} it on its own host"
             )
-
-
-def _sentence(notice: Notice) -> str:
-    return f"{notice.message}: {notice.fix}" if notice.fix else notice.message

@@ -1,4 +1,4 @@
-"""The engine as a child: how it is started, and what its two outputs say."""
+"""The engine as a child process: its options, and the events on its two outputs."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from console.model.supervise import Supervisor
 from console.session.child_process import Child, ChildGone
 from console.session.port import Detached
 
-DETACH_PATIENCE_S = 10.0
+DETACH_TIMEOUT_S = 10.0
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error"}
 
 
 def serve_flags(spec: EngineSpec) -> list[str]:
-    """`engine serve`'s flags for this specification; what is empty or 0 is left to the engine."""
+    """Returns the options of `engine serve` for the specification. Empty and 0 values are left to the engine."""
     flags = ["--port", str(spec.port)]
     named: dict[str, str | int | float] = {
         "--model": spec.model,
@@ -43,18 +43,18 @@ def serve_flags(spec: EngineSpec) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class EngineListener:
-    """Who is told of the engine's life. Every call is made in the event loop's thread."""
+    """Callbacks for the engine's process. They are called in the event loop's thread."""
 
     ready: Callable[[dict[str, Any]], None]
     phase: Callable[[Phase], None]
     log: Callable[[str, str], None]
     """level, text"""
     exited: Callable[[int, str], None]
-    """exit code (negative: a signal), its last error sentence"""
+    """exit code (negative: a signal), last error message"""
 
 
 class EngineProcess:
-    """One engine from start to exit (or to being detached)."""
+    """One engine process, from start to exit or detachment."""
 
     def __init__(self, listener: EngineListener) -> None:
         self._listener = listener
@@ -65,7 +65,7 @@ class EngineProcess:
         self._detached: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     async def start(self, spec: EngineSpec, command: Sequence[str]) -> None:
-        """Raises OSError when the program cannot be started."""
+        """Starts the engine. Raises OSError if the program cannot be started."""
         self._child = await Child.start(
             [*command, *serve_flags(spec)],
             on_stdout=self._on_stdout,
@@ -78,17 +78,17 @@ class EngineProcess:
     def pid(self) -> int:
         return self._child.pid if self._child is not None else 0
 
-    async def stop(self, patience_s: float) -> None:
-        """Ends it: drained if it can, killed if it must."""
+    async def stop(self, timeout_s: float) -> None:
+        """Drains and stops the engine; kills it if it does not exit in time."""
         if self._child is not None:
-            await self._child.stop(patience_s)
+            await self._child.stop(timeout_s)
 
     async def detach(self) -> Detached:
-        """Tells it to live without us and lets go of it. Raises ChildGone, TimeoutError."""
+        """Detaches the engine, which continues to run. Raises ChildGone, TimeoutError."""
         if self._child is None:
-            raise ChildGone("it was never started")
+            raise ChildGone("the engine was not started")
         self._child.send(b"detach\n")
-        async with asyncio.timeout(DETACH_PATIENCE_S):
+        async with asyncio.timeout(DETACH_TIMEOUT_S):
             answer = await asyncio.shield(self._detached)
         self._child.release()
         pid = self._child.pid
@@ -111,7 +111,7 @@ class EngineProcess:
         if event is not None and kind == "phase":
             self._listener.phase(phase_of(event))
         elif event is not None and kind == "error":
-            self._last_error = _sentence(str(event.get("message", "")), str(event.get("fix", "")))
+            self._last_error = _with_fix(str(event.get("message", "")), str(event.get("fix", "")))
             self._listener.log("error", self._last_error)
         elif event is not None and (text := event.get("message", event.get("text"))):
             level = str(event.get("level", "info")).upper()
@@ -131,7 +131,7 @@ class EngineProcess:
 
 
 def phase_of(event: dict[str, Any]) -> Phase:
-    """A start-up phase as the engine wrote it; a value of the wrong kind counts as unknown."""
+    """Parses a start-up phase. A value of the wrong type counts as not known."""
 
     def number(name: str) -> float:
         value = event.get(name)
@@ -151,10 +151,10 @@ def _json_object(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(line)
-    except ValueError:  # a log line that merely begins like JSON
+    except ValueError:  # a log line that begins with a brace
         return None
     return value if isinstance(value, dict) else None
 
 
-def _sentence(message: str, fix: str) -> str:
+def _with_fix(message: str, fix: str) -> str:
     return f"{message}: {fix}" if fix and fix not in message else message

@@ -1,6 +1,6 @@
-"""From the wire's messages to the frame's values.
+"""Conversion of wire messages to the values of a frame.
 
-The engine may be newer than the console: an enum value that is not known here is shown as unknown and is no error.
+The engine may be newer than the console: an unknown enum value is shown as unknown and is not an error.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ _CELL_STATES = {
 }
 _AFTER_CUT_OVER = (embed_pb2.CUT_OVER, embed_pb2.DRAINING, embed_pb2.RELEASED)
 UNKNOWN_STATE = "unknown_state"
-"""The code of the notice on a serving state."""
+"""Code of the warning about an unknown serving state."""
 
 
 def enum_name(names: Mapping[int, Any], number: int) -> str:
-    """In lower case; `unknown (9)` for a number without a name. `names`: an enum's values by their number."""
+    """Returns the value's name in lower case, or `unknown (9)`. `names`: the enum's values by number."""
     return str(names[number].name).lower() if number in names else f"unknown ({number})"
 
 
@@ -92,19 +92,19 @@ def model_card(message: embed_pb2.ModelCard) -> ModelCard:
 
 
 def machine(status: embed_pb2.Status) -> Machine:
-    """An engine of an older wire says nothing but its host's name."""
-    told = status.machine
+    """Returns the engine's machine. An older engine reports the host name only."""
+    message = status.machine
     return Machine(
         host_name=status.host_name,
-        platform=told.platform,
-        system=told.system,
-        isa=tuple(told.isa),
-        memory_bytes=told.memory_bytes,
-        governor=told.governor,
-        gpu_model=told.gpu_model,
-        gpu_driver=told.gpu_driver,
-        python=told.python,
-        packages=tuple(sorted(told.packages.items())),
+        platform=message.platform,
+        system=message.system,
+        isa=tuple(message.isa),
+        memory_bytes=message.memory_bytes,
+        governor=message.governor,
+        gpu_model=message.gpu_model,
+        gpu_driver=message.gpu_driver,
+        python=message.python,
+        packages=tuple(sorted(message.packages.items())),
     )
 
 
@@ -124,7 +124,7 @@ def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
 
 
 def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
-    """Where a switch stands: `done` of `total` states, and the engine's own words."""
+    """Returns the phase of a switch: `done` of `total` states, and the engine's message."""
     name = enum_name(embed_pb2.SwitchState.DESCRIPTOR.values_by_number, event.state)
     done = SWITCH_STEPS.index(name) if name in SWITCH_STEPS else 0
     message = event.message
@@ -134,12 +134,12 @@ def switch_phase(event: embed_pb2.SwitchEvent) -> Phase:
 
 
 def is_cut_over(state: int) -> bool:
-    """Whether the new deployment serves. A state that is not known here says nothing of that."""
+    """Returns whether the new deployment is serving. False for an unknown state."""
     return state in _AFTER_CUT_OVER
 
 
 def with_state_warning(warnings: tuple[Notice, ...], state: int) -> tuple[Notice, ...]:
-    """With a warning on the serving state where it is not known here; the engine answers, so it counts as running."""
+    """Adds a warning if the serving state is unknown, else removes it. An unknown state counts as running."""
     others = tuple(notice for notice in warnings if notice.code != UNKNOWN_STATE)
     if state in embed_pb2.ServingState.DESCRIPTOR.values_by_number:
         return others
@@ -148,14 +148,11 @@ def with_state_warning(warnings: tuple[Notice, ...], state: int) -> tuple[Notice
 
 
 def fidelity(event: embed_pb2.FidelityEvent) -> dict[str, Any]:
-    """The last event of MeasureFidelity, by the names of `engine fidelity --json`.
-
-    A grade that is not known here is None: the figures beside it say what there is to say.
-    """
+    """Converts the last event of MeasureFidelity to the fields of `engine fidelity --json`. None: unknown grade."""
     grades = embed_pb2.FidelityGrade.DESCRIPTOR.values_by_number
 
-    def cosines(found: embed_pb2.CosineSummary) -> dict[str, float]:
-        return {"mean": found.mean, "p1": found.p1, "min": found.min}
+    def cosines(summary: embed_pb2.CosineSummary) -> dict[str, float]:
+        return {"mean": summary.mean, "p1": summary.p1, "min": summary.min}
 
     return {
         "n": event.n,

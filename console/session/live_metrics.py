@@ -1,7 +1,7 @@
-"""The moving figures: a sliding window and the chart's points, from the driver's intervals and the engine's counters.
+"""Live metrics: a sliding window and chart points, from the load generator's intervals and the engine's counters.
 
-Throughput follows the ticks (ten a second) so that it moves; percentiles follow whole intervals, because they are
-merged histograms.
+Throughput is updated by ticks, ten times a second. Percentiles are updated by intervals, once a second, because they
+come from merged histograms.
 """
 
 from collections import deque
@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 from console.analysis.steady_state import percentiles
 from console.analysis.validity import SATURATED_S, Lag, cpu_saturated, lag_saturated, send_lag
 from console.load.protocol import Interval, Tick
-from console.model.durations import LONGEST_S
+from console.model.durations import MAX_DURATION_S
 from console.model.load import Percentiles, Point, Stages, Window
 from engine.api import embed_pb2
 
 WINDOW_S = 5.0
 WARM_UP_S = 3.0
 RING_S = 600.0
-"""What charts look back on."""
-_ASIDE = 600
-"""Intervals beside the longest measurement: ramp and warm-up."""
+"""Time range of the charts."""
+_EXTRA_INTERVALS = 600
+"""Intervals kept in addition to the longest measurement, for ramp and warm-up."""
 _SHORTEST_INTERVAL_S = 0.5
 _SLACK_S = 0.05
-"""An interval may be a few ms off its second."""
+"""Tolerance for the start of an interval."""
 _SAMPLES_S = 2.5
-"""Of counters beside a point: two samples at one a second."""
+"""Age of the engine's samples used for a chart point: two samples at one a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSample:
-    """One Watch frame's counters, at the session's time."""
+    """Counters of one Watch frame. `time_s` is the session's."""
 
     time_s: float
     rss_bytes: int
@@ -60,7 +60,7 @@ def engine_sample(frame: embed_pb2.Frame, time_s: float) -> EngineSample:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """What the engine's forward passes ran between two samples."""
+    """Mean sizes of the engine's forward passes between two samples."""
 
     mean_items: float | None = None
     mean_tokens: float | None = None
@@ -80,7 +80,7 @@ def batches_between(first: EngineSample, last: EngineSample) -> Batches:
 
 
 def mean_stages(intervals: Sequence[Interval]) -> Stages | None:
-    """Means over all the requests of the intervals."""
+    """Returns the means over all requests of the intervals; None without requests."""
     requests = sum(interval.answers.requests for interval in intervals)
     if not requests:
         return None
@@ -93,7 +93,7 @@ def mean_stages(intervals: Sequence[Interval]) -> Stages | None:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What the intervals of the last seconds say together."""
+    """Metrics of the intervals of the last seconds."""
 
     latency: Percentiles = field(default_factory=Percentiles)
     stages: Stages | None = None
@@ -101,14 +101,14 @@ class Recent:
 
     @classmethod
     def of(cls, intervals: Sequence[Interval]) -> "Recent":
-        """From their merged histograms."""
+        """Computes the metrics from merged histograms."""
         latency = percentiles([part.answers for part in intervals], certified=False)
         return cls(latency, mean_stages(intervals), send_lag(intervals))
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Answers a second over a stretch of time."""
+    """Answers a second over a period."""
 
     texts_per_s: float
     requests_per_s: float
@@ -117,15 +117,15 @@ class Rate:
 def began_since(
     intervals: Iterable[Interval], end_s: float, length_s: float, load_start_s: float = 0.0
 ) -> list[Interval]:
-    """Those of a load that began in the last `length_s` before `end_s`."""
+    """Returns the intervals that began in the last `length_s` before `end_s`, and not before the load did."""
     begin_s = max(end_s - length_s, load_start_s) - _SLACK_S
     return [interval for interval in intervals if interval.start_s >= begin_s]
 
 
 def driver_saturated(last: Sequence[Interval], recent: Recent) -> bool:
-    """The driver used over 90 % of a core for SATURATED_S, or an open loop's requests are sent too late.
+    """Returns whether the load generator is the bottleneck, by its CPU use or by an open loop's send lag.
 
-    `last`: the intervals of the last SATURATED_S, fewer where the load is younger.
+    `last`: the intervals of the last SATURATED_S; fewer after the start of the load.
     """
     long_enough = sum(interval.duration_s for interval in last) >= SATURATED_S - _SHORTEST_INTERVAL_S
     return (long_enough and cpu_saturated(last)) or lag_saturated(recent.lag, recent.latency)
@@ -134,16 +134,16 @@ def driver_saturated(last: Sequence[Interval], recent: Recent) -> bool:
 def window_of(
     recent: Recent, rate: Rate | None, before: Rate | None, samples: Sequence[EngineSample], *, pairs: bool
 ) -> Window:
-    """The Now window. `samples`: the engine's counters over it, oldest first; `before`: the rate of the window before.
+    """Returns the current window. `samples`: the engine's counters in it, oldest first; `before`: the previous rate.
 
-    The best rate so far is left to the caller, who knows when the load was warm.
+    The caller sets `best_texts_per_s`, because it knows when the warm-up ended.
     """
     batches = batches_between(samples[0], samples[-1]) if rate is not None and samples else Batches()
     latency, stages = recent.latency, recent.stages
     gap_ms = None
     if latency.mean_ms is not None and stages is not None:
         server_ms = stages.queue_ms + stages.tokenize_ms + stages.infer_ms + stages.serialize_ms
-        # a request cut into several batches reports its longest queueing and its longest pass, which may overlap
+        # a request split into several batches reports its longest queueing and longest pass, which may overlap
         gap_ms = latency.mean_ms - server_ms if latency.mean_ms >= server_ms else None
     return Window(
         window_s=WINDOW_S,
@@ -161,7 +161,7 @@ def window_of(
 
 
 def point_of(interval: Interval, samples: Sequence[EngineSample]) -> Point | None:
-    """The interval on the charts; None where it is too short for a rate. `samples`: all until its end, oldest first."""
+    """Returns the chart point of an interval; None if it is too short. `samples`: all until its end, oldest first."""
     if interval.duration_s < _SHORTEST_INTERVAL_S:
         return None
     answers = interval.answers
@@ -186,12 +186,12 @@ def point_of(interval: Interval, samples: Sequence[EngineSample]) -> Point | Non
     )
 
 
-class Figures:
-    """Owns the history of one session's measurements. Times are the session's."""
+class LiveMetrics:
+    """The measurements of one session: intervals, engine samples and chart points. Times are the session's."""
 
     def __init__(self) -> None:
-        self.intervals: deque[Interval] = deque(maxlen=int(LONGEST_S) + _ASIDE)
-        self.samples: deque[EngineSample] = deque(maxlen=int(LONGEST_S) + _ASIDE)
+        self.intervals: deque[Interval] = deque(maxlen=int(MAX_DURATION_S) + _EXTRA_INTERVALS)
+        self.samples: deque[EngineSample] = deque(maxlen=int(MAX_DURATION_S) + _EXTRA_INTERVALS)
         self.points: tuple[Point, ...] = ()
         self.points_version = 0
         self._ticks: deque[Tick] = deque()
@@ -200,7 +200,7 @@ class Figures:
         self._recent = Recent()
 
     def load_started(self, time_s: float) -> None:
-        """A new load: what is shown from now on is its own."""
+        """Resets the window for a new load."""
         self._load_start_s = time_s
         self._best = None
         self.load_stopped()
@@ -210,7 +210,7 @@ class Figures:
         self._recent = Recent()
 
     def tick(self, tick: Tick) -> None:
-        """`tick.time_s` in the session's time."""
+        """Adds a tick. `tick.time_s` is the session's time."""
         self._ticks.append(tick)
         while self._ticks and self._ticks[0].time_s < tick.time_s - 2 * WINDOW_S - 1:
             self._ticks.popleft()
@@ -219,7 +219,7 @@ class Figures:
         self.samples.append(sample)
 
     def interval(self, interval: Interval) -> None:
-        """`interval.start_s` in the session's time."""
+        """Adds an interval. Its times are the session's."""
         self.intervals.append(interval)
         self._recent = Recent.of(self.recent(interval.end_s))
         if (point := point_of(interval, tuple(self.samples))) is not None:
@@ -229,34 +229,37 @@ class Figures:
             self._best = max(self._best or 0.0, rate.texts_per_s)
 
     def gap(self, time_s: float) -> None:
-        """A second without load: drawn as a gap."""
+        """Adds a second without load, drawn as a gap."""
         if self.points and time_s > self.points[-1].time_s:
             sample = self.samples[-1] if self.samples else None
             self._add_point(Point(time_s, queued_items=sample.queued_items if sample else None))
 
     def recent(self, end_s: float, length_s: float = WINDOW_S) -> list[Interval]:
-        """The current load's intervals that began in the last `length_s` before `end_s`."""
+        """Returns the current load's intervals that began in the last `length_s` before `end_s`."""
         return began_since(self.intervals, end_s, length_s, self._load_start_s)
 
     def saturated(self) -> bool:
-        """Whether the load driver is the bottleneck."""
+        """Returns whether the load generator is the bottleneck."""
         return bool(self.intervals) and driver_saturated(
             self.recent(self.intervals[-1].end_s, SATURATED_S), self._recent
         )
 
     def lag_p99_ms(self) -> float | None:
-        """How late an open loop's requests were sent over the last seconds."""
+        """Returns the p99 of an open loop's send lag over the last seconds; None without one."""
         return self._recent.lag.p99_ms if self._recent.lag is not None else None
 
     def window(self) -> Window:
-        """The figures at this moment."""
+        """Returns the current window."""
         recent = [sample for sample in self.samples if sample.time_s >= self.samples[-1].time_s - WINDOW_S - 0.5]
         pairs = bool(self.intervals and self.intervals[-1].pairs)
         rates = self._rate(WINDOW_S, 0.0), self._rate(WINDOW_S, WINDOW_S)
         return replace(window_of(self._recent, *rates, recent, pairs=pairs), best_texts_per_s=self._best)
 
     def _rate(self, length_s: float, ago_s: float) -> Rate | None:
-        """Over the ticks from `ago_s + length_s` to `ago_s` before the newest; for a past window it must be whole."""
+        """Returns the rate from `ago_s + length_s` to `ago_s` before the newest tick.
+
+        Returns None without two ticks, or if the ticks of a past window (`ago_s` > 0) do not cover 80 % of it.
+        """
         if len(self._ticks) < 2:
             return None
         end_s = self._ticks[-1].time_s - ago_s

@@ -1,4 +1,4 @@
-"""The session's hold on the load driver: its process, its answers by command, and the `Load` it amounts to."""
+"""The controller of the load generator: its process, its responses to commands, and the state of the load."""
 
 import asyncio
 import math
@@ -16,22 +16,23 @@ from console.model.errors import CommandRefused
 from console.model.load import Load, LoadSpec
 from console.session.child_process import ChildGone
 from console.session.driver_process import DriverProcess
-from console.session.live_metrics import WARM_UP_S, Figures
+from console.session.live_metrics import WARM_UP_S, LiveMetrics
 
-ANSWER_PATIENCE_S = 15.0
-STOP_PATIENCE_S = 8.0
+ANSWER_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 8.0
 MAX_BATCH = 100_000
 MAX_CONCURRENCY = 4096
 MAX_RATE = 100_000
 MAX_IN_FLIGHT = 65_536
 _SAME_ERROR_S = 10.0
+"""The same error of requests is logged once in this time."""
 UNREADABLE_LOG_S = 60.0
-"""Intervals that cannot be read are counted; the log says so once in this time."""
+"""Unreadable intervals are logged once in this time, with their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadEvents:
-    """Whom the link tells. Times are the session's."""
+    """Callbacks of LoadController. Times are the session's."""
 
     log: Callable[[str, str, str], None]
     """source, level, text"""
@@ -39,7 +40,7 @@ class LoadEvents:
 
 
 def check_load(spec: LoadSpec) -> None:
-    """Raises CommandRefused for a load that cannot be sent."""
+    """Raises CommandRefused if a value of the specification is out of its range."""
     if not 1 <= spec.batch <= MAX_BATCH:
         raise CommandRefused(f"batch {spec.batch}: choose 1 to {MAX_BATCH:,} texts a request")
     if not 1 <= spec.concurrency <= MAX_CONCURRENCY:
@@ -47,21 +48,21 @@ def check_load(spec: LoadSpec) -> None:
     if spec.workload not in ("texts", "pairs"):
         raise CommandRefused(f"workload {spec.workload!r}: choose texts or pairs")
     if spec.stream and spec.workload == "pairs":
-        raise CommandRefused("pairs have no stream: choose texts, or no stream")
+        raise CommandRefused("pairs cannot be streamed: choose texts, or no stream")
     if not 0 <= spec.rate <= MAX_RATE:
         raise CommandRefused(f"rate {spec.rate:g}: choose up to {MAX_RATE:,} requests a second, or 0 for a closed loop")
     if spec.arrival not in ARRIVALS:
         raise CommandRefused(f"arrival {spec.arrival!r}: choose {' or '.join(ARRIVALS)}")
     if not 0 <= spec.ramp_s < math.inf:
-        raise CommandRefused(f"ramp {spec.ramp_s:g} s: choose the seconds that the load takes to rise")
+        raise CommandRefused(f"ramp {spec.ramp_s:g} s: choose 0 or more seconds")
     if not 1 <= spec.max_in_flight <= MAX_IN_FLIGHT:
         raise CommandRefused(f"{spec.max_in_flight} requests in flight: choose 1 to {MAX_IN_FLIGHT:,}")
 
 
-def unreadable(interval: Interval) -> str:
-    """Why one of its histograms cannot be read; empty where all can.
+def unreadable_reason(interval: Interval) -> str:
+    """Returns why a histogram of the interval cannot be decoded; empty if all can.
 
-    Read as the figures read them: one bad interval among those kept would fail every figure that includes it.
+    Uses the same functions as the metrics do: one bad interval would fail every metric that includes it.
     """
     try:
         for answers in (interval.answers, *interval.epochs.values()):
@@ -72,33 +73,34 @@ def unreadable(interval: Interval) -> str:
     return ""
 
 
-class LoadLink:
-    """Owns the `Load` value. All methods belong to the event loop's thread. `origin_s`: the session's 0.
+class LoadController:
+    """Owns the `Load` value. Call its methods in the event loop's thread only.
 
-    Start and Change wait for one another, so each is decided on what the one before it came to. Every command has an
-    id that its answer repeats: an answer that comes after its caller has gone is nobody else's.
+    Start and Change run one after another, so that each sees the result of the previous one. The response to a command
+    repeats the command's id, so that a response whose caller was cancelled is not taken for that of another command.
     """
 
     def __init__(
         self,
         spec: LoadSpec,
-        figures: Figures,
+        figures: LiveMetrics,
         events: LoadEvents,
         now_s: Callable[[], float],
         origin_s: float,
         *,
         make_driver: Callable[..., DriverProcess] = DriverProcess,
-        answer_patience_s: float = ANSWER_PATIENCE_S,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
+        """`origin_s`: the time on the monotonic clock at which the session's time is 0."""
         self.load = Load(spec=spec)
         self.steady_since_s = 0.0
-        self._figures = figures
+        self._metrics = figures
         self._events = events
         self._now_s = now_s
         self._origin_s = origin_s
         self._driver = make_driver(self._on_event, lambda level, text: events.log("driver", level, text), self._on_exit)
-        self._answer_patience_s = answer_patience_s
-        self._turn = asyncio.Lock()
+        self._answer_timeout_s = answer_timeout_s
+        self._command_lock = asyncio.Lock()
         self._ids = count(1)
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._stopped = asyncio.Event()
@@ -107,53 +109,53 @@ class LoadLink:
         self._errors: Counter[str] = Counter()
         self._last_error = ("", 0.0)
         self.unreadable_intervals = 0
-        self._unreadable_said_s = -math.inf
+        self._unreadable_logged_s = -math.inf
 
     async def start(self, spec: LoadSpec, address: str, max_text_bytes: int) -> None:
-        """Returns when the callers run. Cancelled, it leaves no load behind. Raises CommandRefused."""
+        """Starts a load; returns when its callers run. If cancelled, no load remains. Raises CommandRefused."""
         check_load(spec)
-        async with self._turn:
+        async with self._command_lock:
             if self.load.running:
                 raise CommandRefused("a load is running: change it, or stop it first")
             try:
                 if not self._driver.running:
                     await self._driver.start()
             except OSError as error:
-                raise CommandRefused(f"the load driver cannot be started: {error.strerror}") from error
+                raise CommandRefused(f"the load generator cannot be started: {error.strerror}") from error
             try:
-                await self._ask(Start(address, spec, max_text_bytes, next(self._ids)))
+                await self._send_and_wait(Start(address, spec, max_text_bytes, next(self._ids)))
             except asyncio.CancelledError:
                 with suppress(ChildGone):
-                    self._driver.send(Stop())  # commands are carried out in order: what was started ends at once
+                    self._driver.send(Stop())  # commands run in order: the load is stopped as soon as it has started
                 raise
 
     async def change(self, spec: LoadSpec) -> None:
-        """Now if it runs, else for the next start. Raises CommandRefused."""
+        """Changes the running load, or the default if none runs. Raises CommandRefused."""
         check_load(spec)
-        async with self._turn:
+        async with self._command_lock:
             if not self.load.running:
                 self.load = replace(self.load, spec=spec)
                 return
-            await self._ask(Change(spec, next(self._ids)))
+            await self._send_and_wait(Change(spec, next(self._ids)))
 
     async def stop(self, message: str = "") -> None:
-        """Returns when nothing is in flight any more. `message`: why, when nobody asked for it."""
+        """Stops the load; returns when no request is in flight. `message`: why, if not requested by the user."""
         if not self.load.running:
             raise CommandRefused("no load is running: start one first")
         self.load = replace(self.load, message=message)
         try:
             self._driver.send(Stop())
-            async with asyncio.timeout(STOP_PATIENCE_S):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._stopped.wait()
         except (ChildGone, TimeoutError):
             await self._driver.stop()
 
-    def forget_why_it_stopped(self) -> None:
-        """The reason belonged to an engine that has been replaced."""
+    def clear_message(self) -> None:
+        """Removes the reason of the last stop, which applied to a previous engine."""
         self.load = replace(self.load, message="")
 
     async def close(self) -> None:
-        """Ends the driver."""
+        """Stops the load generator's process."""
         if self._driver.running:
             await self._driver.stop()
 
@@ -167,21 +169,21 @@ class LoadLink:
         now_s = self._now_s()
         return replace(self.load, elapsed_s=now_s - self._started_s, warming_up=now_s < self.steady_since_s)
 
-    async def _ask(self, command: Start | Change) -> None:
+    async def _send_and_wait(self, command: Start | Change) -> None:
         answer = self._answers[command.command_id] = asyncio.get_running_loop().create_future()
         try:
             self._driver.send(command)
-            async with asyncio.timeout(self._answer_patience_s):
+            async with asyncio.timeout(self._answer_timeout_s):
                 await answer
         except ChildGone as error:
-            raise CommandRefused("the load driver has ended: try again") from error
+            raise CommandRefused("the load generator has exited: try again") from error
         except TimeoutError as error:
-            raise CommandRefused("the load driver does not answer: stop the load and start it again") from error
+            raise CommandRefused("the load generator does not answer: stop the load and start it again") from error
         finally:
             del self._answers[command.command_id]
 
-    def _answered(self, command_id: int, refusal: str = "") -> None:
-        """An answer whose caller has gone, cancelled or out of patience, has nobody to go to."""
+    def _resolve(self, command_id: int, refusal: str = "") -> None:
+        """Completes the waiting command, if its caller has not been cancelled or timed out."""
         answer = self._answers.get(command_id)
         if answer is not None and not answer.done():
             if refusal:
@@ -201,10 +203,10 @@ class LoadLink:
                 self.load = replace(self.load, spec=event.spec)
                 self.steady_since_s = event.time_s - self._origin_s + self.load.spec.ramp_s + WARM_UP_S
                 self._log_load("changed to", event.texts)
-                self._answered(event.command_id)
+                self._resolve(event.command_id)
             case Refused():
                 self._events.log("driver", "warning", event.message)
-                self._answered(event.command_id, event.message)
+                self._resolve(event.command_id, event.message)
             case Stopped():
                 self._on_stopped(event)
             case _:
@@ -216,16 +218,16 @@ class LoadLink:
         self._errors.clear()
         self._stopped.clear()
         self.load = Load(running=True, spec=event.spec)
-        self._figures.load_started(self._started_s)
+        self._metrics.load_started(self._started_s)
         self._log_load("started:", event.texts)
-        self._answered(event.command_id)
+        self._resolve(event.command_id)
 
     def _log_load(self, verb: str, texts: int) -> None:
         spec = self.load.spec
         how = " streamed" if spec.stream else ""
         loop = f"open loop{how}, {spec.rate:g} requests/s {spec.arrival}" if spec.is_open else f"closed loop{how}"
         callers = "" if spec.is_open else f", concurrency {spec.concurrency}"
-        ramp = f", rising for {spec.ramp_s:g} s" if spec.ramp_s else ""
+        ramp = f", ramp {spec.ramp_s:g} s" if spec.ramp_s else ""
         self._events.log(
             "driver",
             "event",
@@ -234,7 +236,7 @@ class LoadLink:
         )
 
     def _on_tick(self, tick: Tick) -> None:
-        self._figures.tick(replace(tick, time_s=tick.time_s - self._origin_s))
+        self._metrics.tick(replace(tick, time_s=tick.time_s - self._origin_s))
         self.load = replace(
             self.load, requests=tick.requests, texts=tick.texts, retries=tick.retries, in_flight=tick.in_flight
         )
@@ -243,8 +245,8 @@ class LoadLink:
         def shifted(time_s: float | None) -> float | None:
             return None if time_s is None else time_s - self._origin_s
 
-        if why := unreadable(interval):
-            self._drop(why)
+        if why := unreadable_reason(interval):
+            self._count_unreadable(why)
             return
         interval = replace(
             interval,
@@ -253,29 +255,29 @@ class LoadLink:
             last_completion_s=shifted(interval.last_completion_s),
         )
         self._errors.update(interval.errors)
-        self._figures.interval(interval)
+        self._metrics.interval(interval)
         self.load = replace(
             self.load,
             errors=dict(self._errors),
             truncated_texts=self.load.truncated_texts + interval.truncated,
             dropped=self.load.dropped + interval.dropped,
-            lag_p99_ms=self._figures.lag_p99_ms(),
+            lag_p99_ms=self._metrics.lag_p99_ms(),
             cpu_cores=interval.cpu_cores,
-            saturated=self._figures.saturated(),
+            saturated=self._metrics.saturated(),
         )
         if interval.last_error:
             self._log_error(interval.last_error)
         self._events.interval(interval)
 
-    def _drop(self, why: str) -> None:
+    def _count_unreadable(self, why: str) -> None:
         self.unreadable_intervals += 1
-        if self._now_s() - self._unreadable_said_s >= UNREADABLE_LOG_S:
-            self._unreadable_said_s = self._now_s()
+        if self._now_s() - self._unreadable_logged_s >= UNREADABLE_LOG_S:
+            self._unreadable_logged_s = self._now_s()
             text = f"an interval's histogram cannot be read ({why}): {self.unreadable_intervals:,} dropped so far"
             self._events.log("driver", "warning", text)
 
     def _log_error(self, text: str) -> None:
-        """The same sentence every second says nothing new."""
+        """Logs an error of requests, the same one at most once in _SAME_ERROR_S."""
         last_text, last_s = self._last_error
         if text != last_text or self._now_s() - last_s > _SAME_ERROR_S:
             self._last_error = (text, self._now_s())
@@ -291,17 +293,17 @@ class LoadLink:
             texts=event.texts,
             elapsed_s=event.time_s - self._origin_s - self._started_s,
         )
-        self._figures.load_stopped()
+        self._metrics.load_stopped()
         abandoned = f", {event.abandoned} abandoned in flight" if event.abandoned else ""
         self._events.log("driver", "event", f"load stopped after {event.requests:,} requests{abandoned}")
         self._stopped.set()
 
     def _on_exit(self, code: int) -> None:
         if self.load.running:
-            message = f"the load driver ended by itself (code {code}): start the load again"
+            message = f"the load generator exited unexpectedly (code {code}): start the load again"
             self.load = replace(self.load, running=False, in_flight=0, message=message)
-            self._figures.load_stopped()
+            self._metrics.load_stopped()
             self._events.log("driver", "error", message)
         self._stopped.set()
         for command_id in tuple(self._answers):
-            self._answered(command_id, "the load driver has ended: try again")
+            self._resolve(command_id, "the load generator has exited: try again")

@@ -1,4 +1,4 @@
-"""The session's log: a bounded ring of lines from the engine, the load driver and the console itself."""
+"""The session's log: a bounded ring of lines from the engine, the load generator and the console."""
 
 import re
 from collections import deque
@@ -18,7 +18,7 @@ def local_time() -> str:
 
 
 class LogRing:
-    """Appends; `lines` is an immutable snapshot, made anew only when something was added."""
+    """A ring buffer of lines. `lines` is an immutable snapshot, rebuilt only after a line was added."""
 
     def __init__(self, wall_time: Callable[[], str] = local_time) -> None:
         self._wall_time = wall_time
@@ -27,7 +27,7 @@ class LogRing:
         self.version = 0
 
     def add(self, source: str, level: str, text: str) -> None:
-        """One line; terminal control sequences are taken out, so that it can be drawn anywhere."""
+        """Adds a line without its terminal control sequences."""
         self.version += 1
         clean = _UNPRINTABLE.sub("", text)[:_LONGEST_TEXT]
         self._ring.append(LogLine(self.version, self._wall_time(), source, level, clean))

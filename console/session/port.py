@@ -1,4 +1,4 @@
-"""What a front end asks of a session, of the store and of sweeps: commands in, snapshots out. Tests bring their own."""
+"""The protocol between a front end and a session: commands in, snapshots out. Tests have their own implementation."""
 
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from console.model.load import LoadSpec
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """An engine left running."""
+    """An engine that continues to run after the session."""
 
     address: str
     pid: int
@@ -21,36 +21,37 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """What a session is opened with."""
+    """Options of a session."""
 
     engine: EngineSpec = field(default_factory=EngineSpec)
     connect: str = ""
-    """host:port of an engine that runs already; empty: the session starts its own."""
+    """host:port of a running engine; empty: the session starts its own."""
     start: bool = False
-    """Start the engine as soon as the session opens."""
+    """Whether to start the engine when the session opens."""
     load: LoadSpec = field(default_factory=LoadSpec)
-    """What the first load sends, unless told otherwise."""
+    """The default load."""
     engine_command: tuple[str, ...] = (sys.executable, "-m", "engine.cli", "serve")
     silence_s: float = 10.0
-    """An engine that has said nothing for so long counts as lost."""
-    stop_patience_s: float = 8.0
-    """How long an engine may drain before it is ended by force."""
+    """An engine counts as lost after this time without a message."""
+    stop_timeout_s: float = 8.0
+    """How long an engine may drain before it is killed."""
 
 
 class SessionPort(Protocol):
-    """Every command returns when it has been accepted (or refused); what comes of it is seen in the frames.
+    """A session, as a front end sees it.
 
-    All of them raise CommandRefused with the reason and the next step.
+    Every command returns when it has been accepted; its effect appears in the frames. All commands raise CommandRefused
+    with the reason and the next step.
     """
 
     @property
     def frame(self) -> Frame:
-        """The newest snapshot: cheap, never blocks."""
+        """The current snapshot. Cheap; never blocks."""
         ...
 
     @property
     def engine_spec(self) -> EngineSpec:
-        """How the engine was, or will be, started."""
+        """The options that the engine was, or will be, started with."""
         ...
 
     async def start_engine(self) -> None: ...
@@ -60,17 +61,17 @@ class SessionPort(Protocol):
     async def restart_engine(self) -> None: ...
 
     async def switch(self, target: Deployment, *, strict: bool = False) -> None:
-        """Asks for a live switch; empty fields of `target` keep what is live."""
+        """Requests a switch. Empty fields of `target` keep the live values."""
         ...
 
     async def cancel_switch(self) -> None:
-        """Before the cut-over: drops the switch; the old deployment serves on."""
+        """Cancels the switch before its cut-over; the old deployment continues to serve."""
         ...
 
     async def start_load(self, spec: LoadSpec) -> None: ...
 
     async def change_load(self, spec: LoadSpec) -> None:
-        """Changes batch, concurrency, workload or corpus while it runs (or for the next start)."""
+        """Changes the running load, or the default load if none runs."""
         ...
 
     async def stop_load(self) -> None: ...
@@ -78,21 +79,21 @@ class SessionPort(Protocol):
     async def set_coalescing(self, on: bool) -> None: ...
 
     async def configure(self, **knobs: Any) -> None:
-        """Sets the named fields of Batching at once, and for the next start; 0 gives a bound back to the plan."""
+        """Sets the named fields of Batching now and for the next start; 0 restores the plan's value of a bound."""
         ...
 
     def note(self, text: str, level: str = "event") -> None:
-        """A line of the console's own in the log. `level`: as in LogLine."""
+        """Adds a line of the console to the log. `level`: as in LogLine."""
         ...
 
     def mark(self, label: str, time_s: float) -> None:
-        """A marker on the charts at that moment, and a line in the log. The label may be empty."""
+        """Adds a marker on the charts at `time_s`, and a line in the log. The label may be empty."""
         ...
 
     async def detach(self) -> Detached:
-        """Leaves the engine running after the console has gone. The load stops."""
+        """Stops the load and detaches the engine, which continues to run after the console exits."""
         ...
 
     async def close(self) -> None:
-        """Stops what this session started, unless detached."""
+        """Stops the processes that this session started, except a detached engine."""
         ...

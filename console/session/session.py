@@ -1,4 +1,4 @@
-"""One experiment session: the engine, the load, and the frame they merge into. What every front end stands on."""
+"""A session: an engine and a load, merged into one frame. Every front end uses it."""
 
 import asyncio
 import time
@@ -16,53 +16,55 @@ from console.model.load import LoadSpec
 from console.model.supervise import Supervisor
 from console.model.switch import Marker, SwitchDelta
 from console.session.control_client import EngineRefusal
-from console.session.engine import EngineEvents, EngineLink
-from console.session.live_metrics import EngineSample, Figures
-from console.session.load import LoadEvents, LoadLink
+from console.session.engine import EngineController, EngineEvents
+from console.session.live_metrics import EngineSample, LiveMetrics
+from console.session.load import LoadController, LoadEvents
 from console.session.log import LogRing
 from console.session.port import Detached, SessionOptions
-from console.session.switch import Switched, Switcher
-from console.session.switch_delta import SwitchSpan, begin_delta, fidelity_change, measure_delta
+from console.session.switch import CompletedSwitch, Switcher
+from console.session.switch_delta import SwitchTimes, begin_delta, fidelity_change, measure_delta
 
-BEAT_S = 1.0
+HEARTBEAT_S = 1.0
 
 
 class Session:
-    """Implements SessionPort. `async with Session(options)` opens and closes it; it belongs to the running loop."""
+    """Implements SessionPort on the running event loop. `async with Session(options)` opens and closes it."""
 
     def __init__(self, options: SessionOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._options = options
         self._clock = clock
         self._origin_s = clock()
         self._spec = options.engine
-        self._figures = Figures()
+        self._metrics = LiveMetrics()
         self._log = LogRing()
         self._supervisor = Supervisor(self._console_log)
-        self._link = EngineLink(
+        self._engine = EngineController(
             options,
             EngineEvents(
                 log=lambda level, text: self._log.add("engine", level, text),
-                sample=self._figures.sample,
+                sample=self._metrics.sample,
                 lost=self._on_engine_lost,
             ),
             self._now_s,
             self._supervisor,
         )
-        self._load = LoadLink(
-            options.load, self._figures, LoadEvents(self._log.add, self._on_interval), self._now_s, self._origin_s
+        self._load = LoadController(
+            options.load, self._metrics, LoadEvents(self._log.add, self._on_interval), self._now_s, self._origin_s
         )
-        self._switcher = Switcher(self._link, self._on_switched, self._console_log, self._now_s, self._supervisor)
+        self._switcher = Switcher(
+            self._engine, self._on_switch_completed, self._console_log, self._now_s, self._supervisor
+        )
         self._markers: tuple[Marker, ...] = ()
         self._deltas: tuple[SwitchDelta, ...] = ()
-        self._spans: dict[int, SwitchSpan] = {}
-        self._disturbed_s: dict[int, float] = {}
+        self._switch_times: dict[int, SwitchTimes] = {}
+        self._changed_again_s: dict[int, float] = {}
         self._background: set[asyncio.Task[Any]] = set()
-        self._beating: asyncio.Task[None] | None = None
+        self._heartbeat_task: asyncio.Task[None] | None = None
         self._console_cpu = 0.0
 
     @classmethod
     def opened(cls, options: SessionOptions) -> "Session":
-        """A session that is open already, for front ends that close it themselves."""
+        """Returns an open session, which the caller must close."""
         session = cls(options)
         session.open()
         return session
@@ -77,32 +79,32 @@ class Session:
         await self.close()
 
     def open(self) -> None:
-        """Connects or starts the engine, as the options say; returns at once, the frames tell what comes of it."""
-        self._beating = self._supervisor.keep_running("the session's heartbeat", self._beat)
+        """Begins to connect to or to start the engine, as the options say. Returns at once."""
+        self._heartbeat_task = self._supervisor.keep_running("the session's heartbeat", self._heartbeat)
         if self._options.connect:
-            self._link.connect(self._options.connect)
+            self._engine.connect(self._options.connect)
         elif self._options.start:
-            self._in_background("starting the engine", self._link.start(self._spec))
+            self._in_background("starting the engine", self._engine.start(self._spec))
 
     # ---- SessionPort
 
     @property
     def frame(self) -> Frame:
-        """The newest snapshot: cheap, never blocks."""
+        """The current snapshot. Cheap; never blocks."""
         return Frame(
             now_s=self._now_s(),
-            engine=self._link.snapshot(),
+            engine=self._engine.snapshot(),
             load=self._load.snapshot(),
-            window=self._figures.window(),
-            points=self._figures.points,
-            points_version=self._figures.points_version,
+            window=self._metrics.window(),
+            points=self._metrics.points,
+            points_version=self._metrics.points_version,
             markers=self._markers,
             deltas=self._deltas,
-            capabilities=self._link.capabilities,
+            capabilities=self._engine.capabilities,
             log=self._log.lines,
             log_version=self._log.version,
             console_cpu=self._console_cpu,
-            dropped_frames=self._link.late_frames,
+            dropped_frames=self._engine.late_frames,
         )
 
     @property
@@ -110,65 +112,65 @@ class Session:
         return self._spec
 
     async def start_engine(self) -> None:
-        self._load.forget_why_it_stopped()
-        await self._link.start(self._spec)
+        self._load.clear_message()
+        await self._engine.start(self._spec)
 
     async def stop_engine(self) -> None:
-        self._link.refuse_if_remote("stop")
-        if self._link.engine.state in (EngineState.STOPPED, EngineState.DRAINING):
-            raise CommandRefused(f"the engine is {self._link.engine.state}: there is nothing to stop")
-        await self._quiet_before_stop()
-        self._in_background("stopping the engine", self._link.stop())
+        self._engine.refuse_if_remote("stop")
+        if self._engine.engine.state in (EngineState.STOPPED, EngineState.DRAINING):
+            raise CommandRefused(f"the engine is {self._engine.engine.state}: there is nothing to stop")
+        await self._stop_switch_and_load()
+        self._in_background("stopping the engine", self._engine.stop())
 
     async def restart_engine(self, spec: EngineSpec | None = None) -> None:
-        """Ends it if it runs and starts it anew; a load that ran is started again when it serves.
+        """Stops the engine if it runs, and starts it. A running load is started again when the engine serves.
 
-        `spec`: how, from now on; else as before.
+        `spec`: the options from now on; by default the previous ones.
         """
-        self._link.refuse_if_remote("restart")
-        if self._link.engine.state is EngineState.STARTING:
+        self._engine.refuse_if_remote("restart")
+        if self._engine.engine.state is EngineState.STARTING:
             raise CommandRefused("the engine is starting already: stop it first")
         self._spec = spec or self._spec
         resumed = self._load.load.spec if self._load.load.running else None
-        await self._quiet_before_stop()
-        if self._link.engine.pid:
-            await self._link.stop()
-        self._load.forget_why_it_stopped()
-        await self._link.start(self._spec)
+        await self._stop_switch_and_load()
+        if self._engine.engine.pid:
+            await self._engine.stop()
+        self._load.clear_message()
+        await self._engine.start(self._spec)
         if resumed is not None:
             self._in_background("starting the load again", self._resume(resumed))
 
     async def switch(self, target: Deployment, *, strict: bool = False, fresh: bool = False) -> None:
-        """`fresh`: empty recipe, instances and threads are chosen anew instead of kept."""
+        """`fresh`: the engine chooses an empty recipe, instances and threads, instead of keeping the live ones."""
         await self._switcher.switch(target, strict, fresh)
-        self._disturb()
+        self._end_settling()
 
     async def cancel_switch(self) -> None:
         await self._switcher.cancel()
 
     async def start_load(self, spec: LoadSpec) -> None:
-        self._link.serving()
-        limit = self._link.max_texts_per_request
+        self._engine.serving()
+        limit = self._engine.max_texts_per_request
         if limit and spec.batch > limit:
             raise CommandRefused(f"batch {spec.batch:,} is over this engine's limit of {limit:,} texts a request")
-        await self._load.start(spec, self._link.engine.address, self._link.max_text_bytes)
+        await self._load.start(spec, self._engine.engine.address, self._engine.max_text_bytes)
 
     async def change_load(self, spec: LoadSpec) -> None:
         await self._load.change(spec)
-        self._disturb()
+        self._end_settling()
 
     async def stop_load(self) -> None:
         await self._load.stop()
-        self._disturb()
+        self._end_settling()
 
     async def set_coalescing(self, on: bool) -> None:
         await self.configure(coalesce=on)
 
     async def configure(self, **knobs: Any) -> None:
-        """Sets the named fields of Batching, live and for the next start. Raises CommandRefused."""
-        await self._link.configure(knobs)
+        """Sets the named fields of Batching now and for the next start. Raises CommandRefused."""
+        await self._engine.configure(knobs)
         self._spec = replace(self._spec, **knobs)
-        self._disturb()
+        self._end_settling()
 
     def note(self, text: str, level: str = "event") -> None:
         self._console_log(level, text)
@@ -183,28 +185,28 @@ class Session:
         if self._load.load.running:
             await self._load.stop()
         await self._switcher.close()
-        return await self._link.detach()
+        return await self._engine.detach()
 
     async def close(self) -> None:
-        """Stops what this session started, unless detached."""
-        for task in (*self._background, *([self._beating] if self._beating else [])):
+        """Stops the processes that this session started, except a detached engine."""
+        for task in (*self._background, *([self._heartbeat_task] if self._heartbeat_task else [])):
             task.cancel()
         try:
             await asyncio.gather(self._switcher.close(), self._load.close())
         finally:
-            await self._link.close()
+            await self._engine.close()
 
     # ---- for headless runs
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
-        """What the driver measured, oldest first, on the session's time."""
-        return tuple(self._figures.intervals)
+        """The load generator's intervals, oldest first, in the session's time."""
+        return tuple(self._metrics.intervals)
 
     @property
     def samples(self) -> tuple[EngineSample, ...]:
-        """The engine's counters, one a second, oldest first, on the session's time."""
-        return tuple(self._figures.samples)
+        """The engine's counters, one sample a second, oldest first, in the session's time."""
+        return tuple(self._metrics.samples)
 
     @property
     def now_s(self) -> float:
@@ -212,35 +214,36 @@ class Session:
 
     @property
     def driver_pid(self) -> int:
-        """0 while there is none."""
+        """Process id of the load generator; 0 if it does not run."""
         return self._load.driver_pid
 
     @property
     def engine_exit_code(self) -> int | None:
-        """How this session's engine ended; None while it has not."""
-        return self._link.exit_code
+        """Exit code of this session's engine; None before it has exited."""
+        return self._engine.exit_code
 
     async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
-        """How close what is live comes to fp32, by the names of `engine fidelity --json`. Raises CommandRefused.
+        """Measures the live deployment's fidelity to fp32. Returns the fields of `engine fidelity --json`.
 
-        `progress` gets words. The capabilities know the figure afterwards.
+        `progress` is called with a description of each step. Refreshes the capabilities, which then include the result.
+        Raises CommandRefused.
         """
         try:
-            found = await self._link.serving().measure_fidelity(progress)
+            result = await self._engine.serving().measure_fidelity(progress)
         except EngineRefusal as error:
-            raise CommandRefused(f"fidelity is not known: {error}") from error
-        await self._link.refresh_capabilities()
-        return found
+            raise CommandRefused(f"fidelity could not be measured: {error}") from error
+        await self._engine.refresh_capabilities()
+        return result
 
-    async def until_switched(self) -> None:
-        """Returns when no switch is under way, and the frame tells what came of the last one."""
-        await self._switcher.ended()
+    async def wait_until_switched(self) -> None:
+        """Returns when no switch is in progress and the frame reflects the last one."""
+        await self._switcher.wait_ended()
 
-    async def until_ready(self) -> None:
-        """Returns when the engine serves, or when it will not: the frame's engine state tells which."""
-        await self._link.ready.wait()
+    async def wait_until_ready(self) -> None:
+        """Returns when the engine serves, or when it failed to start or was lost: see the frame's engine state."""
+        await self._engine.ready.wait()
 
-    # ---- what is heard
+    # ---- callbacks
 
     def _now_s(self) -> float:
         return self._clock() - self._origin_s
@@ -253,32 +256,33 @@ class Session:
 
     def _on_engine_lost(self) -> None:
         if self._load.load.running:
-            work = self._load.stop("stopped: the engine does not serve any more")
-            self._in_background("stopping the load", work)
+            self._in_background("stopping the load", self._load.stop("stopped: the engine no longer serves"))
 
-    def _on_switched(self, switched: Switched) -> None:
-        ordinal = len(self._spans) + 1
-        self._markers = (*self._markers, Marker(switched.cut_over_s, ordinal, switched.label, switched.fell_back))
-        span = SwitchSpan(
+    def _on_switch_completed(self, completed: CompletedSwitch) -> None:
+        ordinal = len(self._switch_times) + 1
+        self._markers = (*self._markers, Marker(completed.cut_over_s, ordinal, completed.label, completed.fell_back))
+        span = SwitchTimes(
             ordinal=ordinal,
-            label=switched.label,
-            requested_s=switched.requested_s,
-            cut_over_s=switched.cut_over_s,
-            released_s=switched.released_s,
+            label=completed.label,
+            requested_s=completed.requested_s,
+            cut_over_s=completed.cut_over_s,
+            released_s=completed.released_s,
             steady_since_s=self._load.steady_since_s,
-            before=switched.before,
-            after=switched.effective,
+            before=completed.before,
+            after=completed.effective,
         )
-        self._spans[ordinal] = span
+        self._switch_times[ordinal] = span
         self._deltas = (*self._deltas, begin_delta(span))
-        asked = switched.requested  # a restart brings back what was asked for last
-        self._spec = replace(self._spec, backend=asked.backend, precision=asked.precision, recipe=asked.recipe)
+        requested = completed.requested  # a restart uses the deployment that was requested last
+        self._spec = replace(
+            self._spec, backend=requested.backend, precision=requested.precision, recipe=requested.recipe
+        )
 
-    def _disturb(self) -> None:
-        """The conditions change now: deltas still settling end here."""
+    def _end_settling(self) -> None:
+        """Ends the measurement of unsettled deltas, because the conditions change now."""
         for delta in self._deltas:
             if not delta.settled:
-                self._disturbed_s.setdefault(delta.ordinal, self._now_s())
+                self._changed_again_s.setdefault(delta.ordinal, self._now_s())
 
     def _measure_deltas(self) -> None:
         if all(delta.settled for delta in self._deltas):
@@ -289,39 +293,39 @@ class Session:
             delta
             if delta.settled
             else measure_delta(
-                self._spans[delta.ordinal], now_s, intervals, samples, self._disturbed_s.get(delta.ordinal)
+                self._switch_times[delta.ordinal], now_s, intervals, samples, self._changed_again_s.get(delta.ordinal)
             )
             for delta in self._deltas
         )
         for delta in self._deltas:
             if delta.settled and delta.ordinal in settling:
-                self._in_background("reading what fidelity became", self._learn_fidelity(delta.ordinal))
+                self._in_background("reading the fidelity of a switch", self._add_fidelity(delta.ordinal))
 
-    async def _learn_fidelity(self, ordinal: int) -> None:
-        """What the engine knows of both cells by now, beside the speed."""
-        await self._link.refresh_capabilities()
-        found = fidelity_change(self._spans[ordinal], self._link.capabilities)
+    async def _add_fidelity(self, ordinal: int) -> None:
+        """Adds the fidelity before and after the switch to its delta."""
+        await self._engine.refresh_capabilities()
+        change = fidelity_change(self._switch_times[ordinal], self._engine.capabilities)
         self._deltas = tuple(
-            replace(delta, fidelity=found) if delta.ordinal == ordinal else delta for delta in self._deltas
+            replace(delta, fidelity=change) if delta.ordinal == ordinal else delta for delta in self._deltas
         )
 
-    async def _quiet_before_stop(self) -> None:
+    async def _stop_switch_and_load(self) -> None:
         await self._switcher.close()
         if self._load.load.running:
             await self._load.stop("stopped with the engine")
 
     async def _resume(self, spec: LoadSpec) -> None:
-        await self.until_ready()
+        await self.wait_until_ready()
         with suppress(CommandRefused):
             await self.start_load(spec)
 
-    async def _beat(self) -> None:
-        """Once a second: gaps on the charts, settling deltas, the console's own cost."""
+    async def _heartbeat(self) -> None:
+        """Every second: adds a gap to the charts if no load runs, updates deltas, measures the console's CPU use."""
         wall_s, cpu_s = self._clock(), time.process_time()
         while True:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(HEARTBEAT_S)
             if not self._load.load.running:
-                self._figures.gap(self._now_s())
+                self._metrics.gap(self._now_s())
                 self._measure_deltas()
             new_wall_s, new_cpu_s = self._clock(), time.process_time()
             self._console_cpu = (new_cpu_s - cpu_s) / max(new_wall_s - wall_s, 1e-9)

@@ -1,4 +1,4 @@
-"""What a switch changed: steady seconds before it against steady seconds after its cut-over."""
+"""The effect of a switch: steady seconds before it, compared with steady seconds after its cut-over."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,15 +12,15 @@ from console.session.live_metrics import EngineSample
 
 BEFORE_S = 10.0
 CUT_S = 5.0
-"""After the cut-over: the first seconds are the new deployment warming up under load."""
+"""Seconds ignored after the cut-over, while the new deployment warms up under load."""
 AFTER_S = 10.0
 _P50_FLOOR = 30
 _RSS_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchSpan:
-    """When a switch happened, in the session's time. `steady_since_s`: load began or changed then, warm-up included."""
+class SwitchTimes:
+    """The times of a switch, in the session's time. `steady_since_s`: end of the load's warm-up before the switch."""
 
     ordinal: int
     label: str
@@ -32,8 +32,8 @@ class SwitchSpan:
     after: Deployment = field(default_factory=Deployment)
 
 
-def begin_delta(span: SwitchSpan) -> SwitchDelta:
-    """Right after the release: nothing is known but how long it took."""
+def begin_delta(span: SwitchTimes) -> SwitchDelta:
+    """Returns the delta right after the release, when only the duration of the switch is known."""
     return SwitchDelta(
         ordinal=span.ordinal,
         label=span.label,
@@ -45,15 +45,18 @@ def begin_delta(span: SwitchSpan) -> SwitchDelta:
 
 
 def measure_delta(
-    span: SwitchSpan,
+    span: SwitchTimes,
     now_s: float,
     intervals: Sequence[Interval],
     samples: Sequence[EngineSample],
-    disturbed_s: float | None = None,
+    changed_again_s: float | None = None,
 ) -> SwitchDelta:
-    """The delta as far as it can be told now. `disturbed_s`: when the load or the deployment changed again."""
+    """Returns the delta from the measurements so far.
+
+    `changed_again_s`: when the load, the knobs or the deployment changed again, which ends the measurement.
+    """
     end_s = span.cut_over_s + CUT_S + AFTER_S
-    after_end_s = end_s if disturbed_s is None else min(end_s, disturbed_s)
+    after_end_s = end_s if changed_again_s is None else min(end_s, changed_again_s)
     settled = now_s >= after_end_s
     slack_s = 0.05
     before = [
@@ -78,7 +81,7 @@ def measure_delta(
     answered_before = [i for i in before if i.answers.requests]
     answered_after = [i for i in after if i.answers.requests]
     if not answered_before or not answered_after:
-        return replace(delta, verdict=_why_nothing(settled, bool(answered_before), disturbed_s is not None))
+        return replace(delta, verdict=_missing_reason(settled, bool(answered_before), changed_again_s is not None))
     change = throughput_change(_rates(before), _rates(after))
     if not settled:
         return replace(delta, texts_per_s=change)
@@ -93,8 +96,8 @@ def measure_delta(
     )
 
 
-def fidelity_change(span: SwitchSpan, cells: Sequence[CapabilityCell]) -> Change | None:
-    """Mean cosine to fp32 of what was live and of what is now; None where the engine knows it of one alone."""
+def fidelity_change(span: SwitchTimes, cells: Sequence[CapabilityCell]) -> Change | None:
+    """Returns the mean cosine to fp32 before and after; None unless the engine has measured both."""
     known = {(cell.backend, cell.precision, cell.device, cell.recipe): cell.fidelity for cell in cells}
     before, after = (
         known.get((one.backend, one.precision, one.device, one.recipe)) for one in (span.before, span.after)
@@ -102,10 +105,10 @@ def fidelity_change(span: SwitchSpan, cells: Sequence[CapabilityCell]) -> Change
     return None if not before or after is None else Change(before, after, after / before - 1)
 
 
-def _why_nothing(settled: bool, had_load_before: bool, disturbed: bool) -> str:
+def _missing_reason(settled: bool, had_load_before: bool, changed_again: bool) -> str:
     if not settled:
         return ""
-    if disturbed:
+    if changed_again:
         return "changed again before it settled"
     return "no load after it" if had_load_before else "no load"
 
@@ -114,7 +117,7 @@ def _rates(intervals: Sequence[Interval]) -> list[float]:
     return [interval.answers.texts / interval.duration_s for interval in intervals]
 
 
-def _rss_change(span: SwitchSpan, samples: Sequence[EngineSample]) -> Change | None:
+def _rss_change(span: SwitchTimes, samples: Sequence[EngineSample]) -> Change | None:
     before = [sample.rss_bytes for sample in samples if sample.time_s <= span.requested_s][-_RSS_SAMPLES:]
     after = [sample.rss_bytes for sample in samples if sample.time_s >= span.released_s][-_RSS_SAMPLES:]
     if not before or not after or not before[-1]:

@@ -1,4 +1,4 @@
-"""Enum values that a newer engine knows and this console does not: each one is said once in the log."""
+"""Detection of enum values that this console does not know. Each one is logged once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 
 def unknown_enums(message: Message) -> Iterator[tuple[str, int]]:
-    """The enum's name and the number of every such value in the message and in the messages inside it."""
+    """Yields the enum's name and the number of every unknown value in the message and its submessages."""
     for field, value in message.ListFields():
         enum, inner = field.enum_type, field.message_type
         values: Iterable[Any] = (value,) if isinstance(value, (int, Message)) else value
@@ -19,15 +19,15 @@ def unknown_enums(message: Message) -> Iterator[tuple[str, int]]:
 
 
 class UnknownEnums:
-    """Looks through every message of an engine. `log`: takes one sentence for each value, the first time it is seen."""
+    """Checks the messages of an engine. `log` is called with one sentence when a value is first seen."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
-        self._said: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
 
-    def look(self, message: Message) -> None:
-        """Logs what is new in the message."""
+    def check(self, message: Message) -> None:
+        """Logs the unknown values of the message that were not logged before."""
         for name, number in unknown_enums(message):
-            if (name, number) not in self._said:
-                self._said.add((name, number))
-                self._log(f"the engine says {name} {number}, which this console does not know: update the console")
+            if (name, number) not in self._reported:
+                self._reported.add((name, number))
+                self._log(f"the engine sent {name} {number}, which this console does not know: update the console")

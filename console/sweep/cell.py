@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
-from console.analysis.differences import flat
+from console.analysis.differences import flatten
 from console.measure.run import RunSpec
 from console.model.engine import Deployment, EngineSpec
 from console.model.load import LoadSpec
@@ -35,7 +35,7 @@ class SweepCell:
     @property
     def hash(self) -> str:
         """By content, and only by what differs from the plainest cell: new knobs leave old cells what they were."""
-        asked, plain = flat(asdict(self)), flat(asdict(_PLAINEST))
+        asked, plain = flatten(asdict(self)), flatten(asdict(_PLAINEST))
         return content_hash({name: value for name, value in asked.items() if value != plain[name]})
 
     @property

@@ -101,7 +101,7 @@ class SweepEngine:
         with suppress(CommandRefused):
             await self._session.cancel_switch()
             self._cancelled_a_switch = True
-        await self._session.until_switched()
+        await self._session.wait_until_switched()
         while self._session.frame.engine.state is EngineState.SWITCHING:  # noqa: ASYNC110 - frames have no event
             await asyncio.sleep(_POLL_S)
 
@@ -148,7 +148,7 @@ class SweepEngine:
                 await asyncio.sleep(_POLL_S)
             else:
                 break
-        await self._session.until_switched()
+        await self._session.wait_until_switched()
 
     def _is_as(self, found: Engine) -> bool:
         """Whether the engine serves the same cell in the same way, asked for by the same name."""
@@ -175,7 +175,7 @@ class SweepEngine:
                 self.switched = True
                 self._doing(f"starting the engine: {cell.target.cell or 'auto'}")
                 await session.restart_engine(cell.engine_spec)
-        await self._unless_stopped(session.until_ready())
+        await self._unless_stopped(session.wait_until_ready())
         while session.frame.engine.state is EngineState.SWITCHING:  # somebody else's switch
             await self._pause()
         engine = session.frame.engine
@@ -206,7 +206,7 @@ class SweepEngine:
         try:
             await self._session.switch(cell.target, strict=cell.strict, fresh=True)
         finally:
-            await self._unless_stopped(self._session.until_switched())
+            await self._unless_stopped(self._session.wait_until_switched())
         engine = self._session.frame.engine
         if engine.state is not EngineState.RUNNING or engine.message:
             raise CommandRefused(engine.message or f"the engine is {engine.state} after the switch")

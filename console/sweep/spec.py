@@ -13,11 +13,11 @@ from typing import Any
 
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.measure.run import RunSpec
-from console.model.durations import LONGEST_S, seconds_of
+from console.model.durations import MAX_DURATION_S, parse_duration_s
 from console.model.engine import Deployment
 from console.model.errors import CommandRefused
 from console.model.load import LoadSpec
-from console.model.toml_lines import line_of, not_toml
+from console.model.toml_lines import line_of, toml_error_message
 from console.session.load import check_load
 from console.sweep.cell import SweepCell, repeated
 
@@ -71,7 +71,7 @@ def parse_spec(text: str, source: str, name: str) -> SweepSpec:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(not_toml(str(error), source, text.splitlines())) from error
+        raise SpecError(toml_error_message(str(error), source, text.splitlines())) from error
     return _Reader(text, source).spec(document, name)
 
 
@@ -132,10 +132,10 @@ def _number(least: float, most: float) -> Callable[[Any], float]:
 def _seconds(least_s: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         try:
-            seconds = seconds_of(str(value))
+            seconds = parse_duration_s(str(value))
         except ValueError:
             seconds = -1.0
-        if not least_s <= seconds <= LONGEST_S:
+        if not least_s <= seconds <= MAX_DURATION_S:
             raise ValueError(f'write a time from {least_s:g}s to 2h, as in "10s" or "2m"')
         return seconds
 

@@ -25,7 +25,7 @@ from console.model.engine import Engine, EngineSpec, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
-from console.model.modes import ExperimentContext, SweepStage, stage_of
+from console.model.modes import ExperimentContext, SweepStage, sweep_stage
 from console.model.supervise import Supervisor
 from console.session.log import LogRing
 from console.tui.handlers import replay as performing_replay
@@ -234,9 +234,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         state = self._experiments_port.sweeps.state if self._experiments_port else None
         stage = SweepStage.NONE
         if state is not None:
-            stage = stage_of(ended=state.ended, ending=state.ending, paused=state.paused)
-        if stage is not self.experiments.sweep:
-            self.experiments = replace(self.experiments, sweep=stage)
+            stage = sweep_stage(ended=state.ended, ending=state.ending, paused=state.paused)
+        if stage is not self.experiments.sweep_stage:
+            self.experiments = replace(self.experiments, sweep_stage=stage)
         if self._frame.experiments != self.experiments:
             self._frame = replace(self._frame, experiments=self.experiments)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.model.frame import Frame
-from console.model.modes import Replaying
+from console.model.modes import ReplayState
 
 if TYPE_CHECKING:
     from console.output.replay import Playback, Replay
@@ -23,7 +23,7 @@ class Player:
     def frame(self, live: Frame) -> Frame:
         """The frame of this moment. `live`: the session's, which goes on and is told of."""
         playback = self._until_now()
-        with_keys = Replaying(
+        with_keys = ReplayState(
             run_id=self._replay.run_id,
             position_s=playback.position_s,
             length_s=playback.length_s,

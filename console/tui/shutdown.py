@@ -46,7 +46,7 @@ class Shutdown:
             return
         engine, load = self._newest().engine, self._newest().load
         idle = engine.state in DOWN or (engine.remote and not load.running)
-        if idle and not app.experiments.sweep.active:
+        if idle and not app.experiments.sweep_stage.active:
             self._leave("")
         elif not isinstance(app.screen, QuitDialog):
             app.open_dialog(QuitDialog(self._newest(), app.view), self._answered)

@@ -20,7 +20,7 @@ def run_at(ordinal: int) -> OpenedRun:
 
 async def compared(it: Console, *ordinals: int) -> None:
     """Marks them in this order and goes to Compare."""
-    it.app.update_context(compared=tuple(run_at(ordinal).run.row.run_id for ordinal in ordinals))
+    it.app.update_context(compared_run_ids=tuple(run_at(ordinal).run.row.run_id for ordinal in ordinals))
     await it.press("4")
     await it.app.workers.wait_for_complete()
     await it.beat(12)
@@ -90,12 +90,12 @@ async def test_another_baseline_turns_the_ratios_and_a_run_can_be_taken_out(cons
         await it.press("right", "b")
         await it.app.workers.wait_for_complete()
         await it.beat(12)
-        assert it.app.experiments.compared[0] == run_at(4).run.row.run_id
+        assert it.app.experiments.compared_run_ids[0] == run_at(4).run.row.run_id
         assert "▼ slower" in it.text("compared")
         await it.press("right", "x")
         await it.app.workers.wait_for_complete()
         await it.beat(12)
-        assert len(it.app.experiments.compared) == 2
+        assert len(it.app.experiments.compared_run_ids) == 2
         await it.press("enter")
         assert isinstance(it.app.screen, RunDetails)
 
@@ -114,7 +114,7 @@ async def test_only_what_differs_is_shown_until_all_is_asked_for(console: Open) 
 
 async def test_a_run_that_is_gone_is_told(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
-        it.app.update_context(compared=("r-gone", "r-too"))
+        it.app.update_context(compared_run_ids=("r-gone", "r-too"))
         await it.press("4")
         await it.beat(12)
         assert "no run 'r-gone'" in it.text("compared")

@@ -113,7 +113,7 @@ async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:
         from console.tui.handlers.experiments import PERFORM
 
-        it.app.update_context(sweep=SweepStage.RUNNING)
+        it.app.update_context(sweep_stage=SweepStage.RUNNING)
         await PERFORM["sweep_stop"](it.app)
         await it.press("a")
         assert "No sweep is running" in it.said

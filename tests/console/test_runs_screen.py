@@ -178,9 +178,9 @@ async def test_two_to_four_runs_are_marked_in_order_and_a_fifth_is_refused(conso
         assert "space marks them" in it.said
         await it.press("space", "space", "space", "space", "space")
         assert "4 runs are marked already" in it.said
-        assert len(it.app.experiments.compared) == 4
+        assert len(it.app.experiments.compared_run_ids) == 4
         await it.press("g", "space")
-        assert len(it.app.experiments.compared) == 3
+        assert len(it.app.experiments.compared_run_ids) == 3
 
 
 async def test_a_click_moves_to_a_run_and_a_second_one_opens_it(console: Open) -> None:
@@ -238,6 +238,6 @@ async def test_a_report_of_the_marked_runs_is_written_in_the_form_of_its_ending(
             await it.app.workers.wait_for_complete()
             assert outcome in it.said
         assert (tmp_path / "page.md").read_text() == "# results as md\n"
-        marked = it.app.experiments.compared
+        marked = it.app.experiments.compared_run_ids
         assert ("report", *marked, "md") in port.runs.calls
         assert it.app.cli_form(BY_ID["report"]) == f"embedconsole report {marked[0]} -o results.html"

@@ -104,8 +104,8 @@ async def test_a_calibration_whose_driver_does_not_end_as_it_should_ends_the_nul
 ) -> None:
     stop, before = DriverProcess.stop, children()
 
-    async def fail(driver: DriverProcess, patience_s: float = 3.0) -> None:
-        await stop(driver, patience_s)
+    async def fail(driver: DriverProcess, timeout_s: float = 3.0) -> None:
+        await stop(driver, timeout_s)
         raise OSError("no such process")
 
     monkeypatch.setattr(DriverProcess, "stop", fail)

@@ -23,7 +23,7 @@ async def seconds_of_load(rig: Rig, spec: LoadSpec, count: int) -> list[Interval
     driver = await rig.load(spec)
     await rig.events.until(lambda: len(rig.events.intervals) == count)
     whole = list(rig.events.intervals)
-    await driver.stop(patience_s=0.5)
+    await driver.stop(timeout_s=0.5)
     return whole
 
 

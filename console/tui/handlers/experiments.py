@@ -48,7 +48,7 @@ async def open_run(app: "AppPort", run_id: str) -> None:
 
 
 async def _run_open(app: "AppPort") -> None:
-    await open_run(app, app.experiments.run_id)
+    await open_run(app, app.experiments.selected_run_id)
 
 
 async def _run_filter(app: "AppPort") -> None:
@@ -61,8 +61,10 @@ async def _run_reload(app: "AppPort") -> None:
 
 async def _run_mark(app: "AppPort") -> None:
     at = app.experiments
-    kept = tuple(run_id for run_id in at.compared if run_id != at.run_id)
-    app.update_context(compared=kept if at.run_id in at.compared else (*kept, at.run_id))
+    kept = tuple(run_id for run_id in at.compared_run_ids if run_id != at.selected_run_id)
+    app.update_context(
+        compared_run_ids=kept if at.selected_run_id in at.compared_run_ids else (*kept, at.selected_run_id)
+    )
     _runs(app).action_move(1)
 
 
@@ -73,7 +75,7 @@ async def _run_compare(app: "AppPort") -> None:
 async def _run_tag(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    screen, run_id = _runs(app), app.experiments.run_id
+    screen, run_id = _runs(app), app.experiments.selected_run_id
     has = screen.here.row.tags if screen.here is not None else ()
     about = f"Tags of {run_id}: {' '.join(has) or 'none yet'}. Names with spaces between them; -name takes one away."
 
@@ -91,7 +93,7 @@ async def _run_tag(app: "AppPort") -> None:
 async def _run_note(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    screen, run_id = _runs(app), app.experiments.run_id
+    screen, run_id = _runs(app), app.experiments.selected_run_id
 
     async def write(text: str) -> None:
         await app.experiments_port.runs.note(run_id, text)
@@ -107,11 +109,11 @@ async def _run_note(app: "AppPort") -> None:
 async def _run_delete(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import ConfirmDialog
 
-    screen, run_id = _runs(app), app.experiments.run_id
+    screen, run_id = _runs(app), app.experiments.selected_run_id
 
     async def delete() -> None:
         await app.experiments_port.runs.delete((run_id,))
-        app.update_context(compared=tuple(kept for kept in app.experiments.compared if kept != run_id))
+        app.update_context(compared_run_ids=tuple(kept for kept in app.experiments.compared_run_ids if kept != run_id))
         app.show_message(f"Deleted {run_id}")
         screen.reload()
 
@@ -126,7 +128,7 @@ async def _run_gate(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
     from console.tui.screens.dialogs.read import ReadDialog
 
-    run_id = app.experiments.run_id
+    run_id = app.experiments.selected_run_id
 
     async def judge(conditions: str) -> None:
         with_keys = await app.experiments_port.runs.gate(run_id, conditions.split())
@@ -152,7 +154,7 @@ async def _sweep_new(app: "AppPort") -> None:
 
 async def _sweep_pause(app: "AppPort") -> None:
     sweeps = app.experiments_port.sweeps
-    if app.experiments.sweep is SweepStage.PAUSED:
+    if app.experiments.sweep_stage is SweepStage.PAUSED:
         sweeps.go_on()
     else:
         sweeps.pause()
@@ -183,7 +185,7 @@ async def _sweep_stop(app: "AppPort") -> None:
 
 
 async def _sweep_open(app: "AppPort") -> None:
-    await open_run(app, app.experiments.cell_run)
+    await open_run(app, app.experiments.selected_cell_run_id)
 
 
 async def _sweep_values(app: "AppPort") -> None:
@@ -192,17 +194,24 @@ async def _sweep_values(app: "AppPort") -> None:
 
 async def _compare_baseline(app: "AppPort") -> None:
     at = app.experiments
-    app.update_context(compared=(at.compared_at, *(run_id for run_id in at.compared if run_id != at.compared_at)))
-    _compare(app).action_move(-len(at.compared))
+    app.update_context(
+        compared_run_ids=(
+            at.selected_compared_run_id,
+            *(run_id for run_id in at.compared_run_ids if run_id != at.selected_compared_run_id),
+        )
+    )
+    _compare(app).action_move(-len(at.compared_run_ids))
 
 
 async def _compare_remove(app: "AppPort") -> None:
     at = app.experiments
-    app.update_context(compared=tuple(run_id for run_id in at.compared if run_id != at.compared_at))
+    app.update_context(
+        compared_run_ids=tuple(run_id for run_id in at.compared_run_ids if run_id != at.selected_compared_run_id)
+    )
 
 
 async def _compare_open(app: "AppPort") -> None:
-    await open_run(app, app.experiments.compared_at)
+    await open_run(app, app.experiments.selected_compared_run_id)
 
 
 async def _compare_same(app: "AppPort") -> None:

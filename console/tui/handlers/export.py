@@ -65,7 +65,7 @@ async def report(app: "AppPort") -> None:
     """Asks for the file; its ending says the form."""
     from console.tui.screens.dialogs.ask import TextDialog
 
-    marked = app.experiments.compared
+    marked = app.experiments.compared_run_ids
     name = f"embedconsole-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
     what = f"{len(marked)} marked runs" if marked else "the last sweep, or of the last run; marked runs go before it"
     about = f"Of {what}. The ending says the form: {', '.join(REPORTS)}. From {Path.cwd()}."
@@ -81,7 +81,7 @@ async def _report(app: "AppPort", path: Path) -> None:
     form = path.suffix.lstrip(".").lower()
     if form not in REPORTS:
         raise CommandRefused(f"{path} ends in none of {', '.join(REPORTS)}: {{report}} again, with another name")
-    text = await app.experiments_port.runs.report(app.experiments.compared, form)
+    text = await app.experiments_port.runs.report(app.experiments.compared_run_ids, form)
     _put(path, text, "report")
     app.show_message(str(path), title="Report written", timeout=10)
 

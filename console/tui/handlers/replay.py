@@ -28,7 +28,7 @@ async def begin(app: "AppPort", run_id: str, speed: float = 1.0) -> None:
 
 
 async def _begin_here(app: "AppPort") -> None:
-    await begin(app, app.experiments.run_id)
+    await begin(app, app.experiments.selected_run_id)
 
 
 async def _leave(app: "AppPort") -> None:

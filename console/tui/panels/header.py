@@ -5,7 +5,7 @@ from textual.geometry import Size
 from console.actions.action import MODES
 from console.model.engine import EngineState
 from console.model.frame import Frame
-from console.model.modes import Replaying
+from console.model.modes import ReplayState
 from console.tui import number_format
 from console.tui.panels.live.replay import badge
 from console.tui.panels.words import SEPARATOR, cell_short, model_name, state_label
@@ -61,7 +61,7 @@ def _load(frame: Frame) -> Line:
     return line(Span(f"load {state} ", "good"), Span(number_format.clock(load.elapsed_s)))
 
 
-def _of_a_replay(frame: Frame, shown: Replaying, view: View, width: int) -> Line:
+def _of_a_replay(frame: Frame, shown: ReplayState, view: View, width: int) -> Line:
     """What the run measured stands where a live engine's state would: nothing here can be taken for one."""
     engine, spec = frame.engine, frame.load.spec
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"

@@ -92,8 +92,8 @@ def _phase(frame: Frame, view: View, width: int) -> Line:
     if phase is None:
         return line(Span(f" ◌ {verb}", "accent"))
     parts = [Span(f" ◌ {verb}  ", "accent"), Span(clean(phase.name), "strong")]
-    if phase.message:
-        parts.append(Span(f"  {clean(phase.message)}", "value"))
+    if phase.detail:
+        parts.append(Span(f"  {clean(phase.detail)}", "value"))
     right = []
     if phase.total:
         share = phase.done / phase.total

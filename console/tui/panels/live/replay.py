@@ -3,7 +3,7 @@
 from textual.geometry import Size
 
 from console.model.frame import Frame
-from console.model.modes import Replaying
+from console.model.modes import ReplayState
 from console.tui import number_format
 from console.tui.styled_text import Line, Span, StyledText, clean, clip, line, spread, width_of
 from console.tui.view import View
@@ -12,14 +12,14 @@ LEAST_BAR = 8
 MOST_BAR = 60
 
 
-def badge(shown: Replaying, *, short: bool = False) -> Line:
+def badge(shown: ReplayState, *, short: bool = False) -> Line:
     """`REPLAY r-20261123-100000-3fa2 ×10 00:12/00:30`."""
     run_id = clean(shown.run_id)
     name = run_id if not short else f"…{run_id[-9:]}"
     return line(Span(f" ◀ REPLAY {name} ×{shown.speed:g} {_place(shown)} ", "badge"))
 
 
-def _place(shown: Replaying) -> str:
+def _place(shown: ReplayState) -> str:
     return f"{number_format.clock(shown.position_s)}/{number_format.clock(shown.length_s)}"
 
 
@@ -38,17 +38,17 @@ def timeline(frame: Frame, view: View, size: Size) -> StyledText:
     return StyledText((spread(line(state, *_bar(shown, min(room, MOST_BAR))), live, size.width),))
 
 
-def _bar(shown: Replaying, cells: int) -> Line:
+def _bar(shown: ReplayState, cells: int) -> Line:
     share = shown.position_s / shown.length_s if shown.length_s else 1.0
     done = min(round(share * (cells - 1)), cells - 1)
     return line(Span("━" * done, "accent"), Span("●", "strong"), Span("─" * (cells - 1 - done), "grid"))
 
 
-def _live(frame: Frame, shown: Replaying, view: View, *, short: bool) -> Line:
+def _live(frame: Frame, shown: ReplayState, view: View, *, short: bool) -> Line:
     """What goes on behind: a person must not take the replay for it, nor forget it."""
     words = [f"engine {shown.live_engine}" if shown.live_engine else "no engine"]
     words += ["load on"] if shown.live_load else []
-    words += ["sweep on"] if frame.experiments.sweep.active else []
+    words += ["sweep on"] if frame.experiments.sweep_stage.active else []
     lost = shown.live_engine == "lost"
     said = Span(", ".join(words), "bad" if lost else "value")
     head = Span("live: " if short else "the live session goes on: ", "label")

@@ -56,7 +56,7 @@ class QuitDialog(Dialog[str]):
     def lines(self, width: int) -> Lines:
         running = "the load is running" if self.frame.load.running else f"engine {self.frame.engine.state.value}"
         rows: list[Line] = [line(Span(f"What shall become of what runs? ({running})", "value"))]
-        if self.frame.experiments.sweep.active:
+        if self.frame.experiments.sweep_stage.active:
             rows.append(line(Span("⚠ a sweep is running: what is measured is kept, and it can be resumed", "warn")))
         rows.append(line())
         for index, (letter, answer, name, meaning) in enumerate(self.choices):

@@ -53,7 +53,7 @@ class CompareScreen(ModeScreen):
         self._known, self._wanted = {}, ()
 
     def redraw(self) -> None:
-        wanted = self.console_app.experiments.compared
+        wanted = self.console_app.experiments.compared_run_ids
         if wanted != self._wanted:
             self._wanted = wanted
             reading = "reading the compared runs"
@@ -109,7 +109,7 @@ class CompareScreen(ModeScreen):
     def action_move(self, columns: int) -> None:
         """To another run."""
         self.cursor = max(0, min(len(self._wanted) - 1, self.cursor + columns))
-        self.console_app.update_context(compared_at=self.here)
+        self.console_app.update_context(selected_compared_run_id=self.here)
         self.redraw()
 
     def action_scroll_by(self, rows: int) -> None:

@@ -146,15 +146,15 @@ class RunsScreen(ModeScreen):
             return StyledText(self._empty(size), title)
         columns = run_table.fitted(size.width)
         at = self.frame.experiments
-        marked = {run_id: number for number, run_id in enumerate(at.compared, start=1)}
+        marked = {run_id: number for number, run_id in enumerate(at.compared_run_ids, start=1)}
         rows: list[Line] = [run_table.head(columns)]
         for path in self.window.seen:
             click = f"screen.click_at({path})"
             here = path == self.window.cursor
             rows.append(run_table.row_line(self.listed[path], columns, here=here, marked=marked, click=click))
         foot = f"{self.window.cursor + 1:,} of {len(self.listed):,}"
-        if at.compared:
-            foot = f"{len(at.compared)} marked · {foot}"
+        if at.compared_run_ids:
+            foot = f"{len(at.compared_run_ids)} marked · {foot}"
         return StyledText(tuple(rows), title, self.trouble or foot)
 
     def _empty(self, size: Size) -> Lines:
@@ -211,7 +211,7 @@ class RunsScreen(ModeScreen):
         tile = self.query_one("#list", Tile)
         self.window = self.window.fitted(len(self.listed), tile.text_size.height - 1)
         here = self.here
-        self.console_app.update_context(run_id=here.row.run_id if here is not None else "")
+        self.console_app.update_context(selected_run_id=here.row.run_id if here is not None else "")
         self.redraw()
 
     def action_move(self, rows: int) -> None:

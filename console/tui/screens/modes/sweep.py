@@ -90,7 +90,7 @@ class SweepScreen(ModeScreen):
         return None if state is None or place is None else state.cells[place]
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        active = frame.experiments.sweep.active
+        active = frame.experiments.sweep_stage.active
         self.set_class(active, "active")
         super().show(frame, view, tick)
         if active:
@@ -129,8 +129,8 @@ class SweepScreen(ModeScreen):
         waits = here is not None and here.status is CellStatus.WAITING
         run_id = here.figures.run_id if here is not None and here.figures is not None else ""
         at = self.console_app.experiments
-        if (at.cell_waits, at.cell_run) != (waits, run_id):
-            self.console_app.update_context(cell_waits=waits, cell_run=run_id)
+        if (at.selected_cell_skippable, at.selected_cell_run_id) != (waits, run_id):
+            self.console_app.update_context(selected_cell_skippable=waits, selected_cell_run_id=run_id)
 
     def _matrix(self, state: "SweepState", size: Size) -> StyledText:
         grid = self.grid(state)
@@ -153,7 +153,7 @@ class SweepScreen(ModeScreen):
             f"columns {fit.first + 1}–{fit.first + fit.seen} of {len(grid.columns)}"
             if fit.seen < len(grid.columns)
             else "",
-            "" if self.follows or not self.frame.experiments.sweep.active else "esc follows the running cell",
+            "" if self.follows or not self.frame.experiments.sweep_stage.active else "esc follows the running cell",
         ]
         return StyledText(
             tuple(rows), f"{values} · batch × concurrency by deployment", " · ".join(part for part in more if part)

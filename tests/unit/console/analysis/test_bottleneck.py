@@ -2,12 +2,12 @@
 
 import pytest
 
-from console.analysis.bottleneck import Observed, name_bottleneck
+from console.analysis.bottleneck import ObservedLoad, find_bottleneck
 from console.model.load import Stages
 
 
 def named(stages: Stages, **more: float) -> tuple[str, float, str]:
-    found = name_bottleneck(Observed(stages, **{"batch": 1, **more}))  # type: ignore[arg-type]  # numbers by name
+    found = find_bottleneck(ObservedLoad(stages, **{"batch": 1, **more}))  # type: ignore[arg-type]  # numbers by name
     assert found is not None
     return found.stage, found.share, found.sentence
 
@@ -37,7 +37,7 @@ def test_time_outside_the_server_is_named_where_it_is_the_larger_part() -> None:
 
 def test_time_outside_the_server_is_told_where_it_is_the_smaller_part_but_worth_it() -> None:
     stages = Stages(3.5, 0.1, 13.8, 0.1)
-    assert "33% of the client's 26.1 ms passes outside these stages" in named(stages, client_mean_ms=26.1)[2]
+    assert "33% of the client's 26.1 ms is outside these stages" in named(stages, client_mean_ms=26.1)[2]
     assert "outside" not in named(stages, client_mean_ms=20.0)[2]
 
 
@@ -46,17 +46,17 @@ def test_padding_is_told_where_it_is_worth_it_and_cores_that_engine_and_driver_f
         Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.31, engine_cpu_cores=1.3, client_cpu_cores=0.6, cores=2
     )
     assert "31% of the tokens it runs are padding" in sentence
-    assert "the load driver 0.6: they compete" in sentence
+    assert "the load generator 0.6: they compete" in sentence
     assert "padding" not in named(Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.08)[2]
 
 
 def test_nothing_is_named_where_nothing_ran() -> None:
-    assert name_bottleneck(Observed(Stages(), 1)) is None
+    assert find_bottleneck(ObservedLoad(Stages(), 1)) is None
 
 
 def test_a_driver_that_takes_nothing_does_not_compete() -> None:
-    found = name_bottleneck(
-        Observed(stages=Stages(infer_ms=10.0), batch=1, engine_cpu_cores=1.69, client_cpu_cores=0.02, cores=2)
+    found = find_bottleneck(
+        ObservedLoad(stages=Stages(infer_ms=10.0), batch=1, engine_cpu_cores=1.69, client_cpu_cores=0.02, cores=2)
     )
     assert found is not None
     assert "compete" not in found.sentence

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from console.analysis.differences import differing, flat
+from console.analysis.differences import differing, flatten
 from console.compare.side_by_side import SideBySide, side_by_side
 from console.compare.stored import Comparison, compare
 from console.output.export import as_csv
@@ -81,5 +81,5 @@ def test_differences_are_found_among_any_number_and_keep_their_order() -> None:
 
 def test_nested_names_are_joined_in_the_same_way_everywhere() -> None:
     nested = {"a": {"b": {"c": 1}}, "d": [1, 2], "e": {}}
-    assert flat(nested) == {"a.b.c": 1, "d": [1, 2]}
+    assert flatten(nested) == {"a.b.c": 1, "d": [1, 2]}
     assert list(csv.DictReader(io.StringIO(as_csv([nested])))) == [{"a.b.c": "1", "d": "1 2"}]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from console.analysis.ratios import BOOTSTRAP_FROM, Ratio, bca, paired_ratio
+from console.analysis.ratios import BOOTSTRAP_MIN_ROUNDS, Ratio, bca, paired_ratio
 
 
 def test_ratios_are_paired_by_round_so_that_a_machine_that_changes_speed_changes_nothing() -> None:
@@ -38,7 +38,7 @@ def test_below_ten_rounds_the_interval_is_students() -> None:
 
 def test_from_ten_rounds_the_interval_leans_to_the_side_of_the_outlier() -> None:
     ours = [math.exp(one) for one in (0, 0.01, -0.01, 0.02, -0.02, 0, 0.01, -0.01, 0, 0.5)]
-    found = paired_ratio(ours, [1.0] * BOOTSTRAP_FROM)
+    found = paired_ratio(ours, [1.0] * BOOTSTRAP_MIN_ROUNDS)
     assert found is not None
     assert found.low is not None
     assert found.high is not None

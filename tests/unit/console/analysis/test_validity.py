@@ -6,7 +6,14 @@ from itertools import pairwise
 import pytest
 
 from console.analysis.steady_state import Judgement, blocks, completion_rates, judge_throughput, rates, windows
-from console.analysis.validity import Lag, check_littles_law, cpu_saturated, duration_needed_s, lag_saturated, send_lag
+from console.analysis.validity import (
+    Lag,
+    check_littles_law,
+    cpu_saturated,
+    lag_saturated,
+    required_duration_s,
+    send_lag,
+)
 from console.load.protocol import Interval
 from console.load.recorder import Recorder
 from console.model.load import LoadSpec, Percentiles
@@ -16,7 +23,7 @@ from tests.unit.console.support.intervals import second
 def lagging(index: int, lag_ms: float, requests: int = 100) -> Interval:
     recorder = Recorder(clock=lambda: float(index))
     for _ in range(requests):
-        recorder.sent_late(lag_ms / 1000)
+        recorder.record_send_lag(lag_ms / 1000)
     return replace(second(index, requests), send_lag=recorder.cut().send_lag)
 
 
@@ -111,7 +118,7 @@ def test_poisson_arrivals_do_not_make_an_engine_that_keeps_up_unsteady() -> None
 def test_the_duration_that_would_do_holds_three_windows_even_a_fifth_slower(
     requests_per_s: float, needed_s: int
 ) -> None:
-    assert duration_needed_s(requests_per_s) == needed_s
+    assert required_duration_s(requests_per_s) == needed_s
     done = [int(requests_per_s * 0.81 * index) for index in range(needed_s + 1)]
     slower = [second(index, later - earlier) for index, (earlier, later) in enumerate(pairwise(done))]
     assert len(windows(slower, needed_s / 5 * 0.99)) >= 3

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from console.load.__main__ import _carry_out_all, _Commands
+from console.load.__main__ import _Commands, _execute_all
 from console.load.protocol import Change, Command, Event, Refused, Stop
 from console.model.load import LoadSpec
 
@@ -41,10 +41,10 @@ async def test_a_command_that_fails_is_answered_and_the_next_one_is_carried_out(
     waiting: asyncio.Queue[Command] = asyncio.Queue()
     for command in (Change(LoadSpec(), 7), Stop()):
         waiting.put_nowait(command)
-    worker = asyncio.create_task(_carry_out_all(commands, waiting))
+    worker = asyncio.create_task(_execute_all(commands, waiting))
     async with asyncio.timeout(20):
         await driver.stopped.wait()
     worker.cancel()
-    sentence = "a command of the load driver failed: ZeroDivisionError: a fault"
+    sentence = "a command of the load generator failed: ZeroDivisionError: a fault"
     assert output.events == [Refused(sentence, 7)]
     assert f"error: {sentence}" in capsys.readouterr().err

@@ -41,10 +41,10 @@ def clock() -> HandClock:
 
 def test_an_interval_holds_exactly_what_happened_since_the_last_cut(clock: HandClock) -> None:
     recorder = Recorder(clock, cpu_clock=lambda: (clock.now_s - 100.0) / 4)
-    recorder.succeeded(reply(1), 2, False, 100.0, 100.010)
-    recorder.succeeded(reply(1, infer_ms=4.0), 2, False, 100.0, 100.030)
-    recorder.failed("INTERNAL", "poisoned")
-    recorder.retried("UNAVAILABLE", "draining")
+    recorder.record_success(reply(1), 2, False, 100.0, 100.010)
+    recorder.record_success(reply(1, infer_ms=4.0), 2, False, 100.0, 100.030)
+    recorder.record_failure("INTERNAL", "poisoned")
+    recorder.record_retry("UNAVAILABLE", "draining")
     clock.now_s = 101.0
     first = recorder.cut()
     assert (first.index, first.start_s, first.duration_s) == (0, 100.0, 1.0)
@@ -64,7 +64,7 @@ def test_an_interval_holds_exactly_what_happened_since_the_last_cut(clock: HandC
 def test_samples_carry_the_epoch_that_answered_them(clock: HandClock) -> None:
     recorder = Recorder(clock)
     for epoch in (3, 3, 4):
-        recorder.succeeded(reply(epoch), 2, False, 100.0, 100.020)
+        recorder.record_success(reply(epoch), 2, False, 100.0, 100.020)
     interval = recorder.cut()
     assert {epoch: part.requests for epoch, part in interval.epochs.items()} == {"3": 2, "4": 1}
     assert interval.answers.requests == 3
@@ -74,6 +74,6 @@ def test_samples_carry_the_epoch_that_answered_them(clock: HandClock) -> None:
 
 def test_pairs_count_two_texts_each(clock: HandClock) -> None:
     recorder = Recorder(clock)
-    recorder.succeeded(reply(1), 2, True, 100.0, 100.020)
+    recorder.record_success(reply(1), 2, True, 100.0, 100.020)
     interval = recorder.cut()
     assert (interval.pairs, interval.answers.texts) == (2, 4)

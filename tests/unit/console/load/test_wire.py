@@ -61,9 +61,9 @@ def test_a_reply_of_the_wrong_count_or_length_is_bad_and_never_throughput() -> N
         embed_pb2.EmbedResponse(count=2, dim=3, vectors=bytes(20)),
         embed_pb2.EmbedResponse(count=2),
     ):
-        with pytest.raises(CallFailed, match="asked for 2 vectors"):
+        with pytest.raises(CallFailed, match="requested 2 vectors"):
             embed_reply(bad, 2)
-    with pytest.raises(CallFailed, match="asked for 2 scores, got 1"):
+    with pytest.raises(CallFailed, match="requested 2 scores, got 1"):
         similarity_reply(embed_pb2.SimilarityResponse(scores=[1.0]), 2)
 
 

@@ -10,7 +10,7 @@ from console.load.protocol import Interval
 from console.model.errors import CommandRefused
 from console.output.replay import Playback, Replay
 from console.services.runs import opened
-from console.session.live_metrics import EngineSample, Figures
+from console.session.live_metrics import EngineSample, LiveMetrics
 from console.store.opened_run import OpenedRun
 from console.store.read import load_run
 from console.store.rows import interval_row
@@ -45,7 +45,7 @@ def test_the_window_s_percentiles_and_rates_are_those_of_the_stored_histograms(e
 
 
 def test_what_live_would_have_shown_is_what_a_replay_shows() -> None:
-    run, live = first().run, Figures()
+    run, live = first().run, LiveMetrics()
     live.load_started(0.0)
     for sample, interval in zip(run.samples, run.intervals, strict=True):
         live.sample(sample)

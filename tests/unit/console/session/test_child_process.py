@@ -49,4 +49,4 @@ async def test_a_listener_that_fails_at_the_end_is_logged() -> None:
     )
     async with asyncio.timeout(20):
         await said.wait()
-    assert log[0] == "waiting for a child's end failed: KeyError: 'follower'"
+    assert log[0] == "waiting for a child's exit failed: KeyError: 'follower'"

@@ -14,7 +14,7 @@ from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session import from_wire
 from console.session import session as core
-from console.session.control_client import Control, EngineRefusal
+from console.session.control_client import ControlClient, EngineRefusal
 from console.session.engine_process import phase_of
 from console.session.port import SessionOptions
 from console.session.session import Session
@@ -70,13 +70,13 @@ async def test_what_a_newer_engine_says_is_shown_as_unknown_said_once_and_follow
         assert frame.capabilities[1].state is CellState.UNKNOWN
         assert [notice.code for notice in frame.engine.warnings] == [from_wire.UNKNOWN_STATE]
         await session.switch(Deployment(backend="torch"))
-        await session.until_switched()
+        await session.wait_until_switched()
         frame = session.frame
         assert frame.engine.effective.backend == "torch"
         assert frame.engine.message == ""
         assert len(frame.markers) == 1
         for enum in ("ServingState", "CellState", "SwitchState"):
-            assert len(said(frame, f"the engine says {enum} {NEW}", "warning")) == 1
+            assert len(said(frame, f"the engine sent {enum} {NEW}", "warning")) == 1
         assert said(frame, "failed") == []
     await server.stop(0)
 
@@ -102,10 +102,10 @@ async def test_a_switch_that_the_console_cannot_follow_is_a_failure_with_its_rea
 
     async with Session(SessionOptions(connect=address)) as session:
         await serving(session)
-        session._switcher._link.switch_stands_at = broken  # type: ignore[method-assign, assignment]  # a fault
+        session._switcher._engine.set_switch_phase = broken  # type: ignore[method-assign, assignment]  # a fault
         with pytest.raises(CommandRefused, match="following the switch to torch failed: ValueError"):
             await session.switch(Deployment(backend="torch"))
-        await session.until_switched()
+        await session.wait_until_switched()
         frame = session.frame
         assert frame.engine.state is EngineState.RUNNING
         assert "following the switch to torch failed" in frame.engine.message
@@ -126,16 +126,16 @@ async def test_a_follower_that_fails_is_seen_as_a_lost_engine_and_follows_again(
 
         session._supervisor._sleep = pause
         await serving(session)
-        apply = session._link._apply_frame
+        apply = session._engine._apply_frame
 
         def broken(_frame: embed_pb2.Frame) -> None:
             raise ValueError("not a histogram")
 
-        session._link._apply_frame = broken  # type: ignore[method-assign, assignment]  # a fault
+        session._engine._apply_frame = broken  # type: ignore[method-assign, assignment]  # a fault
         frame = await until(session, lambda frame: frame.engine.state is EngineState.LOST)
         assert "following the engine failed: ValueError: not a histogram" in frame.engine.message
         assert said(frame, "in broken")
-        session._link._apply_frame = apply  # type: ignore[method-assign]  # mended
+        session._engine._apply_frame = apply  # type: ignore[method-assign]  # mended
         gate.set()
         frame = await until(session, lambda frame: frame.engine.state is EngineState.RUNNING)
         assert frame.engine.message == ""
@@ -143,7 +143,7 @@ async def test_a_follower_that_fails_is_seen_as_a_lost_engine_and_follows_again(
 
 
 async def test_the_heartbeat_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core, "BEAT_S", 0.001)
+    monkeypatch.setattr(core, "HEARTBEAT_S", 0.001)
     beaten = asyncio.Event()
     beats = 0
 
@@ -156,7 +156,7 @@ async def test_the_heartbeat_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPat
 
     session = Session(SessionOptions())
     without_pauses(session)
-    session._figures.gap = gap  # type: ignore[method-assign, assignment]  # a fault
+    session._metrics.gap = gap  # type: ignore[method-assign, assignment]  # a fault
     async with session, asyncio.timeout(20):
         await beaten.wait()
     assert said(session.frame, "the session's heartbeat failed: ZeroDivisionError: a beat", "error")
@@ -178,20 +178,20 @@ class Counted:
     """Every connection that is opened, and whether it was closed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.opened: list[Control] = []
-        self.closed: list[Control] = []
-        opens, closes = Control.__init__, Control.close
+        self.opened: list[ControlClient] = []
+        self.closed: list[ControlClient] = []
+        opens, closes = ControlClient.__init__, ControlClient.close
 
-        def init(control: Control, *arguments: Any) -> None:
+        def init(control: ControlClient, *arguments: Any) -> None:
             self.opened.append(control)
             opens(control, *arguments)
 
-        async def close(control: Control) -> None:
+        async def close(control: ControlClient) -> None:
             await closes(control)
             self.closed.append(control)
 
-        monkeypatch.setattr(Control, "__init__", init)
-        monkeypatch.setattr(Control, "close", close)
+        monkeypatch.setattr(ControlClient, "__init__", init)
+        monkeypatch.setattr(ControlClient, "close", close)
 
 
 async def test_the_connection_to_an_engine_is_closed_however_the_engine_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ async def test_the_connection_to_an_engine_is_closed_however_the_engine_ends(mon
         await serving(session)
         await session.restart_engine()
         await serving(session)
-        session._link._on_ready({"address": session.frame.engine.address})  # says it twice
+        session._engine._on_ready({"address": session.frame.engine.address})  # says it twice
         await until(session, lambda frame: len(counted.closed) == 3)
         assert len(counted.opened) == 4
     assert counted.closed == counted.opened
@@ -212,7 +212,7 @@ async def test_the_connection_to_an_engine_is_closed_however_the_engine_ends(mon
 
 async def test_a_call_on_a_connection_that_is_closed_says_so_and_cancels_nobody() -> None:
     server, address = await start_server(FakeEngine(fault="mute"))
-    control = Control(address)
+    control = ControlClient(address)
     first = asyncio.Event()
 
     async def watch() -> None:

@@ -3,19 +3,19 @@
 import pytest
 
 from console.load.protocol import Tick
-from console.session.live_metrics import EngineSample, Figures, batches_between
-from console.session.switch_delta import SwitchSpan, measure_delta
+from console.session.live_metrics import EngineSample, LiveMetrics, batches_between
+from console.session.switch_delta import SwitchTimes, measure_delta
 from tests.unit.console.support.intervals import second
 
-SPAN = SwitchSpan(1, "torch·fp32 → onnx·fp32", 20.0, 21.0, 21.5, steady_since_s=3.0)
+SPAN = SwitchTimes(1, "torch·fp32 → onnx·fp32", 20.0, 21.0, 21.5, steady_since_s=3.0)
 
 
 def sample(time_s: float, batches: int = 0, rss_bytes: int = 100) -> EngineSample:
     return EngineSample(time_s, rss_bytes, 7, 4, 0.0, batches, 8 * batches, 80 * batches, 100 * batches)
 
 
-def loaded(seconds: int, requests: int = 100) -> Figures:
-    figures = Figures()
+def loaded(seconds: int, requests: int = 100) -> LiveMetrics:
+    figures = LiveMetrics()
     figures.load_started(0.0)
     for index in range(seconds):
         for tenth in range(10):
@@ -69,7 +69,7 @@ def test_a_second_without_answers_and_a_second_without_load_are_gaps() -> None:
 
 
 def test_the_ring_keeps_ten_minutes() -> None:
-    figures = Figures()
+    figures = LiveMetrics()
     figures.load_started(0.0)
     figures.interval(second(0))
     for index in range(1, 700):
@@ -80,7 +80,7 @@ def test_the_ring_keeps_ten_minutes() -> None:
 
 @pytest.mark.parametrize(("busy_s", "expected"), [(9, False), (10, True)])
 def test_the_driver_is_the_bottleneck_after_ten_seconds_over_ninety_percent(busy_s: int, expected: bool) -> None:
-    figures = Figures()
+    figures = LiveMetrics()
     figures.load_started(0.0)
     for index in range(busy_s):
         figures.interval(second(index, cpu_cores=0.95))
@@ -118,13 +118,13 @@ def test_a_switch_has_not_settled_before_its_seconds_are_gathered() -> None:
 
 def test_a_switch_without_load_says_so_and_one_disturbed_ends_early() -> None:
     assert measure_delta(SPAN, 40.0, [], []).verdict == "no load"
-    disturbed = measure_delta(SPAN, 23.0, [second(index) for index in range(22)], [], disturbed_s=22.0)
-    assert disturbed.settled
-    assert disturbed.verdict == "changed again before it settled"
+    changed_again = measure_delta(SPAN, 23.0, [second(index) for index in range(22)], [], changed_again_s=22.0)
+    assert changed_again.settled
+    assert changed_again.verdict == "changed again before it settled"
 
 
 def test_warm_up_and_a_load_changed_before_the_switch_are_not_its_before() -> None:
-    span = SwitchSpan(1, "", 20.0, 21.0, 21.5, steady_since_s=18.0)
+    span = SwitchTimes(1, "", 20.0, 21.0, 21.5, steady_since_s=18.0)
     intervals = [second(i, 1000) for i in range(18)] + [second(i) for i in range(18, 20)]
     intervals += [second(i) for i in range(26, 37)]
     delta = measure_delta(span, 36.5, intervals, [])

@@ -23,8 +23,8 @@ from console.model.errors import CommandRefused
 from console.model.load import LoadSpec
 from console.session.child_process import ChildGone
 from console.session.driver_process import DriverProcess
-from console.session.live_metrics import Figures
-from console.session.load import UNREADABLE_LOG_S, LoadEvents, LoadLink
+from console.session.live_metrics import LiveMetrics
+from console.session.load import UNREADABLE_LOG_S, LoadController, LoadEvents
 from tests.unit.console.support.intervals import second
 
 FIRST, SECOND, THIRD = LoadSpec(1, 1), LoadSpec(2, 2), LoadSpec(3, 3)
@@ -52,10 +52,10 @@ class FakeDriver(DriverProcess):
 
     def send(self, command: Command) -> None:
         if not self._runs:
-            raise ChildGone("it does not run")
+            raise ChildGone("the load generator is not running")
         self.sent.append(command)
 
-    async def stop(self, patience_s: float = 0.0) -> None:
+    async def stop(self, timeout_s: float = 0.0) -> None:
         self.end(0)
 
     def end(self, code: int) -> None:
@@ -81,22 +81,22 @@ class FakeDriver(DriverProcess):
 class Rig:
     """A load link on a fake driver, with its log and its clock."""
 
-    def __init__(self, answer_patience_s: float = 15.0) -> None:
+    def __init__(self, answer_timeout_s: float = 15.0) -> None:
         self.log: list[tuple[str, str]] = []
         self.intervals: list[Interval] = []
         self.now_s = 0.0
-        self.figures = Figures()
+        self.figures = LiveMetrics()
         events = LoadEvents(lambda _source, level, text: self.log.append((level, text)), self.intervals.append)
-        self.link = LoadLink(
+        self.controller = LoadController(
             LoadSpec(),
             self.figures,
             events,
             lambda: self.now_s,
             0.0,
             make_driver=FakeDriver,
-            answer_patience_s=answer_patience_s,
+            answer_timeout_s=answer_timeout_s,
         )
-        driver = self.link._driver
+        driver = self.controller._driver
         assert isinstance(driver, FakeDriver)
         self.driver = driver
 
@@ -107,7 +107,7 @@ class Rig:
                 await asyncio.sleep(0)
 
     async def started(self, spec: LoadSpec = FIRST) -> None:
-        starting = asyncio.create_task(self.link.start(spec, "127.0.0.1:1", 0))
+        starting = asyncio.create_task(self.controller.start(spec, "127.0.0.1:1", 0))
         await self.sent(1)
         self.driver.answer(0)
         await starting
@@ -122,24 +122,24 @@ async def idle() -> None:
 async def test_two_changes_at_once_get_each_its_own_answer() -> None:
     rig = Rig()
     await rig.started()
-    first = asyncio.create_task(rig.link.change(SECOND))
-    second_one = asyncio.create_task(rig.link.change(THIRD))
+    first = asyncio.create_task(rig.controller.change(SECOND))
+    second_one = asyncio.create_task(rig.controller.change(THIRD))
     await rig.sent(2)
     rig.driver.answer(1)
     await first
-    assert rig.link.load.spec == SECOND, "what is shown is what the driver has carried out"
+    assert rig.controller.load.spec == SECOND, "what is shown is what the driver has carried out"
     assert not second_one.done()
     await rig.sent(3)
     rig.driver.answer(2, refusal="no such file")
     with pytest.raises(CommandRefused, match="no such file"):
         await second_one
-    assert rig.link.load.spec == SECOND
+    assert rig.controller.load.spec == SECOND
 
 
 async def test_two_starts_at_once_start_one_driver_and_the_second_is_refused() -> None:
     rig = Rig()
-    first = asyncio.create_task(rig.link.start(FIRST, "127.0.0.1:1", 0))
-    second_one = asyncio.create_task(rig.link.start(SECOND, "127.0.0.1:1", 0))
+    first = asyncio.create_task(rig.controller.start(FIRST, "127.0.0.1:1", 0))
+    second_one = asyncio.create_task(rig.controller.start(SECOND, "127.0.0.1:1", 0))
     await rig.sent(1)
     await idle()
     rig.driver.answer(0)
@@ -152,74 +152,74 @@ async def test_two_starts_at_once_start_one_driver_and_the_second_is_refused() -
 
 async def test_a_change_during_a_start_is_carried_out_after_it() -> None:
     rig = Rig()
-    starting = asyncio.create_task(rig.link.start(FIRST, "127.0.0.1:1", 0))
+    starting = asyncio.create_task(rig.controller.start(FIRST, "127.0.0.1:1", 0))
     await rig.sent(1)
-    changing = asyncio.create_task(rig.link.change(SECOND))
+    changing = asyncio.create_task(rig.controller.change(SECOND))
     await idle()
     rig.driver.answer(0)
     await starting
     await rig.sent(2)
     rig.driver.answer(1)
     await changing
-    assert rig.link.load.spec == SECOND
+    assert rig.controller.load.spec == SECOND
 
 
 async def test_the_late_answer_of_a_cancelled_caller_is_not_the_next_one_s() -> None:
     rig = Rig()
     await rig.started()
-    first = asyncio.create_task(rig.link.change(SECOND))
+    first = asyncio.create_task(rig.controller.change(SECOND))
     await rig.sent(2)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    next_one = asyncio.create_task(rig.link.change(THIRD))
+    next_one = asyncio.create_task(rig.controller.change(THIRD))
     await rig.sent(3)
     rig.driver.answer(1)
     await idle()
     assert not next_one.done()
-    assert rig.link.load.spec == SECOND
+    assert rig.controller.load.spec == SECOND
     rig.driver.answer(2)
     await next_one
-    assert rig.link.load.spec == THIRD
-    assert rig.link._answers == {}
+    assert rig.controller.load.spec == THIRD
+    assert rig.controller._answers == {}
 
 
 async def test_a_cancelled_start_leaves_no_load_behind() -> None:
     rig = Rig()
-    starting = asyncio.create_task(rig.link.start(FIRST, "127.0.0.1:1", 0))
+    starting = asyncio.create_task(rig.controller.start(FIRST, "127.0.0.1:1", 0))
     await rig.sent(1)
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     assert isinstance(rig.driver.sent[-1], Stop)
     rig.driver.answer(0)
     rig.driver.answer(1)
-    assert not rig.link.load.running
-    again = asyncio.create_task(rig.link.start(SECOND, "127.0.0.1:1", 0))
+    assert not rig.controller.load.running
+    again = asyncio.create_task(rig.controller.start(SECOND, "127.0.0.1:1", 0))
     await rig.sent(3)
     rig.driver.answer(2)
     await again
-    assert rig.link.load.running
+    assert rig.controller.load.running
 
 
 async def test_a_driver_that_never_answers_is_said_to_every_caller() -> None:
-    rig = Rig(answer_patience_s=0.01)
-    callers = [rig.link.start(spec, "127.0.0.1:1", 0) for spec in (FIRST, SECOND)]
+    rig = Rig(answer_timeout_s=0.01)
+    callers = [rig.controller.start(spec, "127.0.0.1:1", 0) for spec in (FIRST, SECOND)]
     for outcome in await asyncio.gather(*callers, return_exceptions=True):
         assert isinstance(outcome, CommandRefused)
-        assert str(outcome) == "the load driver does not answer: stop the load and start it again"
-    assert rig.link._answers == {}
+        assert str(outcome) == "the load generator does not answer: stop the load and start it again"
+    assert rig.controller._answers == {}
 
 
 async def test_a_driver_that_ends_refuses_the_caller_that_waits_and_the_next_one() -> None:
     rig = Rig()
     await rig.started()
-    callers = [asyncio.create_task(rig.link.change(spec)) for spec in (SECOND, THIRD)]
+    callers = [asyncio.create_task(rig.controller.change(spec)) for spec in (SECOND, THIRD)]
     await rig.sent(2)
     rig.driver.end(-9)
-    with pytest.raises(CommandRefused, match="has ended: try again"):
+    with pytest.raises(CommandRefused, match="has exited: try again"):
         await callers[0]
     await callers[1]
-    assert not rig.link.load.running
-    assert rig.link.load.spec == THIRD, "for the next start"
+    assert not rig.controller.load.running
+    assert rig.controller.load.spec == THIRD, "for the next start"
 
 
 async def test_a_command_to_a_driver_that_does_not_run_is_refused_at_once() -> None:
@@ -241,7 +241,7 @@ async def test_an_interval_with_a_bad_histogram_is_dropped_and_said_once_a_minut
     rig.driver.says(second(1))
     assert [interval.index for interval in rig.intervals] == [1]
     assert [interval.index for interval in rig.figures.intervals] == [1]
-    assert rig.link.unreadable_intervals == 3
+    assert rig.controller.unreadable_intervals == 3
     said = [text for level, text in rig.log if level == "warning"]
     assert len(said) == 1
     assert "1 dropped so far" in said[0]

@@ -37,7 +37,7 @@ async def until(session: Session, true: Callable[[Frame], bool]) -> Frame:
 
 
 async def serving(session: Session) -> Frame:
-    await session.until_ready()
+    await session.wait_until_ready()
     frame = session.frame
     assert frame.engine.state is EngineState.RUNNING, frame.engine.message
     return frame
@@ -64,13 +64,13 @@ async def test_start_up_shows_its_phases_and_ends_with_what_is_served() -> None:
 
 async def test_a_failed_start_tells_the_engine_s_own_sentence_and_can_be_tried_again() -> None:
     async with Session(options("--fail-start", "3")) as session:
-        await session.until_ready()
+        await session.wait_until_ready()
         engine = session.frame.engine
         assert engine.state is EngineState.STOPPED
         assert engine.message == "no backend 'nope': choose torch or onnx"
         assert session.engine_exit_code == 3
         await session.start_engine()
-        await session.until_ready()
+        await session.wait_until_ready()
         assert session.frame.engine.message == engine.message
 
 
@@ -82,7 +82,7 @@ async def test_commands_that_cannot_be_carried_out_say_why_and_what_to_do() -> N
             (session.switch(Deployment(backend="onnx")), "start it first"),
             (session.cancel_switch(), "no switch"),
             (session.stop_engine(), "nothing to stop"),
-            (session.detach(), "nothing to leave running"),
+            (session.detach(), "nothing to detach"),
             (session.change_load(LoadSpec(batch=0)), "choose 1 to"),
         ):
             with pytest.raises(CommandRefused, match=expected):
@@ -95,7 +95,7 @@ async def test_commands_that_cannot_be_carried_out_say_why_and_what_to_do() -> N
         (LoadSpec(rate=-1.0), "choose up to 100,000 requests a second, or 0 for a closed loop"),
         (LoadSpec(rate=math.nan), "choose up to"),
         (LoadSpec(rate=10.0, arrival="bursty"), "choose poisson or constant"),
-        (LoadSpec(ramp_s=-1.0), "the seconds that the load takes to rise"),
+        (LoadSpec(ramp_s=-1.0), "choose 0 or more seconds"),
         (LoadSpec(rate=10.0, max_in_flight=0), "choose 1 to 65,536"),
     ],
 )
@@ -165,7 +165,7 @@ async def test_a_switch_that_fails_keeps_its_reason_and_the_old_deployment() -> 
         with pytest.raises(CommandRefused, match="choose fp32"):
             await session.switch(Deployment(precision="int4"))
         frame = await until(session, lambda frame: frame.engine.state is EngineState.RUNNING)
-        assert "onnx·fp32 goes on serving" in frame.engine.message
+        assert "onnx·fp32 continues to serve" in frame.engine.message
         assert frame.engine.effective.cell == "onnx·fp32"
         assert frame.markers == ()
 
@@ -195,7 +195,7 @@ async def test_an_engine_killed_under_load_is_lost_not_a_crash_and_a_restart_bri
         assert "SIGKILL" in frame.engine.message
         assert "restart it" in frame.engine.message
         frame = await until(session, lambda frame: not frame.load.running)
-        assert "does not serve any more" in frame.load.message
+        assert "no longer serves" in frame.load.message
         await session.restart_engine()
         frame = await serving(session)
         assert frame.engine.pid != pid
@@ -214,10 +214,10 @@ async def test_a_restart_brings_the_load_back() -> None:
 
 
 async def test_an_engine_that_goes_silent_counts_as_lost_with_the_time() -> None:
-    async with Session(options("--fault", "mute", silence_s=0.5, stop_patience_s=0.5)) as session:
+    async with Session(options("--fault", "mute", silence_s=0.5, stop_timeout_s=0.5)) as session:
         await serving(session)
         frame = await until(session, lambda frame: frame.engine.state is EngineState.LOST)
-        assert "has said nothing for" in frame.engine.message
+        assert "no message for" in frame.engine.message
 
 
 async def test_a_remote_engine_is_followed_reconnected_and_never_stopped_from_here() -> None:
@@ -260,7 +260,7 @@ from console.session.port import SessionOptions
 async def main():
     command = (sys.executable, "-m", "tests.support.fake_engine")
     async with Session(SessionOptions(engine_command=command, start=True)) as session:
-        await session.until_ready()
+        await session.wait_until_ready()
         await session.start_load(LoadSpec(4, 2))
         print(session.frame.engine.pid, session.driver_pid, flush=True)
         await asyncio.Event().wait()

@@ -1,11 +1,11 @@
 """What a switch did to the vectors stands beside what it did to the speed, where the engine knows both."""
 
 from console.model.engine import CapabilityCell, CellState, Deployment
-from console.session.switch_delta import SwitchSpan, fidelity_change
+from console.session.switch_delta import SwitchTimes, fidelity_change
 
 FP32 = Deployment("onnx", "fp32", "plain", "cpu", instances=2)
 INT8 = Deployment("onnx", "int8", "dynamic", "cpu", instances=2)
-SPAN = SwitchSpan(1, "", 20.0, 21.0, 21.5, steady_since_s=3.0, before=FP32, after=INT8)
+SPAN = SwitchTimes(1, "", 20.0, 21.0, 21.5, steady_since_s=3.0, before=FP32, after=INT8)
 
 
 def cell(of: Deployment, fidelity: float | None) -> CapabilityCell:

@@ -63,7 +63,7 @@ async def remote() -> AsyncIterator[Remote]:
     engine = FakeEngine("torch", "fp32", delay_s=0.005)
     server, address = await start_server(engine)
     async with Session(SessionOptions(connect=address)) as session:
-        await session.until_ready()
+        await session.wait_until_ready()
         yield Remote(engine, address, session)
     await server.stop(None)
 
@@ -155,7 +155,7 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_no_load_behind() -> None:
     async def interrupted() -> None:
         server, address = await start_server(FakeEngine(delay_s=0.005))
         async with Session(SessionOptions(connect=address)) as session:
-            await session.until_ready()
+            await session.wait_until_ready()
             try:
                 await run(session, ENDLESS, interrupt, asyncio.Event())
             finally:
@@ -254,8 +254,8 @@ async def test_a_sweep_that_is_stopped_at_once_gives_the_engine_back(remote: Rem
 async def test_a_sweep_that_is_stopped_in_the_middle_of_a_switch_gives_the_engine_back(
     remote: Remote, step: str
 ) -> None:
-    sweep, link = Sweep(remote.session, planned()), remote.session._link
-    stands_at = link.switch_stands_at
+    sweep, link = Sweep(remote.session, planned()), remote.session._engine
+    stands_at = link.set_switch_phase
 
     def stopped_at(phase: Phase) -> None:
         stands_at(phase)
@@ -263,10 +263,10 @@ async def test_a_sweep_that_is_stopped_in_the_middle_of_a_switch_gives_the_engin
             sweep.stop_now()
 
     remote.engine.switch_step_s = 0.05
-    link.switch_stands_at = stopped_at  # type: ignore[method-assign]
+    link.set_switch_phase = stopped_at  # type: ignore[method-assign]
     state = await sweep.run()
     assert state.cells[0].status is CellStatus.SKIPPED
-    await remote.session.until_switched()
+    await remote.session.wait_until_switched()
     assert remote.state == AS_FOUND
 
 
@@ -322,7 +322,7 @@ async def test_the_way_back_does_not_name_the_model_that_was_live_all_the_time(r
 
     remote.engine.requested.CopyFrom(remote.engine.live)  # as an engine reports it: the model's id, the plan's counts
     await remote.session.switch(remote.session.frame.engine.effective)
-    await remote.session.until_switched()
+    await remote.session.wait_until_switched()
     remote.session.switch = noted  # type: ignore[method-assign]
     await short_sweep(remote)
     assert asked == [("", 0), ("", 0)], "there and back; what the engine chose, it chooses again"
@@ -331,7 +331,7 @@ async def test_the_way_back_does_not_name_the_model_that_was_live_all_the_time(r
 
 async def test_batch_sizes_that_the_engine_had_chosen_itself_are_its_own_to_choose_again(remote: Remote) -> None:
     turned: list[dict[str, Any]] = []
-    configure, status = remote.session.configure, remote.session._link._apply_status
+    configure, status = remote.session.configure, remote.session._engine._apply_status
 
     async def noted(**knobs: Any) -> None:
         turned.append(knobs)
@@ -341,8 +341,8 @@ async def test_batch_sizes_that_the_engine_had_chosen_itself_are_its_own_to_choo
         found.plan.max_batch_tokens = 4096
         status(found)
 
-    remote.session._link._apply_status = with_plan  # type: ignore[method-assign,assignment]
-    await remote.session._link._refresh()
+    remote.session._engine._apply_status = with_plan  # type: ignore[method-assign,assignment]
+    await remote.session._engine._refresh()
     remote.session.configure = noted  # type: ignore[method-assign]
     await short_sweep(remote)
     assert turned == [{"coalesce": False, "max_batch_tokens": 77}, {"coalesce": True, "max_batch_tokens": 0}]

@@ -144,12 +144,12 @@ async def test_a_listener_that_fails_hides_neither_the_fault_nor_its_own() -> No
 _STARTS = re.compile(r"\b(create_task|ensure_future|run_worker)\(")
 _STARTERS = {
     "model/supervise.py": "supervises",
-    "tui/app.py": "guards what it hands to a worker",
-    "tui/app_port.py": "is the app's protocol",
+    "tui/app.py": "guards the coroutines of its workers",
+    "tui/app_port.py": "declares run_worker",
     "load/closed_loop.py": "watches its tasks",
     "load/open_loop.py": "watches its tasks",
-    "tui/shutdown.py": "tells every fault on the way out",
-    "measure/cleanup.py": "awaits its own task",
+    "tui/shutdown.py": "reports every fault during the shutdown",
+    "measure/cleanup.py": "awaits its own tasks",
     "measure/driver_ceiling.py": "awaits its own tasks",
     "sweep/engine_setup.py": "awaits its own tasks",
 }
