@@ -19,7 +19,7 @@ HEAVY = {"textual", "grpc", "numpy", "torch", "onnxruntime", "openvino", "hdrh",
 def test_help_answers_at_once_and_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
-from console.cli import main
+from console.cli.main import main
 try:
     main({arguments!r})
 finally:
