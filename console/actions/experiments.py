@@ -1,4 +1,4 @@
-"""The actions of Sweep, Runs and Compare. Nothing here draws."""
+"""The actions of the modes Sweep, Runs and Compare."""
 
 from console.actions.action import COMPARE, RUNS, SWEEP, Action, Availability
 from console.actions.cli_form import (
@@ -19,18 +19,18 @@ STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 
 def not_while_sweeping(otherwise: Availability) -> Availability:
-    """What would disturb a measurement waits until the sweep has ended."""
+    """Returns the availability of an action that would disturb a measurement: not while a sweep runs."""
 
     def unavailable(frame: Frame) -> str | None:
         if frame.experiments.sweep.active:
-            return "A sweep has the engine: {mode_sweep} shows it, and {sweep_stop} there ends it"
+            return "A sweep uses the engine: {mode_sweep} shows it, and {sweep_stop} there stops it"
         return otherwise(frame)
 
     return unavailable
 
 
 def _sweep_new(frame: Frame) -> str | None:
-    return "A sweep is running: {sweep_stop} ends it first" if frame.experiments.sweep.active else None
+    return "A sweep is running: {sweep_stop} stops it" if frame.experiments.sweep.active else None
 
 
 def _sweep_pause(frame: Frame) -> str | None:
@@ -38,19 +38,19 @@ def _sweep_pause(frame: Frame) -> str | None:
         case SweepStage.RUNNING | SweepStage.PAUSED:
             return None
         case SweepStage.ENDING:
-            return "The sweep is ending already: wait for its running cell"
+            return "The sweep is already stopping: wait for its running cell"
         case _:
-            return "No sweep is running: {sweep_new} begins one"
+            return "No sweep is running: {sweep_new} starts one"
 
 
 def _sweep_stop(frame: Frame) -> str | None:
-    return None if frame.experiments.sweep.active else "No sweep is running: {sweep_new} begins one"
+    return None if frame.experiments.sweep.active else "No sweep is running: {sweep_new} starts one"
 
 
 def _sweep_skip(frame: Frame) -> str | None:
     if not frame.experiments.sweep.active:
-        return "No sweep is running: {sweep_new} begins one"
-    return None if frame.experiments.cell_waits else "Only a cell that is still waiting can be skipped: choose one"
+        return "No sweep is running: {sweep_new} starts one"
+    return None if frame.experiments.cell_waits else "Only a waiting cell can be skipped: choose one"
 
 
 def _sweep_open(frame: Frame) -> str | None:
@@ -61,14 +61,14 @@ def _a_run(frame: Frame) -> str | None:
     return (
         None
         if frame.experiments.run_id
-        else "No run is chosen: {mode_sweep} measures some, {run_filter} changes the filter"
+        else "No run is selected: {mode_sweep} measures some, {run_filter} changes the filter"
     )
 
 
 def _run_mark(frame: Frame) -> str | None:
     at = frame.experiments
     if len(at.compared) >= MOST_COMPARED and at.run_id not in at.compared:
-        return f"{MOST_COMPARED} runs are marked already: {{run_mark}} on one of them takes its mark away"
+        return f"{MOST_COMPARED} runs are already marked: {{run_mark}} on one of them removes its mark"
     return _a_run(frame)
 
 
@@ -86,8 +86,8 @@ def _one_run(frame: Frame) -> str | None:
     )
 
 
-def _sweep_pause_or_go_on(frame: Frame) -> str:
-    return "Go on" if frame.experiments.sweep is SweepStage.PAUSED else "Pause"
+def _sweep_pause_or_resume(frame: Frame) -> str:
+    return "Resume" if frame.experiments.sweep is SweepStage.PAUSED else "Pause"
 
 
 SWEEP_ACTIONS = (
@@ -95,7 +95,7 @@ SWEEP_ACTIONS = (
         "sweep_new",
         ("n",),
         "Choose and start a sweep",
-        "A preset or a file, with its cells and how long they take",
+        "A preset or a file; shows its cells and duration",
         "Sweep",
         short="New sweep",
         bar_rank=3,
@@ -106,20 +106,20 @@ SWEEP_ACTIONS = (
     Action(
         "sweep_pause",
         ("p",),
-        "Pause or go on",
-        "After the running cell, which is measured to its end",
+        "Pause or resume the sweep",
+        "Pauses after the running cell",
         "Sweep",
         short="Pause",
         bar_rank=4,
         modes=SWEEP_ONLY,
         unavailable=_sweep_pause,
-        label=_sweep_pause_or_go_on,
+        label=_sweep_pause_or_resume,
     ),
     Action(
         "sweep_skip",
         ("x",),
         "Skip the cell",
-        "The one under the cursor, while it waits",
+        "Skip the waiting cell under the cursor",
         "Sweep",
         short="Skip cell",
         bar_rank=5,
@@ -130,7 +130,7 @@ SWEEP_ACTIONS = (
         "sweep_stop",
         ("X",),
         "Stop the sweep",
-        "After the running cell or at once; what is measured is kept",
+        "After the running cell or now; keeps measured cells",
         "Sweep",
         short="Stop",
         bar_rank=6,
@@ -141,7 +141,7 @@ SWEEP_ACTIONS = (
         "sweep_open",
         ("enter",),
         "Open the cell's run",
-        "All that the store knows of it",
+        "Everything stored about the run",
         "Sweep",
         short="Open",
         bar_rank=7,
@@ -151,8 +151,8 @@ SWEEP_ACTIONS = (
     Action(
         "sweep_values",
         ("v",),
-        "Other figures in the matrix",
-        "texts/s, p95, and both where there is room",
+        "Change the figures in the matrix",
+        "texts/s, p95, or both if there is room",
         "Sweep",
         short="Figures",
         bar_rank=8,
@@ -177,7 +177,7 @@ RUNS_ACTIONS = (
         "run_replay",
         ("R",),
         "Replay the run",
-        "Through a Live screen of its own, at ×1 to ×60; the live engine goes on",
+        "On a separate Live screen at ×1 to ×60; the engine keeps running",
         "Runs",
         short="Replay",
         bar_rank=10,
@@ -189,7 +189,7 @@ RUNS_ACTIONS = (
         "run_filter",
         ("/",),
         "Filter the runs",
-        "Words that must all be in the line: int8 ok #main -failed",
+        "Keep lines with all words: int8 ok #main -failed",
         "Runs",
         short="Filter",
         bar_rank=4,
@@ -198,8 +198,8 @@ RUNS_ACTIONS = (
     Action(
         "run_mark",
         ("space",),
-        "Mark the run to compare it",
-        "Two to four; the first one is the baseline",
+        "Mark the run for comparison",
+        "Two to four runs; the first is the baseline",
         "Runs",
         short="Mark",
         bar_rank=5,
@@ -222,7 +222,7 @@ RUNS_ACTIONS = (
         "run_tag",
         ("#",),
         "Tag the run",
-        "Names to find it by; -name takes one away",
+        "Add tags; -name removes one",
         "Runs",
         short="Tag",
         bar_rank=7,
@@ -233,7 +233,7 @@ RUNS_ACTIONS = (
         "run_note",
         ("n",),
         "Write a note",
-        "It is kept with the run",
+        "The note is stored with the run",
         "Runs",
         short="Note",
         bar_rank=8,
@@ -243,8 +243,8 @@ RUNS_ACTIONS = (
     Action(
         "run_gate",
         ("a",),
-        "Hold the run against conditions",
-        "As p95<120ms or texts_per_s>-5%@main: which of them hold",
+        "Check against conditions",
+        "Such as p95<120ms or texts_per_s>-5%@main",
         "Runs",
         short="Gate",
         bar_rank=10,
@@ -256,7 +256,7 @@ RUNS_ACTIONS = (
         "report",
         ("W",),
         "Write a report",
-        "A page of results: of the marked runs, else of the last sweep",
+        "On the marked runs, else the last sweep, else the last run",
         "Runs",
         short="Report",
         bar_rank=13,
@@ -277,8 +277,8 @@ RUNS_ACTIONS = (
     Action(
         "run_reload",
         ("r",),
-        "Read the store again",
-        "What other programs have measured meanwhile",
+        "Reload the runs",
+        "Show runs that other programs have stored since",
         "Runs",
         short="Reload",
         bar_rank=12,
@@ -290,8 +290,8 @@ COMPARE_ACTIONS = (
     Action(
         "compare_baseline",
         ("b",),
-        "Make it the baseline",
-        "The others are compared with the run under the cursor",
+        "Make the run the baseline",
+        "Compare the others with the run under the cursor",
         "Compare",
         short="Baseline",
         bar_rank=3,
@@ -301,10 +301,10 @@ COMPARE_ACTIONS = (
     Action(
         "compare_remove",
         ("x",),
-        "Take the run out",
-        "Of the comparison; it stays in the store",
+        "Remove the run",
+        "Remove it from the comparison; it stays in the store",
         "Compare",
-        short="Take out",
+        short="Remove",
         bar_rank=4,
         modes=COMPARE_ONLY,
         unavailable=_one_run,
@@ -313,7 +313,7 @@ COMPARE_ACTIONS = (
         "compare_open",
         ("enter",),
         "Open the run",
-        "The one under the cursor",
+        "Open the run under the cursor",
         "Compare",
         short="Open",
         bar_rank=5,
@@ -323,8 +323,8 @@ COMPARE_ACTIONS = (
     Action(
         "compare_same",
         ("v",),
-        "Show or hide what is equal",
-        "In the configuration",
+        "Show or hide equal rows",
+        "Rows of the configuration that all runs share",
         "Compare",
         short="Equal rows",
         bar_rank=6,

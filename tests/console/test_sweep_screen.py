@@ -36,7 +36,7 @@ async def test_without_a_sweep_the_screen_says_how_to_begin_one(console: Open) -
         assert "No sweep in this console yet." in it.text("matrix")
         for key in ("p", "x", "X"):
             await it.press(key)
-            assert "n begins one" in it.said
+            assert "n starts one" in it.said
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -160,7 +160,7 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         port.sweeps.state = replace(sweeps.running(), paused=True)
         await it.beat()
         assert "pauses after this cell" in it.text("standing")
-        assert "p Go on" in it.text("keybar")
+        assert "p Resume" in it.text("keybar")
         await it.press("p")
         await it.press("x")
         assert "Only a cell that is still waiting" in it.said
