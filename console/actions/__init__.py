@@ -1,1 +1,1 @@
-"""What a person can do: one registry of actions behind key bindings, palette, help and command lines."""
+"""The actions of the user: one registry behind key bindings, palette, help and command forms."""

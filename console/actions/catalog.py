@@ -1,4 +1,4 @@
-"""One registry: an action gives its keys, its palette row, its help row and its CLI form. Nothing here draws."""
+"""The list of all actions, in display order. Each gives a key, a palette row, a help row and a command form."""
 
 from dataclasses import replace
 
@@ -27,25 +27,23 @@ LIVE_ONLY = frozenset({LIVE})
 
 def _max_load(frame: Frame) -> str | None:
     if frame.load.running:
-        return "The search sends a load of its own, and this one would disturb it: {load_toggle} stops it first"
+        return "The search sends its own load, which the running load would disturb: {load_toggle} stops the load"
     return None
 
 
 _MODES = (
-    Action("mode_live", ("1",), "Live", "Figures, charts, the engine and its load", "Modes"),
-    Action(
-        "mode_sweep", ("2",), "Sweep", "Many cells measured in turn, the matrix filling in", "Modes", cli=sweep_command
-    ),
-    Action("mode_runs", ("3",), "Runs", "All that was measured: filter, tag, note, open", "Modes", cli=runs_command),
+    Action("mode_live", ("1",), "Live", "Live figures, charts, engine and load", "Modes"),
+    Action("mode_sweep", ("2",), "Sweep", "Measure a grid of deployments and loads", "Modes", cli=sweep_command),
+    Action("mode_runs", ("3",), "Runs", "Stored runs: filter, tag, note, open", "Modes", cli=runs_command),
     Action("mode_compare", ("4",), "Compare", "Two to four runs side by side", "Modes", cli=compare_command),
-    Action("mode_log", ("5",), "Log", "What the engine, the load driver and the console said", "Modes"),
+    Action("mode_log", ("5",), "Log", "Messages of the engine, the load generator and the console", "Modes"),
 )
 _CONSOLE = (
     Action(
         "export",
         ("e",),
-        "Export what is shown",
-        "As JSON, as CSV, or the screen as SVG, into a file",
+        "Export the screen",
+        "Write the data as JSON or CSV, or the screen as SVG",
         "Console",
         short="Export",
         bar_rank=11,
@@ -55,7 +53,7 @@ _CONSOLE = (
         "copy_cli",
         ("y",),
         "Copy as a command",
-        "What is on the screen as an `embedconsole` command",
+        "Copy the `embedconsole` command that does the same",
         "Console",
         short="Copy CLI",
         bar_rank=10,
@@ -65,7 +63,7 @@ _CONSOLE = (
         "max_load",
         (),
         "Highest load under an SLO",
-        "Copies the command: from another terminal, on this engine",
+        "Copy the command, to run in another terminal on this engine",
         "Console",
         modes=LIVE_ONLY,
         unavailable=_max_load,
@@ -75,7 +73,7 @@ _CONSOLE = (
         "profile",
         (),
         "Profile the engine",
-        "Copies the command: where its threads spend their time",
+        "Copy the command that records where its threads spend time",
         "Console",
         modes=LIVE_ONLY,
         cli=profile_command,
@@ -83,20 +81,22 @@ _CONSOLE = (
     Action(
         "calibrate",
         (),
-        "Calibrate the load driver",
-        "Copies the command: what the driver itself can do at most",
+        "Calibrate the load generator",
+        "Copy the command that measures the load generator's ceiling",
         "Console",
         modes=LIVE_ONLY,
         cli=calibrate_command,
     ),
     Action("theme", ("t",), "Next theme", "Dark, light, high contrast", "Console", short="Theme", bar_rank=18),
-    Action("screenshot", ("f12",), "Save a screenshot", "The screen as an SVG file in this directory", "Console"),
-    Action("palette", ("ctrl+p",), "Command palette", "Every action by name", "Console", short="Palette", bar_rank=19),
+    Action("screenshot", ("f12",), "Save a screenshot", "Write the screen as SVG to this directory", "Console"),
+    Action(
+        "palette", ("ctrl+p",), "Command palette", "Find an action by name", "Console", short="Palette", bar_rank=19
+    ),
     Action(
         "jump",
         ("ctrl+o",),
         "Jump",
-        "To any mode, tile or dialog by one letter",
+        "Go to a mode, tile or dialog with one letter",
         "Console",
         short="Jump",
         bar_rank=19,
@@ -105,7 +105,7 @@ _CONSOLE = (
         "help",
         ("?",),
         "Help",
-        "Keys, glyphs and words",
+        "Keys, marks and terms",
         "Console",
         short="Help",
         bar_rank=2,
@@ -115,7 +115,7 @@ _CONSOLE = (
         "quit",
         ("q", "ctrl+c"),
         "Quit",
-        "Asks what to do with a running engine; ^c copies a selection if there is one",
+        "Asks whether to stop a running engine; ^c copies a selection first",
         "Console",
         short="Quit",
         bar_rank=1,

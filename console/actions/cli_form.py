@@ -1,4 +1,4 @@
-"""What is on the screen as command lines: the headless twin of the console's present state."""
+"""Command lines that do without the console what the screen shows."""
 
 import shlex
 from dataclasses import replace
@@ -18,7 +18,7 @@ def _flags(pairs: dict[str, object]) -> list[str]:
 
 
 def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
-    """Where it runs: an engine elsewhere, or the deployment that was asked for."""
+    """The options of the engine: --connect for a remote one, else the requested deployment."""
     if frame.engine.remote:
         return ["--connect", frame.engine.address]
     asked = frame.engine.requested
@@ -35,7 +35,7 @@ def _placement(frame: Frame, spec: EngineSpec) -> list[str]:
 
 
 def engine_flags(spec: EngineSpec) -> list[str]:
-    """The flags of the engine; none where everything is left to it."""
+    """Returns the options of the engine that differ from the defaults."""
     return [
         *_flags({"--model": spec.model, "--backend": spec.backend, "--precision": spec.precision}),
         *_flags({"--recipe": spec.recipe, "--device": spec.device}),
@@ -47,7 +47,7 @@ def engine_flags(spec: EngineSpec) -> list[str]:
 
 
 def load_flags(load: LoadSpec) -> list[str]:
-    """The flags of the load, batch and pace always among them."""
+    """Returns the options of the load: batch and rate or concurrency always, others if they differ from the default."""
     return [
         *("--batch", str(load.batch)),
         *(_open_loop(load) if load.is_open else ["--concurrency", str(load.concurrency)]),
@@ -68,7 +68,7 @@ def _open_loop(load: LoadSpec) -> list[str]:
 
 
 def run_command(frame: Frame, spec: EngineSpec) -> str:
-    """`embedconsole run …` for what is requested and loaded now."""
+    """`embedconsole run …` for the requested deployment and the current load."""
     words = [
         "embedconsole",
         "run",
@@ -82,30 +82,30 @@ def run_command(frame: Frame, spec: EngineSpec) -> str:
 
 
 def serve_command(frame: Frame, spec: EngineSpec) -> str:
-    """`engine serve …` for the deployment that is requested now."""
+    """`engine serve …` for the requested deployment."""
     placement = [] if frame.engine.remote else _placement(frame, spec)
     return shlex.join(["engine", "serve", *placement])
 
 
 def connect_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The console on the engine that runs now."""
+    """`embedconsole --connect …` for the running engine, or `--start` without one."""
     address = frame.engine.address
     return shlex.join(["embedconsole", *(["--connect", address] if address else ["--start"])])
 
 
 def capabilities_command(_frame: Frame, _spec: EngineSpec) -> str:
-    """The matrix, headless."""
+    """The capability matrix."""
     return "engine capabilities --json"
 
 
 def runs_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The run under the cursor, headless; else the list."""
+    """`embedconsole runs show …` for the run under the cursor, else the list of runs."""
     here = frame.experiments.selected_run_id
     return shlex.join(["embedconsole", "runs", *(["show", here] if here else [])])
 
 
 def replay_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The replay on the screen, or of the run under the cursor."""
+    """The replay that is open, else that of the run under the cursor, else that of the last run."""
     shown = frame.replay
     run_id = shown.run_id if shown is not None else frame.experiments.selected_run_id
     speed = ["--speed", f"{shown.speed:g}"] if shown is not None and shown.speed != 1 else []
@@ -113,7 +113,7 @@ def replay_command(frame: Frame, _spec: EngineSpec) -> str:
 
 
 def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The sweep on the screen; else the shortest preset."""
+    """The sweep that is shown, else the shortest preset."""
     source = frame.experiments.sweep_source or "quick"
     placement = ["--connect", frame.engine.address] if frame.engine.remote else []
     return shlex.join(
@@ -122,50 +122,52 @@ def sweep_command(frame: Frame, _spec: EngineSpec) -> str:
 
 
 def gate_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The run under the cursor held against conditions; else the last one."""
+    """A gate on the run under the cursor, else on the last run, with GATE_CONDITIONS."""
     return shlex.join(["embedconsole", "gate", frame.experiments.selected_run_id or "last", *GATE_CONDITIONS])
 
 
 GATE_CONDITIONS = ("p95<120ms", "texts_per_s>-5%@main")
-"""An absolute one, and one against the baseline that is pinned as main."""
+"""Example conditions: an absolute limit, and a change from the baseline tagged main."""
 
 
 def report_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The page of results of what is marked; else of the last sweep."""
+    """A report on the marked runs, else on the last sweep."""
     return shlex.join(["embedconsole", "report", *frame.experiments.compared_run_ids, "-o", "results.html"])
 
 
-def _beside(frame: Frame, spec: EngineSpec) -> list[str]:
-    """The engine that serves here, from another terminal; else one of its own."""
+def _from_another_terminal(frame: Frame, spec: EngineSpec) -> list[str]:
+    """--connect to the console's engine if it serves, else the options of a new engine."""
     address = frame.engine.address
     return ["--connect", address] if address else _placement(frame, spec)
 
 
 def max_load_command(frame: Frame, spec: EngineSpec) -> str:
-    """The search for the highest load under an SLO, on the engine that serves here."""
+    """`embedconsole max-load …` on the console's engine."""
     load = frame.load.spec
     shape = load_flags(replace(load, rate=0.0, ramp_s=0.0))
     pace = shape.index("--concurrency")
-    words = [*_beside(frame, spec), *shape[:pace], *shape[pace + 2 :]]
+    words = [*_from_another_terminal(frame, spec), *shape[:pace], *shape[pace + 2 :]]
     return shlex.join(["embedconsole", "max-load", "--slo-p95", "50", *words])
 
 
 def profile_command(frame: Frame, spec: EngineSpec) -> str:
-    """A flame graph of the engine under the load that it has now."""
+    """A flame graph of the engine under its current load."""
     load = [] if frame.load.running and frame.engine.address else load_flags(frame.load.spec)
-    return shlex.join(["embedconsole", "profile", *_beside(frame, spec), *load, "-o", "engine-profile.svg"])
+    return shlex.join(
+        ["embedconsole", "profile", *_from_another_terminal(frame, spec), *load, "-o", "engine-profile.svg"]
+    )
 
 
 def calibrate_command(frame: Frame, _spec: EngineSpec) -> str:
-    """What the load driver can do at most with this load."""
+    """The ceiling of the load generator at the current load."""
     return shlex.join(["embedconsole", "calibrate", *load_flags(frame.load.spec)])
 
 
 def keys_command(_frame: Frame, _spec: EngineSpec) -> str:
-    """The keys, to change some."""
+    """The keymap, to edit."""
     return "embedconsole keys"
 
 
 def compare_command(frame: Frame, _spec: EngineSpec) -> str:
-    """The runs side by side, headless."""
+    """`embedconsole compare …` for the marked runs."""
     return shlex.join(["embedconsole", "compare", *frame.experiments.compared_run_ids])

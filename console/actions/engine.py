@@ -1,4 +1,4 @@
-"""The actions on the engine and its load. Nothing here draws. `{id}` in a sentence is that action's key."""
+"""The actions on the engine and its load. In a sentence, `{id}` stands for the key of that action."""
 
 from console.actions.action import LIVE, MODES, Action
 from console.actions.cli_form import run_command, serve_command
@@ -12,7 +12,7 @@ MAX_RATE = 100_000
 
 def _engine_own(frame: Frame) -> str | None:
     if frame.engine.remote:
-        return f"The engine at {frame.engine.address} was not started here: stop it where it was started"
+        return f"The engine at {frame.engine.address} was not started by this console: stop it where it was started"
     if frame.engine.state is EngineState.DRAINING:
         return "The engine is finishing its last requests: wait until it has stopped"
     return None
@@ -50,7 +50,7 @@ def _cancel_switch(frame: Frame) -> str | None:
     return (
         None
         if frame.engine.state is EngineState.SWITCHING
-        else "No switch is in progress: {backend} or {precision} begins one"
+        else "No switch is in progress: {backend} or {precision} starts one"
     )
 
 
@@ -59,7 +59,7 @@ def _load_switch(frame: Frame) -> str | None:
 
 
 def _batch_down(frame: Frame) -> str | None:
-    return None if frame.load.spec.batch > 1 else "The batch size is 1 already: {batch_up} doubles it"
+    return None if frame.load.spec.batch > 1 else "The batch size is already 1: {batch_up} doubles it"
 
 
 def _batch_up(frame: Frame) -> str | None:
@@ -69,7 +69,7 @@ def _batch_up(frame: Frame) -> str | None:
 
 
 def _concurrency_down(frame: Frame) -> str | None:
-    return None if frame.load.spec.concurrency > 1 else "The concurrency is 1 already: {concurrency_up} doubles it"
+    return None if frame.load.spec.concurrency > 1 else "The concurrency is already 1: {concurrency_up} doubles it"
 
 
 def _concurrency_up(frame: Frame) -> str | None:
@@ -80,7 +80,7 @@ def _concurrency_up(frame: Frame) -> str | None:
 def _open_loop(frame: Frame) -> str | None:
     if frame.load.spec.is_open or frame.window.requests_per_s is not None:
         return None
-    return "No rate is known yet: {load} sets one, or {load_toggle} starts a closed loop that finds one"
+    return "No rate is known yet: {load} sets one, or {load_toggle} starts a closed loop that measures one"
 
 
 def _start_stop(frame: Frame) -> str:
@@ -98,7 +98,7 @@ ENGINE_ACTIONS = (
         "engine",
         ("s",),
         "Start or stop the engine",
-        "Start the engine; or stop it, after its last request",
+        "Start the engine, or stop it after its last request",
         "Engine",
         short="Engine",
         bar_rank=4,
@@ -111,7 +111,7 @@ ENGINE_ACTIONS = (
         "restart",
         ("r",),
         "Restart the engine",
-        "Stop and start it as it was asked for, also when it was lost",
+        "Stop the engine and start it as requested; also if it was lost",
         "Engine",
         short="Restart",
         bar_rank=14,
@@ -123,7 +123,7 @@ ENGINE_ACTIONS = (
         "backend",
         ("b",),
         "Switch the backend",
-        "Choose a cell of the capability matrix; the load goes on",
+        "Choose a deployment in the capability matrix; the load continues",
         "Engine",
         short="Backend",
         bar_rank=5,
@@ -135,7 +135,7 @@ ENGINE_ACTIONS = (
         "precision",
         ("p",),
         "Switch the precision",
-        "The same matrix, in the live backend's row",
+        "Choose a precision of the current backend",
         "Engine",
         short="Precision",
         bar_rank=6,
@@ -147,7 +147,7 @@ ENGINE_ACTIONS = (
         "cancel_switch",
         ("x",),
         "Cancel the switch",
-        "Before its cut-over: the old deployment serves on",
+        "Before the cut-over; the old deployment keeps serving",
         "Engine",
         short="Cancel switch",
         bar_rank=15,
@@ -157,8 +157,8 @@ ENGINE_ACTIONS = (
     Action(
         "coalesce",
         ("c",),
-        "Coalescing on or off",
-        "Several requests in one batch, or one request one batch",
+        "Toggle coalescing",
+        "Batch several requests together, or run each request alone",
         "Engine",
         short="Coalesce",
         bar_rank=13,
@@ -170,7 +170,7 @@ ENGINE_ACTIONS = (
         "knobs",
         ("k",),
         "Knobs",
-        "Instances, threads, token budget, texts a batch, wait: live; auto is what was measured",
+        "Instances, threads, token budget, texts per batch, wait; auto uses measured values",
         "Engine",
         modes=LIVE_ONLY,
         unavailable=_switch,
@@ -191,7 +191,7 @@ ENGINE_ACTIONS = (
         "load_toggle",
         ("L",),
         "Start or stop the load",
-        "With the settings it has",
+        "Use the current load settings",
         "Load",
         short="Start/stop load",
         bar_rank=12,
@@ -203,8 +203,8 @@ ENGINE_ACTIONS = (
     Action(
         "open_loop",
         ("o",),
-        "Open loop or closed loop",
-        "Open: at 80 % of what the closed loop reached, on a schedule",
+        "Toggle open and closed loop",
+        "Open loop: sends on a schedule, at 80 % of the closed loop's rate",
         "Load",
         short="Open loop",
         bar_rank=18,
@@ -216,7 +216,7 @@ ENGINE_ACTIONS = (
         "batch_down",
         ("[",),
         "Halve the batch size",
-        "Texts in a request",
+        "Texts per request",
         "Load",
         short="Batch",
         bar_rank=7,
@@ -228,7 +228,7 @@ ENGINE_ACTIONS = (
         "batch_up",
         ("]",),
         "Double the batch size",
-        "Texts in a request",
+        "Texts per request",
         "Load",
         bar_with="batch_down",
         modes=LIVE_ONLY,

@@ -1,4 +1,4 @@
-"""The actions of Sweep, Runs and Compare. Nothing here draws."""
+"""The actions of the modes Sweep, Runs and Compare."""
 
 from console.actions.action import COMPARE, RUNS, SWEEP, Action, Availability
 from console.actions.cli_form import (
@@ -19,18 +19,18 @@ STORED = frozenset({SWEEP, RUNS, COMPARE})
 
 
 def not_while_sweeping(otherwise: Availability) -> Availability:
-    """What would disturb a measurement waits until the sweep has ended."""
+    """Returns the availability of an action that would disturb a measurement: not while a sweep runs."""
 
     def unavailable(frame: Frame) -> str | None:
         if frame.experiments.sweep_stage.active:
-            return "A sweep has the engine: {mode_sweep} shows it, and {sweep_stop} there ends it"
+            return "A sweep uses the engine: {mode_sweep} shows it, and {sweep_stop} there stops it"
         return otherwise(frame)
 
     return unavailable
 
 
 def _sweep_new(frame: Frame) -> str | None:
-    return "A sweep is running: {sweep_stop} ends it first" if frame.experiments.sweep_stage.active else None
+    return "A sweep is running: {sweep_stop} stops it" if frame.experiments.sweep_stage.active else None
 
 
 def _sweep_pause(frame: Frame) -> str | None:
@@ -38,23 +38,19 @@ def _sweep_pause(frame: Frame) -> str | None:
         case SweepStage.RUNNING | SweepStage.PAUSED:
             return None
         case SweepStage.ENDING:
-            return "The sweep is ending already: wait for its running cell"
+            return "The sweep is already stopping: wait for its running cell"
         case _:
-            return "No sweep is running: {sweep_new} begins one"
+            return "No sweep is running: {sweep_new} starts one"
 
 
 def _sweep_stop(frame: Frame) -> str | None:
-    return None if frame.experiments.sweep_stage.active else "No sweep is running: {sweep_new} begins one"
+    return None if frame.experiments.sweep_stage.active else "No sweep is running: {sweep_new} starts one"
 
 
 def _sweep_skip(frame: Frame) -> str | None:
     if not frame.experiments.sweep_stage.active:
-        return "No sweep is running: {sweep_new} begins one"
-    return (
-        None
-        if frame.experiments.selected_cell_skippable
-        else "Only a cell that is still waiting can be skipped: choose one"
-    )
+        return "No sweep is running: {sweep_new} starts one"
+    return None if frame.experiments.selected_cell_skippable else "Only a waiting cell can be skipped: choose one"
 
 
 def _sweep_open(frame: Frame) -> str | None:
@@ -69,14 +65,14 @@ def _a_run(frame: Frame) -> str | None:
     return (
         None
         if frame.experiments.selected_run_id
-        else "No run is chosen: {mode_sweep} measures some, {run_filter} changes the filter"
+        else "No run is selected: {mode_sweep} measures some, {run_filter} changes the filter"
     )
 
 
 def _run_mark(frame: Frame) -> str | None:
     at = frame.experiments
     if len(at.compared_run_ids) >= MAX_COMPARED_RUNS and at.selected_run_id not in at.compared_run_ids:
-        return f"{MAX_COMPARED_RUNS} runs are marked already: {{run_mark}} on one of them takes its mark away"
+        return f"{MAX_COMPARED_RUNS} runs are already marked: {{run_mark}} on one of them removes its mark"
     return _a_run(frame)
 
 
@@ -96,8 +92,8 @@ def _one_run(frame: Frame) -> str | None:
     )
 
 
-def _sweep_pause_or_go_on(frame: Frame) -> str:
-    return "Go on" if frame.experiments.sweep_stage is SweepStage.PAUSED else "Pause"
+def _sweep_pause_or_resume(frame: Frame) -> str:
+    return "Resume" if frame.experiments.sweep_stage is SweepStage.PAUSED else "Pause"
 
 
 SWEEP_ACTIONS = (
@@ -105,7 +101,7 @@ SWEEP_ACTIONS = (
         "sweep_new",
         ("n",),
         "Choose and start a sweep",
-        "A preset or a file, with its cells and how long they take",
+        "A preset or a file; shows its cells and duration",
         "Sweep",
         short="New sweep",
         bar_rank=3,
@@ -116,20 +112,20 @@ SWEEP_ACTIONS = (
     Action(
         "sweep_pause",
         ("p",),
-        "Pause or go on",
-        "After the running cell, which is measured to its end",
+        "Pause or resume the sweep",
+        "Pauses after the running cell",
         "Sweep",
         short="Pause",
         bar_rank=4,
         modes=SWEEP_ONLY,
         unavailable=_sweep_pause,
-        label=_sweep_pause_or_go_on,
+        label=_sweep_pause_or_resume,
     ),
     Action(
         "sweep_skip",
         ("x",),
         "Skip the cell",
-        "The one under the cursor, while it waits",
+        "Skip the waiting cell under the cursor",
         "Sweep",
         short="Skip cell",
         bar_rank=5,
@@ -140,7 +136,7 @@ SWEEP_ACTIONS = (
         "sweep_stop",
         ("X",),
         "Stop the sweep",
-        "After the running cell or at once; what is measured is kept",
+        "After the running cell or now; keeps measured cells",
         "Sweep",
         short="Stop",
         bar_rank=6,
@@ -151,7 +147,7 @@ SWEEP_ACTIONS = (
         "sweep_open",
         ("enter",),
         "Open the cell's run",
-        "All that the store knows of it",
+        "Everything stored about the run",
         "Sweep",
         short="Open",
         bar_rank=7,
@@ -161,8 +157,8 @@ SWEEP_ACTIONS = (
     Action(
         "sweep_values",
         ("v",),
-        "Other figures in the matrix",
-        "texts/s, p95, and both where there is room",
+        "Change the figures in the matrix",
+        "texts/s, p95, or both if there is room",
         "Sweep",
         short="Figures",
         bar_rank=8,
@@ -187,7 +183,7 @@ RUNS_ACTIONS = (
         "run_replay",
         ("R",),
         "Replay the run",
-        "Through a Live screen of its own, at ×1 to ×60; the live engine goes on",
+        "On a separate Live screen at ×1 to ×60; the engine keeps running",
         "Runs",
         short="Replay",
         bar_rank=10,
@@ -199,7 +195,7 @@ RUNS_ACTIONS = (
         "run_filter",
         ("/",),
         "Filter the runs",
-        "Words that must all be in the line: int8 ok #main -failed",
+        "Keep lines with all words: int8 ok #main -failed",
         "Runs",
         short="Filter",
         bar_rank=4,
@@ -208,8 +204,8 @@ RUNS_ACTIONS = (
     Action(
         "run_mark",
         ("space",),
-        "Mark the run to compare it",
-        "Two to four; the first one is the baseline",
+        "Mark the run for comparison",
+        "Two to four runs; the first is the baseline",
         "Runs",
         short="Mark",
         bar_rank=5,
@@ -232,7 +228,7 @@ RUNS_ACTIONS = (
         "run_tag",
         ("#",),
         "Tag the run",
-        "Names to find it by; -name takes one away",
+        "Add tags; -name removes one",
         "Runs",
         short="Tag",
         bar_rank=7,
@@ -243,7 +239,7 @@ RUNS_ACTIONS = (
         "run_note",
         ("n",),
         "Write a note",
-        "It is kept with the run",
+        "The note is stored with the run",
         "Runs",
         short="Note",
         bar_rank=8,
@@ -253,8 +249,8 @@ RUNS_ACTIONS = (
     Action(
         "run_gate",
         ("a",),
-        "Hold the run against conditions",
-        "As p95<120ms or texts_per_s>-5%@main: which of them hold",
+        "Check against conditions",
+        "Such as p95<120ms or texts_per_s>-5%@main",
         "Runs",
         short="Gate",
         bar_rank=10,
@@ -266,7 +262,7 @@ RUNS_ACTIONS = (
         "report",
         ("W",),
         "Write a report",
-        "A page of results: of the marked runs, else of the last sweep",
+        "On the marked runs, else the last sweep, else the last run",
         "Runs",
         short="Report",
         bar_rank=13,
@@ -287,8 +283,8 @@ RUNS_ACTIONS = (
     Action(
         "run_reload",
         ("r",),
-        "Read the store again",
-        "What other programs have measured meanwhile",
+        "Reload the runs",
+        "Show runs that other programs have stored since",
         "Runs",
         short="Reload",
         bar_rank=12,
@@ -300,8 +296,8 @@ COMPARE_ACTIONS = (
     Action(
         "compare_baseline",
         ("b",),
-        "Make it the baseline",
-        "The others are compared with the run under the cursor",
+        "Make the run the baseline",
+        "Compare the others with the run under the cursor",
         "Compare",
         short="Baseline",
         bar_rank=3,
@@ -311,10 +307,10 @@ COMPARE_ACTIONS = (
     Action(
         "compare_remove",
         ("x",),
-        "Take the run out",
-        "Of the comparison; it stays in the store",
+        "Remove the run",
+        "Remove it from the comparison; it stays in the store",
         "Compare",
-        short="Take out",
+        short="Remove",
         bar_rank=4,
         modes=COMPARE_ONLY,
         unavailable=_one_run,
@@ -323,7 +319,7 @@ COMPARE_ACTIONS = (
         "compare_open",
         ("enter",),
         "Open the run",
-        "The one under the cursor",
+        "Open the run under the cursor",
         "Compare",
         short="Open",
         bar_rank=5,
@@ -333,8 +329,8 @@ COMPARE_ACTIONS = (
     Action(
         "compare_same",
         ("v",),
-        "Show or hide what is equal",
-        "In the configuration",
+        "Show or hide equal rows",
+        "Rows of the configuration that all runs share",
         "Compare",
         short="Equal rows",
         bar_rank=6,

@@ -1,4 +1,7 @@
-"""The keymap: a TOML file of `action = key`, or a list of keys, over the registry's own. Errors name line and key."""
+"""The keymap: a TOML file of `action = key` or a list of keys, which overrides the default keys.
+
+Errors name the line and the key.
+"""
 
 import difflib
 import os
@@ -25,7 +28,7 @@ LIST_KEYS: Mapping[str, frozenset[str]] = {
     LOG: _LIST_SIDEWAYS,
     REPLAY: frozenset(),
 }
-"""What moves the cursor in each mode's list: no action can have it there."""
+"""Keys that move the cursor in the list of each mode; no action of that mode can use them."""
 _NAMED = frozenset(
     (
         *("enter", "space", "up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
@@ -34,25 +37,25 @@ _NAMED = frozenset(
     )
 )
 _SAME_AS = {"ctrl+m": "Enter", "ctrl+j": "Enter", "ctrl+i": "Tab", "ctrl+h": "Backspace", "ctrl+[": "Esc"}
-"""What plain terminals send for other keys."""
+"""Keys that terminals send as another key."""
 _TAKEN = {"escape": "closes dialogs and filters", "tab": "moves between fields", "shift+tab": "moves between fields"}
 _NEEDED = ("quit", "palette")
-"""Without a key of these there would be no way out, or none to an action without a key."""
+"""Actions that must have a key: to quit, and to reach actions without a key."""
 
 
 class KeymapError(Exception):
-    """A keymap cannot be used: where, why, and what would do."""
+    """A keymap is invalid; the message names the place, the reason and the fix."""
 
 
 def keymap_path() -> Path:
-    """The user's own keymap, which need not be there."""
+    """Returns the path of the user's keymap, which may not exist."""
     from platformdirs import user_config_path
 
     return user_config_path("embedconsole") / "keymap.toml"
 
 
 def keymap_in_force(asked: str = "") -> Registry:
-    """The registry with the keymap asked for, else EMBEDCONSOLE_KEYMAP's, else the user's own, else as it is.
+    """Returns the registry with the keymap `asked`, else that of EMBEDCONSOLE_KEYMAP, else the user's, else defaults.
 
     Raises KeymapError.
     """
@@ -67,37 +70,38 @@ def keymap_in_force(asked: str = "") -> Registry:
             f"{path} cannot be read ({error.strerror}): `embedconsole keys > {path.name}` writes one to start from"
         ) from error
     except UnicodeDecodeError as error:
-        raise KeymapError(f"{path} is not UTF-8 (offset {error.start}): save it so") from error
+        raise KeymapError(f"{path} is not UTF-8 (offset {error.start}): save it as UTF-8") from error
     return parse_keymap(text, str(path))
 
 
 def parse_keymap(text: str, source: str) -> Registry:
-    """`source` begins every error. Raises KeymapError."""
+    """Returns the registry with the keys of a TOML text. `source` names the text in errors. Raises KeymapError."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise KeymapError(toml_error_message(str(error), source, text.splitlines())) from error
     lines = text.splitlines()
 
-    def refused(action_id: str, why: str) -> KeymapError:
+    def error_at(action_id: str, reason: str) -> KeymapError:
         line = line_of(lines, "", 0, action_id)
-        return KeymapError(f"{source}, line {line}, {action_id}: {why}" if line else f"{source}, {action_id}: {why}")
+        place = f"{source}, line {line}" if line else source
+        return KeymapError(f"{place}, {action_id}: {reason}")
 
     changed: dict[str, tuple[str, ...]] = {}
     for action_id, value in document.items():
         try:
             changed[action_id] = _keys(action_id, value)
         except ValueError as error:
-            raise refused(action_id, str(error)) from error
+            raise error_at(action_id, str(error)) from error
     actions = tuple(replace(action, keys=changed.get(action.id, action.keys)) for action in ACTIONS)
     for action_id in changed:
         if clash := _clash(actions, action_id):
-            raise refused(action_id, clash)
+            raise error_at(action_id, clash)
     return Registry(actions)
 
 
 def _keys(action_id: str, value: Any) -> tuple[str, ...]:
-    """The keys of one line, checked by themselves. Raises ValueError."""
+    """Returns the keys of one line. Raises ValueError for an unknown action or an invalid key."""
     if action_id not in DEFAULT.by_id:
         near = difflib.get_close_matches(action_id, DEFAULT.by_id, 1)
         hint = f"did you mean {near[0]}?" if near else "`embedconsole keys` lists them"
@@ -106,12 +110,12 @@ def _keys(action_id: str, value: Any) -> tuple[str, ...]:
     if not isinstance(written, list) or not all(isinstance(key, str) for key in written):
         raise ValueError('write a key in quotes, or a list of keys, as in ["q", "ctrl+c"]')
     if not written and action_id in _NEEDED:
-        raise ValueError("it needs a key: without it there is no way to what has none")
+        raise ValueError("this action needs a key: it quits, or opens the palette of actions without a key")
     return tuple(dict.fromkeys(_key(key, action_id) for key in written))
 
 
 def _key(written: str, action_id: str) -> str:
-    """The key in the registry's spelling; what is the action's own key anyway is one. Raises ValueError."""
+    """Returns the key in the registry's spelling. A default key of the action is always valid. Raises ValueError."""
     if written in DEFAULT.by_id[action_id].keys:
         return written
     if written == " ":
@@ -123,20 +127,20 @@ def _key(written: str, action_id: str) -> str:
     if key in _TAKEN:
         raise ValueError(f"{written!r} {_TAKEN[key]} everywhere: choose another key")
     if key in _SAME_AS:
-        raise ValueError(f"{written!r} cannot be told from {_SAME_AS[key]} on most terminals: choose another key")
+        raise ValueError(f"most terminals send {written!r} as {_SAME_AS[key]}: choose another key")
     if key == "ctrl+c" and action_id != "quit":
         raise ValueError("'ctrl+c' copies a selection or quits: choose another key")
     if modifiers == ["shift"] and len(base) == 1:
-        raise ValueError(f"{written!r} arrives as the character it makes: write {base.upper()!r}")
+        raise ValueError(f"terminals send {written!r} as a character: write {base.upper()!r}")
     known = base in _NAMED or (bool(modifiers) and len(base) == 1 and base.isascii() and base.isalnum())
     if not known or len(set(modifiers)) < len(modifiers) or not set(modifiers) <= {"ctrl", "alt", "shift"}:
         names = "a character, ctrl+letter, alt+letter, f1 to f24, enter, space, up, pageup, home, insert, delete, …"
-        raise ValueError(f"{written!r} is no key: write {names}")
+        raise ValueError(f"{written!r} is not a key: write {names}")
     return key
 
 
 def _clash(actions: Sequence[Action], action_id: str) -> str:
-    """Whose key it is already in a mode that both belong to; empty if nobody's."""
+    """Returns an error if another action, or the list, uses a key of this action in a shared mode; empty if none."""
     mine = next(action for action in actions if action.id == action_id)
     for mode in (mode for mode in SHOWN if mode in mine.modes):
         for key in mine.keys:
@@ -145,17 +149,17 @@ def _clash(actions: Sequence[Action], action_id: str) -> str:
             for other in actions:
                 if other.id != action_id and mode in other.modes and key in other.keys:
                     return (
-                        f"{key!r} is the key of {other.id} ({other.title}) in {mode.capitalize()} too: "
-                        f"choose another key, or give {other.id} one of its own"
+                        f"{key!r} is also the key of {other.id} ({other.title}) in {mode.capitalize()}: "
+                        f"choose another key, or change the key of {other.id}"
                     )
     return ""
 
 
 def as_toml(registry: Registry) -> str:
-    """The keys in force, as a keymap to start from."""
+    """Returns the current keys as a keymap file to edit."""
     rows = [
-        "# Keys of embedconsole: action = a key, or a list of keys; [] takes them all away (the palette keeps it).",
-        "# Only what is to be different need stay in the file.",
+        "# Keys of embedconsole: action = key, or a list of keys; [] removes all keys (the palette keeps the action).",
+        "# Only the lines that you change need to stay in the file.",
     ]
     for group, actions in groupby(registry.actions, key=lambda action: action.group):
         rows += ["", f"# {group}"]

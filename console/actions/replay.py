@@ -1,6 +1,6 @@
-"""The actions of a replay, and why what acts on an engine does not act there. Nothing here draws.
+"""The actions of a replay, and the refusal of actions on the engine while one is open.
 
-`{id}` in a sentence is that action's key.
+In a sentence, `{id}` stands for the key of that action.
 """
 
 from console.actions.action import REPLAY, Action
@@ -14,43 +14,43 @@ SLOWEST, FASTEST = REPLAY_SPEEDS[0], REPLAY_SPEEDS[-1]
 
 
 def not_in_a_replay(action: Action) -> str:
-    """Why this key does nothing on a replay; empty where it means nothing there anyway."""
+    """Returns why an action on the engine is refused in a replay; empty for other actions."""
     if action.group not in _OF_THE_ENGINE:
         return ""
     return (
         f"This is a replay: {{mode_live}} shows the live engine, where {{{action.id}}} acts; "
-        "{replay_leave} goes back to Runs"
+        "{replay_leave} returns to Runs"
     )
 
 
 def _slower(frame: Frame) -> str | None:
     at_limit = frame.replay is not None and frame.replay.speed <= SLOWEST
-    return f"The replay runs at ×{SLOWEST:g} already: {{replay_faster}} makes it faster" if at_limit else None
+    return f"The replay already runs at ×{SLOWEST:g}: {{replay_faster}} makes it faster" if at_limit else None
 
 
 def _faster(frame: Frame) -> str | None:
     at_limit = frame.replay is not None and frame.replay.speed >= FASTEST
-    return f"The replay runs at ×{FASTEST:g} already: {{replay_slower}} makes it slower" if at_limit else None
+    return f"The replay already runs at ×{FASTEST:g}: {{replay_slower}} makes it slower" if at_limit else None
 
 
-def _pause_or_go_on(frame: Frame) -> str:
+def _pause_or_resume(frame: Frame) -> str:
     shown = frame.replay
     if shown is not None and shown.ended:
-        return "Again"
-    return "Go on" if shown is not None and shown.paused else "Pause"
+        return "Restart"
+    return "Resume" if shown is not None and shown.paused else "Pause"
 
 
 REPLAY_ACTIONS = (
     Action(
         "replay_pause",
         ("space",),
-        "Pause or go on",
-        "At its end: from the beginning",
+        "Pause or resume the replay",
+        "At the end: restart",
         "Replay",
         short="Pause",
         bar_rank=4,
         modes=REPLAY_ONLY,
-        label=_pause_or_go_on,
+        label=_pause_or_resume,
         cli=replay_command,
     ),
     Action(
@@ -79,8 +79,8 @@ REPLAY_ACTIONS = (
     Action(
         "replay_back",
         ("left",),
-        "Five seconds back",
-        "Of the run",
+        "Seek 5 s back",
+        "Seconds of the run",
         "Replay",
         short="Seek",
         bar_rank=6,
@@ -89,19 +89,19 @@ REPLAY_ACTIONS = (
     Action(
         "replay_on",
         ("right",),
-        "Five seconds on",
-        "Of the run",
+        "Seek 5 s forward",
+        "Seconds of the run",
         "Replay",
         bar_with="replay_back",
         modes=REPLAY_ONLY,
     ),
-    Action("replay_begin", ("home",), "To the beginning", "Of the run", "Replay", modes=REPLAY_ONLY),
-    Action("replay_end", ("end",), "To the end", "All that was measured", "Replay", modes=REPLAY_ONLY),
+    Action("replay_begin", ("home",), "Go to the start", "Start of the load", "Replay", modes=REPLAY_ONLY),
+    Action("replay_end", ("end",), "Go to the end", "End of the load", "Replay", modes=REPLAY_ONLY),
     Action(
         "replay_leave",
         ("escape",),
         "Leave the replay",
-        "Back to Runs; the live engine has gone on",
+        "Return to Runs; the engine has kept running",
         "Replay",
         short="Leave",
         bar_rank=3,

@@ -1,4 +1,4 @@
-"""What the console restores next time: how it was looked at, the load's settings, the engine's. A small JSON file."""
+"""The saved state: view, load and engine settings that the console restores at its next start. A JSON file."""
 
 import json
 import os
@@ -24,26 +24,26 @@ Spec = TypeVar("Spec", bound=LoadSpec | EngineSpec)
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """One immutable value; the defaults are those of a console that was never used."""
+    """The saved settings; the defaults are those of a first start."""
 
     theme: str = ""
-    """Empty: the first one."""
+    """Name of the theme; empty for the first one."""
     mode: str = LIVE
     zoom_s: float = DEFAULT_ZOOM_S
-    """Seconds on the charts; 0: all."""
+    """Time range of the charts in seconds; 0 for all."""
     log_y: bool = False
     load: LoadSpec = field(default_factory=LoadSpec)
     engine: EngineSpec = field(default_factory=EngineSpec)
 
     def describe(self) -> str:
-        """What differs from a console that was never used, the specs as flags; empty where nothing does."""
+        """Returns what differs from a first start, engine and load as options; empty if nothing differs."""
         plain = SavedState()
         parts = [
             f"engine {' '.join(flags)}" if (flags := engine_flags(self.engine)) else "",
             f"load {' '.join(load_flags(self.load))}" if self.load != plain.load else "",
             f"theme {self.theme}" if self.theme != plain.theme else "",
             f"mode {self.mode.capitalize()}" if self.mode != plain.mode else "",
-            f"{self.zoom_s:g} s on the charts" if self.zoom_s else "all the time on the charts",
+            f"charts show {self.zoom_s:g} s" if self.zoom_s else "charts show all",
             "latency on a log scale" if self.log_y else "",
         ]
         if self.zoom_s == plain.zoom_s:
@@ -52,7 +52,7 @@ class SavedState:
 
 
 def state_path() -> Path:
-    """EMBEDCONSOLE_STATE, else in the user's state folder."""
+    """Returns the path of the file: EMBEDCONSOLE_STATE, else console.json in the user's state folder."""
     if named := os.environ.get(STATE_VARIABLE, ""):
         return Path(named).expanduser()
     from platformdirs import user_state_path
@@ -61,38 +61,41 @@ def state_path() -> Path:
 
 
 class Memory:
-    """The file. `found` is what it says (or the defaults), `notice` why it could not be used; empty when it could."""
+    """The file of the saved state.
+
+    `found` is the state to restore (the defaults if there is none), `notice` why the file could not be used, or
+    empty.
+    """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """`fresh`: nothing is restored, but what becomes of this console is remembered."""
+        """Reads the file. `fresh`: restores nothing; the file is still written later."""
         self.path = path
         self.found = SavedState()
         self.notice = ""
         self._newer = False
-        before = self._read()
-        self.before = before
-        """As it lies there, also where nothing of it is restored."""
+        self.before = self._read()
+        """The content of the file, even if it is not restored."""
         if not fresh:
-            self.found = before
+            self.found = self.before
         elif not self._newer:
             self.notice = ""
 
     def restore_no_engine(self) -> None:
-        """The command line says which engine."""
+        """Does not restore the engine, since the command line names one."""
         self.found = replace(self.found, engine=EngineSpec())
 
     def restore_no_mode(self) -> None:
-        """The command line says what is shown first."""
+        """Does not restore the mode, since the command line selects one."""
         self.found = replace(self.found, mode=LIVE)
 
     def _read(self) -> SavedState:
         try:
             document = json.loads(self.path.read_text("utf-8"))
             if not isinstance(document, dict) or not isinstance(version := document.get("version"), int):
-                raise ValueError("it has no version")  # noqa: TRY004 told below, as what the decoder raises
+                raise ValueError("it has no version")  # noqa: TRY004 handled below like an error of the decoder
             if version > VERSION:
                 self._newer = True
-                self.notice = f"{self.path} is a newer version's: nothing was restored, and it is left as it is"
+                self.notice = f"{self.path} was written by a newer version: nothing was restored, the file is kept"
                 return SavedState()
             return _saved_state(document)
         except FileNotFoundError:
@@ -100,15 +103,15 @@ class Memory:
         except OSError as error:
             self.notice = f"{self.path} cannot be read ({error.strerror}): nothing was restored"
         except ValueError as error:
-            self.notice = f"{self.path} is damaged ({error}): nothing was restored, and it will be written anew"
+            self.notice = f"{self.path} is damaged ({error}): nothing was restored, the file will be replaced"
         return SavedState()
 
-    def keep(self, remembered: SavedState) -> None:
-        """Writes the file whole or not at all. Raises OSError. One of a newer version is left alone."""
+    def keep(self, state: SavedState) -> None:
+        """Replaces the file atomically. Does nothing if a newer version wrote it. Raises OSError."""
         if self._newer:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"version": VERSION, **asdict(remembered)}, indent=1) + "\n"
+        text = json.dumps({"version": VERSION, **asdict(state)}, indent=1) + "\n"
         with NamedTemporaryFile("w", encoding="utf-8", dir=self.path.parent, delete=False) as file:
             file.write(text)
         try:
@@ -116,11 +119,11 @@ class Memory:
         except OSError:
             Path(file.name).unlink(missing_ok=True)
             raise
-        self.before = remembered
+        self.before = state
 
 
 def _saved_state(document: Mapping[str, Any]) -> SavedState:
-    """Raises ValueError for what this version cannot have written."""
+    """Returns the state in a document. Raises ValueError for a value that this version cannot have written."""
     known = SavedState()
     load = _checked(known.load, document.get("load", {}))
     engine = _checked(known.engine, document.get("engine", {}))
@@ -130,19 +133,19 @@ def _saved_state(document: Mapping[str, Any]) -> SavedState:
 
 def _checked(plain: Spec, values: Any) -> Spec:
     if not isinstance(values, dict):
-        raise ValueError("load or engine is no object")  # noqa: TRY004 as every value that cannot be used
+        raise ValueError("load or engine is not an object")  # noqa: TRY004 like every other invalid value
     return replace(plain, **{one.name: _value(one.name, getattr(plain, one.name), values) for one in fields(plain)})
 
 
 def _value(name: str, plain: Any, values: Mapping[str, Any]) -> Any:
-    """The value of that name, of the kind that `plain` is; where there is none, `plain`."""
+    """Returns the value of that name, or `plain` if it is missing. Raises ValueError if its type or range is wrong."""
     value = values.get(name, plain)
     if isinstance(plain, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(plain):
         raise ValueError(f"{name} is not {type(plain).__name__}")
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"{name} is none of {', '.join(_CHOICES[name])}")
+        raise ValueError(f"{name} is not one of {', '.join(_CHOICES[name])}")
     if isinstance(value, int | float) and not isinstance(value, bool) and not _LEAST.get(name, 0) <= value < 2**31:
         raise ValueError(f"{name} is out of range")
     return value

@@ -1,4 +1,4 @@
-"""The actions on how the session is looked at, and on the log. Nothing here draws."""
+"""The actions on the view of the session, and on the log."""
 
 from console.actions.action import LIVE, LOG, REPLAY, SWEEP, Action
 from console.actions.cli_form import capabilities_command
@@ -14,19 +14,19 @@ def _details(frame: Frame) -> str | None:
     engine = frame.engine
     if engine.warnings or engine.evidence or engine.effective.backend:
         return None
-    return "Nothing is served yet, so there is nothing to explain"
+    return "Nothing is served yet: there are no details"
 
 
 def _pin(frame: Frame) -> str | None:
     if frame.window.texts_per_s is not None:
         return None
     if frame.replay is not None:
-        return "This moment of the run has no figures that could be pinned: {replay_on} goes on to a later one"
-    return "There are no figures yet that could be pinned: {load_toggle} starts the load"
+        return "This moment of the run has no figures to pin: {replay_on} seeks to a later one"
+    return "There are no figures to pin yet: {load_toggle} starts the load"
 
 
 def _pan(frame: Frame) -> str | None:
-    return None if frame.points else "Nothing is on the charts yet: {load_toggle} starts the load"
+    return None if frame.points else "The charts are empty: {load_toggle} starts the load"
 
 
 def _any_warning(frame: Frame) -> str | None:
@@ -39,8 +39,8 @@ VIEW_ACTIONS = (
     Action(
         "freeze",
         ("space",),
-        "Freeze or thaw the screen",
-        "Drawing stops, measuring does not",
+        "Freeze or unfreeze the screen",
+        "Stops drawing; measuring continues",
         "View",
         short="Freeze",
         bar_rank=8,
@@ -50,7 +50,7 @@ VIEW_ACTIONS = (
         "zoom_in",
         ("+", "="),
         "Zoom in",
-        "A shorter time on the charts: 30 s, 60 s, 2 min, 5 min, all",
+        "Shorter time range of the charts: 30 s, 60 s, 2 min, 5 min, all",
         "View",
         bar_with="zoom_out",
         modes=WITH_CHARTS,
@@ -59,18 +59,18 @@ VIEW_ACTIONS = (
         "zoom_out",
         ("-",),
         "Zoom out",
-        "A longer time on the charts",
+        "Longer time range of the charts",
         "View",
         short="Zoom",
         bar_rank=9,
         modes=WITH_CHARTS,
     ),
-    Action("zoom_reset", ("0",), "Zoom to 60 s", "Back to the usual minute, up to now", "View", modes=WITH_CHARTS),
+    Action("zoom_reset", ("0",), "Zoom to 60 s", "The default time range, up to now", "View", modes=WITH_CHARTS),
     Action(
         "pan_left",
         ("left",),
-        "Look further back",
-        "By half of what the charts show; the figures stay live",
+        "Pan back",
+        "By half of the time range; the figures stay live",
         "View",
         short="Pan",
         bar_rank=22,
@@ -80,8 +80,8 @@ VIEW_ACTIONS = (
     Action(
         "pan_right",
         ("right",),
-        "Look nearer to now",
-        "And at the end follow the newest interval again",
+        "Pan forward",
+        "At the end, follow the newest interval again",
         "View",
         bar_with="pan_left",
         modes=LIVE_ONLY,
@@ -91,7 +91,7 @@ VIEW_ACTIONS = (
         "mark",
         ("m",),
         "Mark this moment",
-        "A marker on every chart and in the log, with words of yours",
+        "Add a marker to every chart and the log, with an optional label",
         "View",
         short="Mark",
         bar_rank=13,
@@ -100,8 +100,8 @@ VIEW_ACTIONS = (
     Action(
         "pin",
         ("w",),
-        "Pin the figures, or unpin them",
-        "Now shows the change against what was pinned",
+        "Pin or unpin the figures",
+        "Show changes relative to the pinned figures",
         "View",
         short="Pin",
         bar_rank=16,
@@ -111,8 +111,8 @@ VIEW_ACTIONS = (
     Action(
         "maximise",
         ("z",),
-        "Maximise a tile, or go back",
-        "Also one that this terminal has no room for",
+        "Maximise or restore a tile",
+        "Also a tile that this terminal has no room for",
         "View",
         short="Maximise",
         bar_rank=17,
@@ -121,8 +121,8 @@ VIEW_ACTIONS = (
     Action(
         "log_y",
         ("v",),
-        "Latency on a log scale",
-        "And back to a linear one",
+        "Toggle log scale of latency",
+        "Logarithmic or linear y axis",
         "View",
         short="Log-y",
         bar_rank=20,
@@ -132,7 +132,7 @@ VIEW_ACTIONS = (
         "details",
         ("i",),
         "Details of the warnings",
-        "Every warning with its reason, its fix and the evidence",
+        "Every warning with its reason, fix and evidence",
         "View",
         short="Details",
         bar_rank=21,
@@ -143,14 +143,14 @@ VIEW_ACTIONS = (
 )
 LOG_ACTIONS = (
     Action(
-        "log_filter", ("/",), "Filter the log", "Only lines that contain the words", "Log", "Filter", 3, "", LOG_ONLY
+        "log_filter", ("/",), "Filter the log", "Keep lines that contain the words", "Log", "Filter", 3, "", LOG_ONLY
     ),
     Action("log_follow", ("f",), "Follow the log", "Stay at the newest line", "Log", "Follow", 5, "", LOG_ONLY),
     Action(
         "log_warning",
         ("n",),
         "Next warning in the log",
-        "Or error; starts over after the last one",
+        "Or error; wraps around after the last one",
         "Log",
         short="Next warning",
         bar_rank=6,

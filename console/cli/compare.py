@@ -1,4 +1,4 @@
-"""`embedconsole compare`: stored runs against each other, or deployments live. Nothing heavy is imported beforehand."""
+"""`embedconsole compare`: compares stored runs, or deployments live. Imports heavy modules only when it runs."""
 
 import json
 from collections.abc import Sequence
@@ -26,34 +26,57 @@ Examples:
   embedconsole compare --live 'onnx fp32' 'onnx int8' --rounds 6 --batch 32 --concurrency 4
   embedconsole compare --live 'onnx int8 instances=2 threads=1' 'onnx int8 instances=1 threads=2'
 \b
-Of stored runs each name is a run, a sweep or a tag (also `last`, `last-sweep`); the first one is the base. With --live
-each is a deployment: backend, precision, and key=value of recipe, instances, threads, device, model, coalesce,
-max-batch-tokens. "same" means that the whole 95 % interval of the ratio lies within 3 %.
+Without --live a name is a run, a sweep, a tag, `last` or `last-sweep`. With --live it is a deployment: backend,
+precision, and key=value of recipe, instances, threads, device, model, coalesce, max-batch-tokens. The first name is the
+baseline. "same" means that the whole 95 % interval of the ratio lies within 3 %, "inconclusive" (in JSON "undecided")
+that it includes 1.
 \b
-Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load driver was the bottleneck""",
+Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load generator was the bottleneck""",
 )
 @click.argument("names", nargs=-1, metavar="A B [C D]")
 @option_group(
     "Live",
-    option("--live", is_flag=True, help="Measure them now, on one engine that is switched between them."),
+    option("--live", is_flag=True, help="Measure deployments now, on one engine that switches between them."),
     option(
         "--rounds",
         type=click.IntRange(2, 100),
         default=6,
+        show_default=True,
         metavar="N",
-        help="Each measured once a round.  [default: 6]",
+        help="Rounds; each measures every deployment once.",
     ),
-    option("--connect", type=Address(), default=None, metavar="ADDR", help="An engine that runs already."),
-    option("--strict", is_flag=True, help="Fail instead of falling back."),
-    option("--duration", type=Duration(1.0), default="5s", metavar="TIME", help="Of one measurement.  [default: 5s]"),
-    option("--warmup", type=Duration(0.0), default="2s", metavar="TIME", help="Before each.  [default: 2s]"),
-    option("--order-seed", type=click.IntRange(0), default=0, metavar="N", help="Of the random order.  [default: 0]"),
+    option("--connect", type=Address(), default=None, metavar="ADDR", help="Use a running engine at host:port."),
+    option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
+    option(
+        "--duration",
+        type=Duration(1.0),
+        default="5s",
+        show_default=True,
+        metavar="TIME",
+        help="Measured time of one measurement.",
+    ),
+    option(
+        "--warmup",
+        type=Duration(0.0),
+        default="2s",
+        show_default=True,
+        metavar="TIME",
+        help="Time before each measurement that does not count.",
+    ),
+    option(
+        "--order-seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Seed of the random order within a round.",
+    ),
 )
 @LOAD_OPTIONS
 @STORE_OPTIONS
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def compare(names: Sequence[str], live: bool, as_json: bool, **flags: Any) -> None:
-    """Say which is faster, by how much, and how sure that is."""
+    """Compare throughput and latency of two to four runs or deployments, with confidence intervals."""
     if not LEAST <= len(names) <= MOST:
         what = "deployments, as in 'onnx fp32' 'onnx int8'" if live else "runs, sweeps or tags, as in `main last`"
         raise click.UsageError(f"compare needs two to four {what}; {len(names)} given")
@@ -61,10 +84,10 @@ def compare(names: Sequence[str], live: bool, as_json: bool, **flags: Any) -> No
         raise SystemExit(_live(names, as_json, flags))
     _refuse_live_flags()
     if flags["no_store"]:
-        raise click.UsageError("--no-store leaves nothing to compare: leave it out, or use --live")
+        raise click.UsageError("stored runs cannot be compared with --no-store: leave it out, or use --live")
     store = store_of(flags)
     if store is None:
-        raise click.ClickException("no store to compare from: name one with --store")
+        raise click.ClickException("the store cannot be used: name another with --store")
     with store:
         click.echo(_stored(store, names, as_json))
 
@@ -75,7 +98,7 @@ def _refuse_live_flags() -> None:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if given and name not in ("names", "as_json", "store", "no_store"):
-            raise click.UsageError(f"{parameter.opts[0]} says how to measure: add --live, or leave it out")
+            raise click.UsageError(f"{parameter.opts[0]} applies to a live comparison: add --live, or leave it out")
 
 
 def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
@@ -88,12 +111,12 @@ def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
     try:
         sets = [resolve_set(store, name) for name in names]
         loaded = [load_set(store, runs) for runs in sets]
-        found = [compared(sets[0], loaded[0], other, runs) for other, runs in zip(sets[1:], loaded[1:], strict=True)]
+        results = [compared(sets[0], loaded[0], other, runs) for other, runs in zip(sets[1:], loaded[1:], strict=True)]
     except (StoreError, CannotCompare) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        return json.dumps(compare.as_json(found), ensure_ascii=False)
-    return compare.as_text(found)
+        return json.dumps(compare.as_json(results), ensure_ascii=False)
+    return compare.as_text(results)
 
 
 def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:

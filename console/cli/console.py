@@ -1,4 +1,4 @@
-"""The console opened by a command: on this terminal, or in the browser that `--web` serves."""
+"""Opens the console on this terminal, or in a browser window that `--web` serves."""
 
 import os
 import sys
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from console.model.engine import EngineSpec
 
 FRESH_OPTION = option(
-    "--fresh", is_flag=True, help="Start without what is restored from last time: view, load, engine."
+    "--fresh", is_flag=True, help="Start without the saved view, load and engine of the last session."
 )
 
 
 def has_terminal() -> bool:
-    """Whether the console can be drawn here: on a terminal, or where TEXTUAL_DRIVER says (a browser)."""
+    """Whether the console can be drawn: there is a terminal, or TEXTUAL_DRIVER names another output (a browser)."""
     return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stderr.isatty())
 
 
 def refuse_without_terminal(context: click.Context, instead: str) -> None:
-    """Ends the command with one clear line where nothing can be drawn."""
+    """Exits with NO_TERMINAL and one line that names the command `instead`, if the console cannot be drawn."""
     if not has_terminal():
         click.echo(f"embedconsole: the console needs a terminal; without one use: {instead}", err=True)
         context.exit(ExitCode.NO_TERMINAL)
@@ -40,10 +40,11 @@ def open_console(
     store: str = "",
     replay: tuple[str, float] | None = None,
 ) -> int:
-    """Runs it until it is left. Returns the exit code.
+    """Runs the console until the user quits. Returns the exit code.
 
-    `engine`: what the command line says of it; None: the one that is remembered. `connect`: host:port of one that runs.
-    `fresh`: nothing is restored. `store`: as asked for. `replay`: a run's id and the speed; it is shown first.
+    `engine`: the engine from the command line; None for that of the saved state. `connect`: host:port of a running
+    engine. `fresh`: restores nothing. `store`: path from the command line, or empty. `replay`: id of a run and speed,
+    to open its replay first.
     """
     from console.actions.saved_state import Memory, state_path
     from console.session.port import SessionOptions

@@ -1,4 +1,4 @@
-"""The flags that say which engine: shared by every command that starts or finds one."""
+"""The options that select the engine, shared by every command that starts or uses one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,33 +11,43 @@ if TYPE_CHECKING:
     from console.model.engine import EngineSpec
 
 ENGINE_OPTIONS = option_group(
-    "Which engine",
-    option("--connect", type=Address(), default=None, metavar="ADDR", help="One that runs already, at host:port."),
-    option("--model", default="", metavar="ID|DIR", help="Hub id or directory.  [default: all-MiniLM-L6-v2, bundled]"),
+    "Engine",
+    option("--connect", type=Address(), default=None, metavar="ADDR", help="Use a running engine at host:port."),
+    option(
+        "--model",
+        default="",
+        metavar="ID|DIR",
+        help="Hugging Face id or directory of the model.  [default: all-MiniLM-L6-v2, bundled]",
+    ),
     option(
         "--backend",
         type=click.Choice(["auto", "torch", "onnx", "openvino"]),
         default="auto",
         show_default=True,
-        help="The runtime.",
+        help="Runtime: PyTorch, ONNX Runtime or OpenVINO.",
     ),
     option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8"]),
         default="auto",
         show_default=True,
-        help="auto never goes below fp32.",
+        help="Precision; auto uses fp32, never a lower one.",
     ),
-    option("--recipe", default="", metavar="NAME", help="How the precision is reached, where there are several ways."),
+    option(
+        "--recipe",
+        default="",
+        metavar="NAME",
+        help="Method that produces the precision.  [default: chosen by the engine]",
+    ),
     option("--strict", is_flag=True, help="Fail instead of falling back to another backend or precision."),
-    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Where it runs."),
+    option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps", help="Device."),
     option(
         "--instances",
         type=AutoOrCount(),
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Forward passes at a time.",
+        help="Number of concurrent forward passes.",
     ),
     option(
         "--threads",
@@ -45,22 +55,32 @@ ENGINE_OPTIONS = option_group(
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Threads of one forward pass.",
+        help="Threads per forward pass.",
     ),
     option(
         "--coalesce",
         type=click.Choice(["on", "off"]),
         default=None,
-        help="Several requests in one batch, or one request, one batch.  [default: on]",
+        help="Batch texts of several requests together.  [default: on]",
     ),
-    option("--max-batch-tokens", type=click.IntRange(1), metavar="N", help="Padded tokens in a forward pass."),
-    option("--max-batch-items", type=click.IntRange(1), metavar="N", help="Texts in a forward pass."),
+    option(
+        "--max-batch-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Maximum padded tokens per forward pass.  [default: chosen by the engine]",
+    ),
+    option(
+        "--max-batch-items",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Maximum texts per forward pass.  [default: chosen by the engine]",
+    ),
     option(
         "--port",
         type=click.IntRange(0, 65535),
         default=0,
         metavar="N",
-        help="Where it listens.  [default: 0, any free]",
+        help="Port of the engine.  [default: 0, any free port]",
     ),
 )
 
@@ -68,18 +88,21 @@ _STARTING = (
     *("model", "backend", "precision", "recipe", "strict", "device", "instances", "threads", "port"),
     *("max_batch_tokens", "max_batch_items"),
 )
-"""What belongs to an engine that is started, not to one that runs."""
+"""Options that apply only to an engine that the command starts."""
 
 
 def names_an_engine(flags: dict[str, Any]) -> bool:
-    """Whether the command line says anything of the engine itself."""
+    """Whether the command line has an option of the engine."""
     source = click.get_current_context().get_parameter_source
     asked = any(source(name) is click.core.ParameterSource.COMMANDLINE for name in (*_STARTING, "coalesce"))
     return asked or bool(flags["connect"])
 
 
 def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
-    """The engine to start, from the flags of `ENGINE_OPTIONS`. Raises UsageError with --connect."""
+    """Returns the engine to start, from the values of `ENGINE_OPTIONS`.
+
+    Raises UsageError if an option of a new engine is combined with --connect.
+    """
     from console.model.engine import EngineSpec
 
     if flags["connect"]:
@@ -87,7 +110,7 @@ def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
         for name in _STARTING:
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
                 flag = "--" + name.replace("_", "-")
-                raise click.UsageError(f"{flag} starts an engine, --connect uses one that runs: give one of them")
+                raise click.UsageError(f"{flag} starts an engine, --connect uses a running one: give one of them")
 
     def named(name: str) -> str:
         return "" if flags[name] == "auto" else str(flags[name])

@@ -1,4 +1,4 @@
-"""`embedconsole gate`: a stored run held against conditions, for CI. Nothing heavy is imported before it is needed."""
+"""`embedconsole gate`: checks a stored run against conditions, for CI. Imports heavy modules only when it runs."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import click
 import cloup
 from cloup import option
+
+from console.cli.runs import STORE_OPTION
 
 _SIGNS = "<>"
 
@@ -17,18 +19,18 @@ Examples:
   embedconsole runs pin main r-20261123-101500-3fa2
   embedconsole gate last 'texts_per_s>-5%@main' 'p95<+10%@main' 'fidelity>=0.995'
 \b
-A condition is FIGURE, one of < <= > >=, and a value with its unit; or a change in percent against a baseline,
-which is a tag or a run.
+A condition is FIGURE, one of < <= > >=, and a value with its unit; or a change in percent from a baseline, written
+@TAG or @RUN.
 Figures: texts_per_s, pairs_per_s, requests_per_s, mean, p50, p90, p95, p99, max, fidelity, errors, rss.
 \b
 Exit codes, the first that applies:
-  3 usage, 5 the run failed, 4 the load driver was the bottleneck, 2 unstable, 1 regressed or SLO missed, 0 ok""",
+  3 usage, 5 the run failed, 4 the load generator was the bottleneck, 2 unstable, 1 regressed or SLO missed, 0 ok""",
 )
 @click.argument("arguments", nargs=-1, metavar="[RUN] CONDITION...")
-@option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@STORE_OPTION
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:
-    """Hold a run (the last one, unless named) against conditions, and exit accordingly."""
+    """Check a run (the last one unless named) against conditions, and set the exit code."""
     from console.compare.gate import WrongBaseline, judge_run
     from console.compare.gate_conditions import ConditionError, parse_condition
     from console.output.gate import as_json as json_of
@@ -43,10 +45,10 @@ def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:
     try:
         conditions = [parse_condition(text) for text in wanted]
         with Store.open(store_path(store)) as opened:
-            found = judge_run(opened, load_run(opened, resolve_run(opened, run_id)), conditions)
+            result = judge_run(opened, load_run(opened, resolve_run(opened, run_id)), conditions)
     except ConditionError as error:
         raise click.UsageError(str(error)) from error
     except (StoreError, WrongBaseline) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(json_of(found), ensure_ascii=False) if as_json else as_text(found))
-    raise SystemExit(found.exit_code)
+    click.echo(json.dumps(json_of(result), ensure_ascii=False) if as_json else as_text(result))
+    raise SystemExit(result.exit_code)

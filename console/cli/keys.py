@@ -1,4 +1,4 @@
-"""`embedconsole keys`: the console's keys as a keymap file. Nothing heavy is imported before it is needed."""
+"""`embedconsole keys`: prints the console's keys as a keymap file. Imports heavy modules only when it runs."""
 
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,13 @@ KEYMAP_OPTION = option(
     "--keymap",
     default="",
     metavar="FILE",
-    help="Keys of your own; `embedconsole keys` writes one to start from.  [default: EMBEDCONSOLE_KEYMAP, or yours]",
+    help="File of key bindings; `embedconsole keys` prints one to edit."
+    "  [default: EMBEDCONSOLE_KEYMAP, else keymap.toml in the configuration folder]",
 )
 
 
 def registry_of(keymap: str) -> "Registry":
-    """The actions with the keys of `--keymap`. Raises ClickException for a keymap that cannot be used."""
+    """Returns the actions with the keys of `--keymap`. Raises ClickException for an invalid keymap."""
     from console.actions.keymap import KeymapError, keymap_in_force
 
     try:
@@ -30,17 +31,18 @@ def registry_of(keymap: str) -> "Registry":
 @cloup.command(
     epilog="""\b
 Examples:
-  embedconsole keys > keymap.toml                         all of them, to change some and leave out the rest
-  embedconsole keys --keymap keymap.toml                  checks the file, and prints what it makes of them
+  embedconsole keys > keymap.toml                         print all keys to a file; keep the lines that you change
+  embedconsole keys --keymap keymap.toml                  check a file, and print the resulting keys
 \b
 The console reads --keymap FILE, else the file named by EMBEDCONSOLE_KEYMAP, else keymap.toml in your configuration
-folder, which this command names on stderr.""",
+folder. This command prints that path to stderr.""",
 )
 @KEYMAP_OPTION
 def keys(keymap: str) -> None:
-    """Print the keys in force as TOML: every action with its key, by group."""
+    """Print the key of every action as TOML, by group."""
     from console.actions.keymap import as_toml, keymap_path
 
     registry = registry_of(keymap)
     click.echo(as_toml(registry), nl=False)
-    click.echo(f"your own keymap: {keymap_path()}{'' if keymap_path().is_file() else ' (not there)'}", err=True)
+    missing = "" if keymap_path().is_file() else " (does not exist)"
+    click.echo(f"your keymap: {keymap_path()}{missing}", err=True)

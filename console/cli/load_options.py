@@ -1,4 +1,4 @@
-"""The flags that say which load: shared by every command that sends one."""
+"""The options that describe the load, shared by every command that sends one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +11,43 @@ if TYPE_CHECKING:
     from console.model.load import LoadSpec
 
 LOAD_OPTIONS = option_group(
-    "Which load (a closed loop: each caller waits for its answer; with --rate an open one, which never waits)",
-    option("--batch", type=click.IntRange(1, 100_000), default=32, metavar="N", help="Texts a request.  [default: 32]"),
-    option("--concurrency", type=click.IntRange(1, 4096), default=4, metavar="N", help="In flight.  [default: 4]"),
+    "Load (closed loop: each caller waits for its response; with --rate an open loop, which sends on a schedule)",
+    option(
+        "--batch",
+        type=click.IntRange(1, 100_000),
+        default=32,
+        show_default=True,
+        metavar="N",
+        help="Texts per request.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(1, 4096),
+        default=4,
+        show_default=True,
+        metavar="N",
+        help="Requests in flight.",
+    ),
     option(
         "--rate",
         type=click.FloatRange(0.0, 100_000.0, min_open=True),
         metavar="R",
-        help="Requests a second on a schedule, instead of --concurrency; latency counts from the scheduled time.",
+        help="Requests per second of an open loop, instead of --concurrency; latency counts from the scheduled time.",
     ),
     option(
         "--arrival",
         type=click.Choice(["poisson", "constant"]),
         default="poisson",
         show_default=True,
-        help="The gaps between them.",
+        help="Arrival process of the open loop.",
     ),
     option(
         "--ramp",
         type=Duration(0.0),
         default="0s",
+        show_default=True,
         metavar="TIME",
-        help="The rate (or the concurrency) rises linearly for so long, before the warm-up.  [default: 0s]",
+        help="Time of a linear rise of the rate or concurrency before the warm-up.",
     ),
     option(
         "--max-in-flight",
@@ -40,29 +55,31 @@ LOAD_OPTIONS = option_group(
         default=1024,
         show_default=True,
         metavar="N",
-        help="With --rate: arrivals that find so many unanswered are dropped, and counted.",
+        help="Limit of requests in flight with --rate; arrivals above it are dropped and counted.",
     ),
     option(
         "--workload",
         type=click.Choice(["texts", "pairs"]),
         default="texts",
         show_default=True,
-        help="Embed texts, or score pairs of texts with Similarity.",
+        help="Embed texts, or score pairs of texts.",
     ),
     option(
         "--corpus",
         default="short",
         show_default=True,
         metavar="NAME|FILE",
-        help="short, mixed, long, or a UTF-8 file with one text a line.",
+        help="Texts to send: short, mixed, long, or a UTF-8 file with one text per line.",
     ),
-    option("--stream", is_flag=True, help="One stream a caller instead of one call a request."),
-    option("--seed", type=int, default=0, metavar="N", show_default=True, help="Of generated corpora and arrivals."),
+    option("--stream", is_flag=True, help="Use one stream per caller instead of one call per request."),
+    option(
+        "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of generated corpora and arrivals."
+    ),
 )
 
 
 def load_spec(flags: dict[str, Any]) -> "LoadSpec":
-    """The load from the flags of `LOAD_OPTIONS`. Raises UsageError for what does not go together."""
+    """Returns the load from the values of `LOAD_OPTIONS`. Raises UsageError for options that exclude each other."""
     from console.model.load import LoadSpec
 
     if flags["stream"] and flags["workload"] == "pairs":

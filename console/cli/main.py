@@ -1,7 +1,7 @@
-"""`embedconsole`: the console, and its headless twin `run`. Nothing heavy is imported before a command needs it.
+"""`embedconsole`: the console, and its headless commands. A command imports heavy modules only when it runs.
 
 Data goes to stdout, everything else to stderr. Exit codes, the first that applies: 3 usage, 5 the engine failed, 4 the
-load driver was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok.
+load generator was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok.
 """
 
 import sys
@@ -28,6 +28,7 @@ from console.cli.web_options import WEB_OPTIONS, command_of
 from console.model.exit_codes import EXIT_INTERRUPTED, ExitCode
 
 AUTO_FROM_S, AUTO_TO_S = 10.0, 60.0
+"""Shortest and longest measurement with `--duration auto`."""
 INSTEAD = "embedconsole run --batch 32 --concurrency 4 --duration 10s"
 FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
 
@@ -37,12 +38,12 @@ FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     epilog=f"""\b
-Start here:
-  embedconsole --start                        an engine of its own, with the bundled model
-  embedconsole --connect 127.0.0.1:50051      an engine that runs already
-  {INSTEAD}   without a terminal""",
+Examples:
+  embedconsole --start                        start an engine with the bundled model
+  embedconsole --connect 127.0.0.1:50051      use a running engine
+  {INSTEAD}   measure without a terminal""",
 )
-@option("--start", is_flag=True, help="Start the engine at once.")
+@option("--start", is_flag=True, help="Start the engine immediately.")
 @FRESH_OPTION
 @KEYMAP_OPTION
 @ENGINE_OPTIONS
@@ -50,9 +51,9 @@ Start here:
 @cloup.version_option(package_name="embedconsole", prog_name="embedconsole")
 @click.pass_context
 def cli(context: click.Context, /, start: bool, fresh: bool, keymap: str, web: bool, **flags: Any) -> None:
-    """Live experiments on an embedding engine: serve, switch, load and measure it while you watch.
+    """Run live experiments on an embedding engine: serve, switch, load and measure it.
 
-    Without a command it opens the console on this terminal.
+    Without a command, open the console on this terminal.
     """
     if context.invoked_subcommand is not None:
         return
@@ -76,19 +77,19 @@ Examples:
   embedconsole run --batch 1 --rate 200 --ramp 5s --duration auto
 \b
 Exit codes:
-  0 ok, 1 SLO missed, 2 unstable, 3 usage, 4 the load driver was the bottleneck, 5 the engine failed""",
+  0 ok, 1 SLO missed, 2 unstable, 3 usage, 4 the load generator was the bottleneck, 5 the engine failed""",
 )
 @ENGINE_OPTIONS
 @LOAD_OPTIONS
 @option_group(
-    "How it is measured",
+    "Measurement",
     option(
         "--duration",
         type=Duration(1.0, auto=True),
         default="10s",
         metavar="TIME|auto",
         show_default=True,
-        help="Measured time, after warm-up; auto: 10 s to 60 s, until the figures can be trusted.",
+        help="Measured time after the warm-up; auto measures 10 s to 60 s, until the figures are steady.",
     ),
     option(
         "--warmup",
@@ -96,14 +97,19 @@ Exit codes:
         default="3s",
         metavar="TIME",
         show_default=True,
-        help="Time that does not count.",
+        help="Time before the measurement that does not count.",
     ),
-    option("--slo-p95", type=click.FloatRange(0, min_open=True), metavar="MS", help="Exit 1 if p95 is over it."),
-    option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+    option(
+        "--slo-p95",
+        type=click.FloatRange(0, min_open=True),
+        metavar="MS",
+        help="Latency limit: exit with 1 if p95 exceeds it.",
+    ),
+    option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout."),
 )
 @STORE_OPTIONS
 def run(as_json: bool, **flags: Any) -> None:
-    """Measure one load on one engine and say how far to trust the figures."""
+    """Measure one load on one engine, and report the figures with their validity."""
     from console.commands.run import run_once
 
     arguments = _run_arguments(flags)
@@ -137,12 +143,16 @@ cli.add_command(keys)
 
 @cli.command(
     epilog="""\b
-The driver runs against a server that does nothing; `run` compares what it measured with this ceiling.""",
+Examples:
+  embedconsole calibrate --batch 32 --concurrency 4
+  embedconsole calibrate --batch 1 --rate 500 --json
+\b
+The load generator runs against a server that computes nothing; `run` compares its figures with this ceiling.""",
 )
 @LOAD_OPTIONS
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def calibrate(as_json: bool, **flags: Any) -> None:
-    """Measure what the load driver itself can do at most, and remember it for this machine."""
+    """Measure the ceiling of the load generator, and store it for this machine."""
     from console.commands.run import calibrate_once
 
     raise SystemExit(calibrate_once(load_spec(flags), as_json=as_json))
@@ -150,7 +160,7 @@ def calibrate(as_json: bool, **flags: Any) -> None:
 
 @cli.command(hidden=True)
 def quickstart() -> None:
-    """What `make console` runs: the console with its engine, or one quick measured run without a terminal."""
+    """Open the console with an engine, or measure one short run where there is no terminal (`make console`)."""
     if has_terminal():
         main(["--start"])
     from console.commands.run import run_once
@@ -165,7 +175,7 @@ def quickstart() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: usage errors exit 3, since 2 means something else in this project's commands."""
+    """Runs the command line and exits. Usage errors exit with 3, since 2 has another meaning in these commands."""
     sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="embedconsole", standalone_mode=False)))
 
 
@@ -173,10 +183,10 @@ def _exit_code(command: Callable[[], object]) -> int:
     try:
         code = command()
     except click.ClickException as error:
-        says = f"embedconsole: {error.format_message()}"
+        message = f"embedconsole: {error.format_message()}"
         if isinstance(error, click.UsageError):
-            says += f"\n  see: {error.ctx.command_path if error.ctx is not None else 'embedconsole'} --help"
-        click.echo(says, err=True)
+            message += f"\n  see: {error.ctx.command_path if error.ctx is not None else 'embedconsole'} --help"
+        click.echo(message, err=True)
         return ExitCode.USAGE
     except click.Abort:
         return EXIT_INTERRUPTED

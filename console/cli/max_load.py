@@ -1,4 +1,4 @@
-"""`embedconsole max-load`: the highest load under an SLO. Nothing heavy is imported before it is needed."""
+"""`embedconsole max-load`: finds the highest load under an SLO. Imports heavy modules only when it runs."""
 
 from typing import Any
 
@@ -21,22 +21,36 @@ Examples:
   embedconsole max-load --slo-p95 50 --backend onnx --precision int8 --batch 1
   embedconsole max-load --slo-p95 200 --closed --batch 32 --json
 \b
-The level is doubled until it does not hold, then halved in; every limit takes two agreeing trials, and the winner is
-measured again for twice as long. What limits it is named: the SLO, the client, errors, or no equilibrium.
+The search doubles the load until a trial fails, then bisects. Each bound needs two trials that agree, and the result is
+measured again for twice as long. The output names what limits it: the SLO, the client, errors, or no equilibrium.
 \b
 Exit codes, the first that applies:
-  3 usage, 5 the engine failed, 4 the load driver was the bottleneck, 2 unstable, 1 nothing meets the SLO, 0 ok""",
+  3 usage, 5 the engine failed, 4 the load generator was the bottleneck, 2 unstable, 1 nothing meets the SLO, 0 ok""",
 )
-@option("--slo-p95", type=click.FloatRange(0, min_open=True), required=True, metavar="MS", help="What p95 may be.")
-@option("--closed", is_flag=True, help="Search for a closed loop's concurrency instead of an open one's rate.")
+@option("--slo-p95", type=click.FloatRange(0, min_open=True), required=True, metavar="MS", help="Limit of p95.")
+@option("--closed", is_flag=True, help="Search for the concurrency of a closed loop instead of a rate.")
 @ENGINE_OPTIONS
 @LOAD_OPTIONS
 @option_group(
-    "How it is measured",
-    option("--duration", type=Duration(1.0), default="5s", metavar="TIME", help="Of one trial.  [default: 5s]"),
-    option("--warmup", type=Duration(0.0), default="2s", metavar="TIME", help="Before each.  [default: 2s]"),
+    "Measurement",
+    option(
+        "--duration",
+        type=Duration(1.0),
+        default="5s",
+        show_default=True,
+        metavar="TIME",
+        help="Measured time of one trial.",
+    ),
+    option(
+        "--warmup",
+        type=Duration(0.0),
+        default="2s",
+        show_default=True,
+        metavar="TIME",
+        help="Time before each trial that does not count.",
+    ),
 )
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @STORE_OPTIONS
 def max_load(slo_p95: float, closed: bool, as_json: bool, **flags: Any) -> None:
     """Find the highest load that the engine carries under an SLO, and what limits it."""
@@ -49,7 +63,7 @@ def max_load(slo_p95: float, closed: bool, as_json: bool, **flags: Any) -> None:
     context = click.get_current_context()
     for name in _SEARCHED:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} is for max-load to find: leave it out (--closed finds the concurrency)")
+            raise click.UsageError(f"max-load searches for --{name}: leave it out (--closed finds the concurrency)")
     load = load_spec({**flags, "rate": flags["rate"] if closed else 1.0})
     if refusal := check_corpus(load):
         raise click.BadParameter(refusal, param_hint="'--corpus'")

@@ -1,4 +1,4 @@
-"""What command line values may be, each refused with a sentence that shows how to write one."""
+"""Types of command-line values. The error for an invalid value shows a valid one."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import click
 from console.model.durations import MAX_DURATION_S, parse_duration_s
 
 AUTO = 0.0
-"""The duration that is found while measuring."""
+"""The value of `auto`: the duration is determined while measuring."""
 
 
 class Duration(click.ParamType[float]):
-    """`10s`, `1.5m`, `500ms` or plain seconds, as seconds; where `auto` is allowed, that is AUTO."""
+    """`10s`, `1.5m`, `500ms` or a number of seconds. With `auto=True` also `auto`, which is AUTO."""
 
     name = "duration"
 
@@ -20,7 +20,7 @@ class Duration(click.ParamType[float]):
         self._auto = auto
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; fails with a sentence that shows how to write one."""
+        """Returns seconds."""
         if isinstance(value, float):
             return value
         if self._auto and str(value).strip().lower() == "auto":
@@ -40,7 +40,7 @@ class Address(click.ParamType[str]):
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address as it was written, checked."""
+        """Returns the address as written, after a check of its form."""
         host, _, port = str(value).rpartition(":")
         if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
             self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
@@ -53,7 +53,7 @@ class AutoOrCount(click.ParamType[int]):
     name = "auto|N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """0 for auto."""
+        """Returns the number; 0 for auto."""
         if str(value) in ("auto", "0"):
             return 0
         if not str(value).isdigit():

@@ -1,4 +1,4 @@
-"""`embedconsole report`: stored runs as a page of results. Nothing heavy is imported before it is needed."""
+"""`embedconsole report`: writes a report on stored runs. Imports heavy modules only when it runs."""
 
 import re
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ import click
 import cloup
 from cloup import option
 
+from console.cli.runs import STORE_OPTION
+
 FORMATS = ("md", "html", "json", "csv")
 
 
@@ -18,11 +20,11 @@ class BatchByConcurrency(click.ParamType[tuple[int, int]]):
     name = "BxC"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Fails with a sentence that shows how to write one."""
-        found = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no load: write batch by concurrency, as in 32x4", param, ctx)
-        return int(found[1]), int(found[2])
+        """Returns (batch, concurrency)."""
+        match = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a load: write batch by concurrency, as in 32x4", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 @cloup.command(
@@ -32,8 +34,8 @@ Examples:
   embedconsole report seed --at 32x4 --baseline torch·fp32 --format md
   embedconsole report main last-sweep --slo-p95 40 --format json -o results.json
 \b
-Each name is a run, a sweep (by id or name), a tag, `last` or `last-sweep`; without any it is the last sweep, or the
-last run where there is none. All of it comes from the store alone.""",
+A name is a run, a sweep (id or name), a tag, `last` or `last-sweep`. Without a name the report is on the last sweep, or
+on the last run if there is no sweep. It reads the store alone.""",
 )
 @click.argument("names", nargs=-1, metavar="[RUNS...|SWEEP]")
 @option(
@@ -41,25 +43,36 @@ last run where there is none. All of it comes from the store alone.""",
     "kind",
     type=click.Choice(FORMATS),
     default=None,
-    help="What to write.  [default: by -o's ending, else md]",
+    help="Format of the report.  [default: extension of -o, else md]",
 )
 @option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The file to write.  [default: stdout]",
+    help="File to write.  [default: stdout]",
 )
 @option(
-    "--at", type=BatchByConcurrency(), metavar="BxC", help="Where deployments are compared.  [default: most measured]"
+    "--at",
+    type=BatchByConcurrency(),
+    metavar="BxC",
+    help="Batch by concurrency at which deployments are compared.  [default: the load of most deployments]",
 )
-@option("--baseline", default="", metavar="CELL", help="A deployment, as torch·fp32.  [default: fp32 on torch]")
 @option(
-    "--slo-p95", type=click.FloatRange(0, min_open=True), metavar="MS", help="Judge by it.  [default: the runs' own]"
+    "--baseline",
+    default="",
+    metavar="CELL",
+    help="Baseline deployment, as torch·fp32.  [default: fp32 on torch, onnx or openvino]",
 )
-@option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
+@option(
+    "--slo-p95",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Latency limit for p95.  [default: that of the runs]",
+)
+@STORE_OPTION
 def report(names: Sequence[str], kind: str | None, output: Path | None, store: str, **flags: Any) -> None:
-    """Write what was measured as a page of results: summary, findings, charts, recommendations, environment."""
+    """Write a report on stored runs: summary, findings, charts, recommendations, environment."""
     from console.report.build import report_text
     from console.report.model import NothingToReport
     from console.store.database import Store, StoreError, store_path

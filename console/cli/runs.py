@@ -1,4 +1,4 @@
-"""`embedconsole runs`: what has been measured, and where it is kept. Nothing heavy is imported before it is needed."""
+"""`embedconsole runs`: lists and edits stored runs. Imports heavy modules only when it runs."""
 
 import json
 from collections.abc import Sequence
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 _LISTED_AT_MOST = 50
 _DAY_S = 86_400.0
 
-STORE_OPTIONS = option_group(
-    "Where it is kept",
-    option(
-        "--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]"
-    ),
-    option("--no-store", is_flag=True, help="Keep nothing."),
+STORE_OPTION = option(
+    "--store",
+    default="",
+    metavar="FILE",
+    help="Experiment store.  [default: EMBEDCONSOLE_STORE, else runs.sqlite in the data folder]",
 )
+STORE_OPTIONS = option_group("Storage", STORE_OPTION, option("--no-store", is_flag=True, help="Record nothing."))
 VERDICTS = ("ok", "unstable", "client_bound", "failed", "unfinished")
 
 
 def store_of(flags: dict[str, Any]) -> "Store | None":
-    """The store to record into, by the flags of `STORE_OPTIONS`. Raises ClickException for a named one that fails."""
+    """Returns the store to record into, from the values of `STORE_OPTIONS`; None to record nothing.
+
+    Raises ClickException if a store named by --store cannot be opened.
+    """
     from console.measure.recorder import open_store
     from console.store.database import StoreError
 
@@ -41,16 +44,16 @@ def store_of(flags: dict[str, Any]) -> "Store | None":
     try:
         return open_store(flags["store"], lambda text: click.echo(f"embedconsole: {text}", err=True))
     except StoreError as error:
-        raise click.ClickException(f"{error}; --no-store measures without keeping anything") from error
+        raise click.ClickException(f"{error}; --no-store measures without recording") from error
 
 
 class Since(click.ParamType[str]):
-    """`2h`, `7d` ago, or a date, as ISO 8601 in UTC."""
+    """A time: `2h` or `7d` ago, or a date or time in ISO 8601."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Fails with a sentence that shows how to write one."""
+        """Returns the time as ISO 8601 in UTC."""
         text = str(value).strip()
         try:
             days = text.endswith("d")
@@ -60,12 +63,14 @@ class Since(click.ParamType[str]):
             try:
                 moment = datetime.fromisoformat(text).astimezone(UTC)
             except ValueError:
-                self.fail(f"{value!r} is no time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30", param, ctx)
+                self.fail(
+                    f"{value!r} is not a time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30", param, ctx
+                )
         return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
 class _Store:
-    """Opened when a command first asks for it."""
+    """A store that a command opens when it needs it."""
 
     def __init__(self, asked: str) -> None:
         self._asked = asked
@@ -76,23 +81,23 @@ class _Store:
         return Store.open(store_path(self._asked))
 
 
-def _named_here(context: click.Context, _parameter: click.Parameter, asked: str) -> None:
+def _replace_store(context: click.Context, _parameter: click.Parameter, asked: str) -> None:
     if asked:
         context.obj = _Store(asked)
 
 
-STORE_HERE = option(
+STORE_AFTER_COMMAND = option(
     "--store",
     default="",
     metavar="FILE",
     expose_value=False,
-    callback=_named_here,
-    help="As of `embedconsole runs`, and as good in this place.",
+    callback=_replace_store,
+    help="Experiment store; may also be given before the subcommand.",
 )
 
 
 class _Group(cloup.Group):
-    """Trouble with the store is told as every other error of the command line."""
+    """A group that reports a StoreError as an error of the command line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         from console.store.database import StoreError
@@ -116,23 +121,30 @@ Examples:
   embedconsole runs pin main last
   embedconsole runs delete r-20261123-101500-3fa2 --yes
 \b
-A run is named by its id, the beginning or the end of it, or `last`.""",
+A run is named by its id, a prefix or suffix of its id, or `last`.""",
 )
 @option_group(
-    "Which runs",
-    option("--backend", default="", metavar="NAME", help="That was effective."),
-    option("--precision", default="", metavar="NAME", help="That was effective."),
-    option("--tag", default="", metavar="NAME", help="With this tag."),
-    option("--verdict", type=click.Choice(VERDICTS), default=None, help="With this verdict."),
-    option("--sweep", default="", metavar="NAME", help="Of one sweep: its id, its name, or last-sweep."),
-    option("--since", type=Since(), default=None, metavar="TIME", help="2h, 7d, or a date."),
-    option("--limit", type=click.IntRange(0), default=_LISTED_AT_MOST, show_default=True, metavar="N", help="0: all."),
+    "Filter",
+    option("--backend", default="", metavar="NAME", help="Effective backend.  [default: any]"),
+    option("--precision", default="", metavar="NAME", help="Effective precision.  [default: any]"),
+    option("--tag", default="", metavar="NAME", help="Tag.  [default: any]"),
+    option("--verdict", type=click.Choice(VERDICTS), default=None, help="Verdict.  [default: any]"),
+    option("--sweep", default="", metavar="NAME", help="Id or name of a sweep, or last-sweep.  [default: any]"),
+    option("--since", type=Since(), default=None, metavar="TIME", help="Age as 2h or 7d, or a date.  [default: any]"),
+    option(
+        "--limit",
+        type=click.IntRange(0),
+        default=_LISTED_AT_MOST,
+        show_default=True,
+        metavar="N",
+        help="Maximum number of runs; 0 lists all.",
+    ),
 )
-@option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
-@option("--store", default="", metavar="FILE", help="The experiment store.  [default: EMBEDCONSOLE_STORE, or yours]")
+@option("--json", "as_json", is_flag=True, help="Print one JSON array to stdout.")
+@STORE_OPTION
 @click.pass_context
 def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) -> None:
-    """List what has been measured, newest first; show, replay, tag, pin, note or delete it."""
+    """List stored runs, newest first; show, replay, tag, pin, note or delete them."""
     context.obj = _Store(store)
     if context.invoked_subcommand is not None:
         return
@@ -153,27 +165,37 @@ def runs(context: click.Context, /, as_json: bool, store: str, **wanted: Any) ->
             click.echo(f"the newest {len(rows)}: --limit 0 lists all", err=True)
 
 
-@runs.command()
-@option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
-@STORE_HERE
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs sweeps
+  embedconsole runs sweeps --json"""
+)
+@option("--json", "as_json", is_flag=True, help="Print one JSON array to stdout.")
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def sweeps(store: _Store, as_json: bool) -> None:
-    """List the sweeps, newest first: what is measured of each."""
+    """List stored sweeps, newest first, with the number of measured runs."""
     from console.output.runs import sweeps_table
     from console.store.read import list_sweeps
 
     with store.open() as opened:
-        found = list_sweeps(opened)
-    click.echo(json.dumps([one._asdict() for one in found]) if as_json else sweeps_table(found))
+        rows = list_sweeps(opened)
+    click.echo(json.dumps([row._asdict() for row in rows]) if as_json else sweeps_table(rows))
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs show last
+  embedconsole runs show r-20261123-101500-3fa2 --json"""
+)
 @click.argument("run_id", metavar="ID")
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@STORE_HERE
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def show(store: _Store, run_id: str, as_json: bool) -> None:
-    """Show one run whole."""
+    """Show a run: figures, verdicts, configuration, environment, notes."""
     from console.output.runs import as_object, as_text
     from console.store.read import load_run, resolve_run
 
@@ -182,7 +204,12 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
     click.echo(json.dumps(as_object(run), ensure_ascii=False) if as_json else as_text(run))
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs replay last
+  embedconsole runs replay last --speed 10"""
+)
 @click.argument("run_id", metavar="ID")
 @option(
     "--speed",
@@ -190,13 +217,13 @@ def show(store: _Store, run_id: str, as_json: bool) -> None:
     default=REPLAY_SPEEDS[0],
     show_default=True,
     metavar="N",
-    help="Seconds of the run in one of yours, up to 60.",
+    help="Seconds of the run per second of real time.",
 )
 @FRESH_OPTION
 @KEYMAP_OPTION
 @click.pass_context
 def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keymap: str) -> None:
-    """Show a run again through the Live screen, as it was measured. No engine is started."""
+    """Replay a run on the Live screen. No engine is started."""
     from console.store.read import load_run, resolve_run
 
     registry = registry_of(keymap)
@@ -205,20 +232,25 @@ def replay(context: click.Context, run_id: str, speed: float, fresh: bool, keyma
         found = resolve_run(opened, run_id)
         if not load_run(opened, found).intervals:
             raise click.ClickException(
-                f"{found} has kept no interval, so there is nothing to replay: choose another run"
+                f"{found} has no stored interval: there is nothing to replay, choose another run"
             )
         path = opened.path
     context.exit(open_console(registry, fresh=fresh, store=str(path), replay=(found, speed)))
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs tag last main
+  embedconsole runs tag last main --remove"""
+)
 @click.argument("run_id", metavar="ID")
 @click.argument("names", nargs=-1, required=True, metavar="TAG...")
-@option("--remove", is_flag=True, help="Take the tags away instead.")
-@STORE_HERE
+@option("--remove", is_flag=True, help="Remove the tags instead of adding them.")
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
-    """Tag a run, to find it again or to compare with it."""
+    """Add tags to a run, to filter by or to compare with."""
     from console.store.read import resolve_run
     from console.store.write import add_tags, remove_tags
 
@@ -226,26 +258,35 @@ def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
         (remove_tags if remove else add_tags)(opened, resolve_run(opened, run_id), names)
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs pin main last
+  embedconsole runs pin main s-20261123-101500-3fa2"""
+)
 @click.argument("name")
 @click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
-@STORE_HERE
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
-    """Make NAME stand for these runs alone: a baseline for compare, gate and report. An ID may be a sweep's."""
+    """Move the tag NAME to these runs: a baseline for compare, gate and report. An ID may name a sweep."""
     from console.store.selectors import resolve_set
     from console.store.write import pin_tag
 
     with store.open() as opened:
         rows = [row for run_id in run_ids for row in resolve_set(opened, run_id).rows]
         pin_tag(opened, [row.run_id for row in rows], name)
-    click.echo(f"{name} is now {len(rows)} run{'s' if len(rows) != 1 else ''}", err=True)
+    click.echo(f"{name} now names {len(rows)} run{'s' if len(rows) != 1 else ''}", err=True)
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs note last 'other work on the machine'"""
+)
 @click.argument("run_id", metavar="ID")
 @click.argument("text")
-@STORE_HERE
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def note(store: _Store, run_id: str, text: str) -> None:
     """Add a note to a run."""
@@ -257,12 +298,16 @@ def note(store: _Store, run_id: str, text: str) -> None:
         add_note(opened, resolve_run(opened, run_id), text, utc_now())
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs restore r-20261123-101500-3fa2.json"""
+)
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@STORE_HERE
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def restore(store: _Store, path: Path) -> None:
-    """Bring a run back that its store could not take when it ended: the file that `run` or `sweep` named."""
+    """Import a run saved outside the store: the file that `run` or `sweep` named when the store failed."""
     from console.store.spill import restore_spill
 
     with store.open() as opened:
@@ -270,19 +315,24 @@ def restore(store: _Store, path: Path) -> None:
     click.echo(f"restored: embedconsole runs show {run_id}; {path} is no longer needed", err=True)
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  embedconsole runs delete last
+  embedconsole runs delete r-20261123-101500-3fa2 r-20261123-101512-9b1c --yes"""
+)
 @click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
-@option("--yes", is_flag=True, help="Do not ask.")
-@STORE_HERE
+@option("--yes", is_flag=True, help="Delete without asking.")
+@STORE_AFTER_COMMAND
 @click.pass_obj
 def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
-    """Delete runs with their intervals, notes and tags. Asks first."""
+    """Delete runs with their intervals, notes and tags, after a question."""
     from console.store.read import resolve_run
     from console.store.write import delete_runs
 
     with store.open() as opened:
         found = list(dict.fromkeys(resolve_run(opened, run_id) for run_id in run_ids))
         if not yes:
-            click.confirm(f"delete {', '.join(found)} for good?", abort=True, err=True)
+            click.confirm(f"delete {', '.join(found)} permanently?", abort=True, err=True)
         delete_runs(opened, found)
     click.echo(f"deleted {', '.join(found)}", err=True)

@@ -1,4 +1,4 @@
-"""`embedconsole sweep`: many cells, one command. Nothing heavy is imported before it is needed."""
+"""`embedconsole sweep`: measures a grid of cells. Imports heavy modules only when it runs."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ Examples:
   embedconsole sweep --preset quick
   embedconsole sweep my-sweep.toml --resume --json
 \b
-A specification:
+A specification (a cell is one deployment at one load):
   name = "int8-or-not"
   duration = "10s"
   [grid]
@@ -28,20 +28,21 @@ A specification:
   batch = [1, 32]
   concurrency = [1, 4, 16]
 \b
-Ctrl+C ends it after the running cell, Ctrl+C twice at once. Exit codes, the first that applies to any cell:
-  3 usage, 5 failed, 4 the load driver was the bottleneck, 2 unstable, 1 SLO missed, 0 ok""",
+Ctrl+C stops the sweep after the running cell, a second Ctrl+C immediately. Exit codes, the first that applies to any
+cell:
+  3 usage, 5 failed, 4 the load generator was the bottleneck, 2 unstable, 1 SLO missed, 0 ok""",
 )
 @click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC.toml]")
 @option_group(
-    "Which sweep",
-    option("--preset", type=click.Choice(PRESETS), default=None, help="One that comes with the console."),
-    option("--connect", type=Address(), default=None, metavar="ADDR", help="An engine that runs already."),
-    option("--resume", is_flag=True, help="Go on with the last sweep of this name: measure what it lacks."),
+    "Sweep",
+    option("--preset", type=click.Choice(PRESETS), default=None, help="Built-in sweep, instead of a specification."),
+    option("--connect", type=Address(), default=None, metavar="ADDR", help="Use a running engine at host:port."),
+    option("--resume", is_flag=True, help="Resume the last sweep of this name: measure its missing cells."),
 )
 @STORE_OPTIONS
-@option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: Any) -> None:
-    """Measure a grid of cells, one after the other, on one engine."""
+    """Measure a grid of cells on one engine, one after the other."""
     from console.commands.sweep import sweep_once
     from console.session.port import SessionOptions
     from console.store.database import StoreError
@@ -59,7 +60,7 @@ def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: A
     options = SessionOptions(engine=wanted.cells[0].engine_spec, connect=connect or "")
     store = store_of(flags)
     if flags["resume"] and store is None:
-        raise click.ClickException("--resume needs a store that can be used: name one with --store")
+        raise click.ClickException("--resume needs the store, which cannot be used: name another with --store")
     try:
         code = sweep_once(options, wanted, store=store, resume=flags["resume"], as_json=flags["as_json"])
     except StoreError as error:

@@ -1,8 +1,7 @@
-"""The console in a browser: textual-serve runs one console for each window and carries its picture and its keys.
+"""The console in a browser: textual-serve runs one console per window and transfers its screen and keys.
 
-A window that is closed ends its console, and with it the engine and the load that it started. The page can start
-processes, so only pages of this very address may talk to it: browsers tell where a page came from, and a page of
-somewhere else is refused.
+Closing a window ends its console, and the engine and load that the console started. The page can start processes, so
+the server accepts connections only from its own pages: it checks the Origin header that browsers send.
 """
 
 import asyncio
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'embedconsole[web]'"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - the addresses that are warned of
+ALL_INTERFACES = ("0.0.0.0", "::", "")  # noqa: S104 - addresses that cause a warning
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
+    """Whether only this machine can reach the address."""
     if host == "localhost":
         return True
     try:
@@ -35,15 +34,15 @@ def is_loopback(host: str) -> bool:
 
 
 def public_url(host: str, port: int, asked: str = "") -> str:
-    """How a browser reaches the page."""
+    """Returns the URL of the page: `asked` if given, else from host and port."""
     if asked:
         return asked.rstrip("/")
-    name = socket.gethostname() if host in EVERYWHERE else host
+    name = socket.gethostname() if host in ALL_INTERFACES else host
     return f"http://[{name}]:{port}" if ":" in name.strip("[]") else f"http://{name}:{port}"
 
 
 def origins(host: str, port: int, url: str) -> frozenset[str]:
-    """The pages that may talk to the console: its own, under each name that this machine has for itself."""
+    """Returns the allowed values of the Origin header: the page's own, and every loopback name of a loopback host."""
     parts = urlsplit(url)
     own = {f"{parts.scheme}://{parts.netloc}"}
     if is_loopback(host):
@@ -52,7 +51,7 @@ def origins(host: str, port: int, url: str) -> frozenset[str]:
 
 
 def serve(command: str, host: str, port: int, asked_url: str = "") -> int:
-    """Serves until Ctrl+C. `command` is run for every window. Raises ClickException where it cannot be served."""
+    """Serves the console until Ctrl+C and returns the exit code. Each window runs `command`. Raises ClickException."""
     try:
         make = _server_class()
     except ImportError as error:
@@ -60,7 +59,7 @@ def serve(command: str, host: str, port: int, asked_url: str = "") -> int:
     url = public_url(host, port, asked_url)
     if not is_loopback(host):
         click.echo(
-            f"embedconsole: ⚠ other machines can reach {host}: whoever opens the page can start processes on this one",
+            f"embedconsole: ⚠ other machines can reach {host}: anyone who opens the page can start processes here",
             err=True,
         )
     server = make(command, host, port, url, origins(host, port, url))
@@ -74,22 +73,22 @@ def serve(command: str, host: str, port: int, asked_url: str = "") -> int:
 
 
 def _server_class() -> Any:
-    """textual-serve's server, with our words and a look at where a page comes from. Raises ImportError."""
+    """Returns textual-serve's server with a check of the Origin header and its own messages. Raises ImportError."""
     from aiohttp import web
     from textual_serve.server import Server
 
     class ConsoleServer(Server):
-        """Says its address on stderr; its log is silent."""
+        """Prints its address to stderr and logs nothing."""
 
         def __init__(self, command: str, host: str, port: int, url: str, allowed: frozenset[str]) -> None:
             super().__init__(command, host=host, port=port, title="embedconsole", public_url=url)
             self._allowed = allowed
 
         def initialize_logging(self) -> None:
-            """Nothing but what goes wrong, which the standard library writes to stderr."""
+            """Configures no handler: the standard library writes warnings and errors to stderr."""
 
         async def on_startup(self, app: "web.Application") -> None:
-            """Nothing yet: the address does not answer before the start is over."""
+            """Prints nothing: the server does not listen yet. `_announce` prints the address."""
 
         def serve(self, debug: bool = False) -> None:
             self.debug = debug
@@ -100,8 +99,8 @@ def _server_class() -> Any:
             web.run_app(app, host=self.host, port=self.port, handle_signals=False, loop=loop, print=self._announce)
 
         def _announce(self, *_: object) -> None:
-            """Called once the address answers."""
-            click.echo(f"embedconsole: open {self.public_url} in a browser; Ctrl+C ends it", err=True)
+            """Called when the server listens."""
+            click.echo(f"embedconsole: open {self.public_url} in a browser; Ctrl+C stops the server", err=True)
 
         async def handle_websocket(self, request: "web.Request") -> "web.WebSocketResponse":
             if request.headers.get("Origin", "") not in self._allowed:

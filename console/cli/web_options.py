@@ -1,4 +1,4 @@
-"""The flags of `embedconsole --web`, and the command that each browser window then runs."""
+"""The options of `embedconsole --web`, and the command that each browser window runs."""
 
 import shlex
 import sys
@@ -7,9 +7,9 @@ import click
 from cloup import option, option_group
 
 WEB_OPTIONS = option_group(
-    "In a browser instead of on this terminal (needs the extra `web`)",
-    option("--web", is_flag=True, help="Serve the console; each browser window is a console of its own."),
-    option("--web-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where the page is served."),
+    "Browser (requires the extra `web`)",
+    option("--web", is_flag=True, help="Serve the console to browsers; each window runs a separate console."),
+    option("--web-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address of the page."),
     option(
         "--web-port",
         type=click.IntRange(1, 65535),
@@ -18,13 +18,13 @@ WEB_OPTIONS = option_group(
         metavar="N",
         help="Port of the page.",
     ),
-    option("--web-url", default="", metavar="URL", help="How browsers reach it, if not by host and port: a proxy's."),
+    option("--web-url", default="", metavar="URL", help="Public URL, as behind a proxy.  [default: host and port]"),
 )
-_OF_THE_PAGE = {"web", "web_host", "web_port", "web_url"}
+_PAGE_OPTIONS = {"web", "web_host", "web_port", "web_url"}
 
 
 def command_of(context: click.Context) -> str:
-    """This very command with all it was given, but on the terminal that a browser window is. Raises UsageError."""
+    """Returns the shell command of a browser window: this command line without the options of the page."""
     given = {
         parameter.name: parameter
         for parameter in context.command.params
@@ -32,7 +32,7 @@ def command_of(context: click.Context) -> str:
     }
     words = [sys.executable, "-m", "console.cli"]
     for name, parameter in given.items():
-        if name in _OF_THE_PAGE or name is None:
+        if name in _PAGE_OPTIONS or name is None:
             continue
         value = context.params[name]
         words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]

@@ -33,7 +33,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
                 "ratio": _rounded(measurement.little.spread, 4),
                 "reason": measurement.little.reason,
             },
-            "required_duration_s": measurement.required_duration_s,
+            "duration_needed_s": measurement.duration_needed_s,
         },
         "failure": measurement.failure or None,
         "interrupted": measurement.interrupted,
@@ -159,7 +159,7 @@ def _unsettled(measurement: Measurement) -> str:
     figure, judgement = next(iter(measurement.unsettled.items()))
     if judgement is measurement.little:
         return judgement.reason
-    needed_s = measurement.required_duration_s
+    needed_s = measurement.duration_needed_s
     if needed_s is not None:
         return f"{figure}: {judgement.reason}; --duration {needed_s}s would do, and --duration auto finds it by itself"
     return f"{figure}: {judgement.reason}; run longer, or on a quieter machine"

@@ -26,8 +26,8 @@ from console.analysis.validity import (
     Lag,
     check_littles_law,
     cpu_saturated,
+    duration_needed_s,
     lag_saturated,
-    required_duration_s,
     send_lag,
 )
 from console.load.protocol import Interval
@@ -130,14 +130,14 @@ class Measurement:
         return {name: judgement for name, judgement in watched.items() if not judgement.stable}
 
     @property
-    def required_duration_s(self) -> int | None:
+    def duration_needed_s(self) -> int | None:
         """What `--duration` would do, where this one was too short to judge; None where it was not."""
         short = {name: judgement for name, judgement in self.unsettled.items() if judgement.short}
         if not short or not self.latency.n:
             return None
         window_requests = P95_FLOOR if "p95" in short else WINDOW_MIN_REQUESTS
         answered_per_s = self.latency.n / self.duration_s
-        return max(required_duration_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
+        return max(duration_needed_s(answered_per_s, window_requests), math.ceil(self.duration_s) + 1)
 
     @property
     def bottleneck(self) -> Bottleneck | None:

@@ -1,4 +1,4 @@
-"""A comparison for programs and for people."""
+"""A comparison as JSON and as text."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,10 +11,11 @@ from console.store.selectors import RunSet
 
 SCHEMA_VERSION = 1
 _LONGEST_VALUE = 60
+"""Characters of a setting's value that are shown."""
 
 
 def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """One object; every ratio is the other side over the base."""
+    """Returns one object. Every ratio is the other side over the baseline, whose fields are named `base`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "base": _set(comparisons[0].base),
@@ -49,7 +50,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 
 def finding_object(finding: Finding) -> dict[str, Any]:
-    """Its ratio flat, rounded to what anybody can read."""
+    """Returns a finding as a flat object: figures rounded to 3 digits, ratios to 4."""
     ratio = finding.ratio
     return {
         "base": _rounded(finding.base, 3),
@@ -66,12 +67,13 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def as_text(comparisons: Sequence[Comparison]) -> str:
-    """Who is who, a line a load, what differs."""
-    lines = [f"A  {comparisons[0].base.title}: the base"]
+    """Returns the sides by letter, a table with one line per load, and what else differs."""
+    lines = [f"A  {comparisons[0].base.title}: the baseline"]
     for letter, one in zip(SIDES[1:], comparisons, strict=False):
         lines += ["", f"{letter}  {one.other.title}", "", _pairs(one, letter)]
         if one.overall is not None:
-            lines.append(f"over {len(one.pairs)} loads: texts/s {ratio_text(one.overall.ratio)}, {one.overall.says}")
+            ratio, verdict = ratio_text(one.overall.ratio), verdict_text(one.overall)
+            lines.append(f"over {len(one.pairs)} loads: texts/s {ratio}, {verdict}")
         lines += _notes(one)
     return "\n".join(lines)
 
@@ -86,11 +88,12 @@ def _line(pair: Pair) -> tuple[str, ...]:
     speeds, delays = pair.texts_per_s, pair.p95_ms
     cells = pair.base_cell if pair.base_cell == pair.other_cell else f"{pair.base_cell} | {pair.other_cell}"
     mark = " ~" if pair.unsteady else ""
-    said = delays.says if delays.ratio is not None else ""
+    verdict = verdict_text(delays) if delays.ratio is not None else ""
     return (
         pair.load, cells,
-        _figure(speeds.base, ",.0f"), _figure(speeds.other, ",.0f"), ratio_text(speeds.ratio), speeds.says + mark,
-        _figure(delays.base, ",.1f"), _figure(delays.other, ",.1f"), ratio_text(delays.ratio), said,
+        _figure(speeds.base, ",.0f"), _figure(speeds.other, ",.0f"), ratio_text(speeds.ratio),
+        verdict_text(speeds) + mark,
+        _figure(delays.base, ",.1f"), _figure(delays.other, ",.1f"), ratio_text(delays.ratio), verdict,
     )  # fmt: skip
 
 
@@ -98,8 +101,13 @@ def _figure(value: float | None, form: str) -> str:
     return "–" if value is None else f"{value:{form}}"
 
 
+def verdict_text(finding: Finding) -> str:
+    """The verdict as text; `undecided`, its name in JSON, is `inconclusive`."""
+    return "inconclusive" if finding.says == "undecided" else finding.says
+
+
 def ratio_text(ratio: Ratio | None) -> str:
-    """`1.42 (1.38 to 1.46)`; a ratio that proves nothing shows no interval."""
+    """`1.42 (1.38 to 1.46)`, or `1.42 (no interval)`."""
     if ratio is None:
         return "–"
     if ratio.low is None or ratio.high is None:
@@ -111,18 +119,18 @@ def _notes(one: Comparison) -> list[str]:
     lines = [f"only on one side: {name}" for name in one.unpaired]
     if unsteady := [run_id for pair in one.pairs for run_id in pair.unsteady]:
         lines.append(
-            f"~ not every run was sound: {', '.join(dict.fromkeys(unsteady))}; `embedconsole runs show` says why"
+            f"~ not every run is valid: {', '.join(dict.fromkeys(unsteady))}; `embedconsole runs show` gives the reason"
         )
-    lines += [f"differs     {difference_text(found)}" for found in one.settings]
+    lines += [f"differs     {difference_text(difference)}" for difference in one.settings]
     if one.environment:
-        lines.append("! the environment is not the same, so that not all of a difference need be the deployment's:")
-        lines += [f"            {difference_text(found)}" for found in one.environment]
+        lines.append("! the environment differs, so a ratio may not be due to the deployment alone:")
+        lines += [f"            {difference_text(difference)}" for difference in one.environment]
     return ["", *lines] if lines else []
 
 
-def difference_text(found: Difference) -> str:
+def difference_text(difference: Difference) -> str:
     """`load.batch 1 → 32`"""
-    return f"{found.name} {_value(found.base)} → {_value(found.other)}"
+    return f"{difference.name} {_value(difference.base)} → {_value(difference.other)}"
 
 
 def _value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a screen shows as objects, and objects as JSON or CSV text: the same figures, units in the names."""
+"""Runs, sweeps and comparisons as objects, and objects as JSON or CSV text. Names carry units."""
 
 import csv
 import io
@@ -17,46 +17,46 @@ Objects = list[dict[str, Any]]
 
 
 def of_runs(rows: Sequence[RunRow]) -> Objects:
-    """One object a run, as `runs --json` has it."""
+    """Returns one object per run, the same as `runs --json`."""
     return as_objects(rows)
 
 
 def of_sweep(state: SweepState) -> Objects:
-    """One object a cell, as `sweep --json` has it."""
+    """Returns one object per cell: that of `sweep --json`, with the sweep's id."""
     cells: Objects = sweep_object(state, [one.cell for one in state.cells], interrupted=False)["cells"]
     return [{"sweep_id": state.sweep_id, **cell} for cell in cells]
 
 
-def of_comparison(found: SideBySide) -> Objects:
-    """One object a run: its figures, their ratios to the first run, its configuration."""
+def of_comparison(comparison: SideBySide) -> Objects:
+    """Returns one object per run: its figures, their ratios to the first run (the baseline), its configuration."""
     objects: Objects = []
-    for at, opened in enumerate(found.runs):
-        versus = {row.name: row.versus[at] for row in found.figures}
+    for at, opened in enumerate(comparison.runs):
+        versus = {row.name: row.versus[at] for row in comparison.figures}
         objects.append(
             {
                 "run_id": opened.run.row.run_id,
                 "baseline": at == 0,
                 "verdict": opened.run.row.verdict,
-                "figures": {row.name: row.values[at] for row in found.figures},
+                "figures": {row.name: row.values[at] for row in comparison.figures},
                 "ratios": {
                     name: {"ratio": one.ratio, "margin": one.margin, "verdict": one.verdict or None}
                     for name, one in versus.items()
                     if one is not None
                 },
-                "configuration": {row.name: row.values[at] for row in found.config},
-                "environment_differs": {row.name: row.values[at] for row in found.environment},
+                "configuration": {row.name: row.values[at] for row in comparison.config},
+                "environment_differs": {row.name: row.values[at] for row in comparison.environment},
             }
         )
     return objects
 
 
 def as_json(objects: Objects) -> str:
-    """An indented array."""
+    """Returns an indented array."""
     return json.dumps(objects, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_csv(objects: Objects) -> str:
-    """A line an object, nested names joined with dots; every name that any of them has is a column."""
+    """Returns one line per object. Nested names are joined with dots; the columns are the names of all objects."""
     lines = [{name: _written(value) for name, value in flatten(one).items()} for one in objects]
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
@@ -67,5 +67,5 @@ def as_csv(objects: Objects) -> str:
 
 
 def _written(value: Any) -> Any:
-    """A list in one column."""
+    """A value of one column: the elements of a list are separated by spaces."""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""A gate's judgement as text and as JSON."""
+"""The result of a gate as text and as JSON."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from console.model.exit_codes import ExitCode
 from console.store.labels import load_name
 
 
-def as_json(found: Gate) -> dict[str, Any]:
-    """One object."""
+def as_json(result: Gate) -> dict[str, Any]:
+    """Returns one object."""
     return {
         "schema_version": 1,
-        "run_id": found.run.row.run_id,
-        "verdict": found.run.row.verdict,
-        "exit_code": int(found.exit_code),
-        "slo_missed": bool(found.run.row.slo_missed),
+        "run_id": result.run.row.run_id,
+        "verdict": result.run.row.verdict,
+        "exit_code": int(result.exit_code),
+        "slo_missed": bool(result.run.row.slo_missed),
         "conditions": [
             {
                 "condition": one.condition.text,
@@ -29,34 +29,34 @@ def as_json(found: Gate) -> dict[str, Any]:
                 "ci_high": None if one.ratio is None or one.ratio.high is None else round(one.ratio.high - 1, 5),
                 "note": one.note or None,
             }
-            for one in found.outcomes
+            for one in result.outcomes
         ],
     }
 
 
-def as_text(found: Gate) -> str:
-    """A line a condition, then what the exit code means."""
-    lines = [f"run {found.run.row.run_id}  {load_name(found.run.row)}"]
-    for one in found.outcomes:
+def as_text(result: Gate) -> str:
+    """Returns one line per condition, then the meaning of the exit code."""
+    lines = [f"run {result.run.row.run_id}  {load_name(result.run.row)}"]
+    for one in result.outcomes:
         mark = {True: "✓", False: "✕", None: "~"}[one.holds]
         lines.append(f"{mark} {one.condition.text:<24} {_value(one)}" + (f"  ({one.note})" if one.note else ""))
     words = {
         ExitCode.OK: "ok",
         ExitCode.SLO_MISSED: "regressed: not every condition holds",
-        ExitCode.UNSTABLE: "unstable: it cannot be judged",
-        ExitCode.CLIENT_BOUND: "the load driver was the bottleneck: it cannot be judged",
-        ExitCode.ENGINE_FAILED: f"the run failed: {found.run.row.failure or found.run.row.verdict}",
+        ExitCode.UNSTABLE: "unstable: the run cannot be judged, measure longer",
+        ExitCode.CLIENT_BOUND: "client bound: the load generator was the bottleneck, the run cannot be judged",
+        ExitCode.ENGINE_FAILED: f"the run failed: {result.run.row.failure or result.run.row.verdict}",
     }
-    if found.run.row.slo_missed:
-        lines.append(f"✕ the run missed its own SLO of p95 {settings_of(found.run).get('slo_p95_ms')} ms")
-    return "\n".join([*lines, f"gate {words[found.exit_code]}"])
+    if result.run.row.slo_missed:
+        lines.append(f"✕ the run missed its own SLO of p95 {settings_of(result.run).get('slo_p95_ms')} ms")
+    return "\n".join([*lines, f"gate {words[result.exit_code]}"])
 
 
 def _value(one: Outcome) -> str:
     if one.value is None:
-        return "not known"
+        return "unknown"
     if one.condition.baseline:
-        return f"{one.value:+.1%} against {one.baseline_run}"
+        return f"{one.value:+.1%} vs {one.baseline_run}"
     return (
         f"{one.value:,.4g} {one.condition.unit}".rstrip()
         if abs(one.value) < 1000

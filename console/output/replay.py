@@ -1,7 +1,7 @@
-"""A stored run as the frames it would have given at any of its seconds, and how a person moves in it. Pure.
+"""The replay of a stored run: its frames at any position, and the position in it. Pure functions.
 
-The figures come from the stored intervals' histograms by the rules of the live window, so what is drawn again is what
-was measured. Between two intervals nothing is invented: figures move when an interval ends, as the charts do.
+The figures are computed from the stored intervals' histograms by the rules of the live window, so a replay shows what
+was measured. Nothing is interpolated: figures and charts change when an interval ends.
 """
 
 from bisect import bisect_right
@@ -33,16 +33,18 @@ from console.session.live_metrics import (
 from console.store.opened_run import OpenedRun
 
 SEEK_S = 5.0
+"""Seconds of the run by which a key seeks."""
 _DAY_S = 86_400
-_WHOLE = 0.8
-"""A window before the present one must hold so much of its length to be compared with."""
+_COMPLETE_SHARE = 0.8
+"""Share of WINDOW_S that the previous window must cover to be compared with; a rule."""
 
-_KEPT = 4
+_CACHED_WINDOWS = 4
+"""Windows whose figures are cached: frames come ten times as often as intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """Where a person is in a run, and how fast it goes. Seconds are the run's, from the start of its load."""
+    """Position and speed of a replay. Seconds are those of the run, from the start of its load."""
 
     length_s: float
     speed: float = REPLAY_SPEEDS[0]
@@ -54,41 +56,41 @@ class Playback:
         return self.position_s >= self.length_s
 
     def advanced(self, elapsed_s: float) -> "Playback":
-        """So many seconds of the person's clock later."""
+        """Returns the playback after `elapsed_s` seconds of wall-clock time."""
         return self if self.paused or self.ended else self.sought(elapsed_s * self.speed)
 
     def sought(self, by_s: float) -> "Playback":
-        """Further, or back, inside the run."""
+        """Returns the playback moved by `by_s` seconds of the run, within the run."""
         return replace(self, position_s=min(max(self.position_s + by_s, 0.0), self.length_s))
 
     def toggled(self) -> "Playback":
-        """Paused or going on; from the end it begins again."""
+        """Returns the playback paused or resumed; at the end, restarted."""
         if self.ended:
             return replace(self, position_s=0.0, paused=False)
         return replace(self, paused=not self.paused)
 
     def faster(self) -> "Playback":
-        """The next speed of REPLAY_SPEEDS; the fastest one stays."""
+        """Returns the playback at the next higher speed of REPLAY_SPEEDS, if there is one."""
         return replace(self, speed=next((speed for speed in REPLAY_SPEEDS if speed > self.speed), REPLAY_SPEEDS[-1]))
 
     def slower(self) -> "Playback":
-        """The speed of REPLAY_SPEEDS before; the slowest one stays."""
+        """Returns the playback at the next lower speed of REPLAY_SPEEDS, if there is one."""
         return replace(
             self, speed=next((speed for speed in reversed(REPLAY_SPEEDS) if speed < self.speed), REPLAY_SPEEDS[0])
         )
 
 
 class Replay:
-    """The frames of one run. Raises CommandRefused for a run that has kept no interval.
+    """The frames of a run. Raises CommandRefused for a run without intervals.
 
-    Everything that grows with the run is computed once, here; a frame costs the merging of one window's histograms.
+    Everything whose cost grows with the run is computed once, here; a frame merges the histograms of one window.
     """
 
     def __init__(self, opened: OpenedRun) -> None:
         run = opened.run
         if not run.intervals:
             raise CommandRefused(
-                f"{run.row.run_id} has kept no interval: there is nothing to replay, choose another run"
+                f"{run.row.run_id} has no stored interval: there is nothing to replay, choose another run"
             )
         self.run_id = run.row.run_id
         self.length_s = run.intervals[-1].end_s
@@ -104,18 +106,18 @@ class Replay:
         self._log = _log(run.events)
         self._markers = _markers(run.intervals)
         self._ends = [interval.end_s for interval in run.intervals]
-        self._sampled = [sample.time_s for sample in run.samples]
-        self._pointed = [point.time_s for point in opened.points]
-        self._figures = lru_cache(maxsize=_KEPT)(self._figures_after)
+        self._sample_times_s = [sample.time_s for sample in run.samples]
+        self._point_times_s = [point.time_s for point in opened.points]
+        self._figures = lru_cache(maxsize=_CACHED_WINDOWS)(self._figures_after)
 
     def at(self, position_s: float) -> Frame:
-        """What the Live screen would have shown so many seconds after the start of the load."""
-        seen = bisect_right(self._ends, position_s)
-        sampled = bisect_right(self._sampled, position_s)
-        pointed = bisect_right(self._pointed, position_s)
-        window, saturated, lag_p99_ms = self._figures(seen, sampled)
+        """Returns the frame that the Live screen would have shown `position_s` seconds after the start of the load."""
+        intervals = bisect_right(self._ends, position_s)
+        samples = bisect_right(self._sample_times_s, position_s)
+        points = bisect_right(self._point_times_s, position_s)
+        window, saturated, lag_p99_ms = self._figures(intervals, samples)
         load = replace(
-            self._loads[seen],
+            self._loads[intervals],
             elapsed_s=position_s,
             warming_up=position_s < self._steady_since_s,
             saturated=saturated,
@@ -124,35 +126,38 @@ class Replay:
         log = tuple(line for time_s, line in self._log if time_s <= position_s)
         return Frame(
             now_s=position_s,
-            engine=_sampled(self._engine, self._samples[max(0, sampled - 2) : sampled], load),
+            engine=_with_samples(self._engine, self._samples[max(0, samples - 2) : samples], load),
             load=load,
             window=window,
-            points=self._points[max(0, pointed - int(RING_S)) : pointed],
-            points_version=pointed,
+            points=self._points[max(0, points - int(RING_S)) : points],
+            points_version=points,
             markers=tuple(marker for marker in self._markers if marker.time_s <= position_s),
             capabilities=self._capabilities,
             log=log,
             log_version=len(log),
         )
 
-    def _figures_after(self, seen: int, sampled: int) -> tuple[Window, bool, float | None]:
-        """The window after so many intervals and engine samples, and whether the driver was saturated, and its lag."""
-        if not seen:
+    def _figures_after(self, interval_count: int, sample_count: int) -> tuple[Window, bool, float | None]:
+        """Returns the window after so many intervals and engine samples, and the load generator's state.
+
+        That state is whether the load generator was saturated, and its p99 lag in ms (None if unknown).
+        """
+        if not interval_count:
             return Window(window_s=WINDOW_S), False, None
-        newest = self._intervals[seen - 1]
-        near = self._intervals[max(0, seen - int(2 * SATURATED_S)) : seen]
+        newest = self._intervals[interval_count - 1]
+        near = self._intervals[max(0, interval_count - int(2 * SATURATED_S)) : interval_count]
         last = began_since(near, newest.end_s, WINDOW_S)
         recent = Recent.of(last)
         since_s = newest.end_s - WINDOW_S - 0.5
         samples = [
             sample
-            for sample in self._samples[max(0, sampled - int(2 * WINDOW_S)) : sampled]
+            for sample in self._samples[max(0, sample_count - int(2 * WINDOW_S)) : sample_count]
             if sample.time_s >= since_s
         ]
         window = window_of(recent, _rate(last), _rate_before(near, last), samples, pairs=bool(newest.pairs))
         lag = recent.lag.p99_ms if recent.lag is not None else None
         saturated = driver_saturated(began_since(near, newest.end_s, SATURATED_S), recent)
-        return replace(window, best_texts_per_s=self._best[seen]), saturated, lag
+        return replace(window, best_texts_per_s=self._best[interval_count]), saturated, lag
 
 
 def _rate(intervals: Sequence[Interval]) -> Rate | None:
@@ -165,17 +170,17 @@ def _rate(intervals: Sequence[Interval]) -> Rate | None:
 
 
 def _rate_before(near: Sequence[Interval], last: Sequence[Interval]) -> Rate | None:
-    """Of the window before the present one, where the run is old enough to have one."""
+    """Returns the rate of the previous window; None if the run is too short for one."""
     if not last:
         return None
     end_s = last[0].start_s
     before = [interval for interval in began_since(near, end_s, WINDOW_S) if interval.start_s < end_s]
-    whole = bool(before) and before[-1].end_s - before[0].start_s >= _WHOLE * WINDOW_S
-    return _rate(before) if whole else None
+    complete = bool(before) and before[-1].end_s - before[0].start_s >= _COMPLETE_SHARE * WINDOW_S
+    return _rate(before) if complete else None
 
 
 def _best(intervals: Sequence[Interval], steady_since_s: float) -> tuple[float | None, ...]:
-    """After each number of intervals: the best window that lay wholly behind the warm-up."""
+    """Returns, for each number of intervals, the highest texts/s of a window that lies entirely after the warm-up."""
     best: list[float | None] = [None]
     for at, interval in enumerate(intervals):
         window = began_since(intervals[max(0, at - int(2 * WINDOW_S)) : at + 1], interval.end_s, WINDOW_S)
@@ -185,7 +190,7 @@ def _best(intervals: Sequence[Interval], steady_since_s: float) -> tuple[float |
 
 
 def _loads(intervals: Sequence[Interval], first: Load) -> tuple[Load, ...]:
-    """What the driver had counted after each number of intervals."""
+    """Returns, for each number of intervals, the counts of the load generator."""
     loads = [first]
     for interval in intervals:
         before = loads[-1]
@@ -209,7 +214,7 @@ def _loads(intervals: Sequence[Interval], first: Load) -> tuple[Load, ...]:
 
 
 def _engine(opened: OpenedRun) -> Engine:
-    """What is the same all through the run. It has neither address nor process: it is not there any more."""
+    """Returns the part of the engine's state that is constant during the run, without an address or a process."""
     row, facts = opened.run.row, opened.run.environment
     model = facts.get("model") or {}
     return Engine(
@@ -229,8 +234,8 @@ def _notice(warning: Mapping[str, Any]) -> Notice:
     return Notice(*(str(warning.get(name) or "") for name in ("code", "message", "fix")))
 
 
-def _sampled(engine: Engine, samples: Sequence[EngineSample], load: Load) -> Engine:
-    """With what the engine counted last; CPU from its last two samples."""
+def _with_samples(engine: Engine, samples: Sequence[EngineSample], load: Load) -> Engine:
+    """Returns the engine with the counters of the last sample, and the CPU between the last two samples."""
     if not samples:
         return replace(engine, in_flight_requests=load.in_flight)
     newest = samples[-1]
@@ -247,9 +252,10 @@ def _sampled(engine: Engine, samples: Sequence[EngineSample], load: Load) -> Eng
 
 
 def _log(events: Sequence[tuple[str, str, str, str]]) -> tuple[tuple[float, LogLine], ...]:
-    """Each event with its second of the run. Events know the time of day alone: the load's start sets their zero.
+    """Returns each event with its time in seconds of the run.
 
-    What was said before it, or in a run that never told of a start, is there from the beginning.
+    Events carry only the time of day; the event of the load's start is second 0. Earlier events, and all events of a
+    run without such an event, are at second 0 too.
     """
     clocks = [_seconds_of_day(wall_time) for wall_time, *_ in events]
     started = next((at for at, (_, source, _, text) in enumerate(events) if _starts_a_load(source, text)), None)
@@ -276,7 +282,7 @@ def _seconds_of_day(wall_time: str) -> int | None:
 
 
 def _markers(intervals: Sequence[Interval]) -> tuple[Marker, ...]:
-    """Where another epoch began to answer: somebody switched the engine while it was measured."""
+    """Returns a marker where another epoch began to respond: the engine was switched during the run."""
     markers: list[Marker] = []
     before: tuple[int, str] | None = None
     for interval in intervals:

@@ -1,4 +1,4 @@
-"""Stored runs for people and for programs: the list, and one run whole."""
+"""Stored runs as JSON and as text: lists of runs and sweeps, and a single run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name, load_name
 from console.store.read import RunRow, StoredRun, SweepRow
 
-_TRUTHS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
+_BOOLEANS = ("interrupted", "coalesce", "stream", "slo_missed", "throughput_stable", "p95_stable")
 
 _HEAD = ("run", "when (UTC)", "cell", "load", "texts/s", "p95 ms", "fidelity", "verdict", "sweep", "tags")
 
@@ -21,25 +21,25 @@ _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 
 
 def as_objects(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
-    """The list for programs."""
+    """Returns one object per run."""
     return [_object(row) for row in rows]
 
 
 def _object(row: RunRow) -> dict[str, Any]:
-    found: dict[str, Any] = row._asdict()
+    columns: dict[str, Any] = row._asdict()
     for side in ("requested", "effective"):
-        for name in [name for name in found if name.startswith(f"{side}_")]:
-            del found[name]
-    del found["tag_names"]
-    truths = {name: None if found[name] is None else bool(found[name]) for name in _TRUTHS}
+        for name in [name for name in columns if name.startswith(f"{side}_")]:
+            del columns[name]
+    del columns["tag_names"]
+    booleans = {name: None if columns[name] is None else bool(columns[name]) for name in _BOOLEANS}
     sides = {"requested": asdict(row.requested), "effective": asdict(row.effective)}
-    return {**found, **truths, **sides, "tags": list(row.tags)}
+    return {**columns, **booleans, **sides, "tags": list(row.tags)}
 
 
 def as_table(rows: Sequence[RunRow]) -> str:
-    """The list for people: a figure that was not steady has a ~ behind it."""
+    """Returns one line per run. A ~ follows a figure that was not steady."""
     if not rows:
-        return "no run yet: make one with `embedconsole run`, or loosen the filters"
+        return "no run matches: make one with `embedconsole run`, or loosen the filters"
     return table(_HEAD, [_cells(row) for row in rows], _RIGHT)
 
 
@@ -59,20 +59,20 @@ def _cells(row: RunRow) -> tuple[str, ...]:
 
 
 def sweeps_table(sweeps: Sequence[SweepRow]) -> str:
-    """Sweeps for people, newest first: how much of each is measured."""
+    """Returns one line per sweep, newest first, with the number of its measured runs and of its cells."""
     if not sweeps:
         return "no sweep yet: make one with `embedconsole sweep`"
     head = ("sweep", "name", "when (UTC)", "runs", "cells", "state")
     lines = [
         (one.sweep_id, one.name, one.started_at[:19].replace("T", " "), f"{one.runs:,}", f"{one.cells:,}" if one.cells
-         else "–", "ended" if one.ended_at else "cut off, or running")
+         else "–", "ended" if one.ended_at else "interrupted or running")
         for one in sweeps
     ]  # fmt: skip
     return table(head, lines, {"runs", "cells"})
 
 
 def as_object(run: StoredRun) -> dict[str, Any]:
-    """Everything the store knows of one run but its histograms."""
+    """Returns everything that the store holds of a run except its histograms."""
     seconds = [
         {
             "start_s": round(interval.start_s, 3),
@@ -97,7 +97,7 @@ def as_object(run: StoredRun) -> dict[str, Any]:
 
 
 def as_text(run: StoredRun) -> str:
-    """For a person at a terminal."""
+    """Returns a run as text for a terminal."""
     row, report = run.row, run.report
     live = row.effective
     interval = f"  (95 %: {row.texts_per_s_low:,.0f} to {row.texts_per_s_high:,.0f})" if row.texts_per_s_low else ""
@@ -118,11 +118,9 @@ def as_text(run: StoredRun) -> str:
             *_server(report or {}),
         ]
     elif report is None and run.intervals:
-        found = recovered_measurement(run)
-        rate = found.rates.texts_per_s if found.rates else None
-        lines.append(
-            f"so far      {figure(rate, ',.1f', found.throughput_judgement.stable)} texts/s in {found.duration_s:.0f} s"
-        )
+        partial = recovered_measurement(run)
+        rate = figure(partial.rates.texts_per_s if partial.rates else None, ",.1f", partial.throughput_judgement.stable)
+        lines.append(f"so far      {rate} texts/s in {partial.duration_s:.0f} s")
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
     why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
     word = row.verdict.replace("_", " ")
@@ -130,7 +128,7 @@ def as_text(run: StoredRun) -> str:
     for name, judged in ((report or {}).get("verdicts") or {}).items():
         if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):
             lines.append(f"            {name.replace('_', ' ')}: {judged.get('reason')}")
-    lines.append(f"kept        {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
+    lines.append(f"recorded    {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
     lines += _environment(run)
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
     lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
@@ -138,13 +136,13 @@ def as_text(run: StoredRun) -> str:
 
 
 def _server(report: Mapping[str, Any]) -> list[str]:
-    """Where the time went, what limited it, memory and errors, as `run` told them."""
+    """Returns stage times, bottleneck, memory and errors from the report that `run` stored."""
     server, limit, errors = report.get("server") or {}, report.get("bottleneck"), report.get("errors") or {}
     stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
     lines = []
     if stages:
-        told = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        lines.append(f"stages      {told} ms (means of a request)")
+        means = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
+        lines.append(f"stages      {means} ms (means of a request)")
     lines += [f"bottleneck  {limit['sentence']}"] if limit else []
     lines += [f"memory      RSS {server['rss_bytes'] / 2**20:,.0f} MiB"] if server.get("rss_bytes") else []
     lines += [f"errors      {', '.join(f'{count:,} x {code}' for code, count in errors.items())}"] if errors else []
@@ -152,16 +150,16 @@ def _server(report: Mapping[str, Any]) -> list[str]:
 
 
 def client_bound_reason(client: Mapping[str, Any]) -> str:
-    """From the `client` of a stored report: it sent late, or it was busy."""
+    """Returns why the load generator was the bottleneck, from the `client` object of a stored report."""
     cpu, lag = client.get("cpu") or 0.0, client.get("send_lag_ms") or {}
     late = next(((name, lag[name]) for name in ("p99", "p95", "p50") if lag.get(name) is not None), None)
     if late is not None and cpu <= SATURATED_CORES:
-        return f"the load driver sent late by {late[0]} {late[1]:,.1f} ms, so that latencies are partly its own"
-    return f"the load driver used {cpu:.0%} of a core: it was the limit"
+        return f"the load generator sent requests late ({late[0]} {late[1]:,.1f} ms), which adds to the latencies"
+    return f"the load generator used {cpu:.0%} of a core: it was the bottleneck"
 
 
 def recovered_measurement(run: StoredRun) -> Measurement:
-    """Of a run that never ended: what its intervals say."""
+    """Returns the measurement of a run without an end, computed from its intervals."""
     row = run.row
     batching = Batching(max_batch_tokens=row.max_batch_tokens, max_wait_ms=row.max_wait_ms, coalesce=bool(row.coalesce))
     engine = Engine(requested=row.requested, effective=row.effective, batching=batching)

@@ -1,4 +1,4 @@
-"""A sweep for programs, for people at its end, and for those who wait: one object, one table, one line."""
+"""A sweep as JSON, as a table, and as one line of progress."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ _WORDS = {"client_bound": "client bound"}
 
 
 def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool) -> dict[str, Any]:
-    """`order`: of the specification; the cells were measured in another."""
+    """Returns one object. `order` holds the cells in the order of the specification, which the output keeps."""
     return {
         "schema_version": SCHEMA_VERSION,
         "sweep_id": state.sweep_id,
@@ -34,19 +34,19 @@ def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool)
 
 
 def _cell(one: CellState) -> dict[str, Any]:
-    cell, found = one.cell, one.figures
+    cell, figures = one.cell, one.figures
     return {
         "cell": cell.hash,
         "repeat": cell.repeat,
         "status": str(one.status),
-        "verdict": found.verdict if found else None,
+        "verdict": figures.verdict if figures else None,
         "message": one.message or None,
         "fell_back": one.fell_back or None,
         "resumed": one.resumed,
         "requested": asdict(cell.target),
         "knobs": cell.knobs,
         "workload": asdict(cell.run.load),
-        "figures": None if found is None else asdict(found),
+        "figures": None if figures is None else asdict(figures),
     }
 
 
@@ -56,64 +56,65 @@ def _sorted(cells: Sequence[CellState], order: Sequence[SweepCell]) -> list[Cell
 
 
 def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
-    """A line a cell, in the order of the specification; ~ marks what was not steady, ⚠ what fell back."""
+    """Returns one line per cell, in the order of the specification; ~ marks an unsteady figure, ⚠ a fallback."""
     cells = _sorted(state.cells, order)
     lines = [table(_HEAD, [_line(one) for one in cells], _RIGHT)]
     lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
     counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
     lines.append(f"sweep {state.sweep_id}: {', '.join(counts)}")
-    if shaky := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
+    if unsteady := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
         lines.append(
-            f"~ {shaky} not steady: `embedconsole runs show RUN` says why; a longer duration or more repeats settle it"
+            f"~ {unsteady} not steady: `embedconsole runs show RUN` gives the reason; use a longer duration or more"
+            " repeats"
         )
     return "\n".join(lines)
 
 
 def _line(one: CellState) -> tuple[str, ...]:
-    found = one.figures
+    figures = one.figures
     return (
         name_of(one),
         load_of(one.cell),
-        figure(found.texts_per_s, ",.0f", found.throughput_stable) if found else "–",
-        figure(found.p95_ms, ",.1f", found.p95_stable) if found else "–",
-        figure(found.fidelity, ".4f", True) if found else "–",
+        figure(figures.texts_per_s, ",.0f", figures.throughput_stable) if figures else "–",
+        figure(figures.p95_ms, ",.1f", figures.p95_stable) if figures else "–",
+        figure(figures.fidelity, ".4f", True) if figures else "–",
         verdict_of(one),
     )
 
 
 def name_of(one: CellState) -> str:
-    """What ran, or what was asked for while nothing has."""
+    """The deployment that ran, or the requested one while nothing has run."""
     fell_back = " ⚠" if one.fell_back else ""
     if one.figures is not None and one.figures.effective.cell:
         return cell_name(one.cell.target, one.figures.effective) + fell_back
-    return one.cell.target.cell or "as it is"
+    return one.cell.target.cell or "unchanged"
 
 
 def verdict_of(one: CellState) -> str:
-    """In words, with its mark."""
-    found = one.figures
+    """The verdict with its mark, or the status of a cell without figures."""
+    figures = one.figures
     if one.status in (CellStatus.SKIPPED, CellStatus.FAILED):
         mark = MARKS["failed"] if one.status is CellStatus.FAILED else "–"
         return f"{mark} {one.status}: {one.message}"
-    if found is None:
+    if figures is None:
         return str(one.status)
-    missed = ", SLO missed" if found.slo_missed and found.verdict == "ok" else ""
+    missed = ", SLO missed" if figures.slo_missed and figures.verdict == "ok" else ""
     earlier = ", measured before" if one.resumed else ""
-    return f"{MARKS.get(found.verdict, '?')} {_WORDS.get(found.verdict, found.verdict)}{missed}{earlier}"
+    return f"{MARKS.get(figures.verdict, '?')} {_WORDS.get(figures.verdict, figures.verdict)}{missed}{earlier}"
 
 
 def progress_line(state: SweepState) -> str:
-    """Where it stands, in one line."""
-    over = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
+    """The progress of the sweep in one line."""
+    ended = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
     place = state.running
     which = f" {name_of(state.cells[place])}, {load_of(state.cells[place].cell)}:" if place is not None else ""
-    return f"[{over}/{len(state.cells)}]{which} {state.doing}; {duration(state.left_s)} left"
+    return f"[{ended}/{len(state.cells)}]{which} {state.doing}; {duration(state.left_s)} left"
 
 
 def ended_line(one: CellState, state: SweepState) -> str:
-    """One cell that has just ended."""
-    over = sum(other.status not in (CellStatus.WAITING, CellStatus.RUNNING) for other in state.cells)
-    found = one.figures
-    rate = f"{found.texts_per_s:,.0f} texts/s, " if found is not None and found.texts_per_s is not None else ""
+    """The result of a cell that has just ended, in one line."""
+    ended = sum(other.status not in (CellStatus.WAITING, CellStatus.RUNNING) for other in state.cells)
+    figures = one.figures
+    rate = f"{figures.texts_per_s:,.0f} texts/s, " if figures is not None and figures.texts_per_s is not None else ""
     left = f"; {duration(state.left_s)} left" if state.left_s else ""
-    return f"[{over}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"
+    return f"[{ended}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from console.store.read import UNFINISHED
 
 MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
-"""One glyph a verdict; the word stands beside it wherever there is room."""
+"""The mark of each verdict; the word follows where there is room."""
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str]) -> str:
-    """Columns as wide as they need; those in `right` end flush."""
+    """Returns a table with columns as wide as their content. Columns named in `right` are right-aligned."""
     widths = [max(len(line[index]) for line in (head, *lines)) for index in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -22,7 +22,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str]) 
 
 
 def figure(value: float | None, form: str, stable: float | None) -> str:
-    """A dash where it cannot be stated, a ~ where it was not steady."""
+    """The value in the format `form`: a dash for None, with ` ~` after a figure that was not steady."""
     if value is None:
         return "–"
     return f"{value:{form}}" + ("" if stable or stable is None else " ~")

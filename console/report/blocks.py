@@ -1,4 +1,4 @@
-"""What sections of a report are made of: text, tables, commands, charts. Renderers give them their form."""
+"""The blocks of a report's sections: text, tables, commands and charts. Renderers format them."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """Sentences."""
+    """A list of sentences."""
 
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`right` columns hold figures. A cell that begins with a mark (✓ ~ ✕) is a status."""
+    """A table. `right` names the columns that hold figures. Text that begins with a mark (✓ ~ ✕) is a status."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Command lines, each with what it does."""
+    """Command lines, each a pair of (description, command)."""
 
     lines: tuple[tuple[str, str], ...]
 
@@ -40,7 +40,7 @@ Block = Text | Bullets | Table | Commands | Chart
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks below a heading."""
+    """A heading and its blocks."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -48,7 +48,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report."""
+    """A report: title, first paragraph and sections."""
 
     title: str
     lead: str

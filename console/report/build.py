@@ -1,4 +1,4 @@
-"""A report from the store: which runs the names mean, and the text in the form asked for."""
+"""Builds a report from the store in one of the formats of RENDERERS."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,9 +28,10 @@ def report_text(
     baseline: str = "",
     slo_p95_ms: float | None = None,
 ) -> str:
-    """The report of these runs, sweeps or tags; without a name of the last sweep, or of the last run.
+    """Returns the report on the named runs, sweeps and tags in the format `kind`, one of RENDERERS.
 
-    `at`: batch and concurrency at which deployments are compared. Raises StoreError and NothingToReport.
+    Without names it reports on the last sweep, or on the last run if there is no sweep. `at` is the batch size and
+    concurrency at which deployments are compared. Raises StoreError or NothingToReport.
     """
     if not names:
         try:

@@ -1,20 +1,22 @@
-"""What a report's charts show, as data: `report_svg.py` draws them. Pure.
+"""The charts of a report as data, which `svg.py` draws. Pure functions.
 
-Figures that were not steady are marked as such in every chart.
+Every chart marks the figures that were not steady.
 """
 
 from dataclasses import dataclass
 
-from console.report.cells import STAGES, Cell
 from console.report.model import ReportModel
+from console.report.rows import STAGES, ReportRow
 
 MOST_BARS = 24
+"""Deployments on a chart with one row for each."""
 MOST_LINES = 6
+"""Series on a chart of lines: one for each colour of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One figure with its interval."""
+    """One figure with its 95 % interval. `highlighted` marks the baseline."""
 
     label: str
     value: float
@@ -26,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Figures side by side, in the order given."""
+    """A bar chart, in the order given."""
 
     title: str
     unit: str
@@ -39,7 +41,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """p50 to p95 of one deployment; without a p95 the median alone."""
+    """p50 (`low`) and p95 (`high`) of one deployment. `high` is None if there were too few requests for a p95."""
 
     label: str
     low: float
@@ -50,7 +52,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Ranges below each other."""
+    """A chart of ranges, one row for each."""
 
     title: str
     unit: str
@@ -63,16 +65,16 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place on a chart. `x` is a name on a chart of lines, a number on one of dots."""
+    """A point of a series. `x` is one of the chart's `steps`."""
 
-    x: str | float
+    x: str
     y: float
     steady: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one name, joined."""
+    """A named line through its points."""
 
     name: str
     points: tuple[Point, ...]
@@ -80,7 +82,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Series over named steps, `steps` in order."""
+    """A line chart over `steps`, which are equally spaced."""
 
     title: str
     x_label: str
@@ -95,7 +97,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One labelled place."""
+    """A labelled point of a scatter plot. `highlighted`: on the Pareto front."""
 
     label: str
     x: float
@@ -106,7 +108,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """A scatter; highlighted dots are joined as the front."""
+    """A scatter plot. A dashed line joins the highlighted dots, the Pareto front."""
 
     title: str
     x_label: str
@@ -120,7 +122,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Parts of a whole, one row a deployment."""
+    """A stacked bar chart, one row for each deployment."""
 
     title: str
     unit: str
@@ -136,62 +138,61 @@ Chart = Bars | Spans | Lines | Dots | Stack
 
 
 def throughput_chart(model: ReportModel) -> Bars:
-    """Deployments at the chosen load, fastest first, the baseline highlighted."""
+    """Throughput at the chosen load, highest first, with the baseline highlighted."""
     bars = [
         Bar(
-            one.cell.name,
-            one.cell.texts_per_s or 0.0,
-            one.cell.low,
-            one.cell.high,
-            one.cell.is_rate_valid,
+            one.row.name,
+            one.row.texts_per_s or 0.0,
+            one.row.low,
+            one.row.high,
+            one.row.is_rate_valid,
             one.is_baseline,
         )
         for one in model.throughput[:MOST_BARS]
     ]
-    base = " (baseline highlighted)" if model.baseline is not None else ""
-    return Bars(f"Throughput at {model.chosen}{base}", "texts/s", tuple(bars))
+    return Bars(f"Throughput at {model.chosen_title}", "texts/s", tuple(bars))
 
 
 def latency_chart(model: ReportModel) -> Spans | None:
-    """p50 and p95 at the chosen load, lowest first."""
+    """p50 and p95 at the chosen load, lowest p50 first."""
     spans = [
         Span(
-            one.cell.name,
-            one.cell.latency.p50_ms,
-            one.cell.latency.p95_ms,
-            one.cell.is_valid,
-            one.cell.is_valid and one.cell.p95_stable is not False,
+            one.row.name,
+            one.row.latency.p50_ms,
+            one.row.latency.p95_ms,
+            one.row.is_valid,
+            one.row.is_valid and one.row.p95_stable is not False,
         )
         for one in model.throughput[:MOST_BARS]
-        if one.cell.latency.p50_ms is not None
+        if one.row.latency.p50_ms is not None
     ]
     ordered = tuple(sorted(spans, key=lambda span: span.low))
-    return Spans(f"Latency at {model.chosen}, p50 to p95", "ms", ordered) if ordered else None
+    return Spans(f"Latency at {model.chosen_title}, p50 to p95", "ms", ordered) if ordered else None
 
 
 def scaling_chart(model: ReportModel) -> Lines | None:
-    """texts/s by batch size at the concurrency of the chosen load, where several batch sizes were measured."""
-    here = next(one.cell.load for one in model.throughput)
+    """Throughput by batch size at the concurrency of the chosen load; None without two batch sizes."""
+    here = next(one.row.load for one in model.throughput)
 
-    def alike(cell: Cell) -> bool:
-        load = cell.load
-        return bool(cell.texts_per_s) and not load.rate and (
+    def alike(row: ReportRow) -> bool:
+        load = row.load
+        return bool(row.texts_per_s) and not load.rate and (
             load.concurrency, load.workload, load.corpus, load.stream, load.coalesce
         ) == (here.concurrency, here.workload, here.corpus, here.stream, here.coalesce)  # fmt: skip
 
-    cells = [cell for cell in model.cells if alike(cell)]
-    batches = sorted({cell.load.batch for cell in cells})
+    rows = [row for row in model.rows if alike(row)]
+    batches = sorted({row.load.batch for row in rows})
     if len(batches) < 2 or here.rate:
         return None
-    names = [one.cell.name for one in model.throughput][:MOST_LINES]
-    series = tuple(_series(name, [cell for cell in cells if cell.name == name], "batch") for name in names)
+    names = [one.row.name for one in model.throughput][:MOST_LINES]
+    series = tuple(_series(name, [row for row in rows if row.name == name], "batch") for name in names)
     steps = tuple(map(str, batches))
     title = f"Throughput by batch size, {here.concurrency} in flight"
-    return Lines(title, "texts a request", "texts/s", steps, tuple(one for one in series if len(one.points) > 1))
+    return Lines(title, "texts per request", "texts/s", steps, tuple(one for one in series if len(one.points) > 1))
 
 
 def coalescing_chart(model: ReportModel) -> Lines | None:
-    """texts/s by callers, off and on, of the deployment that has most pairs."""
+    """Throughput by concurrency, off and on, of the deployment with the most pairs; None without two concurrencies."""
     names = [pair.on.name for pair in model.coalescing if not pair.on.load.rate]
     if not names:
         return None
@@ -205,39 +206,39 @@ def coalescing_chart(model: ReportModel) -> Lines | None:
         _series("coalescing off", [pair.off for pair in pairs], "concurrency"),
         _series("coalescing on", [pair.on for pair in pairs], "concurrency"),
     )
-    title = f"{name}, batch {batch}: throughput by callers, coalescing off and on"
+    title = f"{pairs[0].on.title}, batch {batch}: throughput by concurrency, coalescing off and on"
     return Lines(title, "requests in flight", "texts/s", steps, both)
 
 
-def _series(name: str, cells: list[Cell], axis: str) -> Series:
-    ordered = sorted(cells, key=lambda cell: int(getattr(cell.load, axis)))
+def _series(name: str, rows: list[ReportRow], axis: str) -> Series:
+    ordered = sorted(rows, key=lambda row: int(getattr(row.load, axis)))
     return Series(
         name,
-        tuple(Point(str(getattr(cell.load, axis)), cell.texts_per_s or 0.0, cell.is_rate_valid) for cell in ordered),
+        tuple(Point(str(getattr(row.load, axis)), row.texts_per_s or 0.0, row.is_rate_valid) for row in ordered),
     )
 
 
-def trade_chart(model: ReportModel) -> Dots:
-    """Fidelity against speed."""
+def fidelity_chart(model: ReportModel) -> Dots:
+    """Throughput versus fidelity at the chosen load."""
     dots = tuple(
         Dot(
-            trade.cell.name,
-            trade.cell.fidelity or 0.0,
-            trade.cell.texts_per_s or 0.0,
-            trade.cell.is_rate_valid,
+            trade.row.name,
+            trade.row.fidelity or 0.0,
+            trade.row.texts_per_s or 0.0,
+            trade.row.is_rate_valid,
             trade.on_front,
         )
         for trade in model.trades
     )
-    title = f"Speed against fidelity at {model.chosen} (the line is the Pareto front)"
+    title = f"Throughput vs fidelity at {model.chosen_title}"
     return Dots(title, "mean cosine to fp32", "texts/s", dots)
 
 
 def stages_chart(model: ReportModel) -> Stack | None:
-    """Where a request's time goes on the server."""
+    """Mean time of a request in each stage on the server, at the chosen load."""
     rows = [
-        (one.cell.name, tuple(one.cell.stages_ms.get(stage, 0.0) for stage in STAGES))
+        (one.row.name, tuple(one.row.stages_ms.get(stage, 0.0) for stage in STAGES))
         for one in model.throughput[:MOST_BARS]
-        if sum(one.cell.stages_ms.values()) > 0
+        if sum(one.row.stages_ms.values()) > 0
     ]
-    return Stack(f"Server time of a request at {model.chosen}", "ms", STAGES, tuple(rows)) if rows else None
+    return Stack(f"Server time per request at {model.chosen_title}", "ms", STAGES, tuple(rows)) if rows else None

@@ -1,4 +1,4 @@
-"""A report for programs: the whole model as JSON, its cells as CSV. Units are in the names."""
+"""A report for programs: the model as JSON, its rows as CSV. Names carry units."""
 
 import csv
 import io
@@ -6,49 +6,52 @@ import json
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from console.report.cells import STAGES, Cell
 from console.report.model import ReportModel
+from console.report.rows import STAGES, ReportRow
 
 SCHEMA_VERSION = 1
+_JSON_NAMES = {"rows": "cells", "row": "cell", "invalid": "unsound"}
+"""Attributes whose JSON field has another name: fields keep their names within a schema version."""
 
 
 def as_json(model: ReportModel) -> str:
-    """Cells once, named by their place everywhere else."""
-    places = {id(cell): place for place, cell in enumerate(model.cells)}
+    """Returns the whole model. Each row is written once, under `cells`; elsewhere it is its index there."""
+    indexes = {id(row): index for index, row in enumerate(model.rows)}
 
-    def value(found: Any) -> Any:
-        if isinstance(found, Cell):
-            return places[id(found)]
-        if is_dataclass(found) and not isinstance(found, type):
-            return {field.name: value(getattr(found, field.name)) for field in fields(found)}
-        if isinstance(found, (tuple, list)):
-            return [value(one) for one in found]
-        return found
+    def value(part: Any) -> Any:
+        if isinstance(part, ReportRow):
+            return indexes[id(part)]
+        if is_dataclass(part) and not isinstance(part, type):
+            names = [field.name for field in fields(part)]
+            return {_JSON_NAMES.get(name, name): value(getattr(part, name)) for name in names}
+        if isinstance(part, (tuple, list)):
+            return [value(one) for one in part]
+        return part
 
     whole = value(model)
-    whole["cells"] = [_cell(cell) for cell in model.cells]
+    whole["cells"] = [_row_object(row) for row in model.rows]
     return json.dumps({"schema_version": SCHEMA_VERSION, **whole}, ensure_ascii=False, indent=1) + "\n"
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
-    plain = asdict(cell)
+def _row_object(row: ReportRow) -> dict[str, Any]:
+    plain = asdict(row)
     del plain["speeds"]
-    derived = {"fell_back": cell.fell_back, "slo_missed": cell.slo_missed, "speed_sound": cell.is_rate_valid}
-    return {**plain, **derived, "reproduce": cell.command}
+    derived = {"fell_back": row.fell_back, "slo_missed": row.slo_missed, "speed_sound": row.is_rate_valid}
+    return {**plain, **derived, "reproduce": row.command}
 
 
 def as_csv(model: ReportModel) -> str:
-    """A line a cell; empty where a figure cannot be stated."""
-    rows = [_row(cell) for cell in model.cells]
+    """Returns one line per row; a figure that cannot be stated is empty."""
+    lines = [_line(row) for row in model.rows]
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(out, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     return out.getvalue()
 
 
-def _row(cell: Cell) -> dict[str, Any]:
-    asked, ran, load = cell.requested, cell.effective, cell.load
+def _line(row: ReportRow) -> dict[str, Any]:
+    asked, ran, load = row.requested, row.effective, row.load
     names = ("backend", "precision", "recipe", "device", "instances", "threads")
     return {
         **{f"requested_{name}": getattr(asked, name) for name in names},
@@ -57,22 +60,22 @@ def _row(cell: Cell) -> dict[str, Any]:
         "concurrency": load.concurrency or None,
         "stream": int(load.stream),
         "coalesce": int(load.coalesce),
-        "verdict": cell.verdict,
-        "reason": cell.reason,
-        "texts_per_s": cell.texts_per_s,
-        "texts_per_s_low": cell.low,
-        "texts_per_s_high": cell.high,
-        "latency_n": cell.latency.n,
-        **{f"{name}_ms": getattr(cell.latency, f"{name}_ms") for name in ("mean", "p50", "p90", "p95", "p99", "max")},
-        "cosine_mean": cell.fidelity,
-        "overlap_at_10": cell.overlap_at_10,
-        "grade": cell.grade,
-        "rss_bytes": cell.rss_bytes,
-        "errors": cell.errors,
-        **{f"{stage}_ms": cell.stages_ms.get(stage) for stage in STAGES},
-        "padding_ratio": cell.padding_ratio,
-        "mean_batch_items": cell.mean_batch_items,
-        "engine_cpu_cores": cell.engine_cpu,
-        "client_cpu_cores": cell.client_cpu,
-        "runs": " ".join(cell.runs),
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "texts_per_s": row.texts_per_s,
+        "texts_per_s_low": row.low,
+        "texts_per_s_high": row.high,
+        "latency_n": row.latency.n,
+        **{f"{name}_ms": getattr(row.latency, f"{name}_ms") for name in ("mean", "p50", "p90", "p95", "p99", "max")},
+        "cosine_mean": row.fidelity,
+        "overlap_at_10": row.overlap_at_10,
+        "grade": row.grade,
+        "rss_bytes": row.rss_bytes,
+        "errors": row.errors,
+        **{f"{stage}_ms": row.stages_ms.get(stage) for stage in STAGES},
+        "padding_ratio": row.padding_ratio,
+        "mean_batch_items": row.mean_batch_items,
+        "engine_cpu_cores": row.engine_cpu,
+        "client_cpu_cores": row.client_cpu,
+        "runs": " ".join(row.runs),
     }

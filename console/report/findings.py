@@ -1,6 +1,6 @@
-"""What the cells of a report amount to: the summary and the findings. Pure.
+"""The summary and the findings of a report. Pure functions.
 
-Sentences are computed; a figure in one is always that of a cell that is named beside it.
+Sentences are computed; each figure in a sentence belongs to the row named beside it.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 from console.analysis.ratios import Ratio
 from console.model.load import P95_FLOOR
-from console.report.cells import Cell, Coalescing
+from console.report.rows import Coalescing, ReportRow
 
 OK, UNSURE, BAD = "✓", "~", "✕"
 _MOST_NAMED = 3
+"""Deployments that one sentence names."""
 _MOST_PRECISIONS = 6
+"""Findings that compare a precision with fp32."""
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One question and its answer. `mark` is ✓, ~ or ✕, `words` say what it means."""
+    """One question and its answer. `mark` is ✓, ~ or ✕; `words` is its meaning."""
 
     question: str
     answer: str
@@ -25,129 +27,132 @@ class SummaryRow:
     words: str
 
 
-def speed_text(cell: Cell) -> str:
+def speed_text(row: ReportRow) -> str:
     """`1,280 texts/s (1,250 to 1,310)`"""
-    if cell.texts_per_s is None:
+    if row.texts_per_s is None:
         return "no throughput"
-    interval = f" ({cell.low:,.0f} to {cell.high:,.0f})" if cell.low is not None and cell.high is not None else ""
-    return f"{cell.texts_per_s:,.0f} texts/s{interval}"
+    interval = f" ({row.low:,.0f} to {row.high:,.0f})" if row.low is not None and row.high is not None else ""
+    return f"{row.texts_per_s:,.0f} texts/s{interval}"
 
 
-def latency_text(cell: Cell) -> str:
-    """p50, and p95 where it can be stated, else max; with n."""
-    found = cell.latency
-    p50 = f"p50 {found.p50_ms:,.1f} ms, " if found.p50_ms is not None else ""
-    if found.p95_ms is not None:
-        shaky = ", p95 not steady" if cell.p95_stable is False else ""
-        return f"{p50}p95 {found.p95_ms:,.1f} ms (n={found.n:,}{shaky})"
-    most = f", max {found.max_ms:,.1f} ms" if found.max_ms is not None else ""
-    return f"{p50}no p95 (n={found.n:,}, it needs {P95_FLOOR}){most}"
+def latency_text(row: ReportRow) -> str:
+    """`p50 4.8 ms, p95 6.7 ms (n=2,100)`; the maximum instead of p95 if there are too few requests for one."""
+    latency = row.latency
+    p50 = f"p50 {latency.p50_ms:,.1f} ms, " if latency.p50_ms is not None else ""
+    if latency.p95_ms is not None:
+        unsteady = ", p95 not steady" if row.p95_stable is False else ""
+        return f"{p50}p95 {latency.p95_ms:,.1f} ms (n={latency.n:,}{unsteady})"
+    most = f", max {latency.max_ms:,.1f} ms" if latency.max_ms is not None else ""
+    return f"{p50}no p95 (n={latency.n:,}, it needs {P95_FLOOR}){most}"
 
 
 def times(ratio: Ratio | None, of: str = "") -> str:
-    """`1.42 × torch·fp32 (1.38 to 1.46)`; without an interval that is said."""
+    """`1.42 × torch·fp32 (1.38 to 1.46)`, or `1.42 × torch·fp32 (no interval)`."""
     if ratio is None:
         return "an unknown ratio" + (f" to {of}" if of else "")
     interval = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
     return " ".join(part for part in (f"{ratio.value:.2f} ×", of, f"({interval})") if part)
 
 
-def best_of(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Cell | None:
-    """Of those that may be recommended; one that was not steady is no worse for it, and is marked where it is named."""
-    return max((cell for cell in cells if cell.texts_per_s and cell.trusted and cell.verdict != "failed"),
+def best_of(rows: Sequence[ReportRow], value: Callable[[ReportRow], float]) -> ReportRow | None:
+    """Returns the row with the highest value among those that may be recommended and did not fail.
+
+    An unsteady row is eligible; the sentence that names it marks it.
+    """
+    return max((row for row in rows if row.texts_per_s and row.may_be_recommended and row.verdict != "failed"),
                key=value, default=None)  # fmt: skip
 
 
-def _mark(cell: Cell) -> tuple[str, str]:
-    """Of one cell's throughput, and of its mean latency."""
-    return (OK, "steady") if cell.is_rate_valid else (UNSURE, cell.verdict.replace("_", " "))
+def _mark(row: ReportRow) -> tuple[str, str]:
+    """The mark and its meaning for a row's throughput or mean latency."""
+    return (OK, "steady") if row.is_rate_valid else (UNSURE, row.verdict.replace("_", " "))
 
 
-def speed(cell: Cell) -> float:
-    return cell.texts_per_s or 0.0
+def speed(row: ReportRow) -> float:
+    return row.texts_per_s or 0.0
 
 
-def quickness(cell: Cell) -> float:
-    """p50 where not all have a p95: an order among cells must compare like with like."""
-    return -(cell.latency.p50_ms or float("inf"))
+def quickness(row: ReportRow) -> float:
+    """Negative p50. p95 is not used, since not every row has one and an order must compare the same figure."""
+    return -(row.latency.p50_ms or float("inf"))
 
 
 def summarise(
-    cells: Sequence[Cell],
-    here: Sequence[Cell],
-    base: Cell | None,
+    rows: Sequence[ReportRow],
+    here: Sequence[ReportRow],
+    base: ReportRow | None,
     coalescing: Sequence[Coalescing],
     slo_p95_ms: float | None,
 ) -> tuple[SummaryRow, ...]:
-    """`here`: the cells at the chosen load."""
-    rows = [_validity(cells)]
+    """Returns the executive summary. `here` holds the rows at the chosen load."""
+    answers = [_validity(rows)]
     if (fastest := best_of(here, speed)) is not None and not fastest.load.rate:
         mark, words = _mark(fastest)
-        against = fastest.over(base) if base is not None and base is not fastest else None
-        more = f", {times(against, base.name)}" if against is not None and base is not None else ""
-        rows.append(
-            SummaryRow(f"Fastest at {fastest.load.name}", f"{fastest.name}: {speed_text(fastest)}{more}", mark, words)
-        )
-    at_a_rate = [cell for cell in here if cell.load.rate]
-    if (soonest := best_of(at_a_rate, quickness)) is not None:
-        answer = f"{soonest.name}: {latency_text(soonest)}"
-        rows.append(SummaryRow(f"Soonest at {soonest.load.name}", answer, *_mark(soonest)))
+        ratio = fastest.over(base) if base is not None and base is not fastest else None
+        more = f", {times(ratio, base.title)}" if ratio is not None and base is not None else ""
+        answer = f"{fastest.title}: {speed_text(fastest)}{more}"
+        answers.append(SummaryRow(f"Highest throughput at {fastest.load.title}", answer, mark, words))
+    at_a_rate = [row for row in here if row.load.rate]
+    if (quickest := best_of(at_a_rate, quickness)) is not None:
+        answer = f"{quickest.title}: {latency_text(quickest)}"
+        answers.append(SummaryRow(f"Lowest latency at {quickest.load.title}", answer, *_mark(quickest)))
     single = [
-        cell
-        for cell in cells
-        if (cell.load.batch, cell.load.concurrency) == (1, 1) and cell.load.coalesce and not cell.load.rate
+        row
+        for row in rows
+        if (row.load.batch, row.load.concurrency) == (1, 1) and row.load.coalesce and not row.load.rate
     ]
     if (quickest := best_of(single, quickness)) is not None:
-        rows.append(SummaryRow("One text at a time", f"{quickest.name}: {latency_text(quickest)}", *_mark(quickest)))
+        answer = f"{quickest.title}: {latency_text(quickest)}"
+        answers.append(SummaryRow("Lowest single-text latency", answer, *_mark(quickest)))
     if coalescing:
-        rows.append(_coalescing_row(coalescing))
-    rows += _fidelity_rows(cells)
-    fell = list(dict.fromkeys(cell.name for cell in cells if cell.fell_back))
+        answers.append(_coalescing_row(coalescing))
+    answers += _fidelity_rows(rows)
+    fell = list(dict.fromkeys(row.name for row in rows if row.fell_back))
     if fell:
-        rows.append(SummaryRow("Did not run as asked", _listed(fell), UNSURE, "fell back"))
+        answers.append(SummaryRow("Fallbacks", _listed(fell), UNSURE, "fell back"))
     if slo_p95_ms is not None:
-        rows.append(_slo(cells, slo_p95_ms))
-    errors = sum(cell.errors for cell in cells)
+        answers.append(_slo(rows, slo_p95_ms))
+    errors = sum(row.errors for row in rows)
     failed = f"{errors:,} failed requests" if errors else "no failed request"
-    rows.append(SummaryRow("Errors", failed, BAD if errors else OK, "errors" if errors else "none"))
-    return tuple(rows)
+    answers.append(SummaryRow("Errors", failed, BAD if errors else OK, "errors" if errors else "none"))
+    return tuple(answers)
 
 
-def _validity(cells: Sequence[Cell]) -> SummaryRow:
-    is_valid = sum(cell.is_valid for cell in cells)
-    failed = sum(cell.verdict == "failed" for cell in cells)
-    bound = sum(cell.verdict == "client_bound" for cell in cells)
-    fast = sum(cell.is_rate_valid for cell in cells)
-    parts = [f"{is_valid} of {len(cells)} cells {'is' if is_valid == 1 else 'are'} steady"]
-    parts += [f"{fast} in throughput"] if fast > is_valid else []
+def _validity(rows: Sequence[ReportRow]) -> SummaryRow:
+    valid = sum(row.is_valid for row in rows)
+    failed = sum(row.verdict == "failed" for row in rows)
+    bound = sum(row.verdict == "client_bound" for row in rows)
+    rate_valid = sum(row.is_rate_valid for row in rows)
+    parts = [f"{valid} of {len(rows)} cells {'is' if valid == 1 else 'are'} steady"]
+    parts += [f"{rate_valid} in throughput"] if rate_valid > valid else []
     parts += [f"{failed} failed"] if failed else []
-    parts += [f"{bound} limited by the load driver"] if bound else []
-    mark = OK if is_valid == len(cells) else UNSURE if is_valid else BAD
+    parts += [f"{bound} limited by the load generator"] if bound else []
+    mark = OK if valid == len(rows) else UNSURE if valid else BAD
     words = {
-        OK: "all sound",
-        UNSURE: "read the marked ones with care" if 2 * is_valid >= len(cells) else "most are not: measure longer",
-        BAD: "nothing is steady: treat all as provisional",
+        OK: "all valid",
+        UNSURE: "marked figures are provisional" if 2 * valid >= len(rows) else "most are not: measure longer",
+        BAD: "nothing is steady: all figures are provisional",
     }
     return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])
 
 
 def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
     most = max(pairs, key=lambda pair: pair.ratio.value if pair.ratio else 0.0)
-    answer = f"{times(most.ratio, 'the throughput')} of {most.on.name} at {most.on.load.name}"
-    words = {"more": "helps", "less": "costs", "same": "no difference"}.get(
-        most.ratio.verdict if most.ratio else "", "undecided"
+    answer = f"{most.on.title} at {most.on.load.title}: {times(most.ratio, 'the throughput')}"
+    words = {"more": "faster", "less": "slower", "same": "no difference"}.get(
+        most.ratio.verdict if most.ratio else "", "inconclusive"
     )
     if not (most.on.is_rate_valid and most.off.is_rate_valid):
-        return SummaryRow("What coalescing gives", answer, UNSURE, "not steady")
-    return SummaryRow("What coalescing gives", answer, UNSURE if words == "undecided" else OK, words)
+        return SummaryRow("Effect of coalescing", answer, UNSURE, "not steady")
+    return SummaryRow("Effect of coalescing", answer, UNSURE if words == "inconclusive" else OK, words)
 
 
-def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
-    known = {cell.name: cell for cell in cells if cell.fidelity is not None}
+def _fidelity_rows(rows: Sequence[ReportRow]) -> list[SummaryRow]:
+    known = {row.name: row for row in rows if row.fidelity is not None}
     if not known:
         return []
-    graded = {grade: [name for name, cell in known.items() if cell.grade == grade] for grade in ("red", "amber")}
-    lowest = min(known.values(), key=lambda cell: cell.fidelity or 0.0)
+    graded = {grade: [name for name, row in known.items() if row.grade == grade] for grade in ("red", "amber")}
+    lowest = min(known.values(), key=lambda row: row.fidelity or 0.0)
     answer = f"lowest mean cosine to fp32: {lowest.fidelity:.4f} ({lowest.name})"
     for mark, grade in ((BAD, "red"), (UNSURE, "amber")):
         if graded[grade]:
@@ -155,27 +160,28 @@ def _fidelity_rows(cells: Sequence[Cell]) -> list[SummaryRow]:
     return [SummaryRow("Fidelity", answer, OK, "all green")]
 
 
-def _slo(cells: Sequence[Cell], slo_p95_ms: float) -> SummaryRow:
-    judged = [cell for cell in cells if cell.latency.p95_ms is not None and cell.is_valid]
-    if not judged and (carried := best_of([cell for cell in cells if _late_but_met(cell, slo_p95_ms)], speed)):
-        answer = f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.name} with {carried.name}: {latency_text(carried)}"
-        return SummaryRow("SLO", answer, UNSURE, "met, though sent late")
+def _slo(rows: Sequence[ReportRow], slo_p95_ms: float) -> SummaryRow:
+    judged = [row for row in rows if row.latency.p95_ms is not None and row.is_valid]
+    if not judged and (carried := best_of([row for row in rows if _late_but_met(row, slo_p95_ms)], speed)):
+        answer = (
+            f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.title} with {carried.title}: {latency_text(carried)}"
+        )
+        return SummaryRow("SLO", answer, UNSURE, "met even with requests sent late")
     if not judged:
-        answer = f"no steady cell has a p95 to hold against {slo_p95_ms:g} ms: measure longer, or on a quieter machine"
+        answer = f"no steady cell has a p95 to compare with {slo_p95_ms:g} ms: measure longer or on a quieter machine"
         return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
-    met = [cell for cell in judged if (cell.latency.p95_ms or 0.0) <= slo_p95_ms]
+    met = [row for row in judged if (row.latency.p95_ms or 0.0) <= slo_p95_ms]
     fastest = best_of(met, speed)
-    answer = (
-        f"p95 ≤ {slo_p95_ms:g} ms is met by {len(met)} of the {len(judged)} cells of {len(cells)} that can be judged"
-    )
-    more = f"; fastest of them: {fastest.name} at {fastest.load.name}, {speed_text(fastest)}" if fastest else ""
+    unjudged = f" ({len(rows) - len(judged)} more cannot be judged)" if len(judged) < len(rows) else ""
+    answer = f"{len(met)} of {len(judged)} cells meet p95 ≤ {slo_p95_ms:g} ms{unjudged}"
+    more = f"; highest throughput: {fastest.title} at {fastest.load.title}, {speed_text(fastest)}" if fastest else ""
     return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
 
 
-def _late_but_met(cell: Cell, slo_p95_ms: float) -> bool:
-    """In an open loop a driver that sends late makes latencies look worse, never better."""
-    late = bool(cell.load.rate) and cell.verdict == "client_bound"
-    return late and cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms
+def _late_but_met(row: ReportRow, slo_p95_ms: float) -> bool:
+    """Whether p95 meets the SLO although requests were sent late: in an open loop, late sends only add latency."""
+    late = bool(row.load.rate) and row.verdict == "client_bound"
+    return late and row.latency.p95_ms is not None and row.latency.p95_ms <= slo_p95_ms
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -186,63 +192,65 @@ def _listed(names: Sequence[str]) -> str:
 # ---- findings
 
 
-def find(
-    cells: Sequence[Cell], here: Sequence[Cell], base: Cell | None, coalescing: Sequence[Coalescing]
+def findings_of(
+    rows: Sequence[ReportRow], here: Sequence[ReportRow], coalescing: Sequence[Coalescing]
 ) -> tuple[str, ...]:
-    """Sentences, the weightiest first."""
+    """Returns the findings as sentences, the most important first. `here` holds the rows at the chosen load."""
     return (
         *_lead(here),
         *_precisions(here),
         *_coalesced(coalescing),
-        *_scaling(cells),
-        *_fallbacks(cells),
-        *_costly(here),
+        *_scaling(rows),
+        *_fallbacks(rows),
+        *_too_far_from_fp32(here),
     )
 
 
-def _lead(here: Sequence[Cell]) -> list[str]:
-    """The fastest of those that may be recommended against the next of them."""
-    ordered = sorted((cell for cell in here if cell.trusted and cell.verdict != "failed"), key=speed, reverse=True)
+def _lead(here: Sequence[ReportRow]) -> list[str]:
+    """Compares the two fastest rows that may be recommended."""
+    ordered = sorted(
+        (row for row in here if row.may_be_recommended and row.verdict != "failed"), key=speed, reverse=True
+    )
     if len(ordered) < 2:
         return []
     first, second = ordered[:2]
     ratio = first.over(second)
     proved = "ahead of" if ratio is not None and ratio.verdict == "more" else "not proved ahead of"
-    fast = f"Fastest at {first.load.name} is {first.name} with {speed_text(first)}{_at_cost(first)}"
-    return [f"{fast}, {proved} {second.name}: {times(ratio)}{_care(first, second)}"]
+    fast = f"Highest throughput at {first.load.title}: {first.name} with {speed_text(first)}{_cosine_text(first)}"
+    return [f"{fast}, {proved} {second.name}: {times(ratio)}{_unsteady_mark(first, second)}"]
 
 
-def _precisions(here: Sequence[Cell]) -> list[str]:
-    """What each precision does against fp32 of the same backend."""
-    said = []
+def _precisions(here: Sequence[ReportRow]) -> list[str]:
+    """Compares each precision with fp32 of the same backend."""
+    ranked = []
     for fp32 in here:
         if fp32.effective.precision != "fp32" or fp32.fell_back:
             continue
-        for cell in here:
-            ran = cell.effective
-            if cell is fp32 or ran.backend != fp32.effective.backend or ran.precision == "fp32":
+        for row in here:
+            ran = row.effective
+            if row is fp32 or ran.backend != fp32.effective.backend or ran.precision == "fp32":
                 continue
-            ratio = cell.over(fp32)
+            ratio = row.over(fp32)
             word = {"more": "faster than", "less": "slower than", "same": "as fast as"}.get(
                 ratio.verdict if ratio else "", "not proved faster or slower than"
             )
-            sentence = f"{cell.name} is {word} {fp32.name} at {cell.load.name}: {times(ratio)}"
-            said.append((ratio.value if ratio is not None else 0.0, f"{sentence}{_at_cost(cell)}{_care(cell, fp32)}"))
-    return [sentence for _, sentence in sorted(said, reverse=True)[:_MOST_PRECISIONS]]
+            sentence = f"{row.name} is {word} {fp32.name} at {row.load.title}: {times(ratio)}"
+            sentence += f"{_cosine_text(row)}{_unsteady_mark(row, fp32)}"
+            ranked.append((ratio.value if ratio is not None else 0.0, sentence))
+    return [sentence for _, sentence in sorted(ranked, reverse=True)[:_MOST_PRECISIONS]]
 
 
-def _at_cost(cell: Cell) -> str:
-    return f", at a mean cosine of {cell.fidelity:.4f} ({cell.grade})" if cell.fidelity is not None else ""
+def _cosine_text(row: ReportRow) -> str:
+    return f", at a mean cosine of {row.fidelity:.4f} ({row.grade})" if row.fidelity is not None else ""
 
 
-def _care(*cells: Cell) -> str:
-    """The mark of what stands on figures that were not steady."""
-    shaky = not all(cell.is_rate_valid for cell in cells)
-    return " ~" if shaky else ""
+def _unsteady_mark(*rows: ReportRow) -> str:
+    """The mark of a sentence that uses unsteady figures."""
+    return "" if all(row.is_rate_valid for row in rows) else " ~"
 
 
 def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
-    said = []
+    sentences = []
     for name in dict.fromkeys(pair.on.name for pair in pairs):
         mine = [pair for pair in pairs if pair.on.name == name and pair.ratio is not None]
         if not mine:
@@ -251,52 +259,49 @@ def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
         least = min(mine, key=lambda pair: pair.on.load.concurrency)
         items = most.on.mean_batch_items
         batches = f", in batches of {items:.1f} texts on average" if items else ""
-        alone = f", and {times(least.ratio)} at {least.on.load.name}" if least is not most else ""
-        shaky = _care(most.on, most.off, least.on, least.off)
-        said.append(
-            f"With coalescing {name} answers {times(most.ratio, 'the texts/s')} at {most.on.load.name}{batches}{alone}"
-            f"{shaky}"
+        few = f", and {times(least.ratio)} at {least.on.load.title}" if least is not most else ""
+        unsteady = _unsteady_mark(most.on, most.off, least.on, least.off)
+        sentences.append(
+            f"Coalescing gives {name} {times(most.ratio, 'the throughput')} at {most.on.load.title}{batches}{few}"
+            f"{unsteady}"
         )
-    return said
+    return sentences
 
 
-def _scaling(cells: Sequence[Cell]) -> list[str]:
-    """How the throughput of the fastest deployments grows from one text at a time to their best load."""
-    found: list[tuple[Cell, Cell]] = []
-    for name in dict.fromkeys(cell.name for cell in cells):
-        mine = [
-            cell
-            for cell in cells
-            if cell.name == name and cell.texts_per_s and not cell.load.rate and cell.load.coalesce
-        ]
-        one = next((cell for cell in mine if (cell.load.batch, cell.load.concurrency) == (1, 1)), None)
+def _scaling(rows: Sequence[ReportRow]) -> list[str]:
+    """States the throughput of the fastest deployments at 1 × 1 and at their best load."""
+    pairs: list[tuple[ReportRow, ReportRow]] = []
+    for name in dict.fromkeys(row.name for row in rows):
+        mine = [row for row in rows if row.name == name and row.texts_per_s and not row.load.rate and row.load.coalesce]
+        one = next((row for row in mine if (row.load.batch, row.load.concurrency) == (1, 1)), None)
         most = max(mine, key=speed, default=None)
         if one is not None and most is not None and most is not one:
-            found.append((one, most))
-    found.sort(key=lambda pair: -speed(pair[1]))
-    told = [
-        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} at {most.load.name}"
-        for one, most in found[:_MOST_NAMED]
+            pairs.append((one, most))
+    pairs.sort(key=lambda pair: -speed(pair[1]))
+    shown = pairs[:_MOST_NAMED]
+    parts = [
+        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} texts/s at {most.load.title}"
+        for one, most in shown
     ]
-    shaky = _care(*(cell for pair in found[:_MOST_NAMED] for cell in pair))
-    return [f"From one text at a time (1 × 1) to their best load, texts/s: {', '.join(told)}{shaky}"] if told else []
+    unsteady = _unsteady_mark(*(row for pair in shown for row in pair))
+    return [f"From one text at a time to the best load: {'; '.join(parts)}{unsteady}"] if parts else []
 
 
-def _fallbacks(cells: Sequence[Cell]) -> list[str]:
-    found: dict[str, str] = {}
-    for cell in cells:
-        if cell.fell_back:
-            why = cell.warnings[0] if cell.warnings else "the engine gave no reason"
-            found.setdefault(cell.name, f"{cell.requested.cell} was asked for, {cell.effective.cell} ran: {why}")
-    return list(found.values())
+def _fallbacks(rows: Sequence[ReportRow]) -> list[str]:
+    sentences: dict[str, str] = {}
+    for row in rows:
+        if row.fell_back:
+            why = row.warnings[0] if row.warnings else "the engine gave no reason"
+            sentences.setdefault(row.name, f"{row.requested.cell} was requested, {row.effective.cell} ran: {why}")
+    return list(sentences.values())
 
 
-def _costly(here: Sequence[Cell]) -> list[str]:
-    red = sorted((cell for cell in here if cell.grade == "red"), key=lambda cell: cell.fidelity or 0.0)
+def _too_far_from_fp32(here: Sequence[ReportRow]) -> list[str]:
+    red = sorted((row for row in here if row.grade == "red"), key=lambda row: row.fidelity or 0.0)
     if not red:
         return []
     each = ", ".join(
-        f"{cell.name} ({cell.fidelity:.4f}" + (f", overlap@10 {cell.overlap_at_10:.2f})" if cell.overlap_at_10 else ")")
-        for cell in red
+        f"{row.name} ({row.fidelity:.4f}" + (f", overlap@10 {row.overlap_at_10:.2f})" if row.overlap_at_10 else ")")
+        for row in red
     )
-    return [f"Too far from fp32 to be recommended, by mean cosine: {each}"]
+    return [f"Not recommended, too far from fp32 by mean cosine: {each}"]

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: inline styles and charts, light and dark, no scripts."""
+"""A report as one self-contained HTML file: inline styles and charts, light and dark, no scripts."""
 
 import re
 from collections.abc import Iterator
@@ -42,13 +42,13 @@ overflow-wrap:anywhere}
 .c0{fill:var(--c0);stroke:var(--c0)}.c1{fill:var(--c1);stroke:var(--c1)}.c2{fill:var(--c2);stroke:var(--c2)}
 .c3{fill:var(--c3);stroke:var(--c3)}.c4{fill:var(--c4);stroke:var(--c4)}.c5{fill:var(--c5);stroke:var(--c5)}
 .line{fill:none;stroke-width:2}.front{fill:none;stroke:var(--c1);stroke-width:1.3;stroke-dasharray:4 4}
-.hollow{fill:var(--paper);stroke-width:1.8}
+.neutral{fill:var(--soft);stroke:var(--soft)}.hollow{fill:var(--paper);stroke-width:1.8}
 @media print{nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """
 
 
 def as_html(document: Document) -> str:
-    """The whole file."""
+    """Returns the content of the file."""
     numbers = count(1)
     links = " ".join(f'<a href="#{_anchor(one.title)}">{escape(_short(one.title))}</a>' for one in document.sections)
     body = "".join(_section(section, numbers) for section in document.sections)
@@ -82,7 +82,7 @@ def _block(block: Block, numbers: Iterator[int]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Words between backticks are code."""
+    """Escapes the text and renders words between backticks as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
@@ -108,5 +108,5 @@ def _anchor(title: str) -> str:
 
 
 def _short(title: str) -> str:
-    """For the list of links: without what comes after the topic."""
-    return re.split(r" at |: |, and| against torch| against onnx", title)[0]
+    """The topic of a heading, for the list of links: without the load and what follows."""
+    return re.split(r" at |: | \(| and ", title)[0]

@@ -1,10 +1,10 @@
-"""A report as Markdown. Charts are left out: each stands beside a table with the same figures."""
+"""A report as Markdown. Charts are left out: the tables hold the same figures."""
 
 from console.report.blocks import Block, Bullets, Commands, Document, Table, Text
 
 
 def as_markdown(document: Document) -> str:
-    """The whole file."""
+    """Returns the content of the file."""
     parts = [f"# {document.title}", document.lead]
     for section in document.sections:
         parts.append(f"## {section.title}")
@@ -37,7 +37,7 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Markdown would take for its own: names of recipes and reasons may hold these."""
+    """Escapes the characters of Markdown's syntax, which names of recipes and reasons may contain."""
     for mark in ("\\", "*", "_", "<"):
         text = text.replace(mark, f"\\{mark}")
     return "\\" + text if text.startswith("~") else text

@@ -1,4 +1,4 @@
-"""What a report says, computed from stored runs alone; renderers add nothing to it but form. Pure."""
+"""The content of a report, computed from stored runs alone; renderers only format it. Pure functions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,65 +8,72 @@ from typing import Any
 from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.model.engine import CapabilityCell
-from console.report.cells import Cell, Coalescing, cells_of
-from console.report.findings import SummaryRow, find, summarise
+from console.report.findings import SummaryRow, findings_of, summarise
 from console.report.recommend import Recommendation, recommend
+from console.report.rows import Coalescing, ReportRow, rows_of
 from console.store.read import UNFINISHED, StoredRun
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
+"""Deployments that serve as the baseline unless one is named, in order of preference."""
 _MOST_SOURCES = 3
 
 
 class NothingToReport(Exception):
-    """The runs hold no ended measurement, or not the load that was asked for; the message says what to do."""
+    """The runs hold no measurement, or none at the requested load or baseline; the message names the next step."""
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
-    """A cell at the chosen load, and its throughput over the baseline's."""
+class BaselineComparison:
+    """A row at the chosen load. `ratio` is its throughput over that of the baseline."""
 
-    cell: Cell
+    row: ReportRow
     ratio: Ratio | None
     is_baseline: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """A deployment's best sound speed at the chosen load beside its fidelity."""
+class TradeOff:
+    """A row at the chosen load whose fidelity is known."""
 
-    cell: Cell
+    row: ReportRow
     on_front: bool
-    """No other cell is both faster and closer to fp32."""
+    """On the Pareto front: no other row is both faster and closer to fp32."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportModel:
-    """Sections of a report. Empty ones were not measured."""
+    """The sections of a report. An empty one was not measured."""
 
     title: str
     sources: tuple[str, ...]
     runs_given: int
-    """Those that stand behind no cell were measured again."""
+    """Runs that ended. Those that belong to no row were superseded by a later run."""
     first_run_at: str
     last_run_at: str
     slo_p95_ms: float | None
-    cells: tuple[Cell, ...]
+    rows: tuple[ReportRow, ...]
     chosen: str
-    """The load at which deployments are compared."""
-    baseline: Cell | None
+    """Name of the load at which deployments are compared."""
+    baseline: ReportRow | None
     summary: tuple[SummaryRow, ...]
     findings: tuple[str, ...]
-    throughput: tuple[Against, ...]
+    throughput: tuple[BaselineComparison, ...]
     """Fastest first."""
     coalescing: tuple[Coalescing, ...]
-    trades: tuple[Trade, ...]
+    trades: tuple[TradeOff, ...]
     capabilities: tuple[CapabilityCell, ...]
     recommendations: tuple[Recommendation, ...]
     environment: Mapping[str, Any]
-    """Dotted names; of the last run."""
+    """Facts of the last run, with dotted names."""
     mixed: tuple[str, ...]
-    """Facts of the environment that are not the same for all runs: `git.revision (3 values)`."""
-    unsound: tuple[Cell, ...]
+    """Facts of the environment that differ between runs: `git.revision (3 values)`."""
+    invalid: tuple[ReportRow, ...]
+    """Rows whose verdict is not ok."""
+
+    @property
+    def chosen_title(self) -> str:
+        """The chosen load as headings name it: `batch 32, 4 in flight`."""
+        return self.throughput[0].row.load.title
 
 
 def build_report(
@@ -77,19 +84,21 @@ def build_report(
     baseline: str = "",
     slo_p95_ms: float | None = None,
 ) -> ReportModel:
-    """`at`: batch and concurrency of the chosen load; `baseline`: a deployment as the report names it. Raises
-    NothingToReport.
+    """Builds the report of these runs, which come from `sources`.
+
+    `at` is the batch size and concurrency of the chosen load, `baseline` the name of a deployment as the report
+    prints it. `slo_p95_ms` replaces the SLO of the runs. Raises NothingToReport.
     """
-    cells = cells_of(runs)
+    rows = rows_of(runs)
     if slo_p95_ms is not None:
-        cells = tuple(replace(cell, slo_p95_ms=slo_p95_ms) for cell in cells)
-    if not any(cell.texts_per_s for cell in cells):
-        raise NothingToReport("no run here has measured anything: make one with `embedconsole run`, or name others")
-    chosen = _chosen(cells, at)
-    here = [cell for cell in cells if cell.load.name == chosen and cell.texts_per_s]
+        rows = tuple(replace(row, slo_p95_ms=slo_p95_ms) for row in rows)
+    if not any(row.texts_per_s for row in rows):
+        raise NothingToReport("these runs hold no measurement: make one with `embedconsole run`, or name other runs")
+    chosen = _chosen(rows, at)
+    here = [row for row in rows if row.load.name == chosen and row.texts_per_s]
     base = _baseline(here, baseline)
-    slo_ms = next((cell.slo_p95_ms for cell in cells if cell.slo_p95_ms), None)
-    coalescing = _coalescing(cells)
+    slo_ms = next((row.slo_p95_ms for row in rows if row.slo_p95_ms), None)
+    coalescing = _coalescing(rows)
     last = max(runs, key=lambda run: run.row.started_at)
     facts = environment_facts(last.environment)
     machine = facts.get("cpu_model") or "an unknown machine"
@@ -105,25 +114,25 @@ def build_report(
         first_run_at=min(run.row.started_at for run in runs),
         last_run_at=last.row.started_at,
         slo_p95_ms=slo_ms,
-        cells=cells,
+        rows=rows,
         chosen=chosen,
         baseline=base,
-        summary=summarise(cells, here, base, coalescing, slo_ms),
-        findings=find(cells, here, base, coalescing),
-        throughput=_against(here, base),
+        summary=summarise(rows, here, base, coalescing, slo_ms),
+        findings=findings_of(rows, here, coalescing),
+        throughput=_comparisons(here, base),
         coalescing=coalescing,
         trades=_trades(here),
         capabilities=tuple(matrix),
-        recommendations=recommend(cells, here, slo_ms),
+        recommendations=recommend(rows, here, slo_ms),
         environment=facts,
         mixed=_mixed(runs),
-        unsound=tuple(cell for cell in cells if not cell.is_valid),
+        invalid=tuple(row for row in rows if not row.is_valid),
     )
 
 
 def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    found = differing([environment_facts(run.environment) for run in runs if run.environment])
-    return tuple(f"{name} ({len(set(map(str, values)))} values)" for name, values in found.items())
+    facts = differing([environment_facts(run.environment) for run in runs if run.environment])
+    return tuple(f"{name} ({len(set(map(str, values)))} values)" for name, values in facts.items())
 
 
 def _sources(names: Sequence[str]) -> tuple[str, ...]:
@@ -132,69 +141,71 @@ def _sources(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _chosen(cells: Sequence[Cell], at: tuple[int, int] | None) -> str:
-    """The load that most deployments were measured at, the larger one of two; or the one that was asked for.
+def _chosen(rows: Sequence[ReportRow], at: tuple[int, int] | None) -> str:
+    """Returns the name of the load at which most deployments were measured.
 
-    Of rates the highest that was carried: one that was not says little of a deployment.
+    Ties prefer a rate whose SLO was met (a missed one says little about a deployment), then a load with coalescing,
+    then the larger load. `at` restricts the choice to closed loops of that batch size and concurrency; raises
+    NothingToReport if nothing was measured there.
     """
-    measured = [cell for cell in cells if cell.texts_per_s]
+    measured = [row for row in rows if row.texts_per_s]
     if at is not None:
-        asked = [cell for cell in measured if (cell.load.batch, cell.load.concurrency) == at and not cell.load.rate]
+        asked = [row for row in measured if (row.load.batch, row.load.concurrency) == at and not row.load.rate]
         if not asked:
             known = ", ".join(
                 dict.fromkeys(f"{c.load.batch}x{c.load.concurrency}" for c in measured if not c.load.rate)
             )
             raise NothingToReport(f"nothing was measured at {at[0]}x{at[1]}: --at takes one of {known}")
         measured = asked
-    names = Counter(cell.load.name for cell in measured)
-    size = {cell.load.name: cell.load.batch * (cell.load.rate or cell.load.concurrency) for cell in measured}
-    plain = {cell.load.name: cell.load.coalesce for cell in measured}
-    carried = {cell.load.name: not (cell.load.rate and cell.slo_missed) for cell in measured}
+    names = Counter(row.load.name for row in measured)
+    size = {row.load.name: row.load.batch * (row.load.rate or row.load.concurrency) for row in measured}
+    plain = {row.load.name: row.load.coalesce for row in measured}
+    carried = {row.load.name: not (row.load.rate and row.slo_missed) for row in measured}
     return max(names, key=lambda name: (names[name], carried[name], plain[name], size[name]))
 
 
-def _baseline(here: Sequence[Cell], asked: str) -> Cell | None:
+def _baseline(here: Sequence[ReportRow], asked: str) -> ReportRow | None:
     if asked:
-        found = [cell for cell in here if asked in (cell.name, cell.effective.cell, cell.name.replace("·", " "))]
-        if not found:
-            names = ", ".join(cell.name for cell in here)
+        matches = [row for row in here if asked in (row.name, row.effective.cell, row.name.replace("·", " "))]
+        if not matches:
+            names = ", ".join(row.name for row in here)
             raise NothingToReport(f"no deployment {asked!r} at the chosen load: --baseline takes one of {names}")
-        return found[0]
+        return matches[0]
     for backend, precision in _BASELINES if len(here) > 1 else ():
-        for cell in here:
-            if (cell.effective.backend, cell.effective.precision) == (backend, precision) and not cell.fell_back:
-                return cell
+        for row in here:
+            if (row.effective.backend, row.effective.precision) == (backend, precision) and not row.fell_back:
+                return row
     return here[0] if len(here) > 1 else None
 
 
-def _against(here: Sequence[Cell], base: Cell | None) -> tuple[Against, ...]:
-    ordered = sorted(here, key=lambda cell: -(cell.texts_per_s or 0.0))
+def _comparisons(here: Sequence[ReportRow], base: ReportRow | None) -> tuple[BaselineComparison, ...]:
+    ordered = sorted(here, key=lambda row: -(row.texts_per_s or 0.0))
     return tuple(
-        Against(cell, cell.over(base) if base and cell is not base else None, cell is base) for cell in ordered
+        BaselineComparison(row, row.over(base) if base and row is not base else None, row is base) for row in ordered
     )
 
 
-def _coalescing(cells: Sequence[Cell]) -> tuple[Coalescing, ...]:
-    def key(cell: Cell) -> tuple[Any, ...]:
-        load = cell.load
-        return (cell.name, load.batch, load.concurrency, load.rate, load.workload, load.corpus, load.stream)
+def _coalescing(rows: Sequence[ReportRow]) -> tuple[Coalescing, ...]:
+    def key(row: ReportRow) -> tuple[Any, ...]:
+        load = row.load
+        return (row.name, load.batch, load.concurrency, load.rate, load.workload, load.corpus, load.stream)
 
-    on = {key(cell): cell for cell in cells if cell.load.coalesce and cell.texts_per_s}
-    pairs = [(cell, on[key(cell)]) for cell in cells if not cell.load.coalesce and cell.texts_per_s and key(cell) in on]
+    on = {key(row): row for row in rows if row.load.coalesce and row.texts_per_s}
+    pairs = [(row, on[key(row)]) for row in rows if not row.load.coalesce and row.texts_per_s and key(row) in on]
     pairs.sort(key=lambda pair: (pair[0].name, pair[0].load.batch, pair[0].load.concurrency))
     return tuple(Coalescing(off, with_it, with_it.over(off)) for off, with_it in pairs)
 
 
-def _trades(here: Sequence[Cell]) -> tuple[Trade, ...]:
-    known = [cell for cell in here if cell.fidelity is not None]
+def _trades(here: Sequence[ReportRow]) -> tuple[TradeOff, ...]:
+    known = [row for row in here if row.fidelity is not None]
 
-    def beaten(cell: Cell) -> bool:
-        speed, close = cell.texts_per_s or 0.0, cell.fidelity or 0.0
+    def dominated(row: ReportRow) -> bool:
+        speed, close = row.texts_per_s or 0.0, row.fidelity or 0.0
         return any(
-            other is not cell and (other.texts_per_s or 0.0) >= speed and (other.fidelity or 0.0) >= close
+            other is not row and (other.texts_per_s or 0.0) >= speed and (other.fidelity or 0.0) >= close
             and ((other.texts_per_s or 0.0) > speed or (other.fidelity or 0.0) > close)
             for other in known
         )  # fmt: skip
 
-    ordered = sorted(known, key=lambda cell: -(cell.texts_per_s or 0.0))
-    return tuple(Trade(cell, not beaten(cell)) for cell in ordered)
+    ordered = sorted(known, key=lambda row: -(row.texts_per_s or 0.0))
+    return tuple(TradeOff(row, not dominated(row)) for row in ordered)

@@ -1,4 +1,4 @@
-"""Sections of a report on the machine: what it cannot do and what runs instead, and its environment. Pure."""
+"""Sections of a report on the machine: the capability matrix and the environment. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back
 
 
 def limits(model: ReportModel) -> Section:
-    """The capability matrix, and every cell that is not native with its reason and what helps."""
+    """Returns the capability matrix, and a table of every cell that is not native with its reason and fix."""
     if not model.capabilities:
         return Section("Platform limits", ())
     rows = tuple(
@@ -23,17 +23,17 @@ def limits(model: ReportModel) -> Section:
         )
         for cell in model.capabilities if str(cell.state) != "native"
     )  # fmt: skip
-    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "What helps")
+    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "Fix")
     blocks: list[Block] = [
-        Text("The engine's own matrix as it was stored with the newest of these runs; the best recipe of each cell."),
+        Text("The engine's capability matrix as stored with the newest of these runs; the best recipe of each cell."),
         _matrix(model.capabilities),
     ]
-    blocks += [Text("What is not native, and why:"), Table(head, rows)] if rows else []
+    blocks += [Text("Cells that are not native:"), Table(head, rows)] if rows else []
     return Section("Platform limits and capability matrix", tuple(blocks))
 
 
 def _matrix(cells: Sequence[CapabilityCell]) -> Table:
-    """Backends down, precisions across; a row for each device."""
+    """Returns a table with one row per backend and device, and one column per precision."""
     precisions = [one for one in _PRECISIONS if any(cell.precision == one for cell in cells)]
     best: dict[tuple[str, str, str], str] = {}
     for state in reversed(_STATES):
@@ -48,21 +48,21 @@ def _matrix(cells: Sequence[CapabilityCell]) -> Table:
 
 
 def environment(model: ReportModel) -> Section:
-    """Of the last run; what was not the same for all is said first."""
+    """Returns the environment of the last run, after a warning that names the facts that differ between runs."""
     rows = environment_rows(model.environment)
     blocks: list[Block] = []
     if model.mixed:
         blocks.append(
             Text(
-                f"~ Not the same for all runs: {', '.join(model.mixed)}. Below is the last run's; figures of different"
-                " environments should not be compared."
+                f"~ The environment differs between runs: {', '.join(model.mixed)}. The table shows the last run. Do"
+                " not compare figures from different environments."
             )
         )
     return Section("Environment", (*blocks, Table(("Fact", "Value"), rows)) if rows else tuple(blocks))
 
 
 def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What is known, in the order in which it is stored; libraries in one row, memory in GiB."""
+    """Returns (fact, value) for every known fact in stored order; libraries in one row, memory in GiB."""
     rows: dict[str, str] = {}
     for name, value in facts.items():
         if value in (None, "", [], {}):

@@ -1,30 +1,33 @@
-"""What a report recommends, for each purpose that something was measured for: with evidence and commands. Pure.
+"""The recommendations of a report: one for each purpose that was measured, with evidence and commands. Pure functions.
 
-A lead counts as shown where an interval shows it; everything else says what is missing.
+A lead is proved if its confidence interval excludes 1; otherwise the recommendation states its doubt.
 """
 
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.report.cells import Cell, deployment_flags
+from console.model.engine import PLAIN
 from console.report.findings import best_of, latency_text, quickness, speed, speed_text, times
+from console.report.rows import ReportRow, deployment_flags
 
 _CLEAR_MEMORY_LEAD = 0.9
-"""RSS is one figure without an interval, and an engine that was switched keeps some of what it had."""
-_CROWD = 8
+"""Largest ratio of two RSS values that proves a lead: RSS has no interval, and a switched engine retains memory."""
+_MANY_CALLERS = 8
+"""Concurrency from which a load counts as many callers."""
 _CHECK_ROUNDS = "10"
+"""Rounds of the command that verifies a recommendation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What to use for a purpose, why, and how to check and to do it."""
+    """The deployment to use for a purpose, the evidence, and the commands that verify and serve it."""
 
     purpose: str
     choice: str
     evidence: str
     doubt: str
-    """Why it is not shown; empty where it is."""
+    """Why the lead is not proved; empty if it is."""
     reproduce: str
     serve: str
 
@@ -35,66 +38,73 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class _Purpose:
-    """`among`: the cells in question; `value`: more of it is better; `judge`: the best one against the next."""
+    """A purpose: the rows that compete, the value to maximise, and the judgement of the best row against the second."""
 
     words: str
-    among: Sequence[Cell]
-    value: Callable[[Cell], float]
-    judge: Callable[[Cell, Cell], tuple[bool, str]]
+    among: Sequence[ReportRow]
+    value: Callable[[ReportRow], float]
+    judge: Callable[[ReportRow, ReportRow], tuple[bool, str]]
     by_memory: bool = False
     under_slo: bool = False
 
 
-def recommend(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> tuple[Recommendation, ...]:
-    """`here`: the cells at the chosen load."""
-    found = [_recommendation(purpose, best) for purpose in _purposes(cells, here, slo_p95_ms)
-             if (best := best_of(purpose.among, purpose.value)) is not None]  # fmt: skip
-    return tuple(found)
+def recommend(
+    rows: Sequence[ReportRow], here: Sequence[ReportRow], slo_p95_ms: float | None
+) -> tuple[Recommendation, ...]:
+    """Returns a recommendation for each purpose with a candidate. `here` holds the rows at the chosen load."""
+    return tuple(
+        _recommendation(purpose, best)
+        for purpose in _purposes(rows, here, slo_p95_ms)
+        if (best := best_of(purpose.among, purpose.value)) is not None
+    )
 
 
-def _purposes(cells: Sequence[Cell], here: Sequence[Cell], slo_p95_ms: float | None) -> list[_Purpose]:
-    closed = [cell for cell in cells if cell.load.coalesce and not cell.load.rate]
-    single = [cell for cell in closed if (cell.load.batch, cell.load.concurrency) == (1, 1)]
-    crowd = [cell for cell in closed if cell.load.batch == 1 and cell.load.concurrency >= _CROWD]
+def _purposes(rows: Sequence[ReportRow], here: Sequence[ReportRow], slo_p95_ms: float | None) -> list[_Purpose]:
+    closed = [row for row in rows if row.load.coalesce and not row.load.rate]
+    single = [row for row in closed if (row.load.batch, row.load.concurrency) == (1, 1)]
+    many = [row for row in closed if row.load.batch == 1 and row.load.concurrency >= _MANY_CALLERS]
     purposes = []
     if slo_p95_ms is not None:
-        met = [cell for cell in cells if cell.latency.p95_ms is not None and cell.latency.p95_ms <= slo_p95_ms]
+        met = [row for row in rows if row.latency.p95_ms is not None and row.latency.p95_ms <= slo_p95_ms]
         purposes.append(
-            _Purpose(f"Most texts a second with p95 ≤ {slo_p95_ms:g} ms", met, speed, _by_speed, under_slo=True)
+            _Purpose(f"Highest throughput with p95 ≤ {slo_p95_ms:g} ms", met, speed, _by_speed, under_slo=True)
         )
-    purposes.append(_Purpose("Most texts a second", closed, speed, _by_speed))
+    purposes.append(_Purpose("Highest throughput", closed, speed, _by_speed))
     fastest = best_of(closed, speed)
     if fastest is not None and fastest.grade == "amber":
-        green = [cell for cell in closed if cell.grade == "green"]
-        purposes.append(_Purpose("Most texts a second at green fidelity", green, speed, _by_speed))
+        green = [row for row in closed if row.grade == "green"]
+        purposes.append(_Purpose("Highest throughput with green fidelity", green, speed, _by_speed))
     return [
         *purposes,
-        _Purpose("Soonest answer to one text", single, quickness, _by_latency),
-        _Purpose("Many callers with one text each", crowd, speed, _by_speed),
-        _Purpose("Least memory", [cell for cell in here if cell.rss_bytes], _lightness, _by_memory, by_memory=True),
+        _Purpose("Lowest single-text latency", single, quickness, _by_latency),
+        _Purpose("Many callers with one text each", many, speed, _by_speed),
+        _Purpose("Least memory", [row for row in here if row.rss_bytes], _negative_rss, _by_memory, by_memory=True),
     ]
 
 
-def _lightness(cell: Cell) -> float:
-    return -float(cell.rss_bytes or 0)
+def _negative_rss(row: ReportRow) -> float:
+    return -float(row.rss_bytes or 0)
 
 
-def _recommendation(purpose: _Purpose, best: Cell) -> Recommendation:
-    rivals = [cell for cell in purpose.among
-              if cell.name != best.name and cell.load == best.load and cell.trusted and cell.texts_per_s]  # fmt: skip
+def _recommendation(purpose: _Purpose, best: ReportRow) -> Recommendation:
+    rivals = [
+        row
+        for row in purpose.among
+        if row.name != best.name and row.load == best.load and row.may_be_recommended and row.texts_per_s
+    ]
     second = max(rivals, key=purpose.value, default=None)
     if second is None:
-        shown, says = False, f"the only deployment measured at {best.load.name}"
+        proved, reason = False, f"the only deployment measured at {best.load.title}"
     else:
-        shown, says = purpose.judge(best, second)
-    evidence = f"{_facts(best)} at {best.load.name} (run {best.runs[-1]}); {says}"
+        proved, reason = purpose.judge(best, second)
+    evidence = f"{_facts(best)} at {best.load.title} (run {best.runs[-1]}); {reason}"
     verdict = best.verdict.replace("_", " ")
     if not best.is_rate_valid:
         evidence += f"; {verdict}: {best.reason}"
-    shaky_p95 = purpose.under_slo and best.p95_stable is False
+    unsteady_p95 = purpose.under_slo and best.p95_stable is False
     doubts = (
-        (not best.is_rate_valid, verdict), (shaky_p95, "p95 not steady"), (second is None, "no rival measured"),
-        (not shown, "not proved"),
+        (not best.is_rate_valid, verdict), (unsteady_p95, "p95 not steady"),
+        (second is None, "no other deployment measured"), (not proved, "not proved"),
     )  # fmt: skip
     return Recommendation(
         purpose=purpose.words,
@@ -106,46 +116,46 @@ def _recommendation(purpose: _Purpose, best: Cell) -> Recommendation:
     )
 
 
-def _facts(cell: Cell) -> str:
-    facts = [speed_text(cell), latency_text(cell)]
-    if cell.fidelity is not None:
-        facts.append(f"mean cosine {cell.fidelity:.4f} ({cell.grade})")
-    if cell.rss_bytes:
-        facts.append(f"RSS {cell.rss_bytes / 2**20:,.0f} MiB")
+def _facts(row: ReportRow) -> str:
+    facts = [speed_text(row), latency_text(row)]
+    if row.fidelity is not None:
+        facts.append(f"mean cosine {row.fidelity:.4f} ({row.grade})")
+    if row.rss_bytes:
+        facts.append(f"RSS {row.rss_bytes / 2**20:,.0f} MiB")
     return ", ".join(facts)
 
 
-def _by_speed(best: Cell, second: Cell) -> tuple[bool, str]:
+def _by_speed(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     ratio = best.over(second)
-    shown = ratio is not None and ratio.verdict == "more"
-    shaky = "" if second.is_rate_valid else " (not steady)"
-    return shown, f"{'ahead of' if shown else 'not proved ahead of'} {second.name}{shaky}: {times(ratio)}"
+    proved = ratio is not None and ratio.verdict == "more"
+    unsteady = "" if second.is_rate_valid else " (not steady)"
+    return proved, f"{'ahead of' if proved else 'not proved ahead of'} {second.name}{unsteady}: {times(ratio)}"
 
 
-def _by_latency(best: Cell, second: Cell) -> tuple[bool, str]:
-    """One caller waits for each answer: the mean latency is the inverse of the answers a second."""
+def _by_latency(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
+    """Compares mean latencies: with one caller in a closed loop, mean latency is the inverse of the response rate."""
     ratio = second.over(best)
-    shown = ratio is not None and ratio.verdict == "less"
-    says = f"its mean latency is {times(ratio, f'that of {second.name}')}, which has {latency_text(second)}"
-    return shown, says if shown else f"{says}: not proved sooner"
+    proved = ratio is not None and ratio.verdict == "less"
+    text = f"its mean latency is {times(ratio, f'that of {second.name}')}, which has {latency_text(second)}"
+    return proved, text if proved else f"{text}: not proved lower"
 
 
-def _by_memory(best: Cell, second: Cell) -> tuple[bool, str]:
+def _by_memory(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     mine, other = best.rss_bytes or 0, second.rss_bytes or 0
-    says = f"next is {second.name} with {other / 2**20:,.0f} MiB"
-    return mine <= _CLEAR_MEMORY_LEAD * other, f"{says}; an engine of its own may need less than one that was switched"
+    text = f"next is {second.name} with {other / 2**20:,.0f} MiB"
+    return mine <= _CLEAR_MEMORY_LEAD * other, f"{text}; a freshly started engine may need less than a switched one"
 
 
-def _check(best: Cell, second: Cell) -> str:
+def _check(best: ReportRow, second: ReportRow) -> str:
     return shlex.join([
-        "embedconsole", "compare", "--live", _deployment_flags(second), _deployment_flags(best), *best.load.flags,
+        "embedconsole", "compare", "--live", _live_deployment(second), _live_deployment(best), *best.load.flags,
         "--rounds", _CHECK_ROUNDS,
     ])  # fmt: skip
 
 
-def _deployment_flags(cell: Cell) -> str:
-    """As `compare --live` reads a deployment."""
-    asked = cell.requested
-    recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != "plain" else ""
-    coalesce = "" if cell.load.coalesce else " coalesce=off"
+def _live_deployment(row: ReportRow) -> str:
+    """`onnx int8 recipe=smoothed`: a deployment in the syntax of `compare --live`."""
+    asked = row.requested
+    recipe = f" recipe={asked.recipe}" if asked.recipe and asked.recipe != PLAIN else ""
+    coalesce = "" if row.load.coalesce else " coalesce=off"
     return f"{asked.backend} {asked.precision}{recipe}{coalesce}"

@@ -1,6 +1,6 @@
-"""Charts as inline SVG: no scripts, colours from the page's own variables, a title and a description for everybody.
+"""Charts as inline SVG: no scripts, colours from the page's variables, a title and a text alternative.
 
-Every figure that is drawn is an element of class `mark`; what was not steady is hollow.
+Every figure is an element of class `mark`, hollow if it was not steady. Each chart has a legend of the marks it holds.
 """
 
 import math
@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from console.report.charts import Bars, Chart, Dots, Lines, Spans, Stack
+from console.report.legend import Entry, cut_at, legend_of
 
 WIDTH = 760
+"""Width of a chart in its own units; all lengths below are in the same units."""
 _LABELS = 216
 _RIGHT = 96
 _ROW = 26
@@ -18,15 +20,14 @@ _AXIS = 40
 _PLOT_HEIGHT = 250
 _LEFT = 64
 _LEGEND = 22
+"""Height of one line of a legend."""
 _LETTER = 6.6
-"""Width of a letter of the charts' text, about."""
+"""Approximate width of a letter of 12 px text."""
 _TICKS = 5
-_WIDEST = 1.3
-"""An interval that reaches beyond so many times the largest figure is cut, without an end."""
 
 
 def draw(chart: Chart, number: int) -> str:
-    """One `<svg>`; `number` keeps its ids apart from those of the page's other charts."""
+    """Returns an `<svg>` element. `number` makes its ids unique on the page."""
     match chart:
         case Bars():
             height, body = _bars(chart)
@@ -38,16 +39,16 @@ def draw(chart: Chart, number: int) -> str:
             height, body = _dots(chart)
         case Stack():
             height, body = _stack(chart)
-    title, told = f"chart-{number}-title", f"chart-{number}-text"
+    title, text = f"chart-{number}-title", f"chart-{number}-text"
     return (
-        f'<svg class="chart" role="img" aria-labelledby="{title} {told}" viewBox="0 0 {WIDTH} {height:g}">'
-        f'<title id="{title}">{escape(chart.title)}</title><desc id="{told}">{escape(described(chart))}</desc>'
+        f'<svg class="chart" role="img" aria-labelledby="{title} {text}" viewBox="0 0 {WIDTH} {height:g}">'
+        f'<title id="{title}">{escape(chart.title)}</title><desc id="{text}">{escape(description(chart))}</desc>'
         f"{body}</svg>"
     )
 
 
-def described(chart: Chart) -> str:
-    """The figures in words, for those who cannot see them."""
+def description(chart: Chart) -> str:
+    """Returns the figures as text, for screen readers."""
     match chart:
         case Bars():
             return "; ".join(f"{bar.label} {bar.value:,.0f} {chart.unit}" for bar in chart.bars)
@@ -73,7 +74,7 @@ def described(chart: Chart) -> str:
 
 
 def ticks(most: float, least: float = 0.0, count: int = _TICKS) -> list[float]:
-    """Round values from at or below `least` to at or above `most`."""
+    """Returns about `count` round values; the first is at most `least`, the last at least `most`."""
     span = max(most - least, 1e-12)
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
@@ -91,17 +92,46 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
-def _rect(x: float, y: float, width: float, kind: str, told: str) -> str:
-    """A bar of one row's height."""
+def _rect(x: float, y: float, width: float, kind: str, tooltip: str) -> str:
+    """A bar with the height of a row."""
     size = f'width="{max(width, 0.5):.1f}" height="{_ROW - 10}"'
-    return f'<rect x="{x:.1f}" y="{y:g}" {size} class="mark {kind}"><title>{escape(told)}</title></rect>'
+    return f'<rect x="{x:.1f}" y="{y:g}" {size} class="mark {kind}"><title>{escape(tooltip)}</title></rect>'
 
 
-def _circle(x: float, y: float, kind: str, steady: bool, told: str) -> str:
-    hollow = "" if steady else " hollow"
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="mark {kind}{hollow}"><title>{escape(told)}</title></circle>'
-    )
+def _circle(x: float, y: float, kind: str, steady: bool, tooltip: str) -> str:
+    style = f"mark {kind}" if steady else f"mark {kind} hollow"
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{style}"><title>{escape(tooltip)}</title></circle>'
+
+
+def _legend(chart: Chart, left: float) -> tuple[float, str]:
+    """Returns the height of the legend above the plot, and the legend. It wraps at the right edge."""
+    drawn, x, y = [], left, float(_TOP)
+    for entry in legend_of(chart):
+        text = _shortened(entry.text, 170)
+        width = 22 + _LETTER * len(text) + 14
+        if x > left and x + width > WIDTH - 16:
+            x, y = left, y + _LEGEND
+        drawn += [_sample(x, y - 1, entry), _text(x + 22, y + 3, text, "tick")]
+        x += width
+    return y - _TOP + _LEGEND, f'<g class="legend">{"".join(drawn)}</g>'
+
+
+def _sample(x: float, y: float, entry: Entry) -> str:
+    """A sample of a mark, 16 wide, with its middle at `y`."""
+    dot = f'<circle cx="{x + 8:.1f}" cy="{y:.1f}" r="4.5" class="{entry.style}"/>'
+    ends = {"interval": (x, x + 16), "cut interval": (x,)}
+    match entry.shape:
+        case "square":
+            return f'<rect x="{x + 3:.1f}" y="{y - 5:.1f}" width="10" height="10" rx="2" class="{entry.style}"/>'
+        case "dot":
+            return dot
+        case "line":
+            return _line(x, y, x + 16, y, f"line {entry.style}") + dot
+        case "interval" | "cut interval" as shape:
+            caps = "".join(_line(end, y - 4, end, y + 4, entry.style) for end in ends[shape])
+            return _line(x, y, x + 16, y, entry.style) + caps
+        case "range" | "dashes":
+            return _line(x, y, x + 16, y, entry.style)
 
 
 def _shortened(words: str, width: float) -> str:
@@ -117,14 +147,14 @@ def _tick_text(value: float, marks: Sequence[float]) -> str:
     return f"{value:,.{digits}f}"
 
 
-# ---- rows: labels on the left, a scale below
+# ---- charts of rows: labels on the left, a scale below
 
 
-_Place = Callable[[float], float]
+_Position = Callable[[float], float]
 
 
-def _rows(labels: Sequence[str], most: float, unit: str, top: float = _TOP) -> tuple[float, _Place, list[str]]:
-    """The chart's height, where a value lies, and the scale with the labels."""
+def _rows(labels: Sequence[str], most: float, unit: str, top: float) -> tuple[float, _Position, list[str]]:
+    """Returns the height of the chart, the x position of a value, and the scale and labels as drawn."""
     marks = ticks(most)
     bottom = top + _ROW * len(labels)
     right = WIDTH - _RIGHT
@@ -141,14 +171,17 @@ def _rows(labels: Sequence[str], most: float, unit: str, top: float = _TOP) -> t
 
 
 def _bars(chart: Bars) -> tuple[float, str]:
-    largest = max(bar.value for bar in chart.bars)
-    most = min(max(max(bar.value, bar.high or 0.0) for bar in chart.bars), _WIDEST * largest)
-    height, place, drawn = _rows([bar.label for bar in chart.bars], most, chart.unit)
+    most = min(max(max(bar.value, bar.high or 0.0) for bar in chart.bars), cut_at(chart))
+    legend_height, legend = _legend(chart, _LABELS)
+    top = _TOP + legend_height
+    height, place, drawn = _rows([bar.label for bar in chart.bars], most, chart.unit, top)
+    drawn.append(legend)
     for row, bar in enumerate(chart.bars):
-        y = _TOP + _ROW * row
+        y = top + _ROW * row
         kind = "c1" if bar.highlighted else "c0"
-        told = f"{bar.label}: {bar.value:,.0f} {chart.unit}" + ("" if bar.steady else ", not steady")
-        drawn.append(_rect(_LABELS, y + 5, place(bar.value) - _LABELS, kind if bar.steady else f"{kind} hollow", told))
+        style = kind if bar.steady else f"{kind} hollow"
+        tooltip = f"{bar.label}: {bar.value:,.0f} {chart.unit}" + ("" if bar.steady else ", not steady")
+        drawn.append(_rect(_LABELS, y + 5, place(bar.value) - _LABELS, style, tooltip))
         end = place(bar.value)
         if bar.low is not None and bar.high is not None:
             middle = y + _ROW / 2
@@ -163,56 +196,49 @@ def _bars(chart: Bars) -> tuple[float, str]:
 
 def _spans(chart: Spans) -> tuple[float, str]:
     most = max(span.high if span.high is not None else span.low for span in chart.spans)
-    top = _TOP + _LEGEND
+    legend_height, legend = _legend(chart, _LABELS)
+    top = _TOP + legend_height
     height, place, drawn = _rows([span.label for span in chart.spans], most, chart.unit, top)
-    drawn += _legend(("p50", "p95"))
+    drawn.append(legend)
     for row, span in enumerate(chart.spans):
         y = top + _ROW * (row + 0.5)
         end = span.high if span.high is not None else span.low
-        drawn.append(_line(place(span.low), y, place(end), y, "span"))
+        if span.high is not None:
+            drawn.append(_line(place(span.low), y, place(span.high), y, "span"))
         drawn.append(_circle(place(span.low), y, "c0", span.steady, f"{span.label}: p50 {span.low:,.2f} ms"))
         if span.high is not None:
             drawn.append(_circle(place(span.high), y, "c1", span.high_steady, f"{span.label}: p95 {span.high:,.2f} ms"))
-        says = f"{span.low:,.1f} – {span.high:,.1f}" if span.high is not None else f"{span.low:,.1f} (no p95)"
-        drawn.append(_text(place(end) + 9, y + 4, says, "value"))
+        text = f"{span.low:,.1f} – {span.high:,.1f}" if span.high is not None else f"{span.low:,.1f} (no p95)"
+        drawn.append(_text(place(end) + 9, y + 4, text, "value"))
     return height, "".join(drawn)
 
 
 def _stack(chart: Stack) -> tuple[float, str]:
     most = max(sum(values) for _, values in chart.rows)
-    top = _TOP + _LEGEND
+    legend_height, legend = _legend(chart, _LABELS)
+    top = _TOP + legend_height
     height, place, drawn = _rows([label for label, _ in chart.rows], most, chart.unit, top)
-    drawn += _legend(chart.parts)
+    drawn.append(legend)
     for row, (label, values) in enumerate(chart.rows):
         begin = 0.0
         for part, (name, value) in enumerate(zip(chart.parts, values, strict=True)):
             if value <= 0:
                 continue
             x, end = place(begin), place(begin + value)
-            told = f"{label}: {name} {value:.2f} {chart.unit}"
-            drawn.append(_rect(x, top + _ROW * row + 5, end - x, f"c{part}", told))
+            tooltip = f"{label}: {name} {value:.2f} {chart.unit}"
+            drawn.append(_rect(x, top + _ROW * row + 5, end - x, f"c{part}", tooltip))
             begin += value
         drawn.append(_text(place(begin) + 6, top + _ROW * (row + 0.5) + 4, f"{begin:,.1f}", "value"))
     return height, "".join(drawn)
 
 
-def _legend(names: Sequence[str], left: float = _LABELS) -> list[str]:
-    drawn, x = [], left
-    for number, name in enumerate(names):
-        shown = _shortened(name, 170)
-        drawn.append(f'<rect x="{x:.1f}" y="{_TOP - 6}" width="10" height="10" rx="2" class="c{number}"/>')
-        drawn.append(_text(x + 15, _TOP + 3, shown, "tick"))
-        x += 15 + _LETTER * len(shown) + 18
-    return drawn
-
-
-# ---- planes: a scale on the left and one below
+# ---- charts of points: a scale on the left and one below
 
 
 def _plane(
     y_marks: Sequence[float], x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]], top: float
-) -> tuple[float, _Place, list[str]]:
-    """The chart's height, where a y lies, and the axes. `x_ticks`: places in pixels and their words."""
+) -> tuple[float, _Position, list[str]]:
+    """Returns the height of the chart, the y position of a value, and the axes. `x_ticks`: positions and labels."""
     bottom = top + _PLOT_HEIGHT
 
     def place(value: float) -> float:
@@ -229,7 +255,8 @@ def _plane(
 
 
 def _lines(chart: Lines) -> tuple[float, str]:
-    top = _TOP + _LEGEND + 16
+    legend_height, legend = _legend(chart, _LEFT)
+    top = _TOP + legend_height + 16
     marks = ticks(max(point.y for series in chart.series for point in series.points))
     width = WIDTH - 16 - _LEFT
 
@@ -237,19 +264,21 @@ def _lines(chart: Lines) -> tuple[float, str]:
         return _LEFT + width * (chart.steps.index(step) + 0.5) / len(chart.steps)
 
     height, up, drawn = _plane(marks, chart.x_label, chart.y_label, [(across(s), s) for s in chart.steps], top)
-    drawn += _legend([series.name for series in chart.series], _LEFT)
+    drawn.append(legend)
     for number, series in enumerate(chart.series):
-        places = [(across(str(point.x)), up(point.y), point) for point in series.points]
+        places = [(across(point.x), up(point.y), point) for point in series.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
         drawn.append(f'<polyline points="{path}" class="line c{number}"/>')
         for x, y, point in places:
-            told = f"{series.name}, {chart.x_label} {point.x}: {point.y:,.0f} {chart.y_label}"
-            drawn.append(_circle(x, y, f"c{number}", point.steady, told + ("" if point.steady else ", not steady")))
+            tooltip = f"{series.name}, {chart.x_label} {point.x}: {point.y:,.0f} {chart.y_label}"
+            tooltip += "" if point.steady else ", not steady"
+            drawn.append(_circle(x, y, f"c{number}", point.steady, tooltip))
     return height, "".join(drawn)
 
 
 def _dots(chart: Dots) -> tuple[float, str]:
-    top = _TOP + 16
+    legend_height, legend = _legend(chart, _LEFT)
+    top = _TOP + legend_height + 16
     y_marks = ticks(max(dot.y for dot in chart.dots))
     lowest = min(dot.x for dot in chart.dots)
     x_marks = ticks(1.0, min(lowest, 0.999))
@@ -260,6 +289,7 @@ def _dots(chart: Dots) -> tuple[float, str]:
 
     x_ticks = [(across(mark), _tick_text(mark, x_marks)) for mark in x_marks]
     height, up, drawn = _plane(y_marks, chart.x_label, chart.y_label, x_ticks, top)
+    drawn.append(legend)
     front = sorted((dot for dot in chart.dots if dot.highlighted), key=lambda dot: dot.x)
     if len(front) > 1:
         path = " ".join(f"{across(dot.x):.1f},{up(dot.y):.1f}" for dot in front)
@@ -267,15 +297,15 @@ def _dots(chart: Dots) -> tuple[float, str]:
     taken = [_box(across(dot.x) - 5, up(dot.y), 10) for dot in chart.dots]
     for dot in sorted(chart.dots, key=lambda dot: -dot.y):
         x, y = across(dot.x), up(dot.y)
-        told = f"{dot.label}: {dot.y:,.0f} {chart.y_label}, {dot.x:.4f}" + ("" if dot.steady else ", not steady")
-        drawn.append(_circle(x, y, "c1" if dot.highlighted else "c0", dot.steady, told))
+        tooltip = f"{dot.label}: {dot.y:,.0f} {chart.y_label}, {dot.x:.4f}" + ("" if dot.steady else ", not steady")
+        drawn.append(_circle(x, y, "c1" if dot.highlighted else "c0", dot.steady, tooltip))
         drawn.append(_label(x, y, dot.label, taken, (top - 4, top + _PLOT_HEIGHT)))
     return height, "".join(drawn)
 
 
 _Box = tuple[float, float, float, float]
 _LEVELS = (0, -13, 13, -26, 26, -39, 39, -52, 52)
-"""How far a label may move up or down from its dot, the nearest first."""
+"""Vertical offsets that a label may have from its dot, nearest first."""
 
 
 def _box(left: float, middle: float, width: float) -> _Box:
@@ -283,7 +313,7 @@ def _box(left: float, middle: float, width: float) -> _Box:
 
 
 def _label(x: float, y: float, words: str, taken: list[_Box], between: tuple[float, float]) -> str:
-    """Beside its dot, where it covers neither another label nor a dot; `between`: the highest and the lowest y."""
+    """Places a label beside its dot where it covers no other label or dot. `between`: lowest and highest y allowed."""
     width = _LETTER * len(words)
     sides = [left for left in (x + 9, x - 9 - width) if left >= 4 and left + width <= WIDTH - 4] or [4.0]
     places = [_box(left, y + level, width) for level in _LEVELS for left in sides]

@@ -41,7 +41,7 @@ def test_every_action_explains_itself() -> None:
         ("precision", scenes.starting(), "still starting"),
         ("backend", scenes.switching(), "cancel it with x"),
         ("backend", scenes.lost(), "r restarts it"),
-        ("cancel_switch", scenes.busy(), "b or p begins one"),
+        ("cancel_switch", scenes.busy(), "b or p starts one"),
         ("load_toggle", scenes.stopped(), "s starts it"),
         ("restart", scenes.stopped(), "s starts it"),
         ("details", scenes.stopped(), "Nothing is served"),
@@ -56,8 +56,8 @@ def test_what_cannot_be_done_now_says_why_and_what_to_do(action: str, frame: Fra
 
 def test_a_remote_engine_is_not_stopped_from_here() -> None:
     remote = replace(scenes.busy(), engine=replace(scenes.BASE, remote=True))
-    assert "not started here" in str(BY_ID["engine"].unavailable(remote))
-    assert "not started here" in str(BY_ID["restart"].unavailable(remote))
+    assert "not started by this console" in str(BY_ID["engine"].unavailable(remote))
+    assert "not started by this console" in str(BY_ID["restart"].unavailable(remote))
 
 
 def test_the_running_load_can_be_stopped_even_when_the_engine_is_lost() -> None:
@@ -121,7 +121,7 @@ def test_commands_for_another_terminal_use_the_engine_that_serves_here() -> None
     forms = {name: form(frame, spec) for name in ("max_load", "profile") if (form := BY_ID[name].cli)}
     assert forms["max_load"] == "embedconsole max-load --slo-p95 50 --connect 127.0.0.1:50051 --batch 32"
     assert forms["profile"].startswith("embedconsole profile --connect 127.0.0.1:50051 --batch 32 --concurrency 4 -o ")
-    assert "L stops it first" in str(DEFAULT.reason(BY_ID["max_load"], scenes.busy()))
+    assert "L stops the load" in str(DEFAULT.reason(BY_ID["max_load"], scenes.busy()))
 
 
 @pytest.mark.parametrize("frame", [scenes.stopped(), scenes.idle(), scenes.busy()])

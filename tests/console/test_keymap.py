@@ -25,17 +25,17 @@ load_toggle = []
     [
         ('engin = "x"', "line 1, engin: no such action: did you mean engine?"),
         ('zzz = "x"', "`embedconsole keys` lists them"),
-        ('\nengine = "x"', "line 2, engine: 'x' is the key of cancel_switch (Cancel the switch) in Live too"),
-        ('theme = "<"', "'<' is the key of replay_slower (Slower) in Replay too"),
+        ('\nengine = "x"', "line 2, engine: 'x' is also the key of cancel_switch (Cancel the switch) in Live"),
+        ('theme = "<"', "'<' is also the key of replay_slower (Slower) in Replay"),
         ('run_open = "k"', "'k' moves the cursor in Runs"),
-        ('engine = "ctrl+m"', "cannot be told from Enter"),
+        ('engine = "ctrl+m"', "most terminals send 'ctrl+m' as Enter"),
         ('engine = "escape"', "closes dialogs"),
         ('engine = "ctrl+c"', "copies a selection or quits"),
         ('engine = "shift+a"', "write 'A'"),
-        ('engine = ["f5", "foo"]', "'foo' is no key: write a character, ctrl+letter"),
-        ('engine = ""', "'' is no key"),
+        ('engine = ["f5", "foo"]', "'foo' is not a key: write a character, ctrl+letter"),
+        ('engine = ""', "'' is not a key"),
         ("engine = 5", "write a key in quotes"),
-        ("quit = []", "it needs a key"),
+        ("quit = []", "this action needs a key"),
         ("engine = ", "not TOML"),
     ],
 )
@@ -67,7 +67,7 @@ def test_what_keys_prints_tells_of_each_key_where_it_acts() -> None:
     assert lines["replay_faster"].split() == ['">"', "#", "Faster", "·", "Replay"]
     assert lines["replay_leave"].startswith('"escape"')
     assert lines["engine"].endswith("# Start or stop the engine · not Replay")
-    assert lines["maximise"].endswith("# Maximise a tile, or go back · Live, Replay")
+    assert lines["maximise"].endswith("# Maximise or restore a tile · Live, Replay")
     assert lines["help"].endswith("# Help")
 
 

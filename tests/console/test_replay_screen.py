@@ -159,7 +159,7 @@ async def test_live_figures_that_are_pinned_are_compared_with_the_replay_until_t
         await it.press("w")
         assert it.app.view.pinned is None
         await it.press("home", "w")
-        assert "→ goes on to a later one" in it.said
+        assert "→ seeks to a later one" in it.said
 
 
 async def test_what_the_replay_says_names_the_keys_in_force(console: Open) -> None:
@@ -168,9 +168,9 @@ async def test_what_the_replay_says_names_the_keys_in_force(console: Open) -> No
         scenes.busy(), (120, 40), recorded.experiments(), registry=parse_keymap(keys, "keymap.toml")
     ) as it:
         await it.press(*BEGIN, "f7")
-        assert it.said == "This is a replay: F6 shows the live engine, where F7 acts; x goes back to Runs"
+        assert it.said == "This is a replay: F6 shows the live engine, where F7 acts; x returns to Runs"
         assert "F6 shows it" in it.text("replay")
         await it.press("end", *[">"] * 7)
-        assert it.said == "The replay runs at ×60 already: s makes it slower"
+        assert it.said == "The replay already runs at ×60: s makes it slower"
         await it.press("x")
         assert it.app.current_mode == "runs"

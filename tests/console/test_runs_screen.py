@@ -50,7 +50,7 @@ async def test_an_empty_store_says_what_to_do_next_and_where_it_lies(console: Op
         assert "embedconsole run" in it.text("list")
         assert "/data/runs.sqlite" in it.text("list")
         await it.press("enter")
-        assert "No run is chosen" in it.said
+        assert "No run is selected" in it.said
 
 
 async def test_trouble_with_the_store_is_told_with_its_next_step(console: Open) -> None:
@@ -177,7 +177,7 @@ async def test_two_to_four_runs_are_marked_in_order_and_a_fifth_is_refused(conso
         await it.press("3", "c")
         assert "space marks them" in it.said
         await it.press("space", "space", "space", "space", "space")
-        assert "4 runs are marked already" in it.said
+        assert "4 runs are already marked" in it.said
         assert len(it.app.experiments.compared_run_ids) == 4
         await it.press("g", "space")
         assert len(it.app.experiments.compared_run_ids) == 3

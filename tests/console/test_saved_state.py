@@ -37,7 +37,7 @@ def test_what_was_restored_is_said_in_the_words_of_the_command_line() -> None:
     assert SavedState().describe() == ""
     assert LEFT.describe() == (
         "engine --backend onnx --precision int8 --instances 2 --coalesce off · load --batch 8 --rate 250 "
-        "--corpus mixed · theme light · mode Runs · 300 s on the charts · latency on a log scale"
+        "--corpus mixed · theme light · mode Runs · charts show 300 s · latency on a log scale"
     )
 
 
@@ -46,12 +46,12 @@ def test_what_was_restored_is_said_in_the_words_of_the_command_line() -> None:
     [
         ("{", "is damaged"),
         ("[]", "it has no version"),
-        ('{"version": 1, "mode": "jukebox"}', "mode is none of live, sweep"),
+        ('{"version": 1, "mode": "jukebox"}', "mode is not one of live, sweep"),
         ('{"version": 1, "load": {"batch": 0}}', "batch is out of range"),
         ('{"version": 1, "load": {"batch": true}}', "batch is not int"),
         ('{"version": 1, "load": {"rate": NaN}}', "rate is out of range"),
-        ('{"version": 1, "engine": 5}', "load or engine is no object"),
-        ('{"version": 2, "mode": {}}', "newer version's"),
+        ('{"version": 1, "engine": 5}', "load or engine is not an object"),
+        ('{"version": 2, "mode": {}}', "written by a newer version"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_and_restores_nothing(tmp_path: Path, text: str, words: str) -> None:

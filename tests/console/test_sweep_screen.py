@@ -36,7 +36,7 @@ async def test_without_a_sweep_the_screen_says_how_to_begin_one(console: Open) -
         assert "No sweep in this console yet." in it.text("matrix")
         for key in ("p", "x", "X"):
             await it.press(key)
-            assert "n begins one" in it.said
+            assert "n starts one" in it.said
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -160,10 +160,10 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         port.sweeps.state = replace(sweeps.running(), paused=True)
         await it.beat()
         assert "pauses after this cell" in it.text("standing")
-        assert "p Go on" in it.text("keybar")
+        assert "p Resume" in it.text("keybar")
         await it.press("p")
         await it.press("x")
-        assert "Only a cell that is still waiting" in it.said
+        assert "Only a waiting cell" in it.said
         screen = screen_of(it)
         state = sweeps.running()
         waiting = next(place for place, one in enumerate(state.cells) if one.status is CellStatus.WAITING)
@@ -196,7 +196,7 @@ async def test_nothing_disturbs_a_cell_that_is_being_measured(console: Open) -> 
         await it.press("1")
         for key in ("s", "b", "]", "L", "c"):
             await it.press(key)
-            assert "A sweep has the engine" in it.said
+            assert "A sweep uses the engine" in it.said
         assert it.session.calls == []
 
 

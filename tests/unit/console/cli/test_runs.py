@@ -58,7 +58,7 @@ def test_sweeps_are_listed_and_name_what_is_listed(path: Path) -> None:
         record(store, replace(GOOD, run_id="r-4"), started_at="2026-11-26T10:00:00Z", sweep_id="s-20261126-fade")
     _, line = runs(path, "sweeps").stdout.splitlines()
     assert line.split()[:2] == ["s-20261126-fade", "night"]
-    assert line.endswith("1      3  cut off, or running"), "runs, cells, state"
+    assert line.endswith("1      3  interrupted or running"), "runs, cells, state"
     for name in ("night", "fade", "last-sweep"):
         assert [row["run_id"] for row in json.loads(runs(path, "--sweep", name, "--json").stdout)] == ["r-4"]
     assert "fade" in runs(path).stdout.splitlines()[1]
@@ -70,7 +70,7 @@ def test_the_store_may_be_named_behind_the_subcommand_too(path: Path) -> None:
     assert shown.stdout.startswith("run         r-1 ")
 
 
-def test_a_shown_run_says_where_the_time_went_and_why_it_was_not_sound(path: Path) -> None:
+def test_a_shown_run_has_its_stage_times_and_the_reason_why_it_is_not_valid(path: Path) -> None:
     with Store.open(path) as store:
         record(store, replace(GOOD, run_id="r-4", little=Judgement(False, "callers were idle")))
     shown = runs(path, "show", "r-4").stdout
@@ -84,12 +84,12 @@ def test_a_shown_run_says_where_the_time_went_and_why_it_was_not_sound(path: Pat
         assert f"\n{line}" in shown
 
 
-def test_a_shown_run_that_the_driver_limited_says_how(path: Path) -> None:
+def test_a_run_limited_by_the_load_generator_states_how(path: Path) -> None:
     with Store.open(path) as store:
         record(store, replace(GOOD, run_id="r-4", saturated=True, lag=Lag(360, 0.2, 2.0, 4.0)))
         record(store, replace(GOOD, run_id="r-5", saturated=True, client_cpu_cores=0.97))
-    assert "! client bound: the load driver sent late by p95 2.0 ms" in runs(path, "show", "r-4").stdout
-    assert "! client bound: the load driver used 97% of a core" in runs(path, "show", "r-5").stdout
+    assert "! client bound: the load generator sent requests late (p95 2.0 ms)" in runs(path, "show", "r-4").stdout
+    assert "! client bound: the load generator used 97% of a core" in runs(path, "show", "r-5").stdout
 
 
 def test_json_rows_hold_truths_and_whole_deployments(path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_named_store_that_cannot_be_used_stops_a_run_before_its_engine_starts(
     with pytest.raises(SystemExit) as ended:
         main(["run", "--store", str(tmp_path / "file" / "runs.sqlite")])
     assert ended.value.code == 3
-    assert "--no-store measures without keeping anything" in capsys.readouterr().err
+    assert "--no-store measures without recording" in capsys.readouterr().err
 
 
 def test_a_replay_needs_a_terminal_and_a_run_that_kept_intervals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,5 +188,5 @@ def test_a_replay_needs_a_terminal_and_a_run_that_kept_intervals(path: Path, mon
     assert "embedconsole runs show r-1" in without.stderr
     monkeypatch.setenv("TEXTUAL_DRIVER", "somewhere")
     nothing = runs(path, "replay", "r-3", "--speed", "10")
-    assert "r-3 has kept no interval" in nothing.output
+    assert "r-3 has no stored interval" in nothing.output
     assert "0.5 is not in the range" in runs(path, "replay", "r-1", "--speed", "0.5").output

@@ -51,18 +51,18 @@ def test_on_loopback_nothing_is_warned_of_and_each_name_of_it_is_its_own_page(
     assert origins == {f"http://{name}:8123" for name in ("127.0.0.1", "localhost", "[::1]")}
 
 
-@pytest.mark.parametrize("host", [*web.EVERYWHERE, "192.168.1.7", "lab-2"])
+@pytest.mark.parametrize("host", [*web.ALL_INTERFACES, "192.168.1.7", "lab-2"])
 def test_an_address_that_others_reach_is_warned_of_and_only_its_own_page_is_let_in(
     served: type[Served], capsys: pytest.CaptureFixture[str], host: str
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--web", "--web-host", host, "--web-url", "https://bench.example/"])
-    assert "whoever opens the page can start processes" in capsys.readouterr().err
+    assert "anyone who opens the page can start processes" in capsys.readouterr().err
     assert served.made[-1] == {"https://bench.example"}
 
 
 def test_an_address_for_everywhere_is_told_by_the_machine_s_name() -> None:
-    assert {web.public_url(host, 8000) for host in web.EVERYWHERE} == {f"http://{socket.gethostname()}:8000"}
+    assert {web.public_url(host, 8000) for host in web.ALL_INTERFACES} == {f"http://{socket.gethostname()}:8000"}
     assert web.public_url("::1", 8000) == "http://[::1]:8000"
     assert web.public_url("lab-2", 8000, "https://bench.example/") == "https://bench.example"
 

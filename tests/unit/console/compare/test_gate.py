@@ -99,7 +99,7 @@ def test_a_baseline_of_several_deployments_gives_the_one_that_ran_and_another_on
     record(store, measured("r-3"), started_at="2026-11-25T10:00:00Z")
     pin_tag(store, ["r-1", "r-2"], "main")
     pin_tag(store, ["r-2"], "other")
-    assert "against r-1" in gate(store, "texts_per_s>-5%@main").stdout
+    assert "vs r-1" in gate(store, "texts_per_s>-5%@main").stdout
     assert "other ran onnx·fp32, this run onnx·int8·dynamic" in gate(store, "texts_per_s>-5%@other").stdout
 
 

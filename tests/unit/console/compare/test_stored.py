@@ -111,7 +111,7 @@ def test_settings_that_differ_are_listed_and_another_environment_is_warned_of(st
     assert settings["load.batch"] == (32, 1)
     assert {one["name"] for one in found["environment"]} == {"cpu_model", "libraries.onnxruntime", "model.id"}
     text = compare(store, "r-1", "r-2").stdout
-    assert "! the environment is not the same" in text
+    assert "! the environment differs" in text
     assert "cpu_model Fake CPU → Other CPU" in text
 
 
@@ -163,4 +163,4 @@ def test_what_cannot_be_compared_is_refused_with_the_next_step(
     assert "no load in common" in refusal(store, capsys, "b", "c")
     assert "two to four" in refusal(store, capsys, "r-1")
     assert "`embedconsole runs` lists" in refusal(store, capsys, "r-1", "nothing")
-    assert "--rounds says how to measure: add --live" in refusal(store, capsys, "r-1", "r-2", "--rounds", "3")
+    assert "--rounds applies to a live comparison: add --live" in refusal(store, capsys, "r-1", "r-2", "--rounds", "3")

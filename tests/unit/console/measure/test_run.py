@@ -123,12 +123,12 @@ def test_the_human_form_says_what_fell_back_how_fast_how_sure_and_that_the_loop_
 def test_a_run_that_was_too_short_says_which_duration_would_do() -> None:
     short = Judgement(False, "too short to judge: 2 of 3 windows of at least 1 s and 50 requests", short=True)
     slow = replace(GOOD, throughput_judgement=short, latency=Percentiles(140, 99.0, 98.0))
-    assert slow.required_duration_s == 15
+    assert slow.duration_needed_s == 15
     assert "--duration 15s would do, and --duration auto finds it by itself" in as_text(slow)
-    assert as_json(slow)["verdicts"]["required_duration_s"] == 15
+    assert as_json(slow)["verdicts"]["duration_needed_s"] == 15
     watched = replace(slow, throughput_judgement=STEADY, p95_judgement=short, spec=RunSpec(LoadSpec(), slo_p95_ms=99.0))
-    assert watched.required_duration_s == 36  # three windows of 130
-    assert GOOD.required_duration_s is None
+    assert watched.duration_needed_s == 36  # three windows of 130
+    assert GOOD.duration_needed_s is None
     assert "--duration" not in as_text(replace(GOOD, throughput_judgement=SHAKY))
 
 

@@ -115,7 +115,7 @@ def test_a_switch_under_the_measurement_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_run_without_intervals_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(CommandRefused, match="r-1 has kept no interval"):
+    with pytest.raises(CommandRefused, match="r-1 has no stored interval"):
         Replay(stored(tmp_path, []))
 
 

@@ -48,6 +48,12 @@ def model_of(store: Store, name: str = "s-1", **asked: Any) -> ReportModel:
     return build_report(load_set(store, resolve_set(store, name)), [name], **asked)
 
 
+def marks_of(element: ElementTree.Element) -> set[str]:
+    """The kinds of mark that are drawn: each colour, what is hollow, and each kind of line."""
+    styles = {style for one in element.iter() for style in one.attrib.get("class", "").split()}
+    return {style for style in styles if re.fullmatch(r"c\d|hollow|whisker|span|front|line", style)}
+
+
 def report(store: Store, *arguments: str) -> Result:
     return CliRunner().invoke(cli, ["report", *arguments, "--store", str(store.path)])
 
@@ -58,7 +64,7 @@ class TestWhatItSays:
         assert model.chosen == "32 × 4"
         assert model.baseline is not None
         assert model.baseline.name == "torch·fp32"
-        names = [one.cell.name for one in model.throughput]
+        names = [one.row.name for one in model.throughput]
         assert names == ["onnx·int8", "onnx·fp32", "openvino·bf16 → openvino·fp32", "torch·fp32", "torch·int4"]
         ratio = model.throughput[0].ratio
         assert ratio is not None
@@ -79,16 +85,16 @@ class TestWhatItSays:
         rows = {row.question: row for row in model_of(store).summary}
         assert rows["Can the figures be trusted"].mark == "~"
         assert "1 failed" in rows["Can the figures be trusted"].answer
-        assert "onnx·int8: 1,400 texts/s" in rows["Fastest at 32 × 4"].answer
-        assert rows["One text at a time"].answer == "onnx·int8: p50 4.8 ms, p95 6.7 ms (n=2,100)"
+        assert "ONNX Runtime, int8: 1,400 texts/s" in rows["Highest throughput at batch 32, 4 in flight"].answer
+        assert rows["Lowest single-text latency"].answer == "ONNX Runtime, int8: p50 4.8 ms, p95 6.7 ms (n=2,100)"
         assert (rows["Fidelity"].mark, rows["Fidelity"].words) == ("✕", "red: torch·int4")
-        assert "openvino·bf16 → openvino·fp32" in rows["Did not run as asked"].answer
+        assert "openvino·bf16 → openvino·fp32" in rows["Fallbacks"].answer
         assert rows["Errors"].mark == "✓"
 
     def test_an_slo_is_judged_by_certified_percentiles_of_steady_cells(self, store: Store) -> None:
         row = next(row for row in model_of(store, slo_p95_ms=60.0).summary if row.question == "SLO")
         assert row.mark == "✓"
-        assert "fastest of them: onnx·int8 at 8 × 4" in row.answer
+        assert "highest throughput: ONNX Runtime, int8 at batch 8, 4 in flight" in row.answer
         assert next(row for row in model_of(store, slo_p95_ms=1.0).summary if row.question == "SLO").mark == "✕"
 
     def test_an_slo_that_no_steady_cell_can_prove_is_not_called_missed(self, store: Store) -> None:
@@ -97,16 +103,20 @@ class TestWhatItSays:
         assert (row.mark, row.words) == ("~", "cannot be judged")
 
     def test_findings_are_computed_with_their_intervals(self, store: Store) -> None:
-        said = "\n".join(model_of(store).findings)
-        assert re.search(r"onnx·int8 is faster than onnx·fp32 at 32 × 4: 1\.5\d × \(1\.\d+ to 1\.\d+\)", said)
-        assert "torch·int4 is slower than torch·fp32" in said
-        assert re.search(r"With coalescing onnx·fp32 answers 4\.\d+ × .* at 1 × 32, in batches of 32\.0 texts", said)
-        assert "openvino·bf16 was asked for, openvino·fp32 ran: this processor has no bf16" in said
-        assert "Too far from fp32 to be recommended, by mean cosine: torch·int4 (0.9670)" in said
+        sentences = "\n".join(model_of(store).findings)
+        assert re.search(
+            r"onnx·int8 is faster than onnx·fp32 at batch 32, 4 in flight: 1\.5\d × \(1\.\d+ to 1\.\d+\)", sentences
+        )
+        assert "torch·int4 is slower than torch·fp32" in sentences
+        assert re.search(
+            r"Coalescing gives onnx·fp32 4\.\d+ × .* at batch 1, 32 in flight, in batches of 32\.0 texts", sentences
+        )
+        assert "openvino·bf16 was requested, openvino·fp32 ran: this processor has no bf16" in sentences
+        assert "Not recommended, too far from fp32 by mean cosine: torch·int4 (0.9670)" in sentences
 
     def test_recommendations_come_with_evidence_and_the_commands_that_check_and_serve_them(self, store: Store) -> None:
         most = model_of(store).recommendations[0]
-        assert (most.purpose, most.choice, most.sure) == ("Most texts a second", "onnx·int8", True)
+        assert (most.purpose, most.choice, most.sure) == ("Highest throughput", "onnx·int8", True)
         assert "mean cosine 0.9930" in most.evidence
         assert "ahead of onnx·fp32" in most.evidence
         assert most.reproduce.startswith(
@@ -127,7 +137,7 @@ class TestWhatItSays:
         assert "not proved ahead of" in most.evidence
 
     def test_the_front_holds_what_nothing_beats_on_both_sides(self, store: Store) -> None:
-        front = {trade.cell.name: trade.on_front for trade in model_of(store).trades}
+        front = {trade.row.name: trade.on_front for trade in model_of(store).trades}
         assert front["onnx·int8"]
         assert front["onnx·fp32"]
         assert not front["torch·int4"]
@@ -136,19 +146,19 @@ class TestWhatItSays:
         live = Deployment("torch", "int8", "", "cpu", "fake/MiniLM", 2, 1)
         burst = replace(measured(live, LoadSpec(32, 4), 13.0), run_id="r-burst")
         keep(store, burst, 50, "s-1")
-        cell = next(cell for cell in model_of(store).cells if cell.name == "torch·int8")
-        assert cell.texts_per_s is None
+        row = next(row for row in model_of(store).rows if row.name == "torch·int8")
+        assert row.texts_per_s is None
 
     def test_repeats_of_a_cell_are_one_cell_with_an_interval_of_their_own(self, store: Store) -> None:
         live = Deployment("torch", "bf16", "", "cpu", "fake/MiniLM", 2, 1)
         for number, speed in enumerate((400.0, 420.0, 380.0)):
             keep(store, replace(measured(live, LoadSpec(32, 4), speed), run_id=f"r-b{number}"), 50 + number, "s-1")
-        cell = next(cell for cell in model_of(store).cells if cell.name == "torch·bf16")
-        assert cell.texts_per_s == pytest.approx(400.0)
-        assert cell.high == pytest.approx(400 + 4.303 * 20 / 3**0.5, rel=0.01)
-        assert len(cell.runs) == 3
+        row = next(row for row in model_of(store).rows if row.name == "torch·bf16")
+        assert row.texts_per_s == pytest.approx(400.0)
+        assert row.high == pytest.approx(400 + 4.303 * 20 / 3**0.5, rel=0.01)
+        assert len(row.runs) == 3
 
-    def test_a_mixture_of_environments_is_told(self, store: Store) -> None:
+    def test_a_fact_of_the_environment_that_differs_between_runs_is_named(self, store: Store) -> None:
         runs = list(load_set(store, resolve_set(store, "s-1")))
         runs[-1] = replace(runs[-1], environment={**runs[-1].environment, "cpu_model": "Other"})
         assert build_report(runs, ["s-1"]).mixed == ("cpu_model (2 values)",)
@@ -158,10 +168,11 @@ class TestFormats:
     def test_markdown_has_every_section_and_no_figure_below_its_floor(self, store: Store) -> None:
         text = report(store, "s-1").stdout
         for title in (
-            "Executive summary", "Key findings", "Throughput at 32 × 4 against torch·fp32", "Latency",
-            "Batching effect: coalescing off against on", "Speed against fidelity at 32 × 4",
-            "Platform limits and capability matrix", "Recommendations", "Bottlenecks at 32 × 4, and next steps",
-            "Environment", "Method, and what is not steady", "All cells",
+            "Executive summary", "Key findings", "Throughput at batch 32, 4 in flight (baseline: PyTorch, fp32)",
+            "Latency", "Effect of coalescing: off vs on", "Throughput vs fidelity at batch 32, 4 in flight",
+            "Platform limits and capability matrix", "Recommendations",
+            "Bottlenecks at batch 32, 4 in flight: next steps", "Environment", "Method and provisional cells",
+            "All cells",
         ):  # fmt: skip
             assert f"\n## {title}\n" in text
         slow = next(line for line in text.splitlines() if line.startswith("| torch·int4 | 32 × 4 | 78"))
@@ -170,17 +181,19 @@ class TestFormats:
         assert "\\~ unstable" in text
         assert "a CPU has no fp8" in text
 
-    def test_json_holds_the_whole_model_with_cells_named_by_their_place(self, store: Store) -> None:
+    def test_json_holds_each_cell_once_and_its_index_elsewhere(self, store: Store) -> None:
         found = json.loads(report(store, "s-1", "--format", "json").stdout)
         fastest = found["cells"][found["throughput"][0]["cell"]]
         assert fastest["name"] == "onnx·int8"
         assert fastest["latency"]["p99_ms"] is None
         assert fastest["reproduce"].startswith("embedconsole run --backend onnx --precision int8 --batch 32")
         assert found["recommendations"][0]["choice"] == "onnx·int8"
+        assert fastest["speed_sound"] is True
+        assert [found["cells"][index]["verdict"] for index in found["unsound"]] == ["failed", "unstable"]
 
     def test_csv_has_a_line_a_cell(self, store: Store) -> None:
         rows = list(csv.DictReader(io.StringIO(report(store, "s-1", "--format", "csv").stdout)))
-        assert len(rows) == len(model_of(store).cells)
+        assert len(rows) == len(model_of(store).rows)
         assert {row["verdict"] for row in rows} == {"ok", "unstable", "failed"}
         assert next(row for row in rows if row["verdict"] == "failed")["texts_per_s"] == ""
 
@@ -204,7 +217,7 @@ class TestFormats:
         text = report(store, "last").stdout
         assert "1 cells from 1 runs" not in text
         assert "one cell from one run" in text
-        assert "Not measured here" in text
+        assert "Not measured. To measure it" in text
 
     def test_a_file_that_cannot_be_written_is_a_usage_error(
         self, store: Store, capsys: pytest.CaptureFixture[str]
@@ -243,6 +256,49 @@ class TestCharts:
             assert 0 <= x <= width
             assert 0 <= y <= height
             assert mark.find("title") is not None
+
+    @pytest.mark.parametrize(
+        ("chart", "texts"),
+        [
+            (Bars("t", "texts/s", (Bar("a", 10.0),)), ["deployment"]),
+            (
+                Bars("t", "u", (Bar("a", 10.0, 9.0, 11.0, highlighted=True), Bar("b", 9.0, 1.0, 50.0, steady=False))),
+                ["deployment", "baseline", "not steady (~)", "95 % interval", "95 % interval, cut off"],
+            ),
+            (Spans("t", "ms", (Span("a", 1.0, None),)), ["p50"]),
+            (
+                Spans("t", "ms", (Span("a", 1.0, 2.0, high_steady=False),)),
+                ["p50", "p95", "p50 to p95", "not steady"],
+            ),
+            (Lines("t", "x", "y", ("1",), (Series("s", (Point("1", 1.0, steady=False),)),)), ["s", "not steady"]),
+            (Lines("t", "x", "y", ("1",), (Series("s", (Point("1", 1.0),)),)), ["s"]),
+            (Dots("t", "x", "y", (Dot("a", 1.0, 1.0, True, True),)), ["on the Pareto front"]),
+            (
+                Dots("t", "x", "y", (Dot("a", 1.0, 1.0, True, True), Dot("b", 0.9, 2.0, False, True),
+                                     Dot("c", 0.9, 1.0, True, False))),
+                ["on the Pareto front", "dominated", "not steady", "Pareto front"],
+            ),
+            (Stack("t", "ms", ("queue", "infer"), (("a", (0.0, 2.0)),)), ["infer"]),
+        ],
+    )  # fmt: skip
+    def test_the_legend_names_each_mark_that_the_chart_holds_and_no_other(
+        self, chart: Bars | Spans | Lines | Dots | Stack, texts: list[str]
+    ) -> None:
+        svg = ElementTree.fromstring(draw(chart, 1))  # noqa: S314 - our own
+        legend = next(one for one in svg.iter("g") if one.attrib["class"] == "legend")
+        assert [one.text for one in legend.iter("text")] == texts
+        assert marks_of(svg) - marks_of(legend) == set()
+
+    def test_a_long_legend_wraps_inside_the_picture(self) -> None:
+        series = tuple(Series(f"a deployment with a long name {n}", (Point("1", 1.0),)) for n in range(6))
+        svg = ElementTree.fromstring(draw(Lines("t", "x", "y", ("1",), series), 1))  # noqa: S314 - our own
+        legend = next(one for one in svg.iter("g") if one.attrib["class"] == "legend")
+        places = [(float(one.attrib["x"]), float(one.attrib["y"])) for one in legend.iter("text")]
+        assert len(set(places)) == 6
+        assert all(x + 6.6 * 26 <= 760 for x, _ in places)
+        lowest = max(y for _, y in places)
+        marks = [one for one in svg.iter() if "mark" in one.attrib.get("class", "").split()]
+        assert min(float(one.attrib["cy"]) for one in marks) > lowest
 
     @pytest.mark.parametrize(("most", "least"), [(1280, 0), (0.4, 0), (1.0, 0.96), (1.0, 0.999), (7, 0), (1e-9, 0)])
     def test_ticks_are_round_and_cover_the_figures(self, most: float, least: float) -> None:

@@ -54,18 +54,18 @@ class TestCells:
     def test_runs_with_other_knobs_are_other_cells_and_say_so(self, store: Store) -> None:
         plain = measured(INT8, LoadSpec(32, 4), 1400.0)
         model = reported(store, with_knobs(plain, max_wait_ms=0.0), with_knobs(plain, max_wait_ms=5.0))
-        assert [cell.name for cell in model.cells] == ["onnx·int8 wait 0 ms", "onnx·int8 wait 5 ms"]
+        assert [row.name for row in model.rows] == ["onnx·int8 wait 0 ms", "onnx·int8 wait 5 ms"]
 
     def test_two_models_are_never_one_cell(self, store: Store) -> None:
         other = replace(INT8, model="fake/Large")
         model = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0), measured(other, LoadSpec(32, 4), 200.0))
-        assert [cell.name for cell in model.cells] == ["onnx·int8 MiniLM", "onnx·int8 Large"]
+        assert [row.name for row in model.rows] == ["onnx·int8 MiniLM", "onnx·int8 Large"]
 
     def test_arrivals_of_another_kind_are_another_load(self, store: Store) -> None:
         loads = [LoadSpec(1, 1, rate=50.0, arrival=arrival) for arrival in ("poisson", "constant")]
         model = reported(store, *(measured(INT8, load, 50.0) for load in loads))
-        assert [cell.load.name for cell in model.cells] == ["batch 1 at 50/s", "batch 1 at 50/s, constant"]
-        assert "--rate 50 --arrival constant" in model.cells[1].command
+        assert [row.load.name for row in model.rows] == ["batch 1 at 50/s", "batch 1 at 50/s, constant"]
+        assert "--rate 50 --arrival constant" in model.rows[1].command
 
     def test_a_failure_that_the_resumed_sweep_measured_again_is_forgotten(self, store: Store) -> None:
         good = measured(INT8, LoadSpec(32, 4), 1400.0)
@@ -73,60 +73,124 @@ class TestCells:
         keep(store, replace(failed, run_id="r-a"), 40, "s-1", cell_hash="c1")
         keep(store, replace(good, run_id="r-b"), 41, "s-1", cell_hash="c1")
         keep(store, replace(failed, run_id="r-c"), 42, "s-1", cell_hash="c2")
-        (cell,) = reported(store).cells
-        assert cell.runs == ("r-b", "r-c"), "the failure of another cell stays"
-        assert "from 2 runs (1 more failed or were cut off, and were measured again)" in document(reported(store)).lead
-        assert cell.verdict == "failed"
+        (row,) = reported(store).rows
+        assert row.runs == ("r-b", "r-c"), "the failure of another cell stays"
+        assert (
+            "from 2 runs (1 more failed or were interrupted, and were measured again)" in document(reported(store)).lead
+        )
+        assert row.verdict == "failed"
 
     def test_a_deployment_has_one_fidelity_the_fullest_that_is_known(self, store: Store) -> None:
         quick = replace(measured(INT8, LoadSpec(1, 1), 300.0), fidelity=0.9951)
         keep(store, replace(measured(INT8, LoadSpec(32, 4), 1400.0), run_id="r-full"), 40, "s-1", fidelity=FULL)
-        assert {(cell.fidelity, cell.overlap_at_10) for cell in reported(store, quick).cells} == {(0.9966, 0.94)}
+        assert {(row.fidelity, row.overlap_at_10) for row in reported(store, quick).rows} == {(0.9966, 0.94)}
 
     def test_a_p95_that_was_not_steady_leaves_a_steady_throughput_what_it_is(self, store: Store) -> None:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)
         made = replace(made, spec=replace(made.spec, slo_p95_ms=500.0), p95_judgement=SHAKY)
         model = reported(store, made, measured(FP32, LoadSpec(32, 4), 900.0))
-        cell = model.throughput[0].cell
-        assert (cell.verdict, status(cell), speed_status(cell)) == ("unstable", "~ unstable", "✓ ok")
+        row = model.throughput[0].row
+        assert (row.verdict, status(row), speed_status(row)) == ("unstable", "~ unstable", "✓ ok")
         assert model.summary[0].answer == "1 of 2 cells is steady, 2 in throughput"
         assert [one.doubt for one in model.recommendations[:2]] == ["p95 not steady", ""]
 
     def test_a_run_whose_callers_idled_has_no_steady_throughput(self, store: Store) -> None:
         idle = replace(measured(INT8, LoadSpec(32, 4), 1400.0), little=Judgement(False, "callers were idle"))
-        assert not reported(store, idle).cells[0].is_rate_valid
+        assert not reported(store, idle).rows[0].is_rate_valid
+
+
+class TestTitles:
+    """Headings name a deployment and a load in the reader's terms; tables keep the short names."""
+
+    @pytest.mark.parametrize(
+        ("requested", "effective", "title"),
+        [
+            (("onnx", "int8", "smoothed"), ("onnx", "int8", "smoothed"), "ONNX Runtime, int8 (smoothed)"),
+            (("torch", "fp32", "plain"), ("torch", "fp32", "plain"), "PyTorch, fp32"),
+            (("openvino", "bf16", ""), ("openvino", "fp32", ""), "OpenVINO, bf16 → OpenVINO, fp32"),
+            (("", "", ""), ("onnx", "fp32", ""), "ONNX Runtime, fp32"),
+        ],
+    )
+    def test_a_deployment_is_named_by_its_runtime_precision_and_recipe(
+        self, store: Store, requested: tuple[str, str, str], effective: tuple[str, str, str], title: str
+    ) -> None:
+        made = measured(Deployment(*effective, "cpu", "fake/MiniLM", 2, 1), LoadSpec(32, 4), 1400.0)
+        made = replace(made, engine=replace(made.engine, requested=Deployment(*requested)))
+        assert reported(store, made).rows[0].title == title
+
+    def test_a_title_has_what_tells_the_row_from_others(self, store: Store) -> None:
+        plain = measured(INT8, LoadSpec(32, 4), 1400.0)
+        model = reported(store, with_knobs(plain, max_wait_ms=0.0), with_knobs(plain, max_wait_ms=5.0))
+        assert [row.title for row in model.rows] == ["ONNX Runtime, int8, wait 0 ms", "ONNX Runtime, int8, wait 5 ms"]
+
+    def test_a_load_is_named_by_batch_and_pace_and_by_what_is_unusual(self, store: Store) -> None:
+        loads = (
+            LoadSpec(32, 4),
+            LoadSpec(1, 1, rate=50.0, arrival="constant"),
+            LoadSpec(1, 8, corpus="mixed", stream=True),
+        )
+        model = reported(store, *(measured(INT8, load, 50.0) for load in loads))
+        assert [row.load.title for row in model.rows] == [
+            "batch 32, 4 in flight",
+            "batch 1, 50 requests/s, constant arrivals",
+            "batch 1, 8 in flight, corpus mixed, stream",
+        ]
+
+    def test_headings_and_charts_have_titles_and_tables_the_names_that_options_take(self, store: Store) -> None:
+        smoothed = Deployment("onnx", "int8", "smoothed", "cpu", "fake/MiniLM", 2, 1)
+        made = (measured(FP32, LoadSpec(32, 4), 900.0), measured(smoothed, LoadSpec(32, 4), 1400.0))
+        page = document(reported(store, *made))
+        headings = [section.title for section in page.sections]
+        headings += [block.title for section in page.sections for block in section.blocks if hasattr(block, "title")]
+        assert "Throughput at batch 32, 4 in flight (baseline: ONNX Runtime, fp32)" in headings
+        assert not [heading for heading in headings if "×" in heading or "·" in heading]
+        text = as_markdown(page)
+        assert "Serve ONNX Runtime, int8 (smoothed):" in text
+        assert "| onnx·int8·smoothed | 1,400 |" in text
+
+    def test_cells_loads_and_marks_are_defined_before_they_are_used(self, store: Store) -> None:
+        text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
+        summary = text.split("## Key findings")[0]
+        for definition in (
+            "A cell is one deployment at one load",
+            "32 × 4 is batch 32 with 4 requests in flight",
+            "✕:",
+        ):
+            assert definition in summary
 
 
 class TestTheSLO:
     def test_the_reports_own_slo_rules_every_mark(self, store: Store) -> None:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)
         made = replace(made, spec=replace(made.spec, slo_p95_ms=1000.0))
-        (cell,) = reported(store, made, slo_p95_ms=50.0).cells
-        assert status(cell) == "✕ SLO missed"
-        (cell,) = reported(store, slo_p95_ms=500.0).cells
-        assert status(cell) == "✓ ok"
+        (row,) = reported(store, made, slo_p95_ms=50.0).rows
+        assert status(row) == "✕ SLO missed"
+        (row,) = reported(store, slo_p95_ms=500.0).rows
+        assert status(row) == "✓ ok"
 
     def test_too_few_requests_for_a_p95_are_no_miss(self, store: Store) -> None:
-        (cell,) = reported(store, measured(INT8, LoadSpec(32, 4), 250.0), slo_p95_ms=50.0).cells
-        assert status(cell) == "~ too few for the SLO"
+        (row,) = reported(store, measured(INT8, LoadSpec(32, 4), 250.0), slo_p95_ms=50.0).rows
+        assert status(row) == "~ too few requests for the SLO"
 
 
 class TestRecommendations:
     def test_what_nothing_was_compared_with_is_not_called_shown(self, store: Store) -> None:
         (most, *_) = reported(store, measured(INT8, LoadSpec(32, 4), 1400.0)).recommendations
-        assert (most.sure, most.doubt) == (False, "no rival measured")
-        assert "the only deployment measured at 32 × 4" in most.evidence
+        assert (most.sure, most.doubt) == (False, "no other deployment measured")
+        assert "the only deployment measured at batch 32, 4 in flight" in most.evidence
 
-    def test_the_soonest_answer_is_shown_where_the_interval_of_the_mean_latencies_shows_it(self, store: Store) -> None:
+    def test_the_lowest_latency_is_proved_where_the_interval_of_the_mean_latencies_proves_it(
+        self, store: Store
+    ) -> None:
         model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 300.0))
-        soonest = recommended(model, "Soonest answer to one text")
-        assert soonest.sure
-        assert "its mean latency is 0.67 × that of onnx·fp32 (0.67 to 0.67)" in soonest.evidence
+        lowest = recommended(model, "Lowest single-text latency")
+        assert lowest.sure
+        assert "its mean latency is 0.67 × that of onnx·fp32 (0.67 to 0.67)" in lowest.evidence
 
     def test_a_lead_in_latency_within_the_noise_is_not_shown(self, store: Store) -> None:
         model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 200.4))
-        soonest = recommended(model, "Soonest answer to one text")
-        assert (soonest.sure, soonest.doubt) == (False, "not proved")
+        lowest = recommended(model, "Lowest single-text latency")
+        assert (lowest.sure, lowest.doubt) == (False, "not proved")
 
     @pytest.mark.parametrize(("mib", "doubt"), [(150, ""), (245, "not proved")])
     def test_memory_is_shown_only_with_a_clear_lead(self, store: Store, mib: int, doubt: str) -> None:
@@ -143,8 +207,8 @@ class TestRecommendations:
             replace(measured(FP32, LoadSpec(32, 4), 900.0), fidelity=1.0),
             replace(measured(INT8, LoadSpec(32, 4), 1400.0), fidelity=0.99),
         )
-        assert recommended(model, "Most texts a second").choice == "onnx·int8"
-        assert recommended(model, "Most texts a second at green fidelity").choice == "onnx·fp32"
+        assert recommended(model, "Highest throughput").choice == "onnx·int8"
+        assert recommended(model, "Highest throughput with green fidelity").choice == "onnx·fp32"
 
     def test_the_command_that_checks_measures_the_same_load(self, store: Store) -> None:
         load = LoadSpec(1, 8, corpus="mixed", stream=True)
@@ -166,24 +230,23 @@ class TestOpenLoops:
     def test_the_highest_rate_that_was_carried_is_what_is_looked_at(self, store: Store) -> None:
         model = reported(store, *self.trials())
         assert model.chosen == "batch 8 at 118/s"
-        assert model.baseline is None, "one deployment is not held against itself"
+        assert model.baseline is None, "a single deployment is not its own baseline"
         questions = [row.question for row in model.summary]
-        assert "Soonest at batch 8 at 118/s" in questions
-        assert not any(question.startswith("Fastest") for question in questions)
+        assert "Lowest latency at batch 8, 118 requests/s" in questions
+        assert not any(question.startswith("Highest throughput") for question in questions)
 
     def test_no_rate_is_recommended_as_the_most_that_can_be_had(self, store: Store) -> None:
         purposes = [one.purpose for one in reported(store, *self.trials()).recommendations]
-        assert "Most texts a second with p95 ≤ 40 ms" in purposes
-        assert "Most texts a second" not in purposes
+        assert "Highest throughput with p95 ≤ 40 ms" in purposes
+        assert "Highest throughput" not in purposes
 
-    def test_a_driver_that_sent_late_is_not_said_to_have_been_busy(self, store: Store) -> None:
+    def test_a_load_generator_that_sent_late_is_not_reported_as_busy(self, store: Store) -> None:
         late = replace(self.trials()[1], saturated=True, lag=Lag(1180, 0.2, 2.0, 3.4), client_cpu_cores=0.09)
         model = reported(store, late, slo_p95_ms=1000.0)
-        (cell,) = model.cells
-        row = next(row for row in model.summary if row.question == "SLO")
-        assert row.answer.startswith("p95 ≤ 1000 ms holds up to batch 8 at 118/s with onnx·int8: p50")
-        assert (row.mark, row.words) == ("~", "met, though sent late")
-        assert cell.reason == "the load driver sent late by p99 3.4 ms, so that latencies are partly its own"
+        slo = next(one for one in model.summary if one.question == "SLO")
+        assert slo.answer.startswith("p95 ≤ 1000 ms holds up to batch 8, 118 requests/s with ONNX Runtime, int8: p50")
+        assert (slo.mark, slo.words) == ("~", "met even with requests sent late")
+        assert model.rows[0].reason == "the load generator sent requests late (p99 3.4 ms), which adds to the latencies"
 
 
 class TestThePage:
@@ -206,35 +269,35 @@ class TestThePage:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)
         waiting = replace(made, stages=Stages(80.0, 1.0, 9.0, 0.1), engine_cpu_cores=0.9)
         text = as_markdown(document(reported(store, waiting)))
-        assert "requests wait although the engine uses only a part of the cores" in text
+        assert "requests wait although the engine uses only part of the cores" in text
 
     def test_one_text_at_a_time_has_bottlenecks_of_its_own(self, store: Store) -> None:
         many, one = measured(INT8, LoadSpec(32, 4), 1400.0), measured(INT8, LoadSpec(1, 1), 300.0)
         one = replace(one, engine_cpu_cores=0.9)
         text = as_markdown(document(reported(store, many, one)))
-        section = text.split("## Bottlenecks at 32 × 4")[1].split("\n## ")[0]
+        section = text.split("## Bottlenecks at batch 32, 4 in flight")[1].split("\n## ")[0]
         assert "infer is 63% of server time at batch 32" in section
-        assert "At 1 × 1, where no request waits for another:" in section
+        assert "At batch 1, 1 in flight, where no request waits for another:" in section
         assert "infer is 62% of server time at batch 1" in section
-        assert "fewer instances with more threads may answer sooner" in section
+        assert "fewer instances with more threads, or a lower precision, may lower the latency" in section
 
-    def test_what_was_too_short_says_what_would_do(self, store: Store) -> None:
+    def test_a_run_that_was_too_short_states_the_duration_it_needs(self, store: Store) -> None:
         short = Judgement(False, "too short to judge", short=True)
         made = measured(INT8, LoadSpec(32, 4), 256.0)
         page = as_markdown(document(reported(store, replace(made, throughput_judgement=short))))
         assert "one of one cell" not in page
-        assert "1 of 1 cells not sound. 1 of them was too short to be judged: 24 s would do." in page
+        assert "1 of 1 cells is provisional. 1 of them was too short to judge: measure for 24 s." in page
 
     def test_the_fastest_is_named_though_it_was_not_steady_and_marked_so(self, store: Store) -> None:
         shaky = replace(measured(INT8, LoadSpec(32, 4), 1400.0), throughput_judgement=SHAKY)
         model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), shaky)
-        row = next(row for row in model.summary if row.question == "Fastest at 32 × 4")
-        assert (row.answer[:9], row.mark, row.words) == ("onnx·int8", "~", "unstable")
+        row = next(row for row in model.summary if row.question == "Highest throughput at batch 32, 4 in flight")
+        assert (row.answer[:18], row.mark, row.words) == ("ONNX Runtime, int8", "~", "unstable")
         assert (model.recommendations[0].choice, model.recommendations[0].doubt) == ("onnx·int8", "unstable")
 
-    def test_the_fastest_is_held_against_the_next(self, store: Store) -> None:
+    def test_the_fastest_is_compared_with_the_second(self, store: Store) -> None:
         model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 905.0))
-        assert model.findings[0].startswith("Fastest at 32 × 4 is onnx·int8 with 905 texts/s")
+        assert model.findings[0].startswith("Highest throughput at batch 32, 4 in flight: onnx·int8 with 905 texts/s")
         assert "not proved ahead of onnx·fp32: 1.0" in model.findings[0]
 
     def test_hours_of_one_day_are_told_with_one_date(self, store: Store) -> None:

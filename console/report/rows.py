@@ -1,4 +1,4 @@
-"""Stored runs as the cells of a report: runs of the same deployment and load are one cell, judged together. Pure."""
+"""The rows of a report: stored runs of one deployment at one load, merged and judged together. Pure functions."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from console.analysis.ratios import Ratio, unpaired_ratio
 from console.analysis.steady_state import mean_margin, percentiles
 from console.compare.run_ratios import block_rates, has_rate, steady_intervals
 from console.compare.stored import load_key
-from console.model.engine import Deployment
+from console.model.engine import PLAIN, Deployment
 from console.model.load import Percentiles
 from console.output.runs import client_bound_reason
 from console.store.labels import cell_name, load_name
@@ -20,15 +20,15 @@ from console.store.read import UNFINISHED, StoredRun
 STAGES = ("queue", "tokenize", "infer", "serialize")
 _WORST_FIRST = ("failed", "client_bound", "unstable", "ok")
 LEAST_REPEATS = 3
-"""From here on a cell's repeats are the unit of its interval; below it, its blocks of seconds are."""
+"""Repeats from which the interval is computed over repeats; with fewer it is computed over blocks of seconds."""
 GREEN = (0.995, 0.92)
 AMBER = (0.98, 0.85)
-"""Mean cosine and overlap@10 from which a grade is given."""
+"""Lowest mean cosine and lowest overlap@10 of a grade; anything below AMBER is red."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What was sent."""
+    """The load of a row, as it was sent."""
 
     name: str
     batch: int
@@ -36,15 +36,28 @@ class Load:
     """0 in an open loop."""
     rate: float | None
     arrival: str
-    """Of an open loop; empty in a closed one."""
+    """Arrival process of an open loop; empty in a closed loop."""
     workload: str
     corpus: str
     stream: bool
     coalesce: bool
 
     @property
+    def title(self) -> str:
+        """`batch 32, 4 in flight` or `batch 1, 50 requests/s`, then every setting that is not the default."""
+        unusual = (
+            f"{self.arrival} arrivals" if self.arrival not in ("", "poisson") else "",
+            self.workload if self.workload != "texts" else "",
+            f"corpus {self.corpus}" if self.corpus != "short" else "",
+            "stream" if self.stream else "",
+            "" if self.coalesce else "no coalescing",
+        )
+        pace = f"{self.rate:g} requests/s" if self.rate else f"{self.concurrency} in flight"
+        return ", ".join(part for part in (f"batch {self.batch}", pace, *unusual) if part)
+
+    @property
     def flags(self) -> list[str]:
-        """`--batch 32 --concurrency 4 …`, as every command that sends a load takes them."""
+        """`--batch 32 --concurrency 4 …`: the options of every command that sends a load."""
         return [
             "--batch", str(self.batch),
             *(["--rate", f"{self.rate:g}"] if self.rate else ["--concurrency", str(self.concurrency)]),
@@ -56,39 +69,39 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One deployment under one load. None where a figure cannot be stated."""
+class ReportRow:
+    """One deployment at one load. A figure that cannot be stated is None."""
 
     name: str
-    """What ran, what was asked for where that differs, and what else tells it from others of this report."""
+    """`onnx·int8`; `requested → effective` after a fallback; then each facet that distinguishes it in this report."""
     requested: Deployment
     effective: Deployment
     load: Load
     runs: tuple[str, ...]
     verdict: str
-    """The worst of its runs."""
+    """The worst verdict of its runs."""
     reason: str
-    """Why it is not ok."""
+    """Why the verdict is not ok."""
     rate_steady: bool
-    """Throughput was steady and Little's law held, whatever p95 did."""
-    required_duration_s: int | None
-    """What would do where it was too short to be judged."""
+    """Throughput was steady and Little's law held; says nothing about p95."""
+    duration_needed_s: int | None
+    """Duration that the verdict needs; None unless the run was too short."""
     texts_per_s: float | None
     low: float | None
     high: float | None
     speeds: tuple[float, ...]
-    """texts/s of its repeats, or of the blocks of its only run: what ratios are made of."""
+    """texts/s of each repeat, or of each block of seconds: the samples that ratios are computed from."""
     latency: Percentiles
     p95_stable: bool | None
     fidelity: float | None
     overlap_at_10: float | None
     grade: str
-    """green, amber, red, or empty where fidelity is not known."""
+    """green, amber or red; empty if fidelity is unknown."""
     rss_bytes: int | None
     errors: int
     slo_p95_ms: float | None
     stages_ms: Mapping[str, float]
-    """Means of a request; empty where nothing was measured."""
+    """Mean time of a request in each stage; empty if not measured."""
     bottleneck: Bottleneck | None
     padding_ratio: float | None
     mean_batch_items: float | None
@@ -97,12 +110,20 @@ class Cell:
     warnings: tuple[str, ...]
 
     @property
+    def title(self) -> str:
+        """`ONNX Runtime, int8 (smoothed)`, with the facets of `name`."""
+        facets = self.name.removeprefix(cell_name(self.requested, self.effective)).strip()
+        ran = deployment_title(self.effective if self.effective.cell else self.requested)
+        asked = f"{deployment_title(self.requested)} → " if self.fell_back and self.effective.cell else ""
+        return f"{asked}{ran}" + (f", {facets}" if facets else "")
+
+    @property
     def is_valid(self) -> bool:
         return self.verdict == "ok"
 
     @property
     def is_rate_valid(self) -> bool:
-        """Each figure has its own verdict: a p95 that was not steady leaves a steady throughput what it is."""
+        """Whether its throughput is valid. An unsteady p95 does not invalidate a steady throughput."""
         return self.is_valid or (self.verdict == "unstable" and self.rate_steady)
 
     @property
@@ -111,12 +132,12 @@ class Cell:
         return bool(asked.cell) and (asked.backend, asked.precision) != (ran.backend, ran.precision)
 
     @property
-    def trusted(self) -> bool:
-        """Good enough to be recommended: its vectors are, or nobody has measured them."""
+    def may_be_recommended(self) -> bool:
+        """Its fidelity is not red; unknown fidelity counts as acceptable."""
         return self.grade != "red"
 
-    def over(self, base: "Cell") -> Ratio | None:
-        """Its throughput over that of another cell."""
+    def over(self, base: "ReportRow") -> Ratio | None:
+        """The ratio of its throughput to that of `base`; None if either has no samples."""
         return unpaired_ratio(self.speeds, base.speeds)
 
     @property
@@ -125,13 +146,13 @@ class Cell:
         return slo_ms is not None and p95_ms is not None and p95_ms > slo_ms
 
     @property
-    def slo_open(self) -> bool:
-        """There is an SLO, and too few requests to hold it against a p95."""
+    def slo_unknown(self) -> bool:
+        """There is an SLO, and too few requests for a p95 to compare with it."""
         return self.slo_p95_ms is not None and self.latency.p95_ms is None
 
     @property
     def command(self) -> str:
-        """Measures it again."""
+        """The command that measures this row again."""
         return shlex.join([
             "embedconsole", "run", *deployment_flags(self.requested), *self.load.flags,
             *([] if self.load.coalesce else ["--coalesce", "off"]), "--duration", "auto", "--json",
@@ -140,32 +161,42 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Coalescing:
-    """The same deployment and load, one request a batch against several."""
+    """The same deployment and load without and with coalescing. `ratio` is on / off."""
 
-    off: Cell
-    on: Cell
+    off: ReportRow
+    on: ReportRow
     ratio: Ratio | None
 
 
+_BACKENDS = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
+
+
+def deployment_title(deployment: Deployment) -> str:
+    """`ONNX Runtime, int8 (smoothed)`; the recipe `plain` is not named, and empty parts are left out."""
+    backend = _BACKENDS.get(deployment.backend, deployment.backend)
+    recipe = f" ({deployment.recipe})" if deployment.recipe not in ("", PLAIN) else ""
+    return ", ".join(part for part in (backend, deployment.precision) if part) + recipe
+
+
 def deployment_flags(asked: Deployment) -> list[str]:
-    """`--backend onnx --precision int8 …`, as `run` and `serve` take them."""
+    """`--backend onnx --precision int8 …`: options of `embedconsole run` and `engine serve`."""
     pairs = {
         "backend": asked.backend,
         "precision": asked.precision,
-        "recipe": asked.recipe if asked.recipe != "plain" else "",
+        "recipe": asked.recipe if asked.recipe != PLAIN else "",
     }
     return [word for name, value in pairs.items() if value for word in (f"--{name}", value)]
 
 
-def cells_of(runs: Sequence[StoredRun]) -> tuple[Cell, ...]:
-    """In the order in which they were first measured; runs without an end are left out, and what was done again."""
+def rows_of(runs: Sequence[StoredRun]) -> tuple[ReportRow, ...]:
+    """Returns the rows in the order of their first run. Leaves out unfinished and superseded runs."""
     ended = _without_superseded([run for run in runs if run.row.verdict != UNFINISHED])
     names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run, name in zip(ended, names, strict=True):
         groups.setdefault((name, *load_key(run.row), _arrival(run)), []).append(run)
-    cells = [_cell(key[0], _complete(group)) for key, group in groups.items()]
-    return tuple(_with_fidelity(cells))
+    rows = [_report_row(key[0], _complete(group)) for key, group in groups.items()]
+    return tuple(_with_fidelity(rows))
 
 
 def _arrival(run: StoredRun) -> str:
@@ -184,48 +215,48 @@ _FACETS: tuple[Callable[[StoredRun], str], ...] = (
     lambda run: run.row.model.rsplit("/", 1)[-1],
     _machine,
 )
-"""What makes another cell of the same backend and precision: told in its name where a report holds several."""
+"""Facets that split runs of one backend and precision into several rows; `name` shows those that differ."""
 
 
 def _names(runs: Sequence[StoredRun]) -> list[str]:
-    """One for each run: the cell's, and every facet in which runs of that cell differ. What failed has no facets."""
+    """Returns the name of each run's row: what ran, and the facets in which such runs differ. Failed runs have none."""
     plain = [cell_name(run.row.requested, run.row.effective) for run in runs]
     facets = [[facet(run) if run.row.verdict != "failed" else "" for facet in _FACETS] for run in runs]
-    seen: dict[tuple[str, int], set[str]] = {}
-    for name, found in zip(plain, facets, strict=True):
-        for place, facet in enumerate(found):
+    values: dict[tuple[str, int], set[str]] = {}
+    for name, of_run in zip(plain, facets, strict=True):
+        for index, facet in enumerate(of_run):
             if facet:
-                seen.setdefault((name, place), set()).add(facet)
+                values.setdefault((name, index), set()).add(facet)
     return [
         " ".join(
-            [name, *(facet for place, facet in enumerate(found) if len(seen.get((name, place), ())) > 1 and facet)]
+            [name, *(facet for index, facet in enumerate(of_run) if facet and len(values.get((name, index), ())) > 1)]
         )
-        for name, found in zip(plain, facets, strict=True)
+        for name, of_run in zip(plain, facets, strict=True)
     ]
 
 
 def _without_superseded(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """Without failed and interrupted runs of a sweep's cell that a later part of the sweep has measured whole."""
-    again = {_place(run): run.row.started_at for run in runs if run.row.cell_hash and not _void(run)}
-    return [run for run in runs if not _void(run) or again.get(_place(run), "") <= run.row.started_at]
+    """Drops failed and interrupted runs of a sweep's cell that a later, complete run of that cell replaces."""
+    again = {_sweep_cell(run): run.row.started_at for run in runs if run.row.cell_hash and not _incomplete(run)}
+    return [run for run in runs if not _incomplete(run) or again.get(_sweep_cell(run), "") <= run.row.started_at]
 
 
 def _complete(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
-    """Without those that were interrupted, where there are others."""
+    """Drops interrupted runs, unless all are interrupted."""
     return [run for run in runs if not run.row.interrupted] or runs
 
 
-def _place(run: StoredRun) -> tuple[str, str]:
-    """A cell of a sweep, which is measured once more when the sweep is resumed."""
+def _sweep_cell(run: StoredRun) -> tuple[str, str]:
+    """The sweep's cell that the run measured; a resumed sweep may measure it again."""
     return run.row.sweep_id, run.row.cell_hash
 
 
-def _void(run: StoredRun) -> bool:
+def _incomplete(run: StoredRun) -> bool:
     return run.row.verdict == "failed" or bool(run.row.interrupted)
 
 
-def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
-    """Figures are of the runs that did not fail; of the last one where they are no matter of statistics."""
+def _report_row(name: str, runs: Sequence[StoredRun]) -> ReportRow:
+    """Merges runs into one row: statistics over the runs that have a rate, other figures from the last of them."""
     measured = [run for run in runs if has_rate(run)]
     last = (measured or list(runs))[-1]
     report, row = last.report or {}, last.row
@@ -234,7 +265,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     fidelity, server, client = report.get("fidelity") or {}, report.get("server") or {}, report.get("client") or {}
     stages = {stage: value for stage in STAGES if (value := (server.get("stages_ms") or {}).get(stage)) is not None}
     limit = report.get("bottleneck")
-    return Cell(
+    return ReportRow(
         name=name,
         requested=row.requested,
         effective=row.effective,
@@ -243,7 +274,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
         rate_steady=bool(measured) and all(_rate_steady(run) for run in measured),
-        required_duration_s=(report.get("verdicts") or {}).get("required_duration_s"),
+        duration_needed_s=(report.get("verdicts") or {}).get("duration_needed_s"),
         texts_per_s=texts_per_s, low=low, high=high, speeds=speeds,
         latency=_latency(measured),
         p95_stable=all(run.row.p95_stable for run in measured) if measured else None,
@@ -278,7 +309,11 @@ def _load(run: StoredRun) -> Load:
 
 
 def _throughput(runs: Sequence[StoredRun]) -> tuple[float | None, float | None, float | None, tuple[float, ...]]:
-    """Of one run its own interval; else the t-interval of what ratios are made of: repeats, or blocks of two runs."""
+    """Returns mean texts/s, its 95 % interval, and the samples of ratios.
+
+    A single run keeps its own interval. Several runs get a t-interval over repeats, or over blocks of seconds if
+    there are fewer than LEAST_REPEATS.
+    """
     if not runs:
         return None, None, None, ()
     if len(runs) == 1:
@@ -291,11 +326,11 @@ def _throughput(runs: Sequence[StoredRun]) -> tuple[float | None, float | None, 
 
 
 def _latency(runs: Sequence[StoredRun]) -> Percentiles:
-    """From the merged histograms of all runs; of runs whose intervals are not kept, what the row says."""
+    """Returns percentiles of the merged histograms; of a single run, or without intervals, those of its stored row."""
     answers = [interval.answers for run in runs for interval in steady_intervals(run)]
-    found = percentiles(answers, certified=True) if len(runs) > 1 else Percentiles()
-    if found.n or not runs:
-        return found
+    merged = percentiles(answers, certified=True) if len(runs) > 1 else Percentiles()
+    if merged.n or not runs:
+        return merged
     row, latency = runs[-1].row, (runs[-1].report or {}).get("latency_ms") or {}
     return Percentiles(
         row.latency_n, latency.get("mean"), row.p50_ms, latency.get("p90"), row.p95_ms, row.p99_ms, latency.get("max")
@@ -306,7 +341,7 @@ def _reason(run: StoredRun) -> str:
     if run.row.failure:
         return run.row.failure
     if not has_rate(run):
-        return f"{run.row.latency_n} answers are too few for a rate: measure longer"
+        return f"{run.row.latency_n} responses are too few for a rate: measure longer"
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":
         return client_bound_reason((run.report or {}).get("client") or {})
@@ -318,7 +353,7 @@ def _reason(run: StoredRun) -> str:
 
 
 def _grade(cosine: float | None, overlap: float | None) -> str:
-    """By the cosine alone where the overlap is not known."""
+    """Grades by both figures, or by the cosine alone if the overlap is unknown."""
     if cosine is None:
         return ""
     for grade, (least_cosine, least_overlap) in (("green", GREEN), ("amber", AMBER)):
@@ -327,24 +362,25 @@ def _grade(cosine: float | None, overlap: float | None) -> str:
     return "red"
 
 
-def _with_fidelity(cells: Sequence[Cell]) -> list[Cell]:
-    """A deployment's fidelity depends neither on the load nor on its threads: all its cells take the fullest figures.
+def _with_fidelity(rows: Sequence[ReportRow]) -> list[ReportRow]:
+    """Gives all rows of a deployment the same fidelity figures, those with an overlap@10 if there are any.
 
-    A run knows what was last seen when the deployment was loaded, a sweep may have measured it on a whole corpus.
+    Fidelity depends neither on the load nor on the threads. A run stores the figures of the last load of the
+    deployment; a sweep may have measured a whole corpus.
     """
-    known: dict[Deployment, Cell] = {}
-    for cell in cells:
-        if cell.fidelity is not None:
-            best = known.setdefault(_what_ran(cell), cell)
-            if best.overlap_at_10 is None and cell.overlap_at_10 is not None:
-                known[_what_ran(cell)] = cell
+    known: dict[Deployment, ReportRow] = {}
+    for row in rows:
+        if row.fidelity is not None:
+            best = known.setdefault(_what_ran(row), row)
+            if best.overlap_at_10 is None and row.overlap_at_10 is not None:
+                known[_what_ran(row)] = row
     return [
-        replace(cell, fidelity=found.fidelity, overlap_at_10=found.overlap_at_10, grade=found.grade)
-        if (found := known.get(_what_ran(cell))) is not None
-        else cell
-        for cell in cells
+        replace(row, fidelity=source.fidelity, overlap_at_10=source.overlap_at_10, grade=source.grade)
+        if (source := known.get(_what_ran(row))) is not None
+        else row
+        for row in rows
     ]
 
 
-def _what_ran(cell: Cell) -> Deployment:
-    return replace(cell.effective, instances=0, threads=0)
+def _what_ran(row: ReportRow) -> Deployment:
+    return replace(row.effective, instances=0, threads=0)
