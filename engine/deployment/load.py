@@ -86,7 +86,7 @@ class Loader:
             scheduler = Scheduler(
                 executors, overrides.policy(plan.serving, packs=model.packs), self._observer,
                 name=f"{planned.backend}-{planned.precision}", clock=self._clock,
-                inline=InlinePolicy(may_stay_awake=self._facts.cores > 1) if planned.device == "cpu" else None,
+                inline=InlinePolicy(may_poll=self._facts.cores > 1) if planned.device == "cpu" else None,
                 cores=_core_of_each_instance(planned, model),
             )  # fmt: skip
         except BaseException as error:

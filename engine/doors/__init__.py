@@ -1,1 +1,1 @@
-"""The protocols that the engine answers: one folder each, thin, on `engine.pipeline`."""
+"""The protocols of the engine: one folder each, a thin layer over `engine.pipeline`."""

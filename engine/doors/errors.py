@@ -1,4 +1,4 @@
-"""The one edge where the engine's errors become gRPC codes."""
+"""Translates the engine's errors to gRPC status codes. No other module does."""
 
 import asyncio
 import logging
@@ -35,25 +35,25 @@ Message = TypeVar("Message")
 
 
 class HasTelemetry(Protocol):
-    """A servicer that counts its failures."""
+    """A servicer whose failures are counted."""
 
     telemetry: Telemetry
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """The gRPC code of an error; whatever is not one of ours is INTERNAL. A group has the code of what decides it."""
-    error = _deciding(error)
+    """Returns the gRPC code of an error; INTERNAL if it is no EngineError. A group has its primary error's code."""
+    error = _primary(error)
     return next((code for kind, code in CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
 def status_of(error: BaseException) -> status_pb2.Status:
-    """The error as google.rpc.Status, with RetryInfo where retrying can help.
+    """Returns the error as google.rpc.Status, with RetryInfo if a retry can succeed.
 
-    A foreign exception's own words are not shown: they may hold a caller's text.
+    The message of an exception that is no EngineError is not included: it may quote a caller's text.
     """
-    error = _deciding(error)
+    error = _primary(error)
     known = isinstance(error, errors.EngineError)
-    message = str(error) if known else f"a fault of the engine ({type(error).__name__}): see its log and report it"
+    message = str(error) if known else f"internal error of the engine ({type(error).__name__}): see its log, report it"
     status = status_pb2.Status(code=code_of(error).value[0], message=message)
     if isinstance(error, errors.Overloaded) and error.retry_after_s is not None:
         delay = Duration()
@@ -65,34 +65,34 @@ def status_of(error: BaseException) -> status_pb2.Status:
 
 
 def count_failure(telemetry: Telemetry, error: BaseException) -> None:
-    """Counts a failed request by its code, and logs what is a fault of the engine: to be called once per failure.
+    """Counts a failed request by its code, and logs internal errors. Call it once per failure.
 
-    The log gets the types and frames of foreign exceptions, not their words nor any variable, which may hold a caller's
-    text. A poison text is not logged again: its forward pass was.
+    Of exceptions that are no EngineError the log has the types and frames, without messages and variables, which may
+    hold a caller's text. A poison text is not logged here: the instance has logged its forward pass.
     """
     telemetry.request_failed(code_of(error).name)
-    for one in _inside(error):
+    for one in _flatten(error):
         if code_of(one) is grpc.StatusCode.INTERNAL and not isinstance(one, errors.PoisonedText):
-            _log.error("a fault of the engine\n%s", "\n".join(_described(one)))
+            _log.error("internal error of the engine\n%s", "\n".join(_stack_lines(one)))
 
 
-def _inside(error: BaseException) -> Iterator[BaseException]:
-    """The errors of a group and of the groups in it; of anything else itself."""
+def _flatten(error: BaseException) -> Iterator[BaseException]:
+    """Yields the errors of a group and of nested groups; any other error itself."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
-            yield from _inside(one)
+            yield from _flatten(one)
     else:
         yield error
 
 
-def _deciding(error: BaseException) -> BaseException:
-    """What a group's code is made of: its first error of ours, else its first."""
-    inside = list(_inside(error))
+def _primary(error: BaseException) -> BaseException:
+    """Returns the error that decides the code of a group: its first EngineError, else its first error."""
+    inside = list(_flatten(error))
     return next((one for one in inside if isinstance(one, errors.EngineError)), inside[0])
 
 
-def _described(error: BaseException) -> list[str]:
-    """An error's type and frames, newest call last, then those of what caused it."""
+def _stack_lines(error: BaseException) -> list[str]:
+    """Returns the type and frames of an error, most recent call last, and then those of its causes."""
     lines: list[str] = []
     chain: list[BaseException] = []
     current: BaseException | None = error
@@ -107,22 +107,22 @@ def _described(error: BaseException) -> list[str]:
 
 
 async def abort(context: Context, error: BaseException) -> NoReturn:
-    """Ends the call with the error's code, message and details."""
+    """Ends the call with the code, message and details of the error."""
     status = status_of(error)
     trailing = ((DETAILS_KEY, status.SerializeToString()),) if status.details else ()
     await context.abort(code_of(error), status.message, trailing)
     raise AssertionError("context.abort always raises")
 
 
-async def _end_with(context: Context, error: Exception, telemetry: Telemetry) -> NoReturn:
-    """Ends a call with what its handler raised, and counts it, unless the caller has gone.
+async def _count_and_abort(context: Context, error: Exception, telemetry: Telemetry) -> NoReturn:
+    """Ends a call with the error that its handler raised, and counts it unless the caller has left.
 
-    Where the caller goes while an answer is written, writing fails first and aborting then fails too.
+    If the caller leaves while a response is written, the write fails first and then the abort.
     """
-    deciding = _deciding(error)
-    if isinstance(deciding, grpc.aio.AbortError):
-        raise deciding from None
-    if not isinstance(deciding, grpc.aio.InternalError):
+    primary = _primary(error)
+    if isinstance(primary, grpc.aio.AbortError):
+        raise primary from None
+    if not isinstance(primary, grpc.aio.InternalError):
         count_failure(telemetry, error)
         await abort(context, error)
     try:
@@ -137,7 +137,7 @@ ServerStream = Callable[[Any, Any, Context], AsyncIterator[Message]]
 
 
 def translates_errors(handler: Unary[Message]) -> Unary[Message]:
-    """For a unary method: errors become codes and are counted; a caller that has gone is no error of ours."""
+    """Decorates a unary method: ends the call with the error's code, and counts it. Cancellation is not an error."""
 
     @wraps(handler)
     async def translated(servicer: HasTelemetry, request: Any, context: Context) -> Message:
@@ -146,13 +146,13 @@ def translates_errors(handler: Unary[Message]) -> Unary[Message]:
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _end_with(context, error, servicer.telemetry)
+            await _count_and_abort(context, error, servicer.telemetry)
 
     return translated
 
 
 def translates_stream_errors(handler: ServerStream[Message]) -> ServerStream[Message]:
-    """As `translates_errors`, for a method that streams its answer."""
+    """Decorates a method that streams its responses; otherwise like `translates_errors`."""
 
     @wraps(handler)
     async def translated(servicer: HasTelemetry, request: Any, context: Context) -> AsyncIterator[Message]:
@@ -162,6 +162,6 @@ def translates_stream_errors(handler: ServerStream[Message]) -> ServerStream[Mes
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _end_with(context, error, servicer.telemetry)
+            await _count_and_abort(context, error, servicer.telemetry)
 
     return translated

@@ -1,8 +1,8 @@
-"""Token ids of words that were seen before, so that most texts need no tokenizer: a dictionary look-up a word.
+"""A cache of the token ids of words: a text of cached words needs one dictionary look-up per word and no tokenizer.
 
-Right only where a space always parts a text into words that know nothing of each other, as for BERT's tokenizers
-(`between_spaces` decides). A word enters at its second sight: what never comes again (numbers, keys, hashes) costs a
-look-up and no more. Everything is bounded, because callers choose the words.
+Correct only for tokenizers that split a text at every space and tokenize each word on its own, as BERT's do
+(`token_cache_for` decides). A word enters the cache at its second occurrence: words that never occur again (numbers,
+keys, hashes) cost one look-up. Both dictionaries are bounded, because callers choose the words.
 """
 
 import json
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import tokenizers
 
 MAX_WORDS = 32_768
-"""Remembered at most, about 6 MB; one more, and all are forgotten. 576 texts of prose have 3,200."""
+"""The most words in the cache, about 6 MB. One more clears it. Chosen: 576 texts of prose have 3,200 words."""
+
 MAX_WORD_CHARACTERS = 32
-"""Longer ones are seldom words."""
+"""The longest word that is cached, in characters. Chosen: longer ones are rarely words."""
 
 
 class TokenCache:
-    """Writes texts from remembered words. Any thread may call it: each step is one operation on a dictionary."""
+    """Token ids of texts from cached words. Thread-safe: each step is one operation on a dictionary."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, first: Sequence[int], last: Sequence[int]) -> None:
         """`first` and `last` are the special tokens around a text."""
@@ -28,7 +29,7 @@ class TokenCache:
         self._seen_once: set[str] = set()
 
     def ids(self, text: str) -> list[int] | None:
-        """All of the text's token ids, special ones included and not truncated; None if a word is not known."""
+        """Returns the token ids of a text, special tokens included, not truncated; None if a word is not cached."""
         ids = [*self._first]
         known = self._ids
         try:
@@ -39,12 +40,12 @@ class TokenCache:
         ids += self._last
         return ids
 
-    def cut(self, ids: list[int], max_tokens: int) -> list[int]:
-        """The ids of a longer text, its end cut off before the last special tokens."""
+    def truncate(self, ids: list[int], max_tokens: int) -> list[int]:
+        """Returns the ids of a longer text, truncated before the last special tokens."""
         return [*ids[: max_tokens - len(self._last)], *self._last]
 
     def learn(self, text: str) -> None:
-        """Notes the text's words that are not known; those that were noted before are known from now on."""
+        """Adds the words of a text: to the seen words at their first occurrence, to the cache at their second."""
         known, seen_once = self._ids, self._seen_once
         for word in text.split(" "):
             if word in known or len(word) > MAX_WORD_CHARACTERS:
@@ -60,11 +61,11 @@ class TokenCache:
                 self._seen_once = seen_once = set()
 
 
-def between_spaces(tokenizer: tokenizers.Tokenizer) -> TokenCache | None:
-    """For a tokenizer whose words end at every space and are tokenized one by one; None for any other.
+def token_cache_for(tokenizer: tokenizers.Tokenizer) -> TokenCache | None:
+    """Returns a cache for a tokenizer that splits at every space and tokenizes each word on its own; else None.
 
     That is WordPiece after BERT's normaliser, which changes single characters, and BERT's pre-tokeniser, which drops
-    white space; a word between spaces may still hold other white space, punctuation, or an added token.
+    white space. A word between spaces may still contain other white space, punctuation, or an added token.
     """
     state = json.loads(tokenizer.to_str())
     normalizer = state["normalizer"] or {"normalizers": []}

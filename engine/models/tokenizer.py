@@ -1,4 +1,4 @@
-"""Texts to token ids, with the `tokenizers` library alone and the model's own settings."""
+"""Converts texts to token ids, with the `tokenizers` library and the model's own settings."""
 
 import json
 from collections.abc import Sequence
@@ -10,41 +10,43 @@ from tokenizers import normalizers
 
 from engine.errors import ModelError
 from engine.models.resolve import ModelFiles
-from engine.models.token_cache import between_spaces
+from engine.models.token_cache import token_cache_for
 
 
 class TokenizedText(NamedTuple):
-    """One text's ids, special tokens included and never padded, and whether its end was cut off."""
+    """The token ids of a text, special tokens included, not padded, and whether it was truncated."""
 
     ids: list[int]
     truncated: bool
 
 
-INLINE_CHARACTERS = 400
-"""So many characters are tokenized in less time than two thread hops take (about 100 µs)."""
+MAX_INLINE_CHARACTERS = 400
+"""The most characters that are tokenized on the event loop. Measured: less time than two thread hops, about 100 µs."""
 
-INLINE_CACHED_CHARACTERS = 8_000
-"""The same where the cache knows every word: a hundred short texts, about 200 µs."""
+MAX_INLINE_CACHED_CHARACTERS = 8_000
+"""The same for texts of cached words. Measured: about 200 µs, for a hundred short texts."""
 
 
-class Unfinished(NamedTuple):
-    """Texts, prompts included, of which the first `len(cached)` were looked up in the token cache; None: not in it."""
+class PendingTexts(NamedTuple):
+    """Texts that are not tokenized completely."""
 
     texts: Sequence[str]
+    """With their prompts."""
     cached: list[TokenizedText | None]
+    """The results of the token cache for the first texts, as far as they were looked up; None for a cache miss."""
 
 
 class Tokenizer:
-    """A tokenizer whose settings never change after loading, so that any thread may use it at any time."""
+    """A tokenizer whose settings do not change after loading. Thread-safe."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._token_cache = between_spaces(tokenizer)
+        self._token_cache = token_cache_for(tokenizer)
 
     @classmethod
     def load(cls, files: ModelFiles, artifact: Path | None = None) -> "Tokenizer":
-        """Loads the model's tokenizer.json, or the one the preparer converted into `artifact`. Raises ModelError."""
+        """Loads the model's tokenizer.json, or the converted one in the folder `artifact`. Raises ModelError."""
         path = tokenizer_path(files, artifact)
         if path is None:
             raise ModelError(f"{files.path} has no tokenizer.json: `engine export` converts an older tokenizer")
@@ -60,29 +62,30 @@ class Tokenizer:
         return cls(tokenizer, files.card.max_tokens)
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> list[TokenizedText]:
-        """Token ids of each text, in order, with `prompt` put before it. Thread-safe."""
-        return self.finish(Unfinished([prompt + text for text in texts] if prompt else texts, []))
+        """Returns the token ids of each text, with `prompt` prepended, in order. Thread-safe."""
+        return self.finish(PendingTexts([prompt + text for text in texts] if prompt else texts, []))
 
-    def encode_inline(self, texts: Sequence[str], prompt: str, characters: int) -> "list[TokenizedText] | Unfinished":
-        """As `encode` where that costs less than two thread hops; else what `finish` completes in another thread.
+    def encode_inline(self, texts: Sequence[str], prompt: str, characters: int) -> "list[TokenizedText] | PendingTexts":
+        """Encodes the texts if that takes less time than two thread hops; else returns the input of `finish`, which
+        another thread completes.
 
-        `characters`: of all texts and their prompts, which decides together with what the cache knows.
+        `characters`: the number of characters of all texts and their prompts. It decides, together with the cache.
         """
         if prompt:
             texts = [prompt + text for text in texts]
-        begun = Unfinished(texts, [])
-        if characters > INLINE_CACHED_CHARACTERS:
-            return begun
+        pending = PendingTexts(texts, [])
+        if characters > MAX_INLINE_CACHED_CHARACTERS:
+            return pending
         for text in texts:
-            begun.cached.append(self._from_cache(text))
-            if begun.cached[-1] is None and characters > INLINE_CHARACTERS:
-                return begun
-        return self.finish(begun)
+            pending.cached.append(self._from_cache(text))
+            if pending.cached[-1] is None and characters > MAX_INLINE_CHARACTERS:
+                return pending
+        return self.finish(pending)
 
-    def finish(self, begun: "Unfinished") -> list[TokenizedText]:
-        """Completes what `encode_inline` began. Looks no text up in the cache a second time. Thread-safe."""
-        texts = begun.texts
-        cached = begun.cached + [self._from_cache(text) for text in texts[len(begun.cached) :]]
+    def finish(self, pending: "PendingTexts") -> list[TokenizedText]:
+        """Completes `encode_inline`, without a second cache look-up of any text. Thread-safe."""
+        texts = pending.texts
+        cached = pending.cached + [self._from_cache(text) for text in texts[len(pending.cached) :]]
         missing = [text for text, one in zip(texts, cached, strict=True) if one is None]
         if not missing:
             return [one for one in cached if one is not None]
@@ -98,12 +101,12 @@ class Tokenizer:
             return None
         if len(ids) <= self._max_tokens:
             return TokenizedText(ids, False)
-        return TokenizedText(words.cut(ids, self._max_tokens), True)
+        return TokenizedText(words.truncate(ids, self._max_tokens), True)
 
     def encode_uncached(self, texts: Sequence[str]) -> list[TokenizedText]:
-        """As `encode` without a prompt and without the cache."""
-        one = len(texts) == 1  # the library computes it in this thread
-        encodings = [self._tokenizer.encode(texts[0])] if one else self._tokenizer.encode_batch_fast(texts)
+        """Like `encode`, without a prompt and without the cache."""
+        single = len(texts) == 1  # the library encodes it in this thread
+        encodings = [self._tokenizer.encode(texts[0])] if single else self._tokenizer.encode_batch_fast(texts)
         limit = self._max_tokens
         tokenized = []
         for encoding in encodings:
@@ -113,13 +116,13 @@ class Tokenizer:
 
 
 def tokenizer_path(files: ModelFiles, artifact: Path | None = None) -> Path | None:
-    """The tokenizer.json to use; None when the model has an older tokenizer that nobody has converted yet."""
+    """Returns the path of tokenizer.json; None if the model has an older tokenizer that is not converted yet."""
     folders = [files.path / files.card.transformer_path, files.path, *([artifact] if artifact else [])]
     return next((folder / "tokenizer.json" for folder in folders if (folder / "tokenizer.json").exists()), None)
 
 
 def _lowercases(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Whether its normaliser lower-cases already: doing it twice could change what the second one sees."""
+    """Returns whether the tokenizer's normaliser lower-cases: doing so twice could change the result."""
     state = json.loads(tokenizer.to_str())["normalizer"] or {}
     parts = state.get("normalizers", [state])
     return any(part.get("type") == "Lowercase" or part.get("lowercase") for part in parts)

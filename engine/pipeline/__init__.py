@@ -1,1 +1,1 @@
-"""A request's way through the engine, whichever protocol it came by, and the counters kept on the way."""
+"""The pipeline of a request, independent of any protocol, and the engine's metrics."""

@@ -1,4 +1,4 @@
-"""The data path of one request, free of any wire protocol: check, reserve, tokenize, queue, forward, serialize."""
+"""The pipeline of a request, independent of any protocol: validate, reserve, tokenize, queue, forward, serialize."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from engine.scheduling import Admission, JobResult
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What one request may carry. Over one of these is the caller's mistake: InvalidRequest."""
+    """The limits of one request. A request over one of them raises InvalidRequest."""
 
     max_texts: int = 2048
     max_text_bytes: int = 128 * 1024
@@ -29,35 +29,41 @@ class RequestLimits:
 
 
 class EmbedOptions(NamedTuple):
-    """How the vectors are wanted. `normalize` None: as the model's own modules say; `dimensions` 0: all."""
+    """The options of a request."""
 
     half: bool = False
+    """Whether the vectors are float16 instead of float32."""
     dimensions: int = 0
+    """The number of leading dimensions to keep; 0 keeps all."""
     normalize: bool | None = None
+    """Whether the vectors have unit norm; None follows the model's own modules."""
     truncation_is_error: bool = False
+    """Whether a text longer than the model's maximum raises InvalidRequest instead of being truncated."""
     prompt_name: str = ""
+    """One of the model's prompts; empty for the model's default."""
     serialize: bool = True
-    """Whether the answer carries the vectors as bytes too."""
+    """Whether the result also has the vectors as bytes."""
 
 
-_AS_THE_MODEL_SAYS = EmbedOptions()
+_MODEL_DEFAULTS = EmbedOptions()
 
 
-class Embedding(NamedTuple):
-    """One request's answer."""
+class EmbeddingResult(NamedTuple):
+    """The result of a request."""
 
     vectors: NDArray[np.float32] | NDArray[np.float16]
-    """(n, dim), C-contiguous; float16 where half was asked for."""
+    """(n, dim), C-contiguous; float16 if `half` is set."""
     payload: bytes
-    """The vectors row by row, little-endian; empty where `serialize` was off."""
+    """The vectors row by row, little-endian; empty unless `serialize` is set."""
     live: LiveDeployment
+    """The deployment that computed the vectors."""
     token_counts: Sequence[int]
     truncated: Sequence[bool]
     timings: RequestTimings
 
 
-class Serving:
-    """Answers requests through whatever is live. Every front end calls this and nothing below it."""
+class EmbeddingPipeline:
+    """Runs requests on the live deployment. The servicers of every protocol call this class and no layer below it."""
 
     def __init__(
         self,
@@ -73,31 +79,31 @@ class Serving:
         self.limits = limits
         self._clock = clock
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
-        self._dry = asyncio.Event()
+        self._all_answered = asyncio.Event()
         self._draining = False
 
     async def embed(
-        self, texts: Sequence[str], options: EmbedOptions = _AS_THE_MODEL_SAYS, deadline_s: float | None = None,
+        self, texts: Sequence[str], options: EmbedOptions = _MODEL_DEFAULTS, deadline_s: float | None = None,
         *, pairs: int = 0,
-    ) -> Embedding:  # fmt: skip
-        """Embeds 1..N texts and counts the request. `deadline_s` is on the engine's clock. Raises any EngineError.
+    ) -> EmbeddingResult:  # fmt: skip
+        """Embeds 1..N texts and counts the request. Raises any EngineError.
 
-        `pairs`: how many pairs the texts are, for the counters.
+        `deadline_s`: a time on the engine's clock. `pairs`: the number of pairs that the texts form, for the counters.
         """
         if self._draining:
-            raise Unavailable("the engine is draining: send this to another one, or retry when it is back")
-        size_bytes = self._check(texts)
+            raise Unavailable("the engine is draining: send the request to another engine, or retry later")
+        size_bytes = self._validate(texts)
         try:
-            embedding = await self._answer(texts, size_bytes, options, deadline_s)
+            embedding = await self._run(texts, size_bytes, options, deadline_s)
             self.telemetry.request_done(embedding.timings, len(texts), pairs, sum(embedding.truncated))
             return embedding
         finally:
             if not self.telemetry.in_flight_requests:
-                self._dry.set()  # wakes drain()
+                self._all_answered.set()  # wakes drain()
 
-    async def _answer(
+    async def _run(
         self, texts: Sequence[str], size_bytes: int, options: EmbedOptions, deadline_s: float | None
-    ) -> Embedding:
+    ) -> EmbeddingResult:
         with self.telemetry.in_flight(), self.admission.reserve(len(texts), size_bytes) as reservation:
             live = self.deployments.live
             with live.bound():
@@ -108,39 +114,39 @@ class Serving:
                 tokenize_s = self._clock() - started_s
                 truncated = [text.truncated for text in tokenized]
                 if options.truncation_is_error and any(truncated):
-                    _refuse_truncation(live.model_card, truncated)
+                    _raise_truncated(live.model_card, truncated)
                 ids = [text.ids for text in tokenized]
                 counts = [len(text) for text in ids]
-                reservation.settle(sum(counts))
+                reservation.set_tokens(sum(counts))
                 if deadline_s is not None and deadline_s <= self._clock():
                     raise Expired("the deadline passed while the request was tokenized: allow more time")
                 job = live.scheduler.submit(ids, deadline_s=deadline_s)
                 result = await job
                 started_s = self._clock()
-                vectors = _finish(result, live.model_card.normalize, dimensions, options)
+                vectors = _postprocess(result, live.model_card.normalize, dimensions, options)
                 payload = vectors.tobytes() if options.serialize else b""
                 serialize_s = self._clock() - started_s
                 timings = RequestTimings(result.queue_s, tokenize_s, result.infer_s, serialize_s)
-                return Embedding(vectors, payload, live, counts, truncated, timings)
+                return EmbeddingResult(vectors, payload, live, counts, truncated, timings)
 
     @property
     def draining(self) -> bool:
-        """Whether new requests are refused."""
+        """Whether the engine refuses new requests."""
         return self._draining
 
     async def drain(self) -> None:
-        """Refuses new requests and returns when the last one in hand is answered."""
+        """Refuses new requests, and waits until every request in flight is answered."""
         self._draining = True
         if self.telemetry.in_flight_requests:
-            self._dry.clear()
-            await self._dry.wait()
+            self._all_answered.clear()
+            await self._all_answered.wait()
 
     def close(self) -> None:
-        """Ends the tokenizing thread."""
+        """Ends the tokenizer thread."""
         self._tokenizing.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, texts: Sequence[str]) -> int:
-        """Size in bytes of the request. Raises InvalidRequest before any work is done."""
+    def _validate(self, texts: Sequence[str]) -> int:
+        """Returns the size of the request in bytes. Raises InvalidRequest if the request exceeds a limit."""
         limits = self.limits
         if not texts:
             raise InvalidRequest("the list of texts is empty: send at least one text (an empty string is a text)")
@@ -152,7 +158,7 @@ class Serving:
             if size > limits.max_text_bytes:
                 raise InvalidRequest(
                     f"text {position} has {size} bytes, at most {limits.max_text_bytes} are allowed: "
-                    "cut it into passages"
+                    "split it into passages"
                 )
             total += size
         if total > limits.max_request_bytes:
@@ -172,7 +178,7 @@ class Serving:
 
 
 def _prompt(model_card: ModelCard, name: str) -> str:
-    """The text put before each input. Raises InvalidRequest for a name that the model does not have."""
+    """Returns the text to prepend to each input. Raises InvalidRequest if the model has no prompt of that name."""
     chosen = name or model_card.default_prompt or ""
     if not chosen:
         return ""
@@ -183,32 +189,32 @@ def _prompt(model_card: ModelCard, name: str) -> str:
 
 
 def _dimensions(model_card: ModelCard, wanted: int) -> int:
-    """How many dimensions to keep. Raises InvalidRequest for more than there are."""
+    """Returns the number of dimensions to keep. Raises InvalidRequest if the model has fewer."""
     dim = model_card.dim
     if wanted > dim:
-        raise InvalidRequest(f"{wanted} dimensions asked for, the model has {dim}: ask for 1 to {dim}, or 0 for all")
+        raise InvalidRequest(f"{wanted} dimensions requested, the model has {dim}: request 1 to {dim}, or 0 for all")
     return wanted or dim
 
 
-def _refuse_truncation(model_card: ModelCard, truncated: Sequence[bool]) -> None:
+def _raise_truncated(model_card: ModelCard, truncated: Sequence[bool]) -> None:
     position = truncated.index(True)
     raise InvalidRequest(
-        f"text {position} is longer than the {model_card.max_tokens} tokens that the model reads, and truncation "
-        "was refused: shorten it, or ask for truncate END"
+        f"text {position} is longer than the model's maximum of {model_card.max_tokens} tokens, and the request "
+        "does not allow truncation: shorten the text, or set truncate to END"
     )
 
 
-def _finish(
+def _postprocess(
     result: JobResult, model_normalizes: bool, dimensions: int, options: EmbedOptions
 ) -> NDArray[np.float32] | NDArray[np.float16]:
-    """The vectors as asked for: normalised or not, cut to `dimensions`, in the wanted dtype.
+    """Returns the vectors normalised or not, truncated to `dimensions`, in the requested dtype: (n, dimensions).
 
-    Cut vectors are normalised after the cut, since a part of a unit vector is not one. Raises InvalidRequest for a
-    vector that the dtype cannot hold.
+    Truncated vectors are normalised after the truncation, because a part of a unit vector has no unit norm. Raises
+    InvalidRequest for a vector that the dtype cannot represent.
     """
     unit, norms = result.vectors.unit, result.vectors.norms
     normalize = model_normalizes if options.normalize is None else options.normalize
-    with np.errstate(over="ignore"):  # looked for below
+    with np.errstate(over="ignore"):  # checked below
         vectors = unit if normalize else unit * norms[:, None]
         if dimensions < vectors.shape[1]:
             vectors = vectors[:, :dimensions]
@@ -218,18 +224,18 @@ def _finish(
         finished: NDArray[np.float32] | NDArray[np.float16] = (
             np.ascontiguousarray(vectors, np.float16) if options.half else np.ascontiguousarray(vectors, np.float32)
         )
-    # The scheduler gives finite vectors alone, so those that nothing was done to need no second look.
+    # The scheduler returns finite vectors only, so unchanged vectors need no check.
     if finished is not unit and not (finite := np.isfinite(finished).all(axis=1)).all():
         position = int(np.argmin(finite))
         if normalize:
             raise PoisonedText(position, "its vector is not finite")
-        _refuse_length(position, float(norms[position]), half=options.half)
+        _raise_out_of_range(position, float(norms[position]), half=options.half)
     return finished
 
 
-def _refuse_length(position: int, length: float, *, half: bool) -> NoReturn:
+def _raise_out_of_range(position: int, length: float, *, half: bool) -> NoReturn:
     dtype, largest, wider = ("FLOAT16", 65504.0, "FLOAT32, or for ") if half else ("FLOAT32", 3.4028235e38, "")
     raise InvalidRequest(
-        f"text {position} has a vector of length {length:.3g}, too large for {dtype}, whose largest number is "
-        f"{largest:.6g}: ask for {wider}vectors of unit length (normalize)"
+        f"text {position} has a vector of norm {length:.3g}, too large for {dtype}, whose largest number is "
+        f"{largest:.6g}: request {wider}vectors of unit norm (normalize)"
     )

@@ -1,7 +1,7 @@
-"""The engine's measurements of itself: cumulative counters and stage histograms, read as snapshots.
+"""The engine's metrics: cumulative counters and stage histograms, read as snapshots.
 
-Everything here belongs to the event loop's thread. A snapshot is cumulative, so a slow reader loses resolution in
-time but never a measurement, and costs the engine nothing between its reads.
+Used from the event loop's thread only. Snapshots are cumulative: a slow reader loses resolution in time but no
+measurement, and costs the engine nothing between its reads.
 """
 
 import itertools
@@ -18,14 +18,17 @@ from hdrh.histogram import HdrHistogram
 from engine.scheduling import BatchRecord
 
 MAX_TRACKED_US = 600_000_000
+"""The largest time that a histogram records, in microseconds (10 minutes); longer times count as this one."""
+
 SIGNIFICANT_FIGURES = 2
-"""Within 1 % of the true value: stages are means and shares, the client's latency is measured by the client."""
+"""Precision of the histograms: within 1 % of the true value. Enough for means and shares of stages; latency is measured
+by the client."""
 
 STAGES = ("queue", "tokenize", "infer", "serialize")
 
 
 class StageHistogram:
-    """One stage's times: an HdrHistogram of whole microseconds, and their exact sum."""
+    """The times of one stage: an HdrHistogram of whole microseconds, and their exact sum."""
 
     __slots__ = ("_histogram", "count", "sum_us")
 
@@ -35,20 +38,20 @@ class StageHistogram:
         self.sum_us = 0.0
 
     def record(self, duration_s: float) -> None:
-        """Counts one request's time in this stage."""
+        """Records the time of one request in this stage."""
         duration_us = duration_s * 1e6
         self._histogram.record_value(min(max(int(duration_us), 1), MAX_TRACKED_US))
         self.count += 1
         self.sum_us += duration_us
 
     def encoded(self) -> bytes:
-        """HdrHistogram V2 compressed encoding in base64, which any HdrHistogram library reads."""
+        """Returns the HdrHistogram V2 compressed encoding in base64, which any HdrHistogram library reads."""
         return bytes(self._histogram.encode())
 
 
 @dataclass(slots=True)
 class Counts:
-    """Totals since the engine started."""
+    """Cumulative counters since the engine started."""
 
     requests: int = 0
     texts: int = 0
@@ -71,7 +74,7 @@ class Counts:
 
 
 class RequestTimings(NamedTuple):
-    """Where one request's server time went, in seconds."""
+    """The time of one request in each stage, in seconds."""
 
     queue_s: float
     tokenize_s: float
@@ -80,7 +83,7 @@ class RequestTimings(NamedTuple):
 
 
 class Telemetry:
-    """Owner of the engine's counters, histograms and list of unanswered requests; the scheduler's observer."""
+    """The engine's counters, histograms and requests in flight. Implements `BatchObserver`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -93,7 +96,7 @@ class Telemetry:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Marks one request as unanswered while the block runs."""
+        """A context manager that counts a request as in flight."""
         ticket = next(self._tickets)
         self._in_flight[ticket] = self._clock()
         try:
@@ -103,17 +106,17 @@ class Telemetry:
 
     @property
     def in_flight_requests(self) -> int:
-        """Requests taken and not answered."""
+        """The number of requests accepted and not answered."""
         return len(self._in_flight)
 
     @property
     def oldest_in_flight_s(self) -> float:
-        """Age of the oldest unanswered request; 0 without one. Requests are kept in the order they came."""
-        oldest = next(iter(self._in_flight.values()), None)
+        """Age of the oldest unanswered request in seconds; 0 without one."""
+        oldest = next(iter(self._in_flight.values()), None)  # in order of arrival
         return 0.0 if oldest is None else self._clock() - oldest
 
     def request_done(self, timings: RequestTimings, texts: int, pairs: int, truncated: int) -> None:
-        """Counts one answered request."""
+        """Counts an answered request."""
         counts = self.counts
         counts.requests += 1
         counts.texts += texts
@@ -125,11 +128,11 @@ class Telemetry:
         self.histograms["serialize"].record(timings.serialize_s)
 
     def request_failed(self, code_name: str) -> None:
-        """Counts one request answered with an error, by gRPC code name."""
+        """Counts a request that ended with an error, by gRPC code name."""
         self.counts.errors[code_name] += 1
 
     def batch_done(self, record: BatchRecord) -> None:
-        """Counts one forward pass."""
+        """Counts a batch."""
         counts = self.counts
         counts.batches += 1
         counts.batch_items += record.items
@@ -150,9 +153,9 @@ class Telemetry:
             return self._process.memory_info().rss, cpu.user + cpu.system, self._process.num_threads()
 
     def now_s(self) -> float:
-        """The engine's clock."""
+        """The time on the engine's clock."""
         return self._clock()
 
     def uptime_s(self) -> float:
-        """Seconds since start."""
+        """Seconds since the engine started."""
         return self._clock() - self.started_s

@@ -1,4 +1,4 @@
-"""Queue, admission, batch forming and instance threads. Knows nothing of gRPC or of any runtime."""
+"""Admission, queue, batching and instance threads. Imports neither gRPC nor a runtime."""
 
 from engine.scheduling.admission import Admission, AdmissionLimits, Reservation
 from engine.scheduling.contract import BatchObserver, BatchPolicy, BatchRecord, Executor, JobResult, TokenIds, Vectors

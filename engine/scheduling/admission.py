@@ -1,4 +1,4 @@
-"""Admission: whether one more request fits, decided before any work is done for it."""
+"""Admission control: accepts or refuses a request before any work is done for it."""
 
 import time
 from collections.abc import Callable
@@ -10,26 +10,34 @@ from typing import Self
 from engine.errors import Overloaded
 
 RATE_WINDOW_S = 2.0
-"""How far back the completion rate looks: completions fade by 1/e in this time."""
-SHORTEST_RETRY_S = 0.05
-LONGEST_RETRY_S = 5.0
-UNMEASURED_RETRY_S = 0.5
-"""What to tell a caller before anything has been completed."""
+"""Time constant of the completion rate, in seconds: a completion's weight decays to 1/e in this time. Chosen."""
+
+MIN_RETRY_S = 0.05
+MAX_RETRY_S = 5.0
+"""Bounds of `retry_after_s`, in seconds. Chosen."""
+
+DEFAULT_RETRY_S = 0.5
+"""`retry_after_s` before any request is completed. Chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """How much may be unanswered at once, over all requests."""
+    """The most that may be unanswered at once, over all requests."""
 
     max_queued_items: int = 10_000
+    """Texts."""
     max_queued_bytes: int = 64 * 1024 * 1024
-    """Texts not yet tokenized."""
+    """Bytes of texts that are not tokenized yet."""
     max_queued_tokens: int = 2_000_000
-    """Texts already tokenized. Known only after tokenizing, so it stops the next request, never the present one."""
+    """Tokens of texts that are tokenized. The number is known only after tokenizing, so this limit refuses later
+    requests and never the request that exceeds it."""
 
 
 class Reservation:
-    """One request's place. As a context manager it is released at the end: completed unless an error leaves it."""
+    """The share of the limits that one request holds.
+
+    As a context manager it is released at the end of the block: as completed, unless the block raised.
+    """
 
     __slots__ = ("_admission", "_items", "_size_bytes", "_tokens")
 
@@ -39,17 +47,17 @@ class Reservation:
         self._size_bytes = size_bytes
         self._tokens = 0
 
-    def settle(self, tokens: int) -> None:
-        """After tokenizing: the bytes are given back and the tokens taken. No effect once released."""
+    def set_tokens(self, tokens: int) -> None:
+        """Replaces the reserved bytes by tokens, after tokenizing. No effect once released."""
         if self._admission is not None:
-            self._admission.exchange(self._size_bytes, tokens - self._tokens)
+            self._admission.set_tokens(self._size_bytes, tokens - self._tokens)
             self._size_bytes, self._tokens = 0, tokens
 
     def release(self, completed: bool) -> None:
-        """Gives everything back; `completed` texts count towards the completion rate. Idempotent."""
+        """Releases everything. `completed`: the texts count towards the completion rate. Idempotent."""
         if self._admission is not None:
             admission, self._admission = self._admission, None
-            admission.give_back(self._items, self._size_bytes, self._tokens, completed)
+            admission.release(self._items, self._size_bytes, self._tokens, completed)
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +69,7 @@ class Reservation:
 
 
 class Admission:
-    """What all unanswered requests hold, against the limits. For one thread, the event loop's."""
+    """Compares what all unanswered requests hold with the limits. Used from the event loop's thread only."""
 
     def __init__(self, limits: AdmissionLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
@@ -69,8 +77,8 @@ class Admission:
         self._items = 0
         self._bytes = 0
         self._tokens = 0
-        self._completed = 0.0  # items, faded by their age
-        self._faded_at_s = self._started_s = clock()
+        self._completed = 0.0  # texts, weighted by age
+        self._decayed_at_s = self._started_s = clock()
 
     @property
     def queued_items(self) -> int:
@@ -88,9 +96,9 @@ class Admission:
         return self._tokens
 
     def reserve(self, items: int, size_bytes: int) -> Reservation:
-        """A place for a request of so many texts, or Overloaded with when to retry.
+        """Reserves room for a request. Raises Overloaded if it does not fit now.
 
-        `retry_after_s` is None if the request is larger than the whole queue: it can never fit.
+        The error's `retry_after_s` is None if the request is larger than the whole queue and can never fit.
         """
         limits = self.limits
         if items > limits.max_queued_items or size_bytes > limits.max_queued_bytes:
@@ -100,9 +108,9 @@ class Admission:
                 retry_after_s=None,
             )
         over = (
-            _share(self._items + items - limits.max_queued_items, self._items),
-            _share(self._bytes + size_bytes - limits.max_queued_bytes, self._bytes),
-            _share(self._tokens + 1 - limits.max_queued_tokens, self._tokens),
+            _excess_share(self._items + items - limits.max_queued_items, self._items),
+            _excess_share(self._bytes + size_bytes - limits.max_queued_bytes, self._bytes),
+            _excess_share(self._tokens + 1 - limits.max_queued_tokens, self._tokens),
         )
         if max(over) > 0:
             retry_after_s = self._retry_after_s(max(over) * self._items)
@@ -111,35 +119,35 @@ class Admission:
         self._bytes += size_bytes
         return Reservation(self, items, size_bytes)
 
-    def exchange(self, size_bytes: int, tokens: int) -> None:
-        """What Reservation.settle does."""
+    def set_tokens(self, size_bytes: int, tokens: int) -> None:
+        """Implements Reservation.set_tokens: removes bytes and adds tokens."""
         self._bytes -= size_bytes
         self._tokens += tokens
 
-    def give_back(self, items: int, size_bytes: int, tokens: int, completed: bool) -> None:
-        """What Reservation.release does."""
+    def release(self, items: int, size_bytes: int, tokens: int, completed: bool) -> None:
+        """Implements Reservation.release."""
         self._items -= items
         self._bytes -= size_bytes
         self._tokens -= tokens
         if completed:
-            self._fade()
+            self._decay()
             self._completed += items
 
     def _retry_after_s(self, items_to_clear: float) -> float:
-        """When so many texts will have been answered, going by the completion rate measured lately."""
-        self._fade()
+        """The time until so many texts are answered, at the recent completion rate."""
+        self._decay()
         if not self._completed:
-            return UNMEASURED_RETRY_S
-        # The integral of the fading over the time there was: the whole window, or less soon after the start.
-        seen_s = RATE_WINDOW_S * (1 - exp(-(self._faded_at_s - self._started_s) / RATE_WINDOW_S))
-        return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, items_to_clear * seen_s / self._completed))
+            return DEFAULT_RETRY_S
+        # The integral of the weights over the elapsed time: RATE_WINDOW_S, or less soon after the start.
+        weight_s = RATE_WINDOW_S * (1 - exp(-(self._decayed_at_s - self._started_s) / RATE_WINDOW_S))
+        return min(MAX_RETRY_S, max(MIN_RETRY_S, items_to_clear * weight_s / self._completed))
 
-    def _fade(self) -> None:
+    def _decay(self) -> None:
         now = self._clock()
-        self._completed *= exp((self._faded_at_s - now) / RATE_WINDOW_S)
-        self._faded_at_s = now
+        self._completed *= exp((self._decayed_at_s - now) / RATE_WINDOW_S)
+        self._decayed_at_s = now
 
 
-def _share(excess: int, queued: int) -> float:
-    """The part of the queue that has to go first; 0 if it fits."""
+def _excess_share(excess: int, queued: int) -> float:
+    """The fraction of the queue that must be answered first; 0 if the request fits."""
     return excess / queued if excess > 0 and queued else float(excess > 0)

@@ -1,4 +1,4 @@
-"""The scheduler's vocabulary: what goes in, what comes out, and what it asks of a runtime."""
+"""The scheduler's types: its input, its results, and the interface of an executor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,43 +8,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 TokenIds = Sequence[int]
-"""One text after tokenizing: special tokens included, not padded."""
+"""The token ids of one text, special tokens included, not padded."""
 
 
 class Vectors(NamedTuple):
     """The vectors of n texts, in the order of the texts."""
 
     unit: NDArray[np.float32]
-    """(n, dim), unit rows."""
+    """(n, dim), rows of unit norm."""
     norms: NDArray[np.float32]
-    """(n,): the length of each vector before normalising; the un-normalised vectors are `unit * norms[:, None]`."""
+    """(n,), the norm of each vector before normalisation. The unnormalised vectors are `unit * norms[:, None]`."""
 
     def in_order(self) -> "Vectors":
-        """Itself."""
+        """Returns itself."""
         return self
 
 
 class ModelOutput(NamedTuple):
-    """What a forward pass of n texts leaves in m >= n rows, so that nothing is copied before it is known where to."""
+    """The output of a forward pass of n texts in m >= n rows. The scheduler copies a row once, to its destination."""
 
     unit_rows: NDArray[np.float32]
-    """(m, dim), unit rows where a text is."""
+    """(m, dim), of unit norm in the rows that belong to a text."""
     norm_rows: NDArray[np.float32]
     """(m,), as `Vectors.norms`."""
     rows: Sequence[int]
     """The row of each text."""
     computed_tokens: int = 0
-    """Tokens that the pass computed, padding included; 0: not counted."""
+    """Tokens that the pass computed, padding included; 0 if not counted."""
     owned: bool = False
-    """Whether the executor hands the arrays over. Otherwise they are valid until its next call."""
+    """Whether the caller owns the arrays. Otherwise they are valid until the executor's next call."""
 
     def in_order(self) -> Vectors:
-        """A copy with text i in row i."""
+        """Returns a copy with text i in row i."""
         return Vectors(self.unit_rows[self.rows], self.norm_rows[self.rows])
 
 
 class SchedulerStats(NamedTuple):
-    """A scheduler at one moment."""
+    """A snapshot of a scheduler."""
 
     queued_items: int
     """Texts that wait for an instance."""
@@ -55,69 +55,72 @@ class SchedulerStats(NamedTuple):
     in_flight_jobs: int
     """Jobs submitted and not yet answered."""
     oldest_in_flight_s: float
-    """The age of the oldest unanswered job; 0 without one."""
+    """Age of the oldest unanswered job in seconds; 0 without one."""
 
 
 class Executor(Protocol):
-    """One instance's forward pass. Called from one thread at a time: the instance's own, or the event loop's while that
-    one waits.
+    """The forward pass of one instance. Called from one thread at a time: the instance's thread, or the event loop's
+    while the instance waits.
     """
 
     def __call__(self, texts: Sequence[TokenIds]) -> "ModelOutput | Vectors":
-        """Runs one batch. Any exception makes it a failing batch, which the scheduler splits.
+        """Runs one batch. After any exception the scheduler splits the batch.
 
-        `Vectors` stand for a `ModelOutput` with one row a text, whose arrays are not handed over.
+        `Vectors` are read as a `ModelOutput` with one row per text whose arrays the caller does not own.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How the scheduler forms batches; can be replaced while it serves.
+    """The settings of batching. They can change while the scheduler runs.
 
     Made by `engine.tuning.plan.BatchOverrides.policy` from the deployment's serving plan and the user's overrides.
     """
 
     max_batch_tokens: int = 4096
-    """Padded tokens in one forward pass: texts times the longest text."""
+    """The most padded tokens in a batch: the number of texts times the length of the longest."""
     max_batch_items: int = 32
+    """The maximum number of texts in a batch."""
     max_wait_s: float = 0.0
     """How long an idle instance may wait for a fuller batch; 0 is work-conserving."""
     packs: bool = False
-    """Whether the executors put several texts in one row: batches then follow the turns and ignore lengths."""
+    """Whether the executors put several texts in one row. Batches then follow the turns and ignore lengths."""
     coalesce: bool = True
-    """Off: one request, one batch (which may be cut by the bounds above)."""
+    """Whether requests share batches. If not, a batch holds the texts of one request, within the bounds above."""
     pass_cost_tokens: int = 16
-    """What a forward pass costs besides its tokens, in tokens: how much padding is worth a pass saved. Small where
-    arithmetic is slow (a CPU), thousands where launching is what costs (an accelerator)."""
+    """The fixed cost of a forward pass, in tokens: the padding that is worth one pass saved. Small on a CPU, where
+    arithmetic dominates; thousands on an accelerator, where launching kernels dominates."""
 
 
 class JobResult(NamedTuple):
-    """All of one request's vectors, restored to the request's order."""
+    """The result of a request: all vectors, in the order of its texts."""
 
     vectors: Vectors
     queue_s: float
-    """The longest time one of its texts waited for an instance."""
+    """The longest time that one of its texts waited for an instance."""
     infer_s: float
-    """The longest forward pass one of its texts was in."""
+    """The longest forward pass that one of its texts was in."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """What one forward pass did, for telemetry. Counted once a batch, in the event loop's thread."""
+    """The measurements of one batch."""
 
     items: int
     tokens: int
     padded_tokens: int
     infer_s: float
     queue_s: Sequence[float]
-    """Per item."""
+    """Per text."""
     poisoned: int = 0
+    """Texts without a usable vector."""
     split: bool = False
+    """Whether the batch failed and was split."""
 
 
 class BatchObserver(Protocol):
-    """Who is told of batches and drops; called in the event loop's thread."""
+    """Receives batches and dropped texts. Called in the event loop's thread."""
 
     def batch_done(self, record: BatchRecord) -> None: ...
 

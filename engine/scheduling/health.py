@@ -1,9 +1,9 @@
-"""Whether a deployment's instances can answer: a small state, fed with the outcome of each batch.
+"""The health of a deployment's instances, derived from the result of each batch.
 
-A deployment is unhealthy when no instance is left, or when FAILED_BATCHES batches in a row gave not one usable vector.
-One batch with a usable vector makes it healthy again. While it is unhealthy because of failing batches, requests still
-run: theirs are the forward passes that may show that it works again. A caller that sends one poison text alone so many
-times in a row, while nobody else asks, makes it unhealthy too, until any other text is embedded.
+A deployment is unhealthy when no instance is left, or when FAILED_BATCHES consecutive batches gave no usable vector.
+One batch with a usable vector makes it healthy again. While it is unhealthy because of failing batches, it still runs
+requests: their forward passes show when it works again. A single caller that sends the same poison text FAILED_BATCHES
+times, without other requests between, also makes it unhealthy, until another text is embedded.
 """
 
 import logging
@@ -14,8 +14,8 @@ from engine.scheduling.contract import BatchRecord
 _log = logging.getLogger(__name__)
 
 FAILED_BATCHES = 5
-"""More than the poison texts that callers send by chance one after another; at a rate of some batches a second still
-noticed within seconds."""
+"""Consecutive failed batches after which a deployment is unhealthy. Chosen: more than the consecutive poison texts that
+callers send by chance, and few enough to be reached within seconds at some batches per second."""
 
 NO_INSTANCE = "every instance was lost: switch to another deployment, or restart the engine"
 ONLY_FAILURES = f"the last {FAILED_BATCHES} batches gave no usable vector: see the engine's log"
@@ -23,40 +23,40 @@ NOT_LIVE = "no deployment is live yet: wait for the ready line"
 
 
 class Health:
-    """One scheduler's health. Belongs to the event loop's thread."""
+    """The health of one scheduler. Used from the event loop's thread only."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
         """Called after each change of `problem`."""
         self._problem: str | None = None
-        self._failed_in_a_row = 0
+        self._consecutive_failures = 0
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot answer, with the next step; None while it can."""
+        """Why the scheduler cannot answer, with the next step; None while it can."""
         return self._problem
 
     def batch_done(self, record: BatchRecord) -> None:
-        """A batch was run and delivered. It counts as failed if none of its texts has a usable vector."""
+        """Records a batch that was run and delivered. It counts as failed if none of its texts has a usable vector."""
         if record.poisoned >= record.items:
             self.batch_failed()
             return
-        self._failed_in_a_row = 0
+        self._consecutive_failures = 0
         if self._problem == ONLY_FAILURES:
-            self._become(None)
+            self._set_problem(None)
 
     def batch_failed(self) -> None:
-        """A batch came to nothing: a fault in forming, running or delivering it."""
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= FAILED_BATCHES and self._problem is None:
-            self._become(ONLY_FAILURES)
+        """Records a batch that was lost to a fault in forming, running or delivering it."""
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= FAILED_BATCHES and self._problem is None:
+            self._set_problem(ONLY_FAILURES)
 
     def instance_lost(self, left: int) -> None:
-        """An instance's thread was lost; `left` instances serve on, its replacement included."""
+        """Records a lost instance. `left`: the instances that remain, its replacement included."""
         if not left:
-            self._become(NO_INSTANCE)
+            self._set_problem(NO_INSTANCE)
 
-    def _become(self, problem: str | None) -> None:
+    def _set_problem(self, problem: str | None) -> None:
         if problem != self._problem:
             self._problem = problem
             if self.on_change is not None:
@@ -64,12 +64,12 @@ class Health:
 
 
 class Readiness:
-    """Whether the engine can answer: the health of the deployment that is live. Belongs to the event loop's thread."""
+    """Whether the engine can answer: the health of the live deployment. Used from the event loop's thread only."""
 
     def __init__(self) -> None:
         self._health: Health | None = None
         self._listeners: list[Callable[[], None]] = []
-        self._told: str | None = NOT_LIVE
+        self._last_problem: str | None = NOT_LIVE
 
     @property
     def problem(self) -> str | None:
@@ -77,7 +77,7 @@ class Readiness:
         return NOT_LIVE if self._health is None else self._health.problem
 
     def follow(self, health: Health) -> None:
-        """From now on this deployment is the live one; the one before counts no longer."""
+        """Follows the health of a new live deployment instead of the previous one."""
         if self._health is not None:
             self._health.on_change = None
         self._health = health
@@ -85,19 +85,19 @@ class Readiness:
         self._changed()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Has it called after each change of `problem`."""
+        """Adds a listener, which is called after each change of `problem`."""
         self._listeners.append(listener)
 
     def _changed(self) -> None:
-        before, self._told = self._told, self.problem
-        if self._told == before:
+        before, self._last_problem = self._last_problem, self.problem
+        if self._last_problem == before:
             return
-        if self._told is not None:
-            _log.error("not serving: %s", self._told)
+        if self._last_problem is not None:
+            _log.error("not serving: %s", self._last_problem)
         elif before != NOT_LIVE:
             _log.warning("serving again")
         for listener in self._listeners:
             try:
                 listener()
-            except Exception:  # a listener's fault must not reach the batch that it hears of
-                _log.exception("a listener to the engine's readiness failed")
+            except Exception:  # must not fail the batch that changed the health
+                _log.exception("a listener of the engine's readiness failed")

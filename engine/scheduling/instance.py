@@ -1,4 +1,4 @@
-"""One instance: the thread that takes a batch when it is idle, runs it, and hands the answers to the event loop."""
+"""An instance: a thread that takes a batch when it is idle, runs it, and passes the result to the event loop."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ from engine.scheduling.queue import Batch, Ticket
 _log = logging.getLogger(__name__)
 
 
-class Answers(NamedTuple):
-    """What one batch answers one request: the vectors of `positions`, in rising order of position."""
+class PartialResult(NamedTuple):
+    """The vectors that one batch gives one request: those of `positions`, in ascending order of position."""
 
     ticket: Ticket
     positions: Sequence[int]
@@ -26,8 +26,8 @@ class Answers(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Poison:
-    """A text which has no vector."""
+class FailedText:
+    """A text that has no usable vector."""
 
     ticket: Ticket
     position: int
@@ -35,22 +35,22 @@ class Poison:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """All that one batch came to: one hop to the event loop carries it."""
+class BatchResult:
+    """The result of a batch, passed to the event loop in one call."""
 
     batch: Batch
-    answers: Sequence[Answers]
-    poisons: Sequence[Poison]
+    results: Sequence[PartialResult]
+    failures: Sequence[FailedText]
     record: BatchRecord
 
 
 class InstanceListener(Protocol):
-    """Who hears from an instance, in the instance's thread."""
+    """Callbacks of an instance. Called in the instance's thread."""
 
-    def on_batch(self, outcome: Outcome) -> None: ...
+    def on_batch(self, result: BatchResult) -> None: ...
 
     def on_exit(self, instance: "Instance", current_batch: Batch | None, fault: BaseException | None) -> None:
-        """The thread's last words. With a fault, `in_hand` is the batch it will never answer, if it had one."""
+        """Called at the end of the thread. `current_batch`: the batch that `fault` leaves unanswered, if any."""
         ...
 
 
@@ -67,47 +67,47 @@ class Instance:
         clock: Callable[[], float],
         core: int | None = None,
     ) -> None:
-        """`core`: the only one that its thread may run on."""
+        """`core`: the only core that the thread may run on; None for any."""
         self.name = name
         self._executor: Executor | None = executor
         self._dispatch = dispatch
         self._listener = listener
         self._clock = clock
         self._core = core
-        self._has_worked = False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._has_taken_batch = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def executor(self) -> Executor:
-        """What its thread calls; another may while the thread waits for a batch."""
+        """The executor that the thread calls. Another thread may call it while this one waits for a batch."""
         if self._executor is None:
-            raise RuntimeError(f"instance {self.name} has let its executor go")
+            raise RuntimeError(f"instance {self.name} has dropped its executor")
         return self._executor
 
     @property
-    def has_worked(self) -> bool:
-        """Whether it ever took a batch."""
-        return self._has_worked
+    def has_taken_batch(self) -> bool:
+        """Whether the thread has ever taken a batch."""
+        return self._has_taken_batch
 
     def start(self) -> None:
-        """Starts the thread. Raises RuntimeError where the system has no more of them."""
+        """Starts the thread. Raises RuntimeError if the system cannot create one."""
         self._thread.start()
 
     def join(self) -> None:
-        """Waits for the thread; no time at all once it has said its last words."""
+        """Waits for the end of the thread. Does not block after `on_exit`."""
         self._thread.join()
 
     def drop_executor(self) -> None:
-        """Lets the executor go, so that its memory can."""
+        """Drops the reference to the executor, so that its memory can be freed."""
         self._executor = None
 
     def replacement(self) -> "Instance":
-        """A new instance of the same executor, for when this one's thread was lost."""
+        """Returns a new instance with the same executor, to replace this one after its thread was lost."""
         return Instance(
             self.executor, self._dispatch, self._listener, name=self.name, clock=self._clock, core=self._core
         )
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         executor = self.executor
         batch: Batch | None = None
         fault: BaseException | None = None
@@ -116,23 +116,23 @@ class Instance:
             if self._core is not None:
                 pin_to_core(self._core)
             while (batch := self._dispatch.next_batch()) is not None:
-                self._has_worked = True
-                self._listener.on_batch(run(batch, executor, self._clock))
-                batch = None  # delivered: a fault from here on is not this batch's
-        except BaseException as lost:  # the thread ends here whatever it was, and must not end unheard
+                self._has_taken_batch = True
+                self._listener.on_batch(run_batch(batch, executor, self._clock))
+                batch = None  # delivered: a later fault does not concern this batch
+        except BaseException as lost:  # reported to the listener: a lost thread must be replaced
             fault = lost
         del executor
         self._listener.on_exit(self, batch, fault)
 
 
-def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome:
-    """Runs a batch. A failing one is split in halves until the texts that fail, fail alone."""
+def run_batch(batch: Batch, executor: Executor, clock: Callable[[], float]) -> BatchResult:
+    """Runs a batch. If the forward pass fails, splits the batch in halves until each failing text is alone."""
     entries = batch.entries
     started_s = clock()
     pieces = list(_run_or_split(batch.token_ids, executor))
     infer_s = clock() - started_s
     lengths = [entry.length for entry in entries]
-    answers, poisons = _by_request(batch, pieces)
+    results, failures = _group_by_request(batch, pieces)
     computed = sum(piece.computed_tokens for piece in pieces if isinstance(piece, ModelOutput))
     record = BatchRecord(
         items=len(entries),
@@ -140,18 +140,18 @@ def run(batch: Batch, executor: Executor, clock: Callable[[], float]) -> Outcome
         padded_tokens=computed or len(entries) * lengths[-1],
         infer_s=infer_s,
         queue_s=[batch.taken_s - entry.ticket.arrived_s for entry in entries],
-        poisoned=len(poisons),
+        poisoned=len(failures),
         split=len(pieces) > 1,
     )
-    return Outcome(batch, answers, poisons, record)
+    return BatchResult(batch, results, failures, record)
 
 
 def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[ModelOutput | str]:
-    """The outputs piece by piece, in the order of the texts; a string is why one text has no vector."""
+    """Yields the outputs piece by piece, in the order of the texts. A string is the reason why a text has no vector."""
     try:
-        output = _checked(executor(texts), len(texts))
+        output = _validated(executor(texts), len(texts))
     except Exception as error:
-        # The error's own words stay in the log: they may quote the text.
+        # The error's message goes to the log only: it may quote the text.
         _log.warning("a forward pass of %d texts failed", len(texts), exc_info=error)
         if len(texts) == 1:
             yield f"its forward pass failed ({type(error).__name__}, see the engine's log)"
@@ -164,8 +164,8 @@ def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[Mod
     yield from _run_or_split(texts[half:], executor)
 
 
-def _checked(output: ModelOutput | Vectors, count: int) -> ModelOutput:
-    """The output with float32 arrays. Raises ValueError unless there is a vector for each text."""
+def _validated(output: ModelOutput | Vectors, count: int) -> ModelOutput:
+    """Returns the output with float32 arrays. Raises ValueError unless there is a vector for each text."""
     if isinstance(output, Vectors):
         output = ModelOutput(output.unit, output.norms, range(len(output.unit)))
     unit = np.asarray(output.unit_rows, dtype=np.float32)
@@ -175,18 +175,18 @@ def _checked(output: ModelOutput | Vectors, count: int) -> ModelOutput:
     return output._replace(unit_rows=unit, norm_rows=norms)
 
 
-def _by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[list[Answers], list[Poison]]:
-    """Groups the vectors of a batch by request, those of one request in the order of its texts.
+def _group_by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[list[PartialResult], list[FailedText]]:
+    """Groups the vectors of a batch by request, in the order of each request's texts.
 
-    Copies them out of the executor's arrays, unless a request has one vector and the arrays were handed over.
+    Copies them out of the executor's arrays, unless a request has one vector and the output owns its arrays.
     """
-    answers: list[Answers] = []
-    poisons: list[Poison] = []
+    results: list[PartialResult] = []
+    failures: list[FailedText] = []
     entries = iter(batch.entries)
     for piece in pieces:
         if isinstance(piece, str):
             entry = next(entries)
-            poisons.append(Poison(entry.ticket, entry.position, piece))
+            failures.append(FailedText(entry.ticket, entry.position, piece))
             continue
         finite = np.isfinite(piece.unit_rows).all(axis=1) & np.isfinite(piece.norm_rows)
         every_row_finite = bool(finite.all())
@@ -195,21 +195,23 @@ def _by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[list[Ans
             if every_row_finite or finite[row]:
                 rows_of.setdefault(ticket, []).append((position, row))
             else:
-                poisons.append(Poison(ticket, position, "its vector is not finite"))
-        answers.extend(_answers(ticket, found, piece, batch.taken_s) for ticket, found in rows_of.items())
-    return answers, poisons
+                failures.append(FailedText(ticket, position, "its vector is not finite"))
+        results.extend(_partial_result(ticket, placed, piece, batch.taken_s) for ticket, placed in rows_of.items())
+    return results, failures
 
 
-def _answers(ticket: Ticket, found: list[tuple[int, int]], output: ModelOutput, taken_s: float) -> Answers:
-    """One request's share of an output. `found`: position in the request and row, of each of its texts."""
-    found.sort()
-    positions = [position for position, _ in found]
-    if len(found) == 1:  # a slice costs a tenth of indexing by a list, and single texts are the common case
-        ((_, row),) = found
+def _partial_result(
+    ticket: Ticket, placed: list[tuple[int, int]], output: ModelOutput, taken_s: float
+) -> PartialResult:
+    """One request's share of an output. `placed`: (position in the request, row of the output) of each text."""
+    placed.sort()
+    positions = [position for position, _ in placed]
+    if len(placed) == 1:  # a slice costs a tenth of indexing by a list, and single texts are the common case
+        ((_, row),) = placed
         vectors = Vectors(output.unit_rows[row : row + 1], output.norm_rows[row : row + 1])
         if not output.owned:
             vectors = Vectors(vectors.unit.copy(), vectors.norms.copy())
     else:
-        rows = [row for _, row in found]
+        rows = [row for _, row in placed]
         vectors = Vectors(output.unit_rows[rows], output.norm_rows[rows])
-    return Answers(ticket, positions, vectors, taken_s - ticket.arrived_s)
+    return PartialResult(ticket, positions, vectors, taken_s - ticket.arrived_s)

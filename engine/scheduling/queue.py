@@ -1,16 +1,16 @@
-"""The queue: which texts the next forward pass runs. A pure data structure: no threads, no clock of its own.
+"""The queue: selects the texts of the next batch. A pure data structure without threads or a clock.
 
-Fairness between requests is self-clocked fair queueing (Golestani 1994) with TURN_TEXTS texts as the unit of work: a
-request that arrives at virtual time V gives its first 8 texts the tag V+1, the next 8 V+2, …, and V is the tag of the
-oldest text last served. "Oldest" means lowest tag; of equal tags a request's first turn goes before later turns of
-others, and then arrival decides. So one text behind a request of a thousand is the next oldest, and the thousand still
-get one turn in every round: tags that started at V itself would let a flood of single texts, all tagged V, hold V still
-and starve the rest. Requests of up to 8 texts are served as they came: in turns of single texts, an overload would
-leave all of them unfinished instead of the last.
+Requests are served by self-clocked fair queueing (Golestani 1994), in turns of TURN_TEXTS = 8 texts. When a request
+arrives at virtual time V, its first 8 texts get the tag V + 1, the next 8 the tag V + 2, and so on. V is the tag of the
+oldest text of the last batch. "Oldest" means lowest tag; among equal tags, the first turn of a request precedes later
+turns of other requests, and then arrival decides. A single text behind a request of a thousand is therefore the next
+oldest, and the thousand still get one turn in every round. If tags started at V itself, a flood of single texts, all
+tagged V, would stop V and starve the other requests. Requests of up to 8 texts are served in order of arrival: with
+turns of one text, an overload would leave all of them unfinished instead of the last ones.
 
-Inside a bounded window of the lowest tags, texts are sorted by length, and a batch is a contiguous run of the window
-which contains the oldest text. Where the executors pack several texts in a row there is no padding to avoid: a batch is
-then simply the lowest turns, and with k instances idle one takes the k-th part of the tokens.
+A bounded window holds the texts with the lowest tags, sorted by length. A batch is a contiguous run of the window that
+contains the oldest text. If the executors pack several texts into a row, there is no padding to avoid: a batch is then
+the lowest turns, and with k idle instances one takes at most 1/k of the tokens.
 """
 
 from bisect import bisect_left
@@ -26,29 +26,31 @@ from typing import NamedTuple
 from engine.scheduling.contract import BatchPolicy, TokenIds
 
 WINDOW_BATCHES = 4
-"""How many batches of texts are sorted together: more means less padding, and more to look through per batch."""
+"""The capacity of the window, in batches. A larger window means less padding and more work per batch. Chosen."""
 
 Turn = int
-"""A text's place in the order of service: its tag, whether that is a later turn of its request, the request's arrival
-number, and its place in the turn. One integer, because it is compared several times a text: in the heap, in the
-window's sort and in the search for the oldest."""
+"""The sort key of the order of service: the tag, whether it is a later turn of its request, the request's arrival
+number, and the place within the turn. One integer, because it is compared several times per text: in the heap, in the
+sort of the window and in the search for the oldest text."""
 
 TURN_TEXTS = 8
-"""Texts of one request that are served before another request's turn comes."""
+"""Texts of one request in a turn. Measured: "Fair queueing" in docs/performance.md."""
 
 ARRIVAL_BITS = 44
-"""Room for 10,000 requests a second over three years, for the place within a turn, and for the bit below."""
-_NOT_THE_FIRST = 1 << (ARRIVAL_BITS - 1)
+"""Bits of a turn below its tag: 10,000 requests/s over three years, the place within a turn, and the bit below fit."""
+
+_LATER_TURN = 1 << (ARRIVAL_BITS - 1)
+"""The bit of a turn that is not the first of its request."""
 
 
 class Entry(NamedTuple):
-    """One text that waits. Sorts by length, then turn."""
+    """A queued text. Sorts by length, then by turn."""
 
     length: int
     """In tokens."""
     turn: Turn
     position: int
-    """In its request."""
+    """The index in its request."""
     ticket: "Ticket"
 
 
@@ -56,7 +58,7 @@ _turn_of = attrgetter("turn")
 
 
 class Ticket:
-    """One request in the queue: its texts and how many of them still wait. Changed by the queue alone."""
+    """A request in the queue: its texts, and how many of them still wait. Only the queue changes it."""
 
     __slots__ = (
         "arrived_s",
@@ -77,8 +79,8 @@ class Ticket:
         self.arrived_s = arrived_s
         self.drops_at_s = inf if deadline_s is None else deadline_s
         self.lengths = list(map(len, texts))
-        # Longest first: turns within one request are free to choose, and a request's neighbours in turn are then
-        # neighbours in length too. The short ones come last, which evens out the end over several instances.
+        # Longest first: the order within a request is free, and consecutive texts then have similar lengths. The short
+        # texts come last, so that several instances finish at about the same time.
         self.order: Sequence[int] = range(1)
         if len(texts) != 1:
             self.order = sorted(range(len(texts)), key=self.lengths.__getitem__, reverse=True)
@@ -94,7 +96,7 @@ class Ticket:
         """The turn of the next text to enter the window."""
         turns, place = divmod(self.entered, TURN_TEXTS)
         tag = (self.first_tag + turns) << ARRIVAL_BITS
-        return tag | (_NOT_THE_FIRST if turns else 0) | self.number * TURN_TEXTS + place
+        return tag | (_LATER_TURN if turns else 0) | self.number * TURN_TEXTS + place
 
     def next_entry(self) -> Entry:
         """The next text to enter the window."""
@@ -109,7 +111,7 @@ class Ticket:
         return self.entered == len(self.order)
 
     def drop(self) -> int:
-        """Lets the waiting texts go; returns how many of its texts never ran. Idempotent."""
+        """Drops the waiting texts. Returns how many of its texts never ran. Idempotent."""
         self.drops_at_s = -inf
         if self.waiting:
             self.dropped += self.waiting
@@ -120,9 +122,9 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one forward pass runs: its entries by rising length, and their token ids in the same order.
+    """The texts of one forward pass: entries in ascending order of length, and their token ids in the same order.
 
-    It holds the token ids itself: a request that is withdrawn while some of its texts run lets its own list go.
+    It holds the token ids itself, because a request that is withdrawn while some of its texts run drops its own list.
     """
 
     entries: list[Entry]
@@ -131,40 +133,40 @@ class Batch:
 
     @property
     def tickets(self) -> set[Ticket]:
-        """The requests that it answers, wholly or in part."""
+        """The requests that its texts belong to."""
         return {ticket for _, _, _, ticket in self.entries}
 
 
 class BatchQueue:
-    """Texts that wait for an instance. Every operation costs O(log requests) a text, however long the queue is."""
+    """Texts that wait for an instance. Adding and taking costs O(log requests) per text."""
 
     def __init__(self) -> None:
         self.items = 0
         self.tokens = 0
         self._virtual_time = 0
         self._arrivals = 0
-        # Requests none of whose texts have entered the window. Virtual time never goes back, so their order of arrival
-        # is the order of their turns, and a queue of single texts costs no heap at all.
-        self._fresh: deque[Ticket] = deque()
-        self._begun: list[tuple[Turn, Ticket]] = []  # a heap: the other requests by the turn of their next text
-        self._withdrawn = 0  # requests withdrawn since the two were last cleaned, at least as many as they hold
+        # Requests of which no text has entered the window. Virtual time never decreases, so their order of arrival is
+        # the order of their turns, and a queue of single texts needs no heap.
+        self._new: deque[Ticket] = deque()
+        self._started: list[tuple[Turn, Ticket]] = []  # a heap: the other requests by the turn of their next text
+        self._withdrawn = 0  # at least as many withdrawn requests as the two hold
         self._window: list[Entry] = []  # sorted between calls
-        self._sweep_at_s = inf  # when something in the window may first have to go
+        self._sweep_at_s = inf  # the earliest time at which an entry of the window may have to be dropped
 
     def add(self, ticket: Ticket) -> None:
-        """A request's texts join the queue."""
+        """Adds the texts of a request."""
         self._arrivals += 1
         ticket.number = self._arrivals
         ticket.first_tag = self._virtual_time + 1
         self.items += ticket.waiting
         self.tokens += ticket.waiting_tokens
         if ticket.waiting:
-            self._fresh.append(ticket)
+            self._new.append(ticket)
 
     def withdraw(self, ticket: Ticket) -> int:
-        """Drops a request's queued texts; returns how many of its texts never ran. Idempotent.
+        """Drops a request's queued texts. Returns how many of its texts never ran. Idempotent.
 
-        A request that was never added leaves the queue as it is.
+        A request that was never added does not change the queue.
         """
         self._sweep_at_s = -inf
         waiting, waiting_tokens = ticket.waiting, ticket.waiting_tokens
@@ -173,25 +175,25 @@ class BatchQueue:
             self.items -= waiting
             self.tokens -= waiting_tokens
             self._withdrawn += 1
-            # Callers that come and go while no instance is free must not pile up: forget them by halves.
-            if self._withdrawn * 2 > len(self._fresh) + len(self._begun):
-                self._fresh = deque(ticket for ticket in self._fresh if ticket.waiting)
-                self._begun = [request for request in self._begun if request[1].waiting]
-                heapify(self._begun)
+            # Withdrawn requests must not accumulate while no instance is free. Removed when they are the majority.
+            if self._withdrawn * 2 > len(self._new) + len(self._started):
+                self._new = deque(ticket for ticket in self._new if ticket.waiting)
+                self._started = [request for request in self._started if request[1].waiting]
+                heapify(self._started)
                 self._withdrawn = 0
         return dropped
 
     def oldest_arrival_s(self) -> float:
-        """When the longest waiting request arrived; infinity if none waits. Looks at every queued request."""
+        """The arrival time of the request that has waited longest; infinity if none waits. O(queued requests)."""
         in_window = (entry.ticket for entry in self._window)
-        begun = (ticket for _, ticket in self._begun)
-        tickets = chain(in_window, begun, self._fresh)
+        started = (ticket for _, ticket in self._started)
+        tickets = chain(in_window, started, self._new)
         return min((ticket.arrived_s for ticket in tickets if ticket.waiting), default=inf)
 
     def take(self, policy: BatchPolicy, idle_instances: int, now: float) -> Batch | None:
-        """The next batch, or None if nothing waits. Texts withdrawn or past their deadline are dropped first.
+        """Takes the next batch; None if no text waits. Drops withdrawn texts and texts past their deadline first.
 
-        `idle_instances` counts the asking one: with k idle, one takes at most its k-th part, rounded up.
+        `idle_instances` includes the caller. With k idle instances a batch has at most 1/k of the queue, rounded up.
         """
         if now >= self._sweep_at_s:
             self._sweep(now)
@@ -200,14 +202,14 @@ class BatchQueue:
         if oldest is None:
             return None
         if policy.coalesce and policy.packs:
-            entries = self._lowest_turns(policy, idle_instances)
+            entries = self._take_lowest_turns(policy, idle_instances)
         elif policy.coalesce:
             share = -(-self.items // max(1, idle_instances))
             first, end = _best_run(self._window, oldest, min(policy.max_batch_items, share), policy)
             entries = self._window[first:end]
             del self._window[first:end]
         else:
-            entries = self._of_one_request(oldest, policy)
+            entries = self._take_one_request(oldest, policy)
         self._virtual_time = max(self._virtual_time, oldest.turn >> ARRIVAL_BITS)
         token_ids = [ticket.texts[position] for _, _, position, ticket in entries]
         for length, _, _, ticket in entries:
@@ -218,7 +220,7 @@ class BatchQueue:
         return Batch(entries, token_ids, now)
 
     def _sweep(self, now: float) -> None:
-        """Drops from the window what was withdrawn or has expired."""
+        """Drops withdrawn and expired texts from the window."""
         for entry in self._window:
             if entry.ticket.drops_at_s <= now:
                 self.withdraw(entry.ticket)
@@ -226,9 +228,9 @@ class BatchQueue:
         self._sweep_at_s = min((entry.ticket.drops_at_s for entry in self._window), default=inf)
 
     def _fill(self, capacity: int, now: float) -> Entry | None:
-        """Lets texts into the window, lowest turn first, while there is room or while theirs is the lowest of all.
+        """Moves texts into the window, lowest turn first, until it is full and holds the oldest text of the queue.
 
-        Returns the oldest text of the queue, which is therefore always in the window.
+        Returns the oldest text; None if the queue is empty.
         """
         window = self._window
         oldest = min(window, key=_turn_of) if window else None
@@ -243,7 +245,7 @@ class BatchQueue:
             if ticket.drops_at_s < self._sweep_at_s:
                 self._sweep_at_s = ticket.drops_at_s
             if not ticket.exhausted:
-                heappush(self._begun, (ticket.turn, ticket))
+                heappush(self._started, (ticket.turn, ticket))
             if oldest is None or entry.turn < oldest.turn:
                 oldest = entry
         if entered:
@@ -251,11 +253,11 @@ class BatchQueue:
         return oldest
 
     def _next_request(self, now: float) -> Ticket | None:
-        """The request whose next text has the lowest turn of those outside the window. Forgets dropped ones."""
-        while self._fresh or self._begun:
-            ticket = self._fresh[0] if self._fresh else self._begun[0][1]
-            if self._begun and self._fresh and self._begun[0][0] < ticket.turn:
-                ticket = self._begun[0][1]
+        """The request whose next text has the lowest turn outside the window. Removes dropped requests."""
+        while self._new or self._started:
+            ticket = self._new[0] if self._new else self._started[0][1]
+            if self._started and self._new and self._started[0][0] < ticket.turn:
+                ticket = self._started[0][1]
             if ticket.drops_at_s > now:
                 return ticket
             self._remove_next(ticket)
@@ -263,14 +265,14 @@ class BatchQueue:
         return None
 
     def _remove_next(self, ticket: Ticket) -> None:
-        """Takes out what `_next_request` gave."""
-        if self._fresh and self._fresh[0] is ticket:
-            self._fresh.popleft()
+        """Removes the request that `_next_request` returned."""
+        if self._new and self._new[0] is ticket:
+            self._new.popleft()
         else:
-            heappop(self._begun)
+            heappop(self._started)
 
-    def _lowest_turns(self, policy: BatchPolicy, idle_instances: int) -> list[Entry]:
-        """The texts whose turn it is, within this instance's share of the tokens and the bounds of a batch."""
+    def _take_lowest_turns(self, policy: BatchPolicy, idle_instances: int) -> list[Entry]:
+        """Takes the texts with the lowest turns, within this instance's share of the tokens and the policy's bounds."""
         room = min(policy.max_batch_tokens, -(-self.tokens // max(1, idle_instances)))
         in_turn = sorted(self._window, key=_turn_of)
         count = 0
@@ -282,42 +284,42 @@ class BatchQueue:
         self._window = sorted(in_turn[count:])
         return sorted(in_turn[:count])
 
-    def _of_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
-        """One request, one batch: the oldest text's request in its own order, longest first, cut by the bounds."""
+    def _take_one_request(self, oldest: Entry, policy: BatchPolicy) -> list[Entry]:
+        """Takes the texts of the oldest text's request, longest first, within the policy's bounds."""
         ticket = oldest.ticket
-        count = min(policy.max_batch_items, _most_texts(oldest.length, policy))
+        count = min(policy.max_batch_items, _max_texts(oldest.length, policy))
         entries = sorted((entry for entry in self._window if entry.ticket is ticket), key=_turn_of)[:count]
         taken = {entry.turn for entry in entries}
         self._window = [entry for entry in self._window if entry.turn not in taken]
         if len(entries) < count and not ticket.exhausted:
             while len(entries) < count and not ticket.exhausted:
                 entries.append(ticket.next_entry())
-            # Its turn in the heap has passed. This is linear, but in the requests that were cut, and cuts are rare.
-            self._begun = [request for request in self._begun if request[1] is not ticket]
+            # Its key in the heap is out of date. Linear, but only in requests that were cut, which is rare.
+            self._started = [request for request in self._started if request[1] is not ticket]
             if not ticket.exhausted:
-                self._begun.append((ticket.turn, ticket))
-            heapify(self._begun)
+                self._started.append((ticket.turn, ticket))
+            heapify(self._started)
         return sorted(entries)
 
 
-def _most_texts(longest: int, policy: BatchPolicy) -> int:
-    """How many texts of that length the token budget holds; one that is larger than the budget goes alone."""
+def _max_texts(longest: int, policy: BatchPolicy) -> int:
+    """How many texts of that length fit the token budget. At least 1: a text over the budget is a batch of its own."""
     return max(1, policy.max_batch_tokens // max(1, longest))
 
 
 def _texts_ahead(turn: Turn, tag: int) -> int:
-    """How many texts earlier than in its turn a text would be served beside one of that tag."""
-    later = TURN_TEXTS if turn & _NOT_THE_FIRST else 0
+    """How many places ahead of its turn a text is served in a batch whose oldest text has that tag."""
+    later = TURN_TEXTS if turn & _LATER_TURN else 0
     return ((turn >> ARRIVAL_BITS) - tag) * TURN_TEXTS + later + turn % TURN_TEXTS
 
 
 def _best_run(window: list[Entry], oldest: Entry, max_items: int, policy: BatchPolicy) -> tuple[int, int]:
-    """The run of the window, as (first, end), that contains the oldest text and wastes least per text.
+    """Returns the run of the window, as (first, end), that contains the oldest text and has the least waste per text.
 
-    Waste is counted in tokens: the padding, and what a pass costs before its first token. The run grows from the
-    oldest text up to the bounds, to the neighbour that adds less padding plus texts ahead of its turn (so
-    that of two that pad alike, the older goes along). Of all the sizes on that way the best is taken: a gap of
-    lengths that pays off later is crossed, one that does not is left alone.
+    Waste is counted in tokens: the padding, and the fixed cost of a pass. The run grows from the oldest text up to the
+    bounds. Each step adds the neighbour with the smaller sum of padding and places ahead of its turn, so that of two
+    with equal padding the older is added. The result is the best of all sizes on the way: the run crosses a gap between
+    lengths only if that pays off.
     """
     first = bisect_left(window, oldest)
     end = first + 1

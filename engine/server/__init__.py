@@ -1,1 +1,1 @@
-"""The life of the serving process: from bind to exit."""
+"""The server process: start, serve, drain, exit."""

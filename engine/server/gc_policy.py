@@ -1,49 +1,55 @@
-"""When Python looks for garbage cycles: among the young objects as always, among all of them between requests.
+"""The policy of Python's cyclic garbage collector: young generations as usual, full collections only between requests.
 
-A look at everything stops everybody, for longer the more requests wait: 0.4 s with 9,500 of them (on the machine of
-ARCHITECTURE's figures), about once a second, to find next to nothing: no request leaves a cycle, answered or failed
-(`tests/unit/test_garbage.py`).
+A full collection stops every request, for longer the more requests wait: 0.4 s with 9,500 of them, about once a second
+(docs/performance.md). It finds almost nothing, because no request leaves a reference cycle, answered or failed
+(`tests/unit/engine/server/test_gc_policy.py`).
 """
 
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 
-PERIOD_S = 1.0
-LONGEST_S = 60.0
-"""Under load that never pauses, everything is looked at this often: cycles there are few, but they must not pile up."""
+CHECK_PERIOD_S = 1.0
+"""The interval between two checks, in seconds, and the time without requests before a full collection. Chosen."""
+
+MAX_INTERVAL_S = 60.0
+"""The interval between full collections, in seconds, under load without a pause. Chosen: few cycles accumulate."""
+
+_YOUNG_THRESHOLD = 7_000
+"""New objects before a young collection: ten times Python's default, because a request allocates about a hundred."""
+
 _NEVER = 1 << 30
 
 
 def freeze_start_up_objects() -> None:
-    """Sets aside what start-up allocated, which mostly lives on, and leaves the rest to `collect_quietly`.
+    """Exempts the objects of the start-up from collection, and leaves full collections to `collect_when_idle`.
 
-    Ten times as many new objects as usual are let come before the young are looked at: a request makes a hundred.
+    Most of them live as long as the process.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(7_000, 10, _NEVER)
+    gc.set_threshold(_YOUNG_THRESHOLD, 10, _NEVER)
 
 
-async def collect_quietly(
+async def collect_when_idle(
     in_flight: Callable[[], int],
     ended: Callable[[], int],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     collect: Callable[[], object] = gc.collect,
 ) -> None:
-    """Until cancelled, collects after a second without requests, if there were some before.
+    """Runs until cancelled. Collects after CHECK_PERIOD_S without requests, if there were requests since the last time.
 
-    `ended` counts those answered or failed.
+    `in_flight`: the number of unanswered requests. `ended`: the number of requests answered or failed so far.
     """
     collected = before = ended()
     since_s = 0.0
     while True:
-        await sleep(PERIOD_S)
-        since_s += PERIOD_S
+        await sleep(CHECK_PERIOD_S)
+        since_s += CHECK_PERIOD_S
         now = ended()
-        quiet = now == before and not in_flight()
-        if now != collected and (quiet or since_s >= LONGEST_S):
+        idle = now == before and not in_flight()
+        if now != collected and (idle or since_s >= MAX_INTERVAL_S):
             collect()
             collected, since_s = now, 0.0
         before = now

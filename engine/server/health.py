@@ -1,4 +1,4 @@
-"""What grpc.health.v1 tells: the engine's readiness, under every name that somebody may ask for."""
+"""Publishes the engine's readiness through grpc.health.v1."""
 
 import asyncio
 import logging
@@ -11,32 +11,32 @@ from engine.scheduling import Readiness
 _log = logging.getLogger(__name__)
 
 
-class PublishedHealth:
-    """Keeps the standard health servicer up to date with a `Readiness`, from `start` until `shut_down`.
+class HealthPublisher:
+    """Updates the standard health servicer from a `Readiness`, from `start` until `shut_down`.
 
-    NOT_SERVING because of failing passes refuses nobody: requests still run, and the first that is answered makes it
-    SERVING again. While the engine drains it is NOT_SERVING whatever its batches say.
+    While failing forward passes make the engine NOT_SERVING, it still runs requests, and the first one that is answered
+    makes it SERVING again. While the engine drains it is NOT_SERVING.
     """
 
     def __init__(self, readiness: Readiness, services: Sequence[str]) -> None:
-        """`services`: the names besides the empty one, which is the whole engine."""
+        """`services`: the service names to publish besides the empty name, which stands for the whole engine."""
         self.servicer = health.aio.HealthServicer()
         self._readiness = readiness
         self._names = ("", *services)
         self._changed = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         readiness.subscribe(self._changed.set)
 
     async def start(self) -> None:
-        """Publishes what is so now, and from now on each change, a few steps of the event loop later."""
+        """Publishes the current state, and starts a task that publishes each change."""
         await self._publish()
-        self._following = asyncio.create_task(self._follow())
+        self._task = asyncio.create_task(self._follow())
 
     async def shut_down(self) -> None:
-        """NOT_SERVING for good. May be called before `start` has ended, and again."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait((self._following,))
+        """Publishes NOT_SERVING permanently. May be called before `start` has finished. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
         await self.servicer.enter_graceful_shutdown()
 
     async def _follow(self) -> None:
@@ -46,7 +46,7 @@ class PublishedHealth:
             try:
                 await self._publish()
             except Exception:
-                _log.exception("the health of the engine cannot be published")
+                _log.exception("cannot publish the health of the engine")
 
     async def _publish(self) -> None:
         can_serve = self._readiness.problem is None

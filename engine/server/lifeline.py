@@ -1,4 +1,4 @@
-"""The stdin of a child process as a lifeline: end of file means that whoever started us has gone."""
+"""Stdin as a lifeline of a child process: end of file means that the parent process has ended."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from engine.host.reporting import Reporter
 
 
 def is_pipe_or_socket(descriptor: int = 0) -> bool:
-    """True where stdin is a pipe or a socket. A terminal or /dev/null holds no lifeline."""
+    """Returns whether the descriptor is a pipe or a socket. A terminal or /dev/null is no lifeline."""
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
@@ -22,7 +22,7 @@ def is_pipe_or_socket(descriptor: int = 0) -> bool:
 
 
 class Lifeline(asyncio.Protocol):
-    """Calls `on_end` at end of file, unless the line `detach` came first."""
+    """Calls `on_end` at end of file, unless it has received the line `detach`."""
 
     def __init__(self, reporter: Reporter, on_end: Callable[[], None]) -> None:
         self._reporter = reporter
@@ -31,25 +31,25 @@ class Lifeline(asyncio.Protocol):
         self._detached = False
 
     @classmethod
-    async def hold(cls, reporter: Reporter, on_end: Callable[[], None]) -> None:
-        """Starts listening on stdin, where somebody holds it."""
+    async def attach(cls, reporter: Reporter, on_end: Callable[[], None]) -> None:
+        """Starts reading stdin if it is a pipe or a socket."""
         if is_pipe_or_socket():
             loop = asyncio.get_running_loop()
             await loop.connect_read_pipe(lambda: cls(reporter, on_end), sys.stdin)
 
     def data_received(self, data: bytes) -> None:
-        """Collects whole lines; only `detach` is known."""
+        """Handles complete lines. `detach` is the only command; others are ignored."""
         *lines, self._received = (self._received + data).split(b"\n")
         if b"detach" in (line.strip() for line in lines) and not self._detached:
             self._detached = True
             detach(self._reporter)
 
     def eof_received(self) -> None:
-        """The other end has closed or died."""
+        """Ends the lifeline: the parent has closed the pipe or has ended."""
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As end of file, for a pipe that broke."""
+        """Ends the lifeline: the pipe is broken."""
         self._end()
 
     def _end(self) -> None:
@@ -59,7 +59,10 @@ class Lifeline(asyncio.Protocol):
 
 
 def detach(reporter: Reporter) -> Path:
-    """Lives on without a parent: says where the log goes and how to stop, then writes there instead of the pipes."""
+    """Detaches from the parent: reports the log file and how to stop, and redirects stdout and stderr to that file.
+
+    Returns the path of the log file.
+    """
     folder = user_state_path("embedconsole", ensure_exists=True)
     path = folder / f"engine-{os.getpid()}.log"
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

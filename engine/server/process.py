@@ -1,4 +1,4 @@
-"""The life of an engine process: bind, build the first deployment, serve, drain, exit."""
+"""An engine process: bind, build the first deployment, serve, drain, exit."""
 
 import asyncio
 import ipaddress
@@ -23,26 +23,27 @@ from engine.doors.embed_v1.control import Control
 from engine.doors.embed_v1.embedder import Embedder
 from engine.errors import EngineError
 from engine.host.reporting import Reporter
-from engine.pipeline.embedding import RequestLimits, Serving
+from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
 from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits
-from engine.server.gc_policy import collect_quietly, freeze_start_up_objects
-from engine.server.health import PublishedHealth
+from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
+from engine.server.health import HealthPublisher
 from engine.server.lifeline import Lifeline
-from engine.server.observations import record_load_cosine, record_peaks
+from engine.server.observations import record_load_cosine, record_peak_throughput
 from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
-"""How long requests in hand may take once the process was told to end."""
+"""How long requests in flight may take after a signal to end, in seconds. Chosen."""
 
 MESSAGE_BYTES = 32 * 1024 * 1024
-"""Above the limits of a request, so that an oversize one gets our sentence rather than the transport's."""
+"""The largest gRPC message. Above the limits of a request, so that an oversized request gets the engine's error message
+rather than gRPC's."""
 
 SERVICES = ("embed.v1.Embedder", "embed.v1.Control")
 
 
 class CannotStart(EngineError):
-    """The engine cannot serve; the message says why, `fix` what to do."""
+    """The engine cannot start. The message is the reason, `fix` the next step."""
 
     def __init__(self, code: str, message: str, fix: str = "") -> None:
         super().__init__(message)
@@ -52,7 +53,7 @@ class CannotStart(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """`engine serve`'s flags."""
+    """The options of `engine serve`."""
 
     host: str = "127.0.0.1"
     port: int = 50051
@@ -60,48 +61,52 @@ class ServeOptions:
     strict: bool = False
     batching: BatchOverrides = field(default_factory=BatchOverrides)
     tune: bool = False
-    """Measure how to run the cell, if that was never done here."""
+    """Whether to measure the serving plan of the cell, if this machine has none."""
     calibration: Calibration | None = None
-    """The user's own texts for recipes that calibrate."""
+    """The user's texts for recipes that calibrate."""
 
 
 class EngineServer:
-    """One server from bind to exit."""
+    """The engine's gRPC server, from bind to exit."""
 
     def __init__(self, options: ServeOptions, reporter: Reporter) -> None:
         self._options = options
         self._reporter = reporter
         self._stopping = asyncio.Event()
         self._grace_s: float | None = EXIT_GRACE_S
-        self._drained: asyncio.Task[tuple[int, int]] | None = None
+        self._drain_task: asyncio.Task[tuple[int, int]] | None = None
         self._telemetry = Telemetry()
         admission_limits = AdmissionLimits()
         self._deployments = Deployments(
             this_platform(), ArtifactStore.default(), self._telemetry, options.batching, calibration=options.calibration
         )
-        self._serving = Serving(self._deployments, Admission(admission_limits), self._telemetry, RequestLimits())
-        self._health = PublishedHealth(self._deployments.readiness, SERVICES)
+        self._pipeline = EmbeddingPipeline(
+            self._deployments, Admission(admission_limits), self._telemetry, RequestLimits()
+        )
+        self._health = HealthPublisher(self._deployments.readiness, SERVICES)
         self._server = grpc.aio.server(
             options=[
-                ("grpc.so_reuseport", 0),  # else a second engine would silently share the port
+                ("grpc.so_reuseport", 0),  # otherwise a second engine shares the port without an error
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
             ]
         )
-        embed_pb2_grpc.add_EmbedderServicer_to_server(Embedder(self._serving), self._server)
-        control = Control(self._serving, admission_limits, self._drain_on_request)
+        embed_pb2_grpc.add_EmbedderServicer_to_server(Embedder(self._pipeline), self._server)
+        control = Control(self._pipeline, admission_limits, self._drain_on_request)
         embed_pb2_grpc.add_ControlServicer_to_server(control, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def run(self) -> None:
-        """Serves until told to end, then drains. Raises CannotStart, or what the first deployment raised.
+        """Serves until a signal, `Drain` or the lifeline ends it, then drains. Raises CannotStart, or the error of the
+        first deployment.
 
-        Told to end while it starts, it goes no further, answers what it may have taken, and frees what it has made.
+        If it is ended while it starts, it stops starting, answers the requests that it has accepted, and frees what it
+        has created.
         """
         address = self._bind()
-        self._listen_for_the_end()
-        await Lifeline.hold(self._reporter, self._stopping.set)
+        self._install_signal_handlers()
+        await Lifeline.attach(self._reporter, self._stopping.set)
         starting = asyncio.create_task(self._start(address))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -111,27 +116,27 @@ class EngineServer:
                 await self._serve(stopping)
             else:
                 starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)  # why it failed meanwhile matters no more
+                await asyncio.gather(starting, return_exceptions=True)  # its error no longer matters
                 await self._drain()
         finally:
             stopping.cancel()
             await self._server.stop(grace=1.0)
             await self._deployments.close()
-            self._serving.close()
+            self._pipeline.close()
             self._reporter.log("info", "ended")
 
     async def _serve(self, stopping: "asyncio.Task[Literal[True]]") -> None:
-        """From the ready line until the last request is answered."""
+        """Serves from the ready line until the last request is answered."""
         telemetry, counts = self._telemetry, self._telemetry.counts
-        beside = [
-            asyncio.create_task(record_peaks(self._deployments, lambda: counts.texts, telemetry.now_s)),
-            asyncio.create_task(collect_quietly(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
+        background = [
+            asyncio.create_task(record_peak_throughput(self._deployments, lambda: counts.texts, telemetry.now_s)),
+            asyncio.create_task(collect_when_idle(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
         ]
         await stopping
         await self._drain()
-        for task in beside:
+        for task in background:
             task.cancel()
-        await asyncio.wait(beside)
+        await asyncio.wait(background)
 
     def _bind(self) -> str:
         host, port = self._options.host, self._options.port
@@ -141,8 +146,8 @@ class EngineServer:
         except RuntimeError as error:
             raise CannotStart(
                 "cannot_bind",
-                f"cannot listen on {shown}:{port}: the port is in use, or the address is not this machine's",
-                "choose another --port (0 picks a free one) or stop what uses it",
+                f"cannot listen on {shown}:{port}: the port is in use, or this machine does not have the address",
+                "choose another --port (0 selects a free one), or stop the process that uses it",
             ) from error
         return f"{shown}:{bound}"
 
@@ -155,7 +160,7 @@ class EngineServer:
         await self._server.start()
         freeze_start_up_objects()
         if not _is_loopback(options.host):
-            self._reporter.log("warning", f"{address} is reachable from other machines, and asks nobody who they are")
+            self._reporter.log("warning", f"{address} is reachable from other machines, without authentication")
         await asyncio.to_thread(record_load_cosine, self._deployments, live)
         for notice in live.plan.notices:
             self._reporter.log("warning", notice.message)
@@ -166,39 +171,41 @@ class EngineServer:
             step.state.name.lower(), step.message, round(step.progress * 100), 100 if step.progress else 0
         )
 
-    def _listen_for_the_end(self) -> None:
+    def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._signalled, number)
+            loop.add_signal_handler(number, self._on_signal, number)
 
-    def _signalled(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
-            self._reporter.log("warning", f"{number.name} again: ending now, without waiting for requests")
+            self._reporter.log("warning", f"second {number.name}: exiting now, without waiting for requests")
             os._exit(1)
-        self._reporter.log("info", f"{number.name}: draining, at most {EXIT_GRACE_S:.0f} s; once more ends at once")
+        self._reporter.log("info", f"{number.name}: draining for at most {EXIT_GRACE_S:.0f} s; a second one exits now")
         self._stopping.set()
 
     async def _drain_on_request(self, grace_s: float | None) -> tuple[int, int]:
         self._grace_s = grace_s
         result = await self._drain()
-        # The answer to Drain itself must leave first: the server's own grace waits for it.
+        # The response of Drain itself is sent after this: the grace period of `server.stop` waits for it.
         self._stopping.set()
         return result
 
     async def _drain(self) -> tuple[int, int]:
-        """(requests answered while draining, requests abandoned at the end of the grace)."""
-        if self._drained is None:
-            self._drained = asyncio.create_task(self._drain_once())
-        return await asyncio.shield(self._drained)
+        """Drains once. Returns (requests answered while draining, requests unanswered after the grace period)."""
+        if self._drain_task is None:
+            self._drain_task = asyncio.create_task(self._drain_once())
+        return await asyncio.shield(self._drain_task)
 
     async def _drain_once(self) -> tuple[int, int]:
         await self._health.shut_down()
         before = self._telemetry.counts.requests
         started_s = time.monotonic()
         try:
-            await asyncio.wait_for(self._serving.drain(), self._grace_s)
+            await asyncio.wait_for(self._pipeline.drain(), self._grace_s)
         except TimeoutError:
-            self._reporter.log("warning", f"{self._telemetry.in_flight_requests} requests outlived the grace")
+            self._reporter.log(
+                "warning", f"{self._telemetry.in_flight_requests} requests unanswered at the end of the grace period"
+            )
         answered = self._telemetry.counts.requests - before
         self._reporter.log("info", f"drained {answered} requests in {time.monotonic() - started_s:.2f} s")
         return answered, self._telemetry.in_flight_requests

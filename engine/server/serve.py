@@ -1,4 +1,4 @@
-"""`engine serve` from parsed flags to exit code."""
+"""Runs `engine serve`: from parsed options to the exit code."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ from engine.tuning.plan import BatchOverrides
 
 
 def run_server(flags: Mapping[str, Any]) -> int:
-    """Runs until the engine ends; 0, or the exit code for why it could not start (said on stderr)."""
-    # Read when the tokenizer is first used: its own pool of threads would compete with the instances for the cores.
+    """Runs the engine until it ends. Returns the exit code; an error is reported on stderr."""
+    # `tokenizers` reads this at its first use. Its thread pool would compete with the instances for the cores.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     reporter = Reporter()
     reporter.capture_logging()
@@ -37,11 +37,10 @@ def run_server(flags: Mapping[str, Any]) -> int:
     except EngineError as error:
         reporter.error("failed", str(error))
         return ExitCode.FAILED
-    except Exception as error:  # a fault of ours: said as the contract has it, with where it happened for the report
+    except Exception as error:  # an internal error: reported as an event too, with its place in the code
         where = traceback.extract_tb(error.__traceback__)[-1]
-        fault = (
-            f"a fault of the engine: {type(error).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}"
-        )
+        place = f"{where.name}, {Path(where.filename).name}:{where.lineno}"
+        fault = f"internal error of the engine: {type(error).__name__} in {place}"
         reporter.error("fault", fault, "report it, with this line")
         return ExitCode.FAILED
     return 0

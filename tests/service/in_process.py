@@ -83,7 +83,7 @@ class InProcess(EngineServer):
         self._said = reporter.said
         self.address = ""
 
-    def _listen_for_the_end(self) -> None:
+    def _install_signal_handlers(self) -> None:
         """Signals are pytest's."""
 
     def _bind(self) -> str:
@@ -118,7 +118,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[InProc
     async def no_lifeline(*_: object) -> None:
         """The test's stdin is pytest's."""
 
-    monkeypatch.setattr(Lifeline, "hold", no_lifeline)
+    monkeypatch.setattr(Lifeline, "attach", no_lifeline)
     monkeypatch.setattr(process, "freeze_start_up_objects", lambda: None)
     engine = InProcess()
     life = asyncio.create_task(engine.run())

@@ -34,7 +34,7 @@ def every_pass_fails(_: object, count: int) -> None:
 
 
 async def break_it(wire: Wire, patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(instance, "_checked", every_pass_fails)
+    patched.setattr(instance, "_validated", every_pass_fails)
     for _ in range(FAILED_BATCHES):
         assert await wire.embed() is grpc.StatusCode.INTERNAL
 
@@ -44,7 +44,7 @@ async def test_health_follows_the_device_and_requests_run_all_the_same(
 ) -> None:
     await wire.becomes("SERVING")
     with monkeypatch.context() as patched:
-        patched.setattr(instance, "_checked", every_pass_fails)
+        patched.setattr(instance, "_validated", every_pass_fails)
         assert await wire.embed() is grpc.StatusCode.INTERNAL
         await wire.becomes("SERVING")
         await break_it(wire, patched)
@@ -73,7 +73,7 @@ async def test_health_stays_bad_without_an_instance_until_a_switch(wire: Wire, m
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
-        patched.setattr(instance, "_checked", lost)
+        patched.setattr(instance, "_validated", lost)
         patched.setattr(instance.Instance, "start", no_more_threads)
         assert await wire.embed() is grpc.StatusCode.UNAVAILABLE
     await wire.becomes("NOT_SERVING")
@@ -92,7 +92,7 @@ async def test_a_draining_engine_stays_not_serving_whatever_its_batches_say(
     let = threading.Event()
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
-    real = instance._checked
+    real = instance._validated
 
     def held(*args: Any) -> Any:
         loop.call_soon_threadsafe(begun.set)
@@ -105,7 +105,7 @@ async def test_a_draining_engine_stays_not_serving_whatever_its_batches_say(
             await break_it(wire, patched)
         await wire.becomes("NOT_SERVING")
         with monkeypatch.context() as patched:
-            patched.setattr(instance, "_checked", held)
+            patched.setattr(instance, "_validated", held)
             last = asyncio.create_task(wire.embed())
             await begun.wait()
             engine.stop()

@@ -25,7 +25,7 @@ from engine.errors import InvalidRequest
 from engine.fidelity.corpus import built_in_corpus, corpus_of
 from engine.fidelity.measure import measure, save
 from engine.host.machine import PLATFORM_NAMES
-from engine.pipeline.embedding import Serving
+from engine.pipeline.embedding import EmbeddingPipeline
 from engine.scheduling import AdmissionLimits
 
 MIN_WATCH_INTERVAL_MS = 50
@@ -33,39 +33,42 @@ DEFAULT_WATCH_INTERVAL_MS = 1000
 
 
 class Control(embed_pb2_grpc.ControlServicer):
-    """Everything that changes or watches the engine, and embeds nothing itself."""
+    """Implements the calls that change or observe the engine."""
 
     def __init__(
-        self, serving: Serving, admission: AdmissionLimits, drain: Callable[[float | None], Awaitable[tuple[int, int]]]
+        self,
+        pipeline: EmbeddingPipeline,
+        admission: AdmissionLimits,
+        drain: Callable[[float | None], Awaitable[tuple[int, int]]],
     ) -> None:
-        self._serving = serving
+        self._pipeline = pipeline
         self._admission = admission
         self._drain = drain
-        self.telemetry = serving.telemetry
+        self.telemetry = pipeline.telemetry
 
     @translates_stream_errors
     async def Switch(self, request: embed_pb2.SwitchRequest, context: Context) -> AsyncIterator[embed_pb2.SwitchEvent]:
-        """Streams the switch; a caller that goes away before CUT_OVER cancels it."""
+        """Switches and streams the steps. A caller that leaves before CUT_OVER cancels the switch."""
         wanted = request.target
         target = Target(
             wanted.backend, wanted.precision, wanted.recipe, wanted.device, wanted.model, wanted.instances,
             wanted.threads,
         )  # fmt: skip
-        switch = self._serving.deployments.switch(target, strict=request.strict, fresh=request.fresh)
+        switch = self._pipeline.deployments.switch(target, strict=request.strict, fresh=request.fresh)
         async with aclosing(switch) as steps:
             async for step in steps:
                 yield switch_event(step)
 
     @translates_errors
     async def GetStatus(self, request: embed_pb2.GetStatusRequest, context: Context) -> embed_pb2.Status:
-        """What is live now."""
-        return status_message(self._serving, self._admission, os.getpid())
+        """Returns the status of the engine."""
+        return status_message(self._pipeline, self._admission, os.getpid())
 
     @translates_errors
     async def GetCapabilities(
         self, request: embed_pb2.GetCapabilitiesRequest, context: Context
     ) -> embed_pb2.Capabilities:
-        """The matrix of this machine, or of one that the caller does not have."""
+        """Returns the capability matrix of this machine, or of a named platform."""
         if request.platform and request.platform not in PLATFORM_NAMES:
             raise InvalidRequest(f"unknown platform: choose one of {', '.join(PLATFORM_NAMES)}, or none for this one")
         if request.platform:
@@ -73,16 +76,16 @@ class Control(embed_pb2_grpc.ControlServicer):
             return embed_pb2.Capabilities(
                 platform=facts.name, cells=[cell_message(cell) for cell in capability_matrix(facts)]
             )
-        facts = self._serving.deployments.facts
-        store = MeasurementStore.of(self._serving.deployments.live.fingerprint, environment_hash(facts))
+        facts = self._pipeline.deployments.facts
+        store = MeasurementStore.of(self._pipeline.deployments.live.fingerprint, environment_hash(facts))
         probes, measured = await asyncio.to_thread(lambda: (stored_probes(facts), store.read()))
         cells = capability_matrix(facts, probes, measured)
         return embed_pb2.Capabilities(platform=facts.name, cells=[cell_message(cell) for cell in cells])
 
     @translates_errors
     async def Configure(self, request: embed_pb2.ConfigureRequest, context: Context) -> embed_pb2.BatchingConfig:
-        """Changes batching options at once."""
-        deployments = self._serving.deployments
+        """Changes the batching settings of the next batches."""
+        deployments = self._pipeline.deployments
         overrides = deployments.batch_overrides
         if request.HasField("max_batch_tokens"):
             overrides = replace(overrides, max_batch_tokens=request.max_batch_tokens or None)
@@ -93,12 +96,12 @@ class Control(embed_pb2_grpc.ControlServicer):
         if request.HasField("coalesce"):
             overrides = replace(overrides, coalesce=request.coalesce)
         if not 0 <= overrides.max_wait_s <= 1:
-            raise InvalidRequest("max_wait_ms lies between 0 and 1000")
+            raise InvalidRequest("max_wait_ms is out of range: set a value from 0 to 1000")
         return batching_message(deployments.configure(overrides))
 
     @translates_stream_errors
     async def Watch(self, request: embed_pb2.WatchRequest, context: Context) -> AsyncIterator[embed_pb2.Frame]:
-        """Frames at the caller's rate. A reader slower than that is simply asked less often: nothing piles up."""
+        """Streams frames at the caller's interval. A slower reader gets fewer frames; frames do not accumulate."""
         interval_s = max(MIN_WATCH_INTERVAL_MS, request.interval_ms or DEFAULT_WATCH_INTERVAL_MS) / 1e3
         sequence = 0
         next_s = self.telemetry.now_s()
@@ -111,7 +114,7 @@ class Control(embed_pb2_grpc.ControlServicer):
 
     def _frame(self, sequence: int) -> embed_pb2.Frame:
         telemetry = self.telemetry
-        deployments = self._serving.deployments
+        deployments = self._pipeline.deployments
         scheduler = deployments.live.scheduler
         counts = telemetry.counts
         rss_bytes, cpu_s, threads = telemetry.process_usage()
@@ -148,7 +151,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             idle_instances=stats.idle_instances,
             rss_bytes=rss_bytes,
             cpu_s=cpu_s,
-            state=serving_state(self._serving),
+            state=serving_state(self._pipeline),
             switch=None if step is None else switch_event(step),
             threads=threads,
         )
@@ -157,33 +160,36 @@ class Control(embed_pb2_grpc.ControlServicer):
     async def MeasureFidelity(
         self, request: embed_pb2.MeasureFidelityRequest, context: Context
     ) -> AsyncIterator[embed_pb2.FidelityEvent]:
-        """Runs real prose, or the caller's own, through the live queue and compares with fp32 torch's vectors."""
-        live = self._serving.deployments.live
+        """Embeds the built-in or the caller's texts through the live queue; compares them with torch fp32 vectors."""
+        live = self._pipeline.deployments.live
         corpus = corpus_of("the corpus", request.corpus) if request.corpus else built_in_corpus()
         if request.texts:
             corpus = corpus_of("the corpus", corpus.texts[: request.texts])
         arrived: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
         with live.bound():
-            work = asyncio.create_task(
+            measurement = asyncio.create_task(
                 measure(
-                    live, corpus, self._serving.deployments.store, lambda phase, done: arrived.put_nowait((phase, done))
+                    live,
+                    corpus,
+                    self._pipeline.deployments.store,
+                    lambda phase, done: arrived.put_nowait((phase, done)),
                 )
             )
-            work.add_done_callback(lambda _: arrived.put_nowait(None))
+            measurement.add_done_callback(lambda _: arrived.put_nowait(None))
             try:
                 while (progress := await arrived.get()) is not None:
                     phase, done = progress
                     yield embed_pb2.FidelityEvent(done=done, total=2 * len(corpus.texts), epoch=live.epoch, phase=phase)
-                found = await work
+                fidelity = await measurement
             finally:
-                work.cancel()
+                measurement.cancel()
         if not request.corpus and not request.texts:
-            save(live, found, self._serving.deployments.facts)
-        yield fidelity_event(found, live.epoch)
+            save(live, fidelity, self._pipeline.deployments.facts)
+        yield fidelity_event(fidelity, live.epoch)
 
     @translates_errors
     async def Drain(self, request: embed_pb2.DrainRequest, context: Context) -> embed_pb2.DrainResponse:
-        """Answers when the last request in hand has been answered, or the grace is over; then the engine exits."""
+        """Returns when every request in flight is answered or the grace period is over; the engine then exits."""
         grace_s = request.grace.ToTimedelta().total_seconds() if request.HasField("grace") else None
         answered, abandoned = await self._drain(grace_s)
         return embed_pb2.DrainResponse(answered=answered, abandoned=abandoned)

@@ -1,4 +1,4 @@
-"""The Embedder servicer: wire messages in, `Serving` calls, wire messages out."""
+"""The Embedder servicer: translates wire messages to calls of `EmbeddingPipeline`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,48 +10,48 @@ from engine.deployment.live import LiveDeployment
 from engine.doors.embed_v1.wire import deployment_message
 from engine.doors.errors import Context, count_failure, status_of, translates_errors
 from engine.errors import InvalidRequest
-from engine.pipeline.embedding import EmbedOptions, Serving
+from engine.pipeline.embedding import EmbeddingPipeline, EmbedOptions
 from engine.pipeline.metrics import RequestTimings
 
 STREAM_WINDOW = 256
-"""Unanswered messages of one stream; beyond it the stream is read no further, which is flow control to the client."""
+"""The most unanswered messages of a stream. The engine then stops reading it, which is flow control to the client."""
 
 _DTYPES = frozenset(embed_pb2.DType.values())
 
 
 class Embedder(embed_pb2_grpc.EmbedderServicer):
-    """Embed, EmbedStream and Similarity over one `Serving`."""
+    """Implements Embed, EmbedStream and Similarity."""
 
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
-        self.telemetry = serving.telemetry
+    def __init__(self, pipeline: EmbeddingPipeline) -> None:
+        self._pipeline = pipeline
+        self.telemetry = pipeline.telemetry
         self._deployment_cache: tuple[LiveDeployment | None, embed_pb2.Deployment] = (None, embed_pb2.Deployment())
 
     @translates_errors
     async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedResponse:
-        """One request, one answer."""
+        """Embeds the texts of a request."""
         return await self._embed(request, self._deadline_s(context.time_remaining()))
 
     @translates_errors
     async def EmbedStream(  # type: ignore[override]  # the stubs know only iterators; grpc.aio takes a coroutine too
         self, requests: AsyncIterator[embed_pb2.StreamRequest], context: Context
     ) -> None:
-        """Answers in the order of the questions while up to STREAM_WINDOW of them are worked on at once."""
+        """Embeds up to STREAM_WINDOW messages concurrently, and writes the responses in the order of the messages."""
         room = asyncio.Semaphore(STREAM_WINDOW)
         last: asyncio.Task[None] | None = None
-        async with asyncio.TaskGroup() as answers:  # an answer that cannot be written ends the reading too
+        async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
             async for message in requests:
                 await room.acquire()
-                last = answers.create_task(self._answer_in_turn(message, context, last, room))
+                last = answers.create_task(self._write_in_order(message, context, last, room))
 
-    async def _answer_in_turn(
+    async def _write_in_order(
         self,
         message: embed_pb2.StreamRequest,
         context: Context,
         before: asyncio.Task[None] | None,
         room: asyncio.Semaphore,
     ) -> None:
-        """Writes the message's answer once `before` has written its own, and makes room for another message."""
+        """Writes the response of a message after that of `before`, and releases its place in the window."""
         answer = await self._answer_message(message, context)
         if before is not None and not before.done():
             await before
@@ -72,13 +72,13 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
 
     @translates_errors
     async def Similarity(self, request: embed_pb2.SimilarityRequest, context: Context) -> embed_pb2.SimilarityResponse:
-        """Cosine of each pair; both sides go through one request, so through one deployment."""
+        """Computes the cosine of each pair. Both texts are in one request and therefore run on one deployment."""
         if not request.pairs:
             raise InvalidRequest("the list of pairs is empty: send at least one pair")
         texts = [text for pair in request.pairs for text in (pair.text_a, pair.text_b)]
         deadline_s = self._deadline_s(context.time_remaining())
         options = EmbedOptions(normalize=True, serialize=False)
-        embedding = await self._serving.embed(texts, options, deadline_s, pairs=len(request.pairs))
+        embedding = await self._pipeline.embed(texts, options, deadline_s, pairs=len(request.pairs))
         vectors = embedding.vectors
         scores = np.einsum("ij,ij->i", vectors[0::2], vectors[1::2])
         return embed_pb2.SimilarityResponse(
@@ -89,7 +89,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         )
 
     async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
-        embedding = await self._serving.embed(request.texts, _options(request), deadline_s)
+        embedding = await self._pipeline.embed(request.texts, _options(request), deadline_s)
         return embed_pb2.EmbedResponse(
             vectors=embedding.payload,
             count=embedding.vectors.shape[0],
@@ -103,7 +103,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         )
 
     def _deployment(self, live: LiveDeployment) -> embed_pb2.Deployment:
-        """The message of a deployment, built once for the live one rather than once a request."""
+        """Returns the message of a deployment, which is built once per deployment rather than once per request."""
         if self._deployment_cache[0] is not live:
             self._deployment_cache = (live, deployment_message(live.plan.effective))
         return self._deployment_cache[1]
@@ -114,7 +114,7 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
 
 def _options(request: embed_pb2.EmbedRequest) -> EmbedOptions:
     if request.dtype not in _DTYPES:
-        raise InvalidRequest("unknown dtype: ask for FLOAT32 or FLOAT16")
+        raise InvalidRequest("unknown dtype: set FLOAT32 or FLOAT16")
     return EmbedOptions(
         half=request.dtype == embed_pb2.FLOAT16,
         dimensions=request.dimensions,

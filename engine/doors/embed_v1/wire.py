@@ -1,4 +1,4 @@
-"""The engine's own values as wire messages."""
+"""Converts the engine's values to wire messages."""
 
 import platform
 import socket
@@ -11,13 +11,13 @@ from engine.deployment.live import LiveDeployment
 from engine.deployment.target import Deployment, SwitchStep
 from engine.fidelity.metrics import Cosines, Fidelity
 from engine.host.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
-from engine.pipeline.embedding import RequestLimits, Serving
+from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
 from engine.scheduling import AdmissionLimits, BatchPolicy
 from engine.tuning.plan import ServingPlan
 
 
 def deployment_message(deployment: Deployment) -> embed_pb2.Deployment:
-    """A deployment, field by field."""
+    """The message of a deployment."""
     return embed_pb2.Deployment(
         backend=deployment.backend,
         precision=deployment.precision,
@@ -30,12 +30,12 @@ def deployment_message(deployment: Deployment) -> embed_pb2.Deployment:
 
 
 def warning_messages(notices: tuple[Notice, ...]) -> list[embed_pb2.Warning]:
-    """What was done otherwise than asked."""
+    """The warnings of a deployment that differs from the requested one."""
     return [embed_pb2.Warning(code=item.code, message=item.message, fix=item.fix) for item in notices]
 
 
 def switch_event(step: SwitchStep) -> embed_pb2.SwitchEvent:
-    """One step of a switch."""
+    """The event of one step of a switch."""
     return embed_pb2.SwitchEvent(
         state=embed_pb2.SwitchState.ValueType(step.state),
         progress=step.progress,
@@ -49,7 +49,7 @@ def switch_event(step: SwitchStep) -> embed_pb2.SwitchEvent:
 
 
 def batching_message(policy: BatchPolicy) -> embed_pb2.BatchingConfig:
-    """The batching options in force."""
+    """The batching settings in effect."""
     return embed_pb2.BatchingConfig(
         max_batch_tokens=policy.max_batch_tokens,
         max_batch_items=policy.max_batch_items,
@@ -59,7 +59,7 @@ def batching_message(policy: BatchPolicy) -> embed_pb2.BatchingConfig:
 
 
 def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_pb2.Limits:
-    """What a client may send, and how much may wait."""
+    """The limits of a request and of the queue."""
     return embed_pb2.Limits(
         max_texts_per_request=limits.max_texts,
         max_text_bytes=limits.max_text_bytes,
@@ -69,20 +69,20 @@ def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_p
     )
 
 
-def serving_state(serving: Serving) -> embed_pb2.ServingState.ValueType:
-    """On the way out, unable to answer, serving while a switch is under way, or serving: the first that is so.
+def serving_state(pipeline: EmbeddingPipeline) -> embed_pb2.ServingState.ValueType:
+    """The first that applies: draining, unable to answer, switching, serving.
 
-    NOT_SERVING or DRAINING_TO_EXIT exactly where grpc.health says NOT_SERVING.
+    DRAINING_TO_EXIT or NOT_SERVING exactly when grpc.health reports NOT_SERVING.
     """
-    if serving.draining:
+    if pipeline.draining:
         return embed_pb2.DRAINING_TO_EXIT
-    if serving.deployments.readiness.problem is not None:
+    if pipeline.deployments.readiness.problem is not None:
         return embed_pb2.NOT_SERVING
-    return embed_pb2.SWITCHING if serving.deployments.running_switch else embed_pb2.SERVING
+    return embed_pb2.SWITCHING if pipeline.deployments.running_switch else embed_pb2.SERVING
 
 
 def model_message(live: LiveDeployment) -> embed_pb2.ModelCard:
-    """What the model's own files say."""
+    """The model card, from the model's files."""
     card = live.model_card
     return embed_pb2.ModelCard(
         id=card.id,
@@ -118,31 +118,31 @@ def cell_message(cell: CapabilityCell) -> embed_pb2.CapabilityCell:
     )
 
 
-def fidelity_event(found: Fidelity, epoch: int) -> embed_pb2.FidelityEvent:
+def fidelity_event(fidelity: Fidelity, epoch: int) -> embed_pb2.FidelityEvent:
     """The last event of MeasureFidelity."""
     return embed_pb2.FidelityEvent(
-        done=2 * found.n,
-        total=2 * found.n,
-        cosine=_cosines(found.cosine),
+        done=2 * fidelity.n,
+        total=2 * fidelity.n,
+        cosine=_cosines(fidelity.cosine),
         epoch=epoch,
-        n=found.n,
-        overlap_at_1=found.overlap_at_1,
-        overlap_at_10=found.overlap_at_10,
-        spearman=found.spearman,
-        norm_error=found.norm_error,
-        batched=_cosines(found.batched),
-        noise_floor=_cosines(found.noise_floor),
-        grade=embed_pb2.FidelityGrade.Value(found.grade.name),
+        n=fidelity.n,
+        overlap_at_1=fidelity.overlap_at_1,
+        overlap_at_10=fidelity.overlap_at_10,
+        spearman=fidelity.spearman,
+        norm_error=fidelity.norm_error,
+        batched=_cosines(fidelity.batched),
+        noise_floor=_cosines(fidelity.noise_floor),
+        grade=embed_pb2.FidelityGrade.Value(fidelity.grade.name),
     )
 
 
-def _cosines(found: Cosines) -> embed_pb2.CosineSummary:
-    return embed_pb2.CosineSummary(mean=found.mean, p1=found.p1, min=found.min)
+def _cosines(cosines: Cosines) -> embed_pb2.CosineSummary:
+    return embed_pb2.CosineSummary(mean=cosines.mean, p1=cosines.p1, min=cosines.min)
 
 
-def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> embed_pb2.Status:
-    """Everything a new client needs to know."""
-    deployments = serving.deployments
+def status_message(pipeline: EmbeddingPipeline, admission: AdmissionLimits, pid: int) -> embed_pb2.Status:
+    """The status of the engine."""
+    deployments = pipeline.deployments
     live = deployments.live
     return embed_pb2.Status(
         epoch=live.epoch,
@@ -150,12 +150,12 @@ def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> em
         effective=deployment_message(live.plan.effective),
         evidence=live.evidence,
         warnings=warning_messages(live.plan.notices),
-        state=serving_state(serving),
-        limits=limits_message(serving.limits, admission),
+        state=serving_state(pipeline),
+        limits=limits_message(pipeline.limits, admission),
         batching=batching_message(deployments.batch_policy),
         model=model_message(live),
         pid=pid,
-        uptime_s=serving.telemetry.uptime_s(),
+        uptime_s=pipeline.telemetry.uptime_s(),
         version=__version__,
         host_name=socket.gethostname(),
         cpu_model=deployments.facts.cpu_model,
@@ -166,7 +166,7 @@ def status_message(serving: Serving, admission: AdmissionLimits, pid: int) -> em
 
 
 def plan_message(plan: ServingPlan) -> embed_pb2.ServingPlan:
-    """What `auto` stands for."""
+    """The serving plan: the values of `auto`."""
     return embed_pb2.ServingPlan(
         instances=plan.instances,
         threads=plan.threads,
@@ -178,7 +178,7 @@ def plan_message(plan: ServingPlan) -> embed_pb2.ServingPlan:
 
 
 def machine_message(facts: PlatformFacts) -> embed_pb2.Machine:
-    """What a measurement here depends on."""
+    """The properties of this machine on which measurements depend."""
     return embed_pb2.Machine(
         platform=facts.name,
         system=platform.platform(),

@@ -62,7 +62,7 @@ class EmbedderServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EmbedStream(self, request_iterator, context):
-        """Many Embed calls on one stream, answered in the order they were sent. A bad message fails alone.
+        """Many Embed calls on one stream, answered in the order of the messages. A failed message does not end the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,8 +236,8 @@ class ControlServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Switch(self, request, context):
-        """Replaces the live deployment under load. The stream closes when the old one is released (or at failure).
-        Cancelling it before CUT_OVER cancels the switch.
+        """Replaces the live deployment under load. The stream ends when the old deployment is released, or with an error.
+        Cancelling the call before CUT_OVER cancels the switch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,15 +256,15 @@ class ControlServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Configure(self, request, context):
-        """Changes batching knobs at once; absent fields keep their value. Returns the values now in force.
+        """Changes batching settings from the next batch on; absent fields keep their value. Returns the values in effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams telemetry. Counters and histograms are cumulative since the engine started, so a reader that
-        misses frames loses resolution in time, never a measurement.
+        """Streams telemetry. Counters and histograms are cumulative since the engine started: a reader that misses frames
+        loses resolution in time but no measurement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -278,7 +278,7 @@ class ControlServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Stops taking requests, finishes those in hand, then exits.
+        """Refuses new requests, answers those in flight, then exits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,4 +1,4 @@
-"""A fault of the engine is in its log, once and without a caller's text; every error keeps its own code."""
+"""An internal error is logged once, without a caller's text; every error has its own code."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from engine import errors
 from engine.api import embed_pb2
 from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context, code_of, status_of, translates_errors, translates_stream_errors
-from engine.pipeline.embedding import Embedding
+from engine.pipeline.embedding import EmbeddingResult
 from engine.pipeline.metrics import Telemetry
 from tests.support.patience import HANGS_AFTER_S
 
@@ -20,14 +20,14 @@ WORDS = "the caller's own words"
 
 
 def fault() -> Exception:
-    """As of a library that quotes what it was given, beside a cause that does."""
+    """An error of a library whose message, and that of its cause, quotes the text."""
     error = ValueError(f"cannot encode {WORDS!r}")
     error.__cause__ = KeyError(WORDS)
     return error
 
 
 class Call:
-    """A call's context that notes how it ended."""
+    """The context of a call, which records how the call ended."""
 
     def __init__(self) -> None:
         self.code: grpc.StatusCode | None = None
@@ -44,15 +44,15 @@ class Call:
         """No deadline."""
 
 
-class Gone(Call):
-    """A call whose caller has left: grpc refuses to end it, as it refuses to write."""
+class Disconnected(Call):
+    """A call whose caller has left: gRPC can neither abort it nor write to it."""
 
     async def abort(self, code: grpc.StatusCode, message: str, *_: Any) -> None:
         raise asyncio.CancelledError
 
 
 class Failing:
-    """A servicer whose every method raises that error."""
+    """A servicer whose methods raise an error."""
 
     def __init__(self, error: Exception) -> None:
         self.telemetry = Telemetry()
@@ -123,7 +123,7 @@ async def test_a_fault_is_logged_once_with_its_frames_and_without_the_caller_s_t
     ],
     ids=["invalid", "unavailable", "overloaded"],
 )
-async def test_an_error_of_ours_has_its_own_code_and_is_not_logged(
+async def test_an_engine_error_has_its_own_code_and_is_not_logged(
     method: str, error: Exception, code: grpc.StatusCode, caplog: pytest.LogCaptureFixture
 ) -> None:
     call, telemetry = await end_of(error, method)
@@ -138,13 +138,13 @@ async def test_a_poison_text_is_logged_by_the_instance_alone(caplog: pytest.LogC
     assert not caplog.records
 
 
-async def test_a_fault_of_our_own_type_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_plain_engine_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     await end_of(errors.EngineError("vectors differ in dimension"), "unary")
     assert "EngineError" in caplog.text
 
 
 @pytest.mark.parametrize("order", [lambda pair: pair, reversed], ids=["fault first", "fault last"])
-async def test_of_several_errors_ours_decides_and_every_fault_is_logged(
+async def test_of_several_errors_the_engine_error_decides_and_every_fault_is_logged(
     order: Callable[[list[Exception]], list[Exception]], caplog: pytest.LogCaptureFixture
 ) -> None:
     group = ExceptionGroup("two", list(order([fault(), errors.Expired("too late")])))
@@ -161,7 +161,7 @@ async def test_a_write_that_fails_because_the_caller_left_is_no_fault_of_the_eng
 ) -> None:
     servicer = Failing(error)
     with pytest.raises(asyncio.CancelledError):
-        await servicer.both_stream(None, cast("Context", Gone()))
+        await servicer.both_stream(None, cast("Context", Disconnected()))
     assert servicer.telemetry.counts.errors.total() == logged
     assert len(caplog.records) == logged
 
@@ -173,7 +173,7 @@ def test_a_group_has_the_code_and_the_message_of_what_is_in_it() -> None:
 
 
 class Broken(Embedder):
-    """Its every answer is a fault."""
+    """An embedder whose every request raises an internal error."""
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
@@ -181,7 +181,7 @@ class Broken(Embedder):
     async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
         raise fault()
 
-    def _count(self, embedding: Embedding, *_: object, **__: object) -> None:
+    def _count(self, embedding: EmbeddingResult, *_: object, **__: object) -> None:
         """Nothing was embedded."""
 
 

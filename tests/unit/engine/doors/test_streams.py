@@ -1,4 +1,4 @@
-"""A stream whose answers cannot be written any more ends, whatever else it waits for."""
+"""A stream ends when its responses cannot be written, even while it waits for messages."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.patience import HANGS_AFTER_S
 
 
 class Answering(Embedder):
-    """Needs nothing to answer."""
+    """Answers every message with an empty response."""
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
@@ -25,7 +25,7 @@ class Answering(Embedder):
 
 
 class Unwritable:
-    """A call that takes no message."""
+    """The context of a call to which nothing can be written."""
 
     async def write(self, message: embed_pb2.StreamResponse) -> None:
         raise RuntimeError(f"message {message.id} is larger than allowed")

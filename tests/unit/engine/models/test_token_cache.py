@@ -1,4 +1,4 @@
-"""Words that were seen before need no tokenizer, and nobody can tell the difference."""
+"""Texts of cached words get the same token ids as from the tokenizer."""
 
 import random
 from pathlib import Path
@@ -7,8 +7,14 @@ import pytest
 import tokenizers
 
 from engine.models.resolve import resolve_model
-from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, TokenCache, between_spaces
-from engine.models.tokenizer import INLINE_CACHED_CHARACTERS, INLINE_CHARACTERS, Tokenizer, Unfinished, tokenizer_path
+from engine.models.token_cache import MAX_WORD_CHARACTERS, MAX_WORDS, TokenCache, token_cache_for
+from engine.models.tokenizer import (
+    MAX_INLINE_CACHED_CHARACTERS,
+    MAX_INLINE_CHARACTERS,
+    PendingTexts,
+    Tokenizer,
+    tokenizer_path,
+)
 from tests.support.tiny_models import build_tiny_mpnet, build_tiny_mpnet_or_xlmr
 
 PIECES = [
@@ -22,7 +28,7 @@ PIECES = [
 
 @pytest.fixture(scope="module")
 def rust() -> tokenizers.Tokenizer:
-    """The bundled model's tokenizer as the library has it, and as the engine sets it."""
+    """The library's tokenizer of the bundled model, with the engine's settings."""
     files = resolve_model(None)
     tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_path(files)))
     tokenizer.no_padding()
@@ -32,15 +38,13 @@ def rust() -> tokenizers.Tokenizer:
 
 @pytest.fixture
 def words(rust: tokenizers.Tokenizer) -> TokenCache:
-    found = between_spaces(rust)
+    found = token_cache_for(rust)
     assert found is not None
     return found
 
 
-def test_texts_of_known_words_get_the_tokenizers_own_ids_whatever_they_are_made_of(
-    rust: tokenizers.Tokenizer, words: TokenCache
-) -> None:
-    chance = random.Random(7)  # noqa: S311 - no secret
+def test_texts_of_cached_words_get_the_ids_of_the_tokenizer(rust: tokenizers.Tokenizer, words: TokenCache) -> None:
+    chance = random.Random(7)  # noqa: S311 - seeded, so that failures are reproducible
     known = 0
     for _ in range(3_000):
         text = " ".join(chance.choices(PIECES, k=chance.randint(1, 8)))
@@ -51,8 +55,8 @@ def test_texts_of_known_words_get_the_tokenizers_own_ids_whatever_they_are_made_
     assert known > 1_500
 
 
-def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: TokenCache) -> None:
-    chance = random.Random(8)  # noqa: S311 - no secret
+def test_random_characters_get_the_ids_of_the_tokenizer(rust: tokenizers.Tokenizer, words: TokenCache) -> None:
+    chance = random.Random(8)  # noqa: S311 - seeded, so that failures are reproducible
     planes = [
         (0x20, 0x7F),
         (0x00, 0x20),
@@ -70,7 +74,7 @@ def test_random_characters_change_nothing(rust: tokenizers.Tokenizer, words: Tok
             assert ids == rust.encode(text).ids, repr(text)
 
 
-def test_a_word_is_known_from_its_second_sight(words: TokenCache) -> None:
+def test_a_word_is_cached_at_its_second_occurrence(words: TokenCache) -> None:
     words.learn("once")
     assert words.ids("once") is None
     words.learn("once more")
@@ -78,7 +82,7 @@ def test_a_word_is_known_from_its_second_sight(words: TokenCache) -> None:
     assert words.ids("once more") is None
 
 
-def test_long_words_are_never_remembered_and_many_words_are_forgotten_together(words: TokenCache) -> None:
+def test_long_words_are_never_cached_and_too_many_words_clear_the_cache(words: TokenCache) -> None:
     long = "x" * (MAX_WORD_CHARACTERS + 1)
     for _ in range(3):
         words.learn(long)
@@ -89,24 +93,24 @@ def test_long_words_are_never_remembered_and_many_words_are_forgotten_together(w
     assert words.ids(str(MAX_WORDS + 4)) is not None
 
 
-def test_a_long_text_of_known_words_is_cut_and_marked_as_any_other() -> None:
+def test_a_long_text_of_cached_words_is_truncated_and_marked() -> None:
     tokenizer = Tokenizer.load(resolve_model(None))
     texts = ["so " * count for count in (253, 254, 255, 700)]
     spelled = [Tokenizer.load(resolve_model(None)).encode([text])[0] for text in texts]
     tokenizer.encode(["so so"])
-    assert tokenizer.encode_inline(texts, "", INLINE_CHARACTERS + 1) == spelled == tokenizer.encode(texts)
+    assert tokenizer.encode_inline(texts, "", MAX_INLINE_CHARACTERS + 1) == spelled == tokenizer.encode(texts)
     assert [one.truncated for one in spelled] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("builder", [build_tiny_mpnet_or_xlmr])
-def test_a_tokenizer_whose_words_depend_on_each_other_is_always_asked(builder: object, tmp_path: Path) -> None:
+def test_a_tokenizer_whose_words_depend_on_each_other_has_no_cache(builder: object, tmp_path: Path) -> None:
     assert callable(builder)
     files = resolve_model(str(builder(tmp_path)))
-    assert between_spaces(tokenizers.Tokenizer.from_file(str(tokenizer_path(files)))) is None
+    assert token_cache_for(tokenizers.Tokenizer.from_file(str(tokenizer_path(files)))) is None
     tokenizer = Tokenizer.load(files)
     for _ in range(3):
         tokenizer.encode(["hello there"])
-    assert isinstance(tokenizer.encode_inline(["hello there"], "", INLINE_CHARACTERS + 1), Unfinished)
+    assert isinstance(tokenizer.encode_inline(["hello there"], "", MAX_INLINE_CHARACTERS + 1), PendingTexts)
 
 
 def test_a_prompt_is_part_of_the_text() -> None:
@@ -114,22 +118,22 @@ def test_a_prompt_is_part_of_the_text() -> None:
     expected = tokenizer.encode(["some words"], prompt="query:")
     for _ in range(2):
         tokenizer.encode(["query:some words"])
-    assert tokenizer.encode_inline(["some words"], "query:", INLINE_CHARACTERS + 1) == expected
+    assert tokenizer.encode_inline(["some words"], "query:", MAX_INLINE_CHARACTERS + 1) == expected
 
 
-def test_a_model_with_words_between_spaces_is_recognised(tmp_path: Path) -> None:
+def test_a_tokenizer_that_splits_at_spaces_has_a_cache(tmp_path: Path) -> None:
     files = resolve_model(str(build_tiny_mpnet(tmp_path)))
     path = tokenizer_path(files)
-    words = between_spaces(tokenizers.Tokenizer.from_file(str(path)))
+    words = token_cache_for(tokenizers.Tokenizer.from_file(str(path)))
     assert words is None or words.ids("") == tokenizers.Tokenizer.from_file(str(path)).encode("").ids
 
 
 @pytest.mark.parametrize(
     ("characters", "looked_up"),
-    [(INLINE_CHARACTERS, None), (INLINE_CHARACTERS + 1, 2), (INLINE_CACHED_CHARACTERS + 1, 0)],
+    [(MAX_INLINE_CHARACTERS, None), (MAX_INLINE_CHARACTERS + 1, 2), (MAX_INLINE_CACHED_CHARACTERS + 1, 0)],
     ids=["a short request", "a longer one with an unknown word", "a long one"],
 )
-def test_a_request_is_tokenized_inline_where_that_is_cheap_and_else_finished_elsewhere(
+def test_a_request_is_tokenized_inline_if_that_is_fast_and_else_in_a_thread(
     characters: int, looked_up: int | None
 ) -> None:
     tokenizer = Tokenizer.load(resolve_model(None))
@@ -137,13 +141,13 @@ def test_a_request_is_tokenized_inline_where_that_is_cheap_and_else_finished_els
     expected = Tokenizer.load(resolve_model(None)).encode(texts)
     for _ in range(2):
         tokenizer.encode(["known words"])
-    begun = tokenizer.encode_inline(texts, "", characters)
+    pending = tokenizer.encode_inline(texts, "", characters)
     if looked_up is None:
-        assert begun == expected
+        assert pending == expected
         return
-    assert isinstance(begun, Unfinished)
-    assert len(begun.cached) == looked_up
-    assert tokenizer.finish(begun) == expected
+    assert isinstance(pending, PendingTexts)
+    assert len(pending.cached) == looked_up
+    assert tokenizer.finish(pending) == expected
 
 
 def test_no_text_is_looked_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +161,7 @@ def test_no_text_is_looked_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TokenCache, "ids", noted)
     texts = [f"text {number}" for number in range(4)]
-    begun = tokenizer.encode_inline(texts, "", INLINE_CHARACTERS + 1)
-    assert isinstance(begun, Unfinished)
-    tokenizer.finish(begun)
+    pending = tokenizer.encode_inline(texts, "", MAX_INLINE_CHARACTERS + 1)
+    assert isinstance(pending, PendingTexts)
+    tokenizer.finish(pending)
     assert looked_up == texts

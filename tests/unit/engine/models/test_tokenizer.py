@@ -1,4 +1,4 @@
-"""Token ids are sentence-transformers' own, whatever the family, and cut texts are marked."""
+"""Token ids equal those of sentence-transformers for every model family, and truncated texts are marked."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,13 +56,13 @@ def test_a_text_is_marked_truncated_only_when_something_was_cut() -> None:
     assert tokenizer.encode(["a " * 255]) == [cut], "alone as among others"
 
 
-def test_the_prompt_is_put_before_every_text() -> None:
+def test_the_prompt_is_prepended_to_every_text() -> None:
     tokenizer = Tokenizer.load(resolve_model(None))
     assert tokenizer.encode(["one", "two"], prompt="query: ") == tokenizer.encode(["query: one", "query: two"])
     assert tokenizer.encode(["one"], prompt="query: ") == tokenizer.encode(["query: one"])
 
 
-def test_a_model_that_wants_lower_case_gets_it(tmp_path: Path) -> None:
+def test_the_model_card_can_require_lower_case(tmp_path: Path) -> None:
     folder = build_tiny_cls_model(tmp_path)
     cased = RustTokenizer.from_file(str(folder / "tokenizer.json"))
     cased.normalizer = normalizers.NFC()

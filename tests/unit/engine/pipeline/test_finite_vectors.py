@@ -1,4 +1,4 @@
-"""No answer holds a number that is not finite: what does not fit the dtype asked for is refused with the next step."""
+"""No response contains a number that is not finite: a vector that the dtype cannot represent is refused."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -14,7 +14,7 @@ from engine.api import embed_pb2
 from engine.deployment.target import Deployment
 from engine.doors.embed_v1.embedder import Embedder
 from engine.models.tokenizer import TokenizedText
-from engine.pipeline.embedding import RequestLimits, Serving
+from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
 from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits, BatchPolicy, Scheduler, TokenIds, Vectors
 
@@ -23,7 +23,7 @@ UNIT = np.array([[1, 0, 0], [0, 0, 1]], np.float32)
 
 
 class Call:
-    """A unary call; how it was aborted."""
+    """The context of a unary call, which records how the call was aborted."""
 
     code: grpc.StatusCode | None = None
     details = ""
@@ -38,7 +38,7 @@ class Call:
 
 @asynccontextmanager
 async def engine(unit: NDArray[np.float32], norms: Sequence[float]) -> AsyncIterator[Embedder]:
-    """An engine whose model gives each of a request's texts in turn these vectors, which it does not normalise."""
+    """An engine whose model gives text i of a request row i of these vectors, without normalisation."""
 
     def forward(texts: Sequence[TokenIds]) -> Vectors:
         rows = [text[0] for text in texts]
@@ -55,16 +55,16 @@ async def engine(unit: NDArray[np.float32], norms: Sequence[float]) -> AsyncIter
         plan=SimpleNamespace(effective=Deployment("onnx", "fp32", "plain", "cpu", "some/model", 1, 1)),
     )  # fmt: skip
     deployments: Any = SimpleNamespace(live=live)
-    serving = Serving(deployments, Admission(AdmissionLimits()), telemetry, RequestLimits())
+    pipeline = EmbeddingPipeline(deployments, Admission(AdmissionLimits()), telemetry, RequestLimits())
     try:
-        yield Embedder(serving)
+        yield Embedder(pipeline)
     finally:
-        serving.close()
+        pipeline.close()
         await scheduler.close()
 
 
 async def refused(embedder: Embedder, **fields: Any) -> Any:
-    """The call that was refused, of two texts; it is counted."""
+    """Sends a request of two texts, which must be refused and counted. Returns the call."""
     call: Any = Call()
     with pytest.raises(grpc.aio.AbortError):
         await embedder.Embed(embed_pb2.EmbedRequest(texts=["one", "two"], **fields), call)
@@ -85,12 +85,12 @@ async def test_a_vector_that_does_not_fit_float16_is_refused_with_the_next_step(
         call = await refused(embedder, dtype=embed_pb2.FLOAT16)
         assert call.code is grpc.StatusCode.INVALID_ARGUMENT
         assert "text 1" in call.details
-        assert "ask for FLOAT32" in call.details
+        assert "request FLOAT32" in call.details
         assert "normalize" in call.details
         assert embedder.telemetry.in_flight_requests == 0
 
 
-async def test_the_next_steps_that_a_refusal_names_help() -> None:
+async def test_following_the_next_step_of_a_refusal_succeeds() -> None:
     async with engine(UNIT, [1.0, 70_000.0]) as embedder:
         assert (await embedded(embedder))[1, 2] == 70_000
         assert (await embedded(embedder, dtype=embed_pb2.FLOAT16, normalize=True))[1, 2] == 1
@@ -109,17 +109,17 @@ async def test_a_vector_that_does_not_fit_float32_without_normalising_is_refused
         assert call.code is grpc.StatusCode.INVALID_ARGUMENT
         assert "text 1" in call.details
         assert "normalize" in call.details
-        assert "ask for FLOAT32" not in call.details
+        assert "request FLOAT32" not in call.details
 
 
 @pytest.mark.parametrize("dtype", [embed_pb2.FLOAT32, embed_pb2.FLOAT16])
 @pytest.mark.parametrize("dimensions", [0, 2])
-async def test_a_vector_of_nothing_but_zeros_stays_one(dtype: embed_pb2.DType, dimensions: int) -> None:
+async def test_a_zero_vector_stays_zero(dtype: embed_pb2.DType, dimensions: int) -> None:
     async with engine(np.zeros((2, 3), np.float32), [0.0, 0.0]) as embedder:
         for normalize in (True, False):
             assert not (await embedded(embedder, dtype=dtype, dimensions=dimensions, normalize=normalize)).any()
 
 
-async def test_what_is_left_of_a_vector_after_the_cut_may_be_nothing_and_is_then_zero() -> None:
+async def test_a_vector_whose_kept_dimensions_are_zero_stays_zero() -> None:
     async with engine(UNIT, [1.0, 1.0]) as embedder:
         assert (await embedded(embedder, dimensions=2, normalize=True)).tolist() == [[1, 0], [0, 0]]

@@ -1,4 +1,4 @@
-"""Executors, observers and clocks that do exactly what a test tells them to."""
+"""Executors, an observer and a clock that tests control."""
 
 import asyncio
 import threading
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 from engine.scheduling import BatchRecord, TokenIds, Vectors
 
 POISON = 666
-"""A text that holds this token makes its forward pass fail."""
+"""The forward pass of a text with this token fails."""
 NON_FINITE = 667
-"""A text that holds this token gets a vector with a NaN in it."""
+"""The vector of a text with this token has a NaN."""
 BROKEN_NORM = 668
-"""A text that holds this token gets an infinite norm."""
+"""The norm of a text with this token is infinite."""
 
 
 def vector_of(text: TokenIds) -> NDArray[np.float32]:
-    """(4,) float32: the un-normalised vector the fakes give a text; no two texts of the tests share one."""
+    """The unnormalised vector of a text, (4,) float32; different for any two texts of the tests."""
     return np.array([len(text), sum(text), text[0], text[-1] * 3 + 1], dtype=np.float32)
 
 
 def vectors_of(texts: Sequence[TokenIds]) -> Vectors:
-    """What a healthy executor answers."""
+    """The vectors of a working executor."""
     raw = np.stack([vector_of(text) for text in texts])
     norms = np.linalg.norm(raw, axis=1)
     return Vectors((raw / norms[:, None]).astype(np.float32), norms.astype(np.float32))
 
 
 class FakeExecutor:
-    """Answers by the texts alone, and fails on the marked ones. Remembers its batches."""
+    """Returns `vectors_of` the texts, and fails for marked texts. Records its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[TokenIds]] = []
@@ -38,7 +38,7 @@ class FakeExecutor:
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
         self.batches.append(list(texts))
         if any(POISON in text for text in texts):
-            raise RuntimeError("a kernel fell over")
+            raise RuntimeError("a kernel failed")
         vectors = vectors_of(texts)
         for row, text in enumerate(texts):
             if NON_FINITE in text:
@@ -49,12 +49,12 @@ class FakeExecutor:
 
     @property
     def texts(self) -> list[TokenIds]:
-        """All texts that ever reached it."""
+        """All texts that it has received."""
         return [text for batch in self.batches for text in batch]
 
 
 class GatedExecutor(FakeExecutor):
-    """Says when a batch has begun, and ends it only when let."""
+    """An executor that reports when a batch begins, and ends it only when `let` allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,16 +68,16 @@ class GatedExecutor(FakeExecutor):
         return super().__call__(texts)
 
     async def begun(self) -> list[TokenIds]:
-        """The next batch that begins."""
+        """Waits for the next batch to begin, and returns it."""
         return await self._begun.get()
 
     def let(self, batches: int = 1) -> None:
-        """Lets so many batches end, now or later."""
+        """Allows so many batches to end, now or later."""
         self._gate.release(batches)
 
 
-class Ledger:
-    """An observer that keeps everything it hears."""
+class RecordingObserver:
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.records: list[BatchRecord] = []
@@ -95,8 +95,8 @@ class Ledger:
         self.cancelled += cancelled
 
 
-class HandClock:
-    """A clock that moves when told."""
+class ManualClock:
+    """A clock that tests advance."""
 
     def __init__(self, now: float = 100.0) -> None:
         self.now = now
@@ -106,5 +106,5 @@ class HandClock:
 
 
 def text_of(length: int, mark: int = 1) -> list[int]:
-    """A text of so many tokens, told from others of its length by `mark`."""
+    """A text of `length` tokens that ends with `mark`."""
     return [*[1] * (length - 1), mark]

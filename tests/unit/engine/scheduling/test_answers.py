@@ -1,4 +1,4 @@
-"""Promises about answers: everyone gets their own, in their order, or a reason that names the culprit."""
+"""Each request gets its own vectors, in the order of its texts, or an error that names the failing text."""
 
 import asyncio
 import random
@@ -16,8 +16,8 @@ from tests.unit.engine.scheduling.fakes import (
     POISON,
     FakeExecutor,
     GatedExecutor,
-    HandClock,
-    Ledger,
+    ManualClock,
+    RecordingObserver,
     text_of,
     vectors_of,
 )
@@ -32,9 +32,9 @@ def assert_answers(result: JobResult, texts: Sequence[TokenIds]) -> None:
 @pytest.mark.parametrize("coalesce", [True, False])
 @pytest.mark.parametrize("instances", [1, 3])
 async def test_answers_never_cross_callers_when_batches_are_sorted(
-    make_scheduler: MakeScheduler, ledger: Ledger, instances: int, coalesce: bool
+    make_scheduler: MakeScheduler, observer: RecordingObserver, instances: int, coalesce: bool
 ) -> None:
-    rng = random.Random(7)  # noqa: S311 - seeded, so that a failure comes again
+    rng = random.Random(7)  # noqa: S311 - seeded, so that failures are reproducible
     policy = BatchPolicy(max_batch_tokens=600, max_batch_items=16, coalesce=coalesce)
     scheduler = make_scheduler(*(FakeExecutor() for _ in range(instances)), policy=policy)
     marks = iter(range(10_000, 1_000_000))
@@ -48,9 +48,9 @@ async def test_answers_never_cross_callers_when_batches_are_sorted(
             assert_answers(await scheduler.submit(texts), texts)
 
     await asyncio.gather(*(caller() for _ in range(20)))
-    assert sum(record.items for record in ledger.records) == asked
-    assert all(record.items == 1 or record.padded_tokens <= 600 for record in ledger.records)
-    assert all(record.tokens <= record.padded_tokens for record in ledger.records)
+    assert sum(record.items for record in observer.records) == asked
+    assert all(record.items == 1 or record.padded_tokens <= 600 for record in observer.records)
+    assert all(record.tokens <= record.padded_tokens for record in observer.records)
 
 
 async def test_an_executor_may_reuse_its_buffers(make_scheduler: MakeScheduler) -> None:
@@ -69,7 +69,9 @@ async def test_an_executor_may_reuse_its_buffers(make_scheduler: MakeScheduler) 
         assert_answers(await job, [text])
 
 
-async def test_a_poison_text_fails_its_request_alone(make_scheduler: MakeScheduler, ledger: Ledger) -> None:
+async def test_a_poison_text_fails_its_request_alone(
+    make_scheduler: MakeScheduler, observer: RecordingObserver
+) -> None:
     scheduler = make_scheduler(FakeExecutor())
     healthy: list[list[TokenIds]] = [[text_of(9, mark), text_of(5, mark)] for mark in range(10, 15)]
     jobs = [scheduler.submit(texts) for texts in healthy]
@@ -77,16 +79,16 @@ async def test_a_poison_text_fails_its_request_alone(make_scheduler: MakeSchedul
     with pytest.raises(PoisonedText, match=r"text 2: .*RuntimeError") as failure:
         await poisoned
     assert failure.value.position == 2
-    assert "kernel" not in str(failure.value), "a runtime's own words may quote the text"
+    assert "kernel" not in str(failure.value), "the message of a runtime may quote the text"
     for job, texts in zip(jobs, healthy, strict=True):
         assert_answers(await job, texts)
-    assert sum(record.poisoned for record in ledger.records) == 1
-    assert [record.split for record in ledger.records].count(True) == 1
+    assert sum(record.poisoned for record in observer.records) == 1
+    assert [record.split for record in observer.records].count(True) == 1
 
 
 @pytest.mark.parametrize("mark", [NON_FINITE, BROKEN_NORM])
 async def test_a_vector_that_is_not_finite_is_refused_and_counted(
-    make_scheduler: MakeScheduler, ledger: Ledger, mark: int
+    make_scheduler: MakeScheduler, observer: RecordingObserver, mark: int
 ) -> None:
     executor = FakeExecutor()
     scheduler = make_scheduler(executor)
@@ -95,9 +97,9 @@ async def test_a_vector_that_is_not_finite_is_refused_and_counted(
     with pytest.raises(PoisonedText, match="text 0: its vector is not finite"):
         await scheduler.submit([text_of(5, mark)])
     assert_answers(await job, good)
-    assert sum(record.poisoned for record in ledger.records) == 1
-    assert not any(record.split for record in ledger.records)
-    assert len(executor.batches) == len(ledger.records), "nothing is run again for a vector that is not finite"
+    assert sum(record.poisoned for record in observer.records) == 1
+    assert not any(record.split for record in observer.records)
+    assert len(executor.batches) == len(observer.records), "nothing is run again for a vector that is not finite"
 
 
 async def test_the_first_failure_drops_what_the_request_still_has_queued(make_scheduler: MakeScheduler) -> None:
@@ -113,7 +115,7 @@ async def test_the_first_failure_drops_what_the_request_still_has_queued(make_sc
 
 @pytest.mark.parametrize("shape", [(1, 4), (3,), (0, 4)])
 async def test_vectors_of_a_wrong_shape_are_a_failing_batch(
-    make_scheduler: MakeScheduler, ledger: Ledger, shape: tuple[int, ...]
+    make_scheduler: MakeScheduler, observer: RecordingObserver, shape: tuple[int, ...]
 ) -> None:
     def misshapen(texts: object) -> Vectors:
         return Vectors(np.zeros(shape, np.float32), np.zeros(3, np.float32))
@@ -121,7 +123,7 @@ async def test_vectors_of_a_wrong_shape_are_a_failing_batch(
     scheduler = make_scheduler(misshapen)
     with pytest.raises(PoisonedText, match="ValueError"):
         await scheduler.submit([text_of(3), text_of(3)])
-    assert ledger.records[0].poisoned == 2
+    assert observer.records[0].poisoned == 2
 
 
 async def test_a_request_of_no_texts_is_answered_at_once(make_scheduler: MakeScheduler) -> None:
@@ -130,7 +132,7 @@ async def test_a_request_of_no_texts_is_answered_at_once(make_scheduler: MakeSch
 
 
 async def test_stage_times_are_the_longest_of_the_requests_texts(
-    make_scheduler: MakeScheduler, ledger: Ledger, clock: HandClock
+    make_scheduler: MakeScheduler, observer: RecordingObserver, clock: ManualClock
 ) -> None:
     executor = GatedExecutor()
     scheduler = make_scheduler(executor, policy=BatchPolicy(max_batch_items=1))
@@ -141,10 +143,10 @@ async def test_stage_times_are_the_longest_of_the_requests_texts(
         executor.let()
     result = await job
     assert (result.queue_s, result.infer_s) == (2.0, 2.0)
-    assert [(record.infer_s, record.queue_s) for record in ledger.records] == [(2.0, [0.0]), (1.0, [2.0])]
+    assert [(record.infer_s, record.queue_s) for record in observer.records] == [(2.0, [0.0]), (1.0, [2.0])]
 
 
-async def test_a_lost_thread_is_replaced_and_only_what_it_held_fails(
+async def test_a_lost_thread_is_replaced_and_only_its_batch_fails(
     make_scheduler: MakeScheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     healthy = FakeExecutor()
@@ -162,7 +164,7 @@ async def test_a_lost_thread_is_replaced_and_only_what_it_held_fails(
     assert "test/0 was lost" in caplog.text
 
 
-async def test_a_fault_while_a_batch_is_formed_costs_nobody_an_answer_if_no_text_had_left_the_queue(
+async def test_a_fault_in_forming_a_batch_fails_no_request_if_no_text_had_left_the_queue(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = make_scheduler(FakeExecutor())

@@ -1,4 +1,4 @@
-"""Promises about when a batch leaves and what is in it, as the callers of a scheduler see them."""
+"""When a batch is formed and what it contains, through the interface of the scheduler."""
 
 import asyncio
 from dataclasses import replace
@@ -7,25 +7,25 @@ from engine.scheduling import BatchPolicy, Scheduler
 from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.queue import Ticket
 from tests.unit.engine.scheduling.conftest import MakeScheduler
-from tests.unit.engine.scheduling.fakes import FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.fakes import FakeExecutor, GatedExecutor, ManualClock, RecordingObserver, text_of
 
 FOREVER_S = 1e6
 
 
 async def all_idle(scheduler: Scheduler, instances: int) -> None:
-    """Returns once the threads have come up, which they announce to nobody."""
+    """Waits until the threads have started, which they do not signal."""
     while scheduler.stats().idle_instances < instances:  # noqa: ASYNC110 - see above
         await asyncio.sleep(0)
 
 
-async def test_an_idle_instance_takes_a_lone_text_without_any_timer(make_scheduler: MakeScheduler) -> None:
+async def test_an_idle_instance_takes_a_single_text_without_a_timer(make_scheduler: MakeScheduler) -> None:
     executor = GatedExecutor()
     scheduler = make_scheduler(executor)  # on a clock that stands still: no wait could end
     scheduler.submit([text_of(3)])
     assert len(await executor.begun()) == 1
 
 
-async def test_requests_of_one_tick_find_themselves_in_one_batch(make_scheduler: MakeScheduler) -> None:
+async def test_requests_of_one_event_loop_iteration_share_a_batch(make_scheduler: MakeScheduler) -> None:
     executor = FakeExecutor()
     scheduler = make_scheduler(executor)
     await asyncio.gather(*(scheduler.submit([text_of(5, mark)]) for mark in range(10)))
@@ -57,7 +57,9 @@ async def test_idle_instances_share_one_request(make_scheduler: MakeScheduler) -
     assert [len(await executor.begun()) for executor in executors] == [4, 4, 4, 4]
 
 
-async def test_with_coalescing_off_each_request_is_one_batch(make_scheduler: MakeScheduler, ledger: Ledger) -> None:
+async def test_with_coalescing_off_each_request_is_one_batch(
+    make_scheduler: MakeScheduler, observer: RecordingObserver
+) -> None:
     executor = FakeExecutor()
     scheduler = make_scheduler(executor, policy=BatchPolicy(coalesce=False))
     await asyncio.gather(*(scheduler.submit([text_of(5, mark)] * size) for mark, size in enumerate((1, 7, 3, 32))))
@@ -80,9 +82,7 @@ async def test_a_changed_policy_holds_from_the_next_batch(make_scheduler: MakeSc
     assert len(await executor.begun()) == 17
 
 
-async def test_a_maximum_wait_holds_a_lone_text_back_until_its_age(
-    make_scheduler: MakeScheduler, clock: HandClock
-) -> None:
+async def test_a_single_text_waits_up_to_the_maximum_wait(make_scheduler: MakeScheduler, clock: ManualClock) -> None:
     executor = GatedExecutor()
     scheduler = make_scheduler(executor, policy=BatchPolicy(max_wait_s=FOREVER_S))
     for mark in range(3):
@@ -95,7 +95,7 @@ async def test_a_maximum_wait_holds_a_lone_text_back_until_its_age(
     assert len(await executor.begun()) == 3
 
 
-async def test_a_full_batch_does_not_wait_nor_is_it_shared_out_again(make_scheduler: MakeScheduler) -> None:
+async def test_a_full_batch_neither_waits_nor_is_divided_among_instances(make_scheduler: MakeScheduler) -> None:
     executors = [GatedExecutor(), GatedExecutor()]
     scheduler = make_scheduler(*executors, policy=BatchPolicy(max_wait_s=FOREVER_S, max_batch_items=4))
     await all_idle(scheduler, 2)
@@ -115,7 +115,7 @@ async def test_a_full_batch_does_not_wait_nor_is_it_shared_out_again(make_schedu
 
 
 def test_how_long_an_idle_instance_waits() -> None:
-    clock = HandClock(0.0)
+    clock = ManualClock(0.0)
     dispatch = Dispatch(BatchPolicy(max_wait_s=2.0, max_batch_items=3, max_batch_tokens=100), clock)
     assert dispatch._wait_s() is None
     dispatch.put(Ticket([text_of(5)], 0.0, None))

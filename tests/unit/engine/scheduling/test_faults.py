@@ -1,4 +1,4 @@
-"""A fault in forming, running or delivering a batch leaves nobody waiting, and what it did not touch is answered."""
+"""After a fault in forming, running or delivering a batch, no request waits forever; unaffected ones are answered."""
 
 import asyncio
 import threading
@@ -9,17 +9,24 @@ import pytest
 
 from engine.errors import Cancelled, EngineError, Expired, Unavailable
 from engine.scheduling import BatchPolicy, BatchRecord, InlinePolicy, Job, JobResult, Scheduler, TokenIds, Vectors
-from engine.scheduling.inline import PROBES
+from engine.scheduling.inline import INLINE_AFTER_REQUESTS
 from engine.scheduling.queue import Batch, BatchQueue, Ticket
 from tests.unit.engine.scheduling.conftest import MakeScheduler
-from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, GatedExecutor, HandClock, Ledger, text_of
+from tests.unit.engine.scheduling.fakes import (
+    POISON,
+    FakeExecutor,
+    GatedExecutor,
+    ManualClock,
+    RecordingObserver,
+    text_of,
+)
 
 Outcomes = list[JobResult | BaseException]
 ONE_TEXT_A_BATCH = BatchPolicy(max_batch_items=1)
 
 
 async def outcomes(*jobs: Job) -> Outcomes:
-    """What the callers got; a caller who waits for ever fails the test soon."""
+    """The results of the jobs. A job that is not answered within 5 s fails the test."""
     return await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 5)
 
 
@@ -29,7 +36,7 @@ async def answered(job: Job) -> bool:
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[BatchQueue], object] | None = None) -> None:
-    """The next call of that method of a queue raises; `damage` happens to the queue before that."""
+    """Makes the next call of a method of BatchQueue raise, after `damage` has changed the queue."""
     real = getattr(BatchQueue, name)
 
     def broken(queue: BatchQueue, *args: object) -> object:
@@ -46,7 +53,7 @@ def take_some(queue: BatchQueue) -> Batch | None:
 
 
 def empty(queue: BatchQueue) -> None:
-    """Loses every text and counts them still."""
+    """Removes every text and leaves the counts."""
     take_some(queue)
     queue._window.clear()
 
@@ -67,7 +74,7 @@ async def test_a_caller_is_answered_when_forming_its_batch_fails_after_an_answer
     )
 
 
-async def test_a_fault_in_forming_spares_what_runs_elsewhere_and_what_no_batch_was_formed_of(
+async def test_a_fault_in_forming_fails_neither_running_nor_untouched_requests(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executors = [GatedExecutor(), GatedExecutor()]
@@ -89,7 +96,7 @@ async def test_a_queue_that_a_fault_left_inconsistent_is_not_used_again(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = make_scheduler(FakeExecutor(), FakeExecutor(), FakeExecutor())
-    while scheduler.stats().idle_instances < 3:  # noqa: ASYNC110 - a thread tells nobody that it waits
+    while scheduler.stats().idle_instances < 3:  # noqa: ASYNC110 - a waiting thread sends no signal
         await asyncio.sleep(0)
     job = scheduler.submit([text_of(3)] * 3)
     # It still counts texts that it lacks, and two more instances look for them.
@@ -101,7 +108,7 @@ async def test_a_queue_that_a_fault_left_inconsistent_is_not_used_again(
     assert scheduler.stats().queued_items == 0
 
 
-async def test_a_queue_that_counts_texts_which_it_lacks_stops_nobody(make_scheduler: MakeScheduler) -> None:
+async def test_a_queue_with_a_wrong_count_blocks_no_later_request(make_scheduler: MakeScheduler) -> None:
     scheduler = make_scheduler(FakeExecutor())
     assert await answered(scheduler.submit([text_of(3)]))
     scheduler._dispatch._queue.items += 1
@@ -109,7 +116,7 @@ async def test_a_queue_that_counts_texts_which_it_lacks_stops_nobody(make_schedu
     assert await answered(scheduler.submit([text_of(5)]))
 
 
-async def test_a_fault_in_forming_that_comes_every_time_answers_everybody_with_few_threads(
+async def test_a_fault_in_forming_every_batch_fails_all_requests_with_few_threads(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = make_scheduler(FakeExecutor())
@@ -131,7 +138,7 @@ async def test_a_fault_in_forming_that_comes_every_time_answers_everybody_with_f
     assert await answered(scheduler.submit([text_of(5)]))
 
 
-async def test_an_idle_instance_that_falls_is_replaced_if_it_ever_worked(
+async def test_a_lost_idle_instance_is_replaced_if_it_ever_took_a_batch(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = GatedExecutor()
@@ -141,7 +148,7 @@ async def test_an_idle_instance_that_falls_is_replaced_if_it_ever_worked(
     gone = scheduler.submit([text_of(4)])
     fail_once(monkeypatch, "take")
     gone.cancel()
-    scheduler._dispatch._queue.items += 1  # a queue that counts a text which nobody waits for
+    scheduler._dispatch._queue.items += 1  # the queue counts a text that it does not hold
     held.let(1000)
     assert await answered(left)
     assert await answered(scheduler.submit([text_of(5)]))
@@ -159,8 +166,8 @@ async def test_a_request_that_the_queue_refuses_is_answered(
     assert await answered(scheduler.submit([text_of(5)]))
 
 
-class FallenObserver(Ledger):
-    """Cannot count."""
+class FailingObserver(RecordingObserver):
+    """An observer that raises."""
 
     def batch_done(self, record: BatchRecord) -> None:
         raise ArithmeticError
@@ -169,8 +176,8 @@ class FallenObserver(Ledger):
         raise ArithmeticError
 
 
-async def test_an_observer_that_fails_costs_no_caller_an_answer(caplog: pytest.LogCaptureFixture) -> None:
-    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), FallenObserver(), name="test")
+async def test_a_failing_observer_fails_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), FailingObserver(), name="test")
     assert await answered(scheduler.submit([text_of(3)]))
     (expired,) = await outcomes(scheduler.submit([text_of(3)], deadline_s=0.0))
     assert isinstance(expired, Expired)
@@ -183,13 +190,13 @@ async def test_an_observer_that_fails_costs_no_caller_an_answer(caplog: pytest.L
     assert "ArithmeticError" in caplog.text
 
 
-async def test_an_observer_that_fails_in_the_loop_s_own_pass_costs_no_caller_an_answer(clock: HandClock) -> None:
+async def test_a_failing_observer_after_an_inline_pass_fails_no_request(clock: ManualClock) -> None:
     scheduler = Scheduler(
-        [FakeExecutor()], BatchPolicy(), FallenObserver(), name="test", clock=clock,
-        inline=InlinePolicy(may_stay_awake=False),
+        [FakeExecutor()], BatchPolicy(), FailingObserver(), name="test", clock=clock,
+        inline=InlinePolicy(may_poll=False),
     )  # fmt: skip
-    for _ in range(3 * PROBES):
-        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+    for _ in range(3 * INLINE_AFTER_REQUESTS):
+        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a waiting thread sends no signal
             await asyncio.sleep(0)
         assert await answered(scheduler.submit([text_of(7)]))
     await scheduler.close()
@@ -228,8 +235,8 @@ async def test_a_batch_that_cannot_be_delivered_fails_its_callers(
     assert await answered(scheduler.submit([text_of(3)]))
 
 
-async def test_a_deadline_is_told_though_the_queue_fails_to_let_the_texts_go(
-    make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, clock: HandClock
+async def test_a_deadline_fails_its_request_although_the_queue_cannot_drop_the_texts(
+    make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
     executor = GatedExecutor()
     scheduler = make_scheduler(executor)
@@ -244,7 +251,7 @@ async def test_a_deadline_is_told_though_the_queue_fails_to_let_the_texts_go(
 
 
 async def test_a_fault_in_a_deadline_s_timer_fails_its_request(
-    make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, clock: HandClock
+    make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
     executor = GatedExecutor()
     scheduler = make_scheduler(executor)
@@ -262,33 +269,33 @@ async def test_a_fault_in_a_deadline_s_timer_fails_its_request(
     assert await answered(running)
 
 
-@pytest.mark.parametrize("name", ["arrived", "ran", "all_answered"])
-async def test_a_fault_in_watching_lone_texts_costs_no_caller_an_answer(
+@pytest.mark.parametrize("name", ["record_arrival", "record_batch", "record_idle"])
+async def test_a_fault_in_the_inline_policy_blocks_no_request(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    def fallen(*_: object, **__: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise ArithmeticError
 
-    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_stay_awake=False))
+    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_poll=False))
     with monkeypatch.context() as patched:
-        patched.setattr(InlinePolicy, name, fallen)
+        patched.setattr(InlinePolicy, name, failing)
         await outcomes(scheduler.submit([text_of(3)]))
         assert scheduler.stats().in_flight_jobs == 0
     assert await answered(scheduler.submit([text_of(3)]))
 
 
-async def test_instances_serve_where_the_choice_of_the_lone_path_fails(
+async def test_instances_serve_where_the_inline_decision_fails(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fallen(_: object) -> bool:
+    def failing(_: object) -> bool:
         raise ArithmeticError
 
-    monkeypatch.setattr(InlinePolicy, "should_run_inline", property(fallen))
-    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_stay_awake=False))
+    monkeypatch.setattr(InlinePolicy, "should_run_inline", property(failing))
+    scheduler = make_scheduler(FakeExecutor(), inline=InlinePolicy(may_poll=False))
     assert await answered(scheduler.submit([text_of(3)]))
 
 
-async def test_callers_are_told_when_no_thread_can_take_a_lost_one_s_place(
+async def test_requests_fail_when_a_lost_thread_cannot_be_replaced(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(texts: Sequence[TokenIds]) -> Vectors:
@@ -307,11 +314,11 @@ async def test_callers_are_told_when_no_thread_can_take_a_lost_one_s_place(
 
 
 @pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
-def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_caller_is_answered(
+def test_an_inline_pass_that_ends_the_process_fails_its_request_first(
     ending: type[BaseException],
 ) -> None:
-    """In a thread with a loop of its own: such an exception ends the loop."""
-    told: list[BaseException | None] = []
+    """Runs in a thread with its own event loop, because the exception ends the loop."""
+    errors: list[BaseException | None] = []
     ended: list[BaseException] = []
 
     def executor(texts: Sequence[TokenIds]) -> Vectors:
@@ -320,20 +327,25 @@ def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_call
         return FakeExecutor()(texts)
 
     async def ask() -> None:
-        clock = HandClock()
+        clock = ManualClock()
         scheduler = Scheduler(
-            [executor], BatchPolicy(), Ledger(), name="test", clock=clock, inline=InlinePolicy(may_stay_awake=False)
+            [executor],
+            BatchPolicy(),
+            RecordingObserver(),
+            name="test",
+            clock=clock,
+            inline=InlinePolicy(may_poll=False),
         )
-        for _ in range(2 * PROBES):
+        for _ in range(2 * INLINE_AFTER_REQUESTS):
             await scheduler.submit([text_of(7)])
-            while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+            while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a waiting thread sends no signal
                 await asyncio.sleep(0)
         job = scheduler.submit([text_of(7, POISON)])
-        job._future.add_done_callback(lambda future: told.append(future.exception()))
+        job._future.add_done_callback(lambda future: errors.append(future.exception()))
         try:
             await job
         finally:
-            scheduler._dispatch.end()
+            scheduler._dispatch.close()
 
     def own_loop() -> None:
         try:
@@ -345,7 +357,7 @@ def test_the_process_still_ends_when_told_to_in_the_loop_s_own_pass_and_the_call
     thread.start()
     thread.join()
     assert [type(error) for error in ended] == [ending]
-    assert [type(error) for error in told] == [Unavailable]
+    assert [type(error) for error in errors] == [Unavailable]
 
 
 def test_a_batch_keeps_its_texts_when_the_rest_of_a_request_is_withdrawn() -> None:

@@ -1,4 +1,4 @@
-"""A deployment that gives no vectors any more is known to be unhealthy, and one text that fails never makes it so."""
+"""A deployment that gives no vectors becomes unhealthy; one text that fails never makes it unhealthy."""
 
 import asyncio
 import threading
@@ -10,32 +10,32 @@ import pytest
 from engine.errors import EngineError
 from engine.scheduling import BatchPolicy, Health, InlinePolicy, Job, Readiness, Scheduler, TokenIds, Vectors
 from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES
-from engine.scheduling.inline import PROBES
+from engine.scheduling.inline import INLINE_AFTER_REQUESTS
 from engine.scheduling.queue import BatchQueue
 from tests.unit.engine.scheduling.conftest import MakeScheduler
-from tests.unit.engine.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, HandClock, text_of
+from tests.unit.engine.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, ManualClock, text_of
 
 
 class Device(FakeExecutor):
-    """Gives no vector while it is broken."""
+    """An executor that fails while `is_broken` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_broken = False
-        self.in_the_loop: list[bool] = []
+        self.ran_inline: list[bool] = []
         self._loops_thread = threading.get_ident()
 
     def __call__(self, texts: Sequence[TokenIds]) -> Vectors:
-        self.in_the_loop.append(threading.get_ident() == self._loops_thread)
+        self.ran_inline.append(threading.get_ident() == self._loops_thread)
         if self.is_broken:
             raise RuntimeError("the device is gone")
         return super().__call__(texts)
 
 
 async def ask(scheduler: Scheduler, *texts: TokenIds, times: int = 1) -> None:
-    """One request after another, answered or failed, each when the instance is idle."""
+    """Sends requests in sequence, each when the instance is idle; they may fail."""
     for _ in range(times):
-        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a thread tells nobody that it waits
+        while not scheduler.stats().idle_instances:  # noqa: ASYNC110 - a waiting thread sends no signal
             await asyncio.sleep(0)
         await asyncio.wait_for(asyncio.gather(scheduler.submit(list(texts)), return_exceptions=True), 5)
 
@@ -75,15 +75,13 @@ async def test_poison_texts_among_others_never_make_it_unhealthy(make_scheduler:
         await ask(scheduler, text_of(3))
 
 
-async def test_it_is_unhealthy_too_where_the_event_loop_ran_the_failing_passes(
-    make_scheduler: MakeScheduler, clock: HandClock
-) -> None:
+async def test_failing_inline_passes_make_it_unhealthy(make_scheduler: MakeScheduler, clock: ManualClock) -> None:
     device = Device()
-    scheduler = make_scheduler(device, inline=InlinePolicy(may_stay_awake=False))
-    await ask(scheduler, text_of(7), times=3 * PROBES)
+    scheduler = make_scheduler(device, inline=InlinePolicy(may_poll=False))
+    await ask(scheduler, text_of(7), times=3 * INLINE_AFTER_REQUESTS)
     device.is_broken = True
     await ask(scheduler, text_of(7), times=FAILED_BATCHES)
-    assert all(device.in_the_loop[-FAILED_BATCHES:])
+    assert all(device.ran_inline[-FAILED_BATCHES:])
     assert problem_of(scheduler) == ONLY_FAILURES
 
 
@@ -119,7 +117,7 @@ async def test_batches_that_cannot_be_formed_or_delivered_make_it_unhealthy(
         assert problem_of(scheduler) is None, name
 
 
-async def test_it_is_unhealthy_for_good_once_no_instance_is_left(
+async def test_it_is_unhealthy_permanently_once_no_instance_is_left(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_affinity(_: int) -> None:
@@ -135,20 +133,20 @@ async def test_it_is_unhealthy_for_good_once_no_instance_is_left(
         scheduler.submit([text_of(3)])
 
 
-async def test_an_engine_is_as_ready_as_the_deployment_that_is_live() -> None:
+async def test_readiness_follows_the_health_of_the_live_deployment() -> None:
     old, new = Health(), Health()
-    told: list[str | None] = []
+    problems: list[str | None] = []
     readiness = Readiness()
-    told.append(readiness.problem)
+    problems.append(readiness.problem)
     readiness.subscribe(failing_listener)
-    readiness.subscribe(lambda: told.append(readiness.problem))
+    readiness.subscribe(lambda: problems.append(readiness.problem))
     readiness.follow(old)
     old.instance_lost(left=1)
     for _ in range(2 * FAILED_BATCHES):
         old.batch_failed()
     readiness.follow(new)
     old.instance_lost(left=0)  # while it drains
-    assert told == [NOT_LIVE, None, ONLY_FAILURES, None]
+    assert problems == [NOT_LIVE, None, ONLY_FAILURES, None]
 
 
 def failing_listener() -> None:

@@ -1,4 +1,4 @@
-"""Promises of the queue: who is served next, with whom, and what it costs."""
+"""The queue: order of service, composition of batches, and cost."""
 
 import random
 import time
@@ -95,7 +95,7 @@ def test_two_large_requests_share_evenly() -> None:
     assert abs(first.waiting - second.waiting) <= POLICY.max_batch_items * WINDOW_BATCHES
 
 
-def test_equal_turns_go_by_arrival() -> None:
+def test_equal_turns_are_served_in_order_of_arrival() -> None:
     queue = BatchQueue()
     singles = [request(10) for _ in range(30)]
     for single in singles:
@@ -145,7 +145,7 @@ def test_coalescing_off_batches_one_request_cut_only_by_the_bounds() -> None:
 
 
 def test_coalescing_can_change_with_texts_in_the_window_and_none_is_lost_or_run_twice() -> None:
-    rng = random.Random(5)  # noqa: S311 - seeded, so that a failure comes again
+    rng = random.Random(5)  # noqa: S311 - seeded, so that failures are reproducible
     queue = BatchQueue()
     tickets = [request(*(rng.randint(1, 90) for _ in range(rng.randint(1, 40)))) for _ in range(60)]
     served: list[tuple[Ticket, int]] = []
@@ -175,7 +175,7 @@ def test_withdrawn_and_expired_texts_are_dropped_before_they_run() -> None:
     assert (queue.items, queue.tokens) == (0, 0)
 
 
-def test_callers_that_come_and_go_do_not_pile_up() -> None:
+def test_withdrawn_requests_do_not_accumulate() -> None:
     queue = BatchQueue()
     queue.add(request(10))
     for _ in range(5000):
@@ -184,12 +184,12 @@ def test_callers_that_come_and_go_do_not_pile_up() -> None:
         queue.withdraw(ticket)
         queue.withdraw(ticket)
     assert queue.items == 1
-    assert len(queue._fresh) + len(queue._begun) < 10
+    assert len(queue._new) + len(queue._started) < 10
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_batch_keeps_every_promise_under_random_traffic(seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311 - seeded, so that a failure comes again
+    rng = random.Random(seed)  # noqa: S311 - seeded, so that failures are reproducible
     queue = BatchQueue()
     policy = BatchPolicy(
         max_batch_tokens=rng.choice([64, 500, 4096]),

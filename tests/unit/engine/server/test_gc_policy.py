@@ -1,4 +1,4 @@
-"""Looking for garbage never stops a request, and never stops for good."""
+"""Full garbage collections run between requests, or once a minute."""
 
 import asyncio
 import gc
@@ -8,13 +8,13 @@ import pytest
 
 from engine.errors import PoisonedText
 from engine.scheduling import BatchPolicy, Job, Scheduler
-from engine.server.gc_policy import LONGEST_S, PERIOD_S, collect_quietly
-from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, Ledger, text_of
+from engine.server.gc_policy import CHECK_PERIOD_S, MAX_INTERVAL_S, collect_when_idle
+from tests.unit.engine.scheduling.fakes import POISON, FakeExecutor, RecordingObserver, text_of
 
 
 @dataclass
 class Engine:
-    """Requests in flight and ended at each second; the last one stays. Notes when it was collected."""
+    """(requests in flight, requests ended) at each second, the last one repeated. Records the times of collections."""
 
     seconds: list[tuple[int, int]]
     until_s: float
@@ -31,7 +31,7 @@ class Engine:
 
     async def run(self) -> list[float]:
         with pytest.raises(asyncio.CancelledError):
-            await collect_quietly(
+            await collect_when_idle(
                 lambda: self._second()[0],
                 lambda: self._second()[1],
                 sleep=self.sleep,
@@ -40,26 +40,26 @@ class Engine:
         return self.collected_at_s
 
 
-async def test_it_waits_for_a_second_without_requests() -> None:
+async def test_it_collects_after_a_second_without_requests() -> None:
     assert await Engine([(0, 0), (3, 10), (1, 20), (0, 21)], until_s=9).run() == [4.0]
 
 
-async def test_a_caller_who_is_between_two_requests_is_not_stopped() -> None:
+async def test_it_does_not_collect_between_two_requests_of_a_caller() -> None:
     assert await Engine([(0, 100 * second) for second in range(50)], until_s=40).run() == []
 
 
-async def test_an_idle_engine_is_left_alone() -> None:
+async def test_it_does_not_collect_without_requests() -> None:
     assert await Engine([(0, 7)], until_s=200).run() == []
 
 
-async def test_load_without_a_pause_is_interrupted_once_a_minute() -> None:
-    engine = Engine([(9_500, 100 * second) for second in range(200)], until_s=3 * LONGEST_S)
-    assert await engine.run() == [LONGEST_S, 2 * LONGEST_S, 3 * LONGEST_S]
-    assert PERIOD_S < LONGEST_S
+async def test_under_load_without_a_pause_it_collects_once_a_minute() -> None:
+    engine = Engine([(9_500, 100 * second) for second in range(200)], until_s=3 * MAX_INTERVAL_S)
+    assert await engine.run() == [MAX_INTERVAL_S, 2 * MAX_INTERVAL_S, 3 * MAX_INTERVAL_S]
+    assert CHECK_PERIOD_S < MAX_INTERVAL_S
 
 
-async def test_failed_requests_leave_no_circles_behind() -> None:
-    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), Ledger(), name="test")
+async def test_failed_requests_leave_no_reference_cycles() -> None:
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), RecordingObserver(), name="test")
 
     async def ask() -> None:
         job = scheduler.submit([text_of(4, mark=POISON)])
