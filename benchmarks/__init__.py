@@ -1,1 +1,1 @@
-"""Figures, each from a command of its own; README and ARCHITECTURE name the command beside every number."""
+"""Benchmarks. README.md and docs/performance.md name the command of each figure."""

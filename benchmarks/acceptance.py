@@ -1,6 +1,6 @@
-"""The engine's promises at full size, with their figures: `python -m benchmarks.acceptance [CHECK...]`.
+"""Acceptance checks at full size, with their figures: `python -m benchmarks.acceptance [CHECK...]`.
 
-The test suite proves the same promises at a smaller size. Everything here runs the real model through a real server.
+The test suite checks the same properties at a smaller size. All checks run the real model through a real server.
 """
 
 import argparse
@@ -29,13 +29,13 @@ SWITCHES = 20
 
 
 def texts_of(corpus: str, count: int, seed: int) -> list[str]:
-    """So many texts of a generated corpus, repeated with a number in front where it has fewer."""
+    """Returns `count` texts of a generated corpus; repeats them with a number in front if it has fewer."""
     texts = load_corpus(corpus, seed).texts
     return [texts[n % len(texts)] if n < len(texts) else f"{n} {texts[n % len(texts)]}" for n in range(count)]
 
 
 async def vectors(engine: EngineProcess) -> dict[str, Any]:
-    """Random texts of mixed lengths in requests of 1-50 from many callers, against sentence-transformers' own."""
+    """Compares vectors with those of sentence-transformers: random texts, requests of 1-50 texts, many callers."""
     texts = texts_of("mixed", VECTOR_TEXTS, seed=7)
     chooser = random.Random(7)  # noqa: S311 - sizes of requests, no secret
     requests: list[tuple[int, int]] = []
@@ -63,7 +63,7 @@ async def vectors(engine: EngineProcess) -> dict[str, Any]:
 
 
 async def switches(engine: EngineProcess) -> dict[str, Any]:
-    """torch <-> onnx under 16 concurrent requests: errors, mixed answers, memory at each deployment's last visit."""
+    """Switches torch <-> onnx under 16 concurrent requests: errors, mixed responses, memory at each last visit."""
     texts = texts_of("mixed", 400, seed=8)
     expected = reference_vectors(texts)
     turns = itertools.count()
@@ -88,7 +88,7 @@ async def switches(engine: EngineProcess) -> dict[str, Any]:
             request = embed_pb2.SwitchRequest(target=embed_pb2.Deployment(backend=backend))
             async for _ in client.control.Switch(request):
                 pass
-            await asyncio.sleep(2.0)  # a visit: serve for a while, as a user who looks at the figures would
+            await asyncio.sleep(2.0)  # serve for a while before the next switch
             frame = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
             rss[backend].append(frame.rss_bytes)
             print(f"switch {number + 1}/{SWITCHES} {backend} rss {frame.rss_bytes / 1e6:.0f} MB", file=sys.stderr)
@@ -108,7 +108,7 @@ async def switches(engine: EngineProcess) -> dict[str, Any]:
 
 
 def run(*flags: str) -> dict[str, Any]:
-    """`embedconsole run … --json`. Raises RuntimeError with what it said when it failed."""
+    """Runs `embedconsole run … --json` and returns its result. Raises RuntimeError with its output if it fails."""
     command = [sys.executable, "-m", "console.cli", "run", "--backend", "onnx", "--precision", "fp32", *flags, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 2):
@@ -118,7 +118,7 @@ def run(*flags: str) -> dict[str, Any]:
 
 
 def batching(rounds: int = 3) -> dict[str, Any]:
-    """Requests of one text: concurrency 32 against 1, interleaved."""
+    """Compares requests of one text at concurrency 32 and 1, interleaved."""
     one, many, items = [], [], []
     for _ in range(rounds):
         one.append(run("--batch", "1", "--concurrency", "1", "--duration", "8s")["throughput"]["texts_per_s"])
@@ -130,7 +130,7 @@ def batching(rounds: int = 3) -> dict[str, Any]:
 
 
 def baseline(rounds: int = 3) -> dict[str, Any]:
-    """`run` at 32 x 4 against sentence-transformers' own encode at batch 32, interleaved, on the same corpus."""
+    """Compares `run` at 32 x 4 with `encode` of sentence-transformers at batch 32, interleaved, on the same corpus."""
     texts = texts_of("short", 2048, seed=0)
     ours, theirs = [], []
     model = reference_model()
@@ -152,7 +152,7 @@ def _encode_rate(model: Any, texts: Sequence[str], at_least_s: float = 8.0) -> f
 
 
 def main() -> None:
-    """Runs the named checks, all by default, and prints one JSON object each."""
+    """Runs the named checks, by default all, and prints one JSON object per check."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = ("vectors", "switches", "batching", "baseline")
     parser.add_argument("checks", nargs="*", choices=(*names, []), default=list(names))

@@ -1,4 +1,4 @@
-"""Numbers on the benchmarks' command lines."""
+"""Argument types of the benchmarks' command lines."""
 
 import argparse
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
-    """An argparse type that takes such a number above 0."""
+    """Returns an argparse type for numbers above 0."""
 
     def convert(word: str) -> float:
         number = kind(word)

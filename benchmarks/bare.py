@@ -1,4 +1,4 @@
-"""A cell without server or scheduler: its artifact, and how many texts a second its executors run side by side."""
+"""A cell without server or scheduler: its artifact, and the throughput of its executors in parallel."""
 
 import asyncio
 import threading
@@ -14,18 +14,18 @@ from engine.models.resolve import ModelFiles
 from engine.scheduling.contract import Executor, TokenIds
 
 WARM_WITHIN_S = 60.0
-"""How long an executor waits for the others' first batches."""
+"""How long an executor waits for the first batches of the others."""
 
 
 def prepared(files: ModelFiles, cell: Cell) -> Path:
-    """The folder of the cell's artifact, made if it is missing, which may take minutes. Raises EngineError."""
+    """Returns the folder of the cell's artifact. Preparing a missing one takes minutes. Raises EngineError."""
     return asyncio.run(prepare(files, cell, ArtifactStore.default(), lambda _: None)).path
 
 
 def texts_per_s(make: Callable[[], Executor], feeds: Sequence[Iterator[Sequence[TokenIds]]], seconds: float) -> float:
-    """Of an executor for each endless feed of batches, all at once, each made and run in a thread of its own.
+    """Returns the total texts/s of one executor per endless feed of batches, each created and run in its own thread.
 
-    They begin together, after a first batch each that is not counted.
+    They start together, after a first batch each that is not counted.
     """
     ready = threading.Barrier(len(feeds), timeout=WARM_WITHIN_S)
 
@@ -34,7 +34,7 @@ def texts_per_s(make: Callable[[], Executor], feeds: Sequence[Iterator[Sequence[
             executor = make()
             executor(next(feed))
         except BaseException:
-            ready.abort()  # the others need not wait for this one
+            ready.abort()  # the others do not wait for this one
             raise
         ready.wait()
         started_s = time.monotonic()

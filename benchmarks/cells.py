@@ -1,8 +1,8 @@
-"""Every cell that runs here, side by side: `python -m benchmarks.cells table`, `python -m benchmarks.cells switches`.
+"""Compares all cells of this machine: `python -m benchmarks.cells table`, `python -m benchmarks.cells switches`.
 
-`table` starts each cell in a process of its own, loads it at batch 32 x concurrency 4 through the console's own driver,
-and then measures its fidelity; rounds come in fresh random order, figures are medians over them. `switches` visits all
-cells in one engine, again and again, under load.
+`table` starts each cell in its own process, loads it at batch 32 x concurrency 4 with the console's load generator, and
+measures its fidelity. Each round has a new random order; figures are medians over the rounds. `switches` switches
+repeatedly through all cells in one engine under load.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from tests.support.engine_process import EngineProcess
 BATCH, CONCURRENCY = 32, 4
 VISIT_S = 2.0
 SLOW_TAKES = 4.0
-"""A slow cell answers too few requests in the time that others need."""
+"""Slow cells need a longer window to answer enough requests."""
 
 
 def runnable(device: str) -> dict[Cell, float]:
-    """The cells that the rules say run as asked, one for each recipe, and how much longer than others to load each."""
+    """Returns the cells that run as requested by the rules, one per recipe, with the factor of their window."""
     reports = [
         report for report in report_cells(this_platform()) if report.runs_as_asked and report.asked.device == device
     ]
@@ -42,23 +42,23 @@ def runnable(device: str) -> dict[Cell, float]:
 
 
 def flags(cell: Cell, model: str = "") -> tuple[str, ...]:
-    """The cell as `engine` flags; without a model it is the bundled one."""
+    """Returns the cell as `engine` flags; the bundled model by default."""
     words = ("--backend", cell.backend, "--precision", cell.precision, "--device", cell.device)
     return (*words, *(("--recipe", cell.recipe) if cell.recipe else ()), *(("--model", model) if model else ()))
 
 
 def name(cell: Cell) -> str:
-    """How a table names it."""
+    """Returns its name in a table."""
     return f"{cell.backend} {cell.precision} {cell.recipe}"
 
 
-def say(sentence: str) -> None:
+def print_progress(sentence: str) -> None:
     """Progress."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def prepare(cell: Cell, model: str = "") -> float:
-    """Seconds until its artifact was ready; the second call is instant. Raises RuntimeError."""
+    """Returns the seconds until its artifact is ready, which is at once if it exists. Raises RuntimeError."""
     started_s = time.perf_counter()
     command = [sys.executable, "-m", "engine.cli", "export", *flags(cell, model)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -67,8 +67,8 @@ def prepare(cell: Cell, model: str = "") -> float:
     return time.perf_counter() - started_s
 
 
-def visit(cell: Cell, model: str, duration_s: float, *, judged: bool) -> dict[str, Any]:
-    """One process of this cell: start, load, and where asked its fidelity."""
+def visit(cell: Cell, model: str, duration_s: float, *, with_fidelity: bool) -> dict[str, Any]:
+    """Runs one process of this cell: start, load, and fidelity if requested."""
     engine = EngineProcess("--strict", *flags(cell, model)).wait_ready()
     try:
         command = [
@@ -87,13 +87,13 @@ def visit(cell: Cell, model: str, duration_s: float, *, judged: bool) -> dict[st
             "effective": engine.ready["effective"]["precision"],
             "evidence": engine.ready["evidence"].partition(";")[0],
         }
-        return {**found, **asyncio.run(fidelity(engine.address))} if judged else found
+        return {**found, **asyncio.run(fidelity(engine.address))} if with_fidelity else found
     finally:
         engine.stop()
 
 
 async def fidelity(address: str) -> dict[str, Any]:
-    """The last event of MeasureFidelity."""
+    """Returns the last event of MeasureFidelity."""
     async with EmbedClient(address) as client:
         async for event in client.control.MeasureFidelity(embed_pb2.MeasureFidelityRequest(), timeout=900):
             last = event
@@ -105,17 +105,17 @@ async def fidelity(address: str) -> dict[str, Any]:
 
 
 def table(cells: Mapping[Cell, float], model: str, rounds: int, duration_s: float) -> list[dict[str, Any]]:
-    """A row for each cell; speeds, memory and load times are medians over the rounds."""
+    """Returns a row per cell; speed, memory and load time are medians over the rounds."""
     prepared_s = {}
     for cell in cells:
-        say(f"preparing {name(cell)}")
+        print_progress(f"preparing {name(cell)}")
         prepared_s[cell] = prepare(cell, model)
     visits: defaultdict[Cell, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         order = random.sample(list(cells), len(cells))
         for cell in order:
-            say(f"round {number + 1} of {rounds}: {name(cell)}")
-            visits[cell].append(visit(cell, model, duration_s * cells[cell], judged=number == 0))
+            print_progress(f"round {number + 1} of {rounds}: {name(cell)}")
+            visits[cell].append(visit(cell, model, duration_s * cells[cell], with_fidelity=number == 0))
     rows = []
     for cell in cells:
         medians = {
@@ -127,7 +127,7 @@ def table(cells: Mapping[Cell, float], model: str, rounds: int, duration_s: floa
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table for the README."""
+    """Returns the markdown table of docs/performance.md."""
     fp32 = max((row["texts_per_s"] for row in rows if row["effective"] == "fp32"), default=0.0)
     lines = [
         (
@@ -146,13 +146,13 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _speed(row: dict[str, Any], fp32: float) -> str:
-    """texts/s and the ratio; dashes where a run saw too few answers to state a rate."""
+    """Returns texts/s and the ratio; dashes if there were too few responses for a rate."""
     rate = row["texts_per_s"]
     return f"{rate:,.0f} | {rate / fp32:.2f}" if rate and fp32 else "– | –"
 
 
 async def switches(cells: Sequence[Cell], model: str, count: int) -> dict[str, Any]:
-    """So many switches through all cells under load: errors, and each cell's memory from visit to visit."""
+    """Runs `count` switches through all cells under load: errors, and each cell's memory at each visit."""
     texts = texts_of("short", 512, seed=3)
     engine = EngineProcess(*flags(cells[-1], model)).wait_ready()
     rss: defaultdict[str, list[int]] = defaultdict(list)
@@ -183,7 +183,9 @@ async def switches(cells: Sequence[Cell], model: str, count: int) -> dict[str, A
                 frame = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
                 rss[name(cell)].append(round(frame.rss_bytes / 1e6))
                 threads.append(frame.threads)
-                say(f"switch {number + 1} of {count}: {name(cell)}, {rss[name(cell)][-1]} MB, {frame.threads} threads")
+                print_progress(
+                    f"switch {number + 1} of {count}: {name(cell)}, {rss[name(cell)][-1]} MB, {frame.threads} threads"
+                )
             running = False
             outcomes = await asyncio.gather(*callers, return_exceptions=True)
             frame = await anext(aiter(client.control.Watch(embed_pb2.WatchRequest())))
@@ -201,18 +203,18 @@ async def switches(cells: Sequence[Cell], model: str, count: int) -> dict[str, A
 
 
 def main() -> None:
-    """Prints a markdown table, or a JSON object of the switches."""
+    """Prints the markdown table, or the JSON object of the switches."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("table", "switches"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--model", default="", help="a folder or a hub id; else the bundled model")
+    parser.add_argument("--model", default="", help="a folder or a hub id (default: the bundled model)")
     parser.add_argument(
-        "--only", default="", metavar="WORDS", help="cells whose name contains one of these, with commas"
+        "--only", default="", metavar="WORDS", help="only cells whose name contains one of these, separated by commas"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--duration", type=float, default=5.0, metavar="S")
     parser.add_argument("--count", type=int, default=50, help="switches")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the table's figures as JSON as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures of the table as JSON")
     asked = parser.parse_args()
     words = [word.strip() for word in asked.only.split(",") if word.strip()]
     all_cells = runnable(asked.device)

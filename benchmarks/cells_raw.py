@@ -1,9 +1,10 @@
-"""Every cell that runs on this machine, without server or scheduler: proof, fidelity, speed, memory, time to load.
+"""Measures all cells of this machine without server or scheduler: evidence, fidelity, speed, memory, load time.
 
     python -m benchmarks.cells_raw [--device cpu] [--model FOLDER] [--only torch,onnx/int8] [--rounds 5] [--seconds 1.0]
 
-One child process a cell. Speed is measured in rounds: in each, every cell has its turn in a fresh random order, so that
-a noisy machine slows all alike; the ratio is the median of each round's own ratio to onnx fp32 (torch fp32 on a GPU).
+Each cell has a child process. Speed is measured in rounds; in each, every cell has one turn in a new random order, so
+that noise affects all cells equally. The ratio is the median over the rounds of the ratio to onnx fp32
+(torch fp32 on a GPU).
 """
 
 import argparse
@@ -37,7 +38,7 @@ SHORT_WORDS = (5, 12)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """A row of the table."""
 
     cell: Cell
     effective: str
@@ -49,7 +50,7 @@ class Row:
 
 
 class Child:
-    """A process that serves one cell and answers one command a line."""
+    """A process that runs one cell and answers commands, one JSON line each."""
 
     def __init__(self, cell: Cell, model: str) -> None:
         self.cell = cell
@@ -59,7 +60,7 @@ class Child:
         self._answers: Any = self._process.stdout
 
     def ask(self, **order: object) -> Any:
-        """The child's answer. Raises EngineError with its words, or when it died."""
+        """Returns the child's answer. Raises EngineError with its error message, or when it died."""
         print(json.dumps(order), file=self._orders, flush=True)
         line = self._answers.readline()
         answer = json.loads(line) if line else {"error": f"the process ended ({self._process.wait()})"}
@@ -68,17 +69,19 @@ class Child:
         return answer
 
     def close(self) -> None:
-        """Ends the process and waits for it."""
+        """Terminates the process and waits for it."""
         self._process.kill()
         self._process.communicate()
 
 
 def main() -> int:
-    """Prints the table as markdown."""
+    """Prints the markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--model", default="", help="a folder or a hub id; else the bundled model")
-    parser.add_argument("--only", default="", help="backend, backend/precision or backend/precision/recipe, by comma")
+    parser.add_argument("--model", default="", help="a folder or a hub id (default: the bundled model)")
+    parser.add_argument(
+        "--only", default="", help="backend, backend/precision or backend/precision/recipe, separated by commas"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -93,16 +96,16 @@ def main() -> int:
     base = Cell(
         backend="onnx" if asked.device == "cpu" else "torch", precision="fp32", recipe="plain", device=asked.device
     )
-    judge = Cell(backend="torch", precision="fp32", recipe="plain", device=asked.device)
-    wanted = [cell for cell in cells if cell in (base, judge) or _is_wanted(cell, asked.only)]
+    exact = Cell(backend="torch", precision="fp32", recipe="plain", device=asked.device)
+    wanted = [cell for cell in cells if cell in (base, exact) or _is_wanted(cell, asked.only)]
     rows, children = [], {}
     with tempfile.TemporaryDirectory() as place:
         reference = str(Path(place) / "reference.npy")
-        for cell in sorted(wanted, key=lambda cell: cell != judge):
+        for cell in sorted(wanted, key=lambda cell: cell != exact):
             child = Child(cell, asked.model)
             try:
                 prepared_s = _prepare(cell, asked.model)
-                rows.append(Row(cell, **child.ask(what="load"), **child.ask(what="judge", reference=reference)))
+                rows.append(Row(cell, **child.ask(what="load"), **child.ask(what="fidelity", reference=reference)))
                 children[cell] = child
                 print(f"{_name(cell)}: prepared in {prepared_s:.1f} s", file=sys.stderr)
             except EngineError as error:
@@ -156,7 +159,7 @@ def _print(rows: list[Row], speeds: dict[Cell, list[float]], base: Cell) -> None
 
 
 def serve(cell: Cell, named: str) -> int:
-    """The child: one json answer a line."""
+    """Runs the child: one JSON answer per line."""
     model: LoadedModel | None = None
     files = resolve_model(named or None)
     texts = _token_ids(files)
@@ -168,8 +171,8 @@ def serve(cell: Cell, named: str) -> int:
                 model, answer = _load(cell, files)
             elif model is None:
                 answer = {"error": "load first"}
-            elif order["what"] == "judge":
-                answer = _judge(model, texts["judging"], Path(order["reference"]))
+            elif order["what"] == "fidelity":
+                answer = _fidelity(model, texts["evaluation"], Path(order["reference"]))
             elif order["what"] == "round":
                 answer = _round(model, texts["short"], order["seconds"])
             else:
@@ -186,7 +189,7 @@ def _token_ids(files: ModelFiles) -> dict[str, list[list[int]]]:
     pick = random.Random(0)  # noqa: S311 - a corpus, not a secret
     starts = [pick.randrange(len(words) - SHORT_WORDS[1]) for _ in range(10 * BATCH)]
     short = [" ".join(words[start : start + pick.randint(*SHORT_WORDS)]) for start in starts]
-    ids = {"short": short, "judging": list(evaluation_texts())}
+    ids = {"short": short, "evaluation": list(evaluation_texts())}
     return {name: [list(text.ids) for text in tokenizer.encode(texts)] for name, texts in ids.items()}
 
 
@@ -198,8 +201,8 @@ def _load(cell: Cell, files: ModelFiles) -> tuple[LoadedModel, dict[str, Any]]:
     return model, {"effective": model.precision, "evidence": model.evidence, "load_s": load_s, "rss_mb": 0.0}
 
 
-def _judge(model: LoadedModel, texts: list[list[int]], reference: Path) -> dict[str, float]:
-    """One text at a time; the first cell to be judged is fp32 torch, and leaves the reference."""
+def _fidelity(model: LoadedModel, texts: list[list[int]], reference: Path) -> dict[str, float]:
+    """Returns the fidelity of one text at a time. The first cell is fp32 torch, which writes the reference."""
     run = model.executor(THREADS)
     unit = np.concatenate([run([text]).in_order().unit for text in texts])
     if not reference.exists():
@@ -209,7 +212,7 @@ def _judge(model: LoadedModel, texts: list[list[int]], reference: Path) -> dict[
 
 
 def _round(model: LoadedModel, texts: list[list[int]], seconds: float) -> float:
-    """Texts a second of all instances together, batches sorted by length."""
+    """Returns the texts/s of all instances together; batches are sorted by length."""
     ordered = sorted(texts, key=len)
     batches = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
     return texts_per_s(lambda: model.executor(THREADS), [cycle(batches) for _ in range(INSTANCES)], seconds)

@@ -1,9 +1,9 @@
-"""What the console costs: CPU share of its own process, key to echo, first paint. On a pseudo-terminal of 200x50.
+"""Measures the cost of the console on a pseudo-terminal of 200x50: CPU share, latency of a key, first paint.
 
     python benchmarks/console_cost.py [--size 200x50] [--seconds 20] [--busy]
 
-A made-up session gives it a new frame at 10 Hz and a new interval each second, as a real one under load would, so
-that what is measured is the console and nothing else. `--busy` keeps every core busy meanwhile, as an engine does.
+A fake session supplies a new frame at 10 Hz and a new interval every second, as a real one under load does, so that
+only the console is measured. `--busy` keeps every core busy, as an engine does.
 """
 
 import argparse
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 ECHO_LIMIT_S = 2.0
 ECHOES = ((b"-", b" 2 min"), (b"0", b" 60 s"))
-"""Zooming redraws the header and three charts; the header then says what nothing else on the screen does."""
+"""The zoom key redraws the header and three charts. The text is unique to the header after zooming."""
 
 
 def child() -> None:
-    """The console with a made-up session, on the terminal it was given."""
+    """Runs the console with a fake session on its terminal."""
     sys.path.insert(0, str(ROOT))
     from console.tui.app import run_console
 
@@ -47,14 +47,14 @@ def child() -> None:
     run_console(make_session, start=False)
 
 
-def burn() -> None:
+def busy_loop() -> None:
     """Keeps a core busy."""
     while True:
         pass
 
 
 class Terminal:
-    """The console on a pseudo-terminal; a thread reads what it writes and notes when."""
+    """The console on a pseudo-terminal. A thread reads its output and records the times."""
 
     def __init__(self, columns: int, rows: int) -> None:
         master, slave = pty.openpty()
@@ -88,7 +88,7 @@ class Terminal:
             self.chunks.append((now, got))
 
     def press(self, key: bytes, echo: bytes) -> float:
-        """Seconds from the key to the bytes that only this key's effect writes."""
+        """Returns the seconds from the key to the output that only this key causes."""
         before = len(self.chunks)
         at = time.monotonic()
         os.write(self._master, key)
@@ -100,18 +100,20 @@ class Terminal:
         return ECHO_LIMIT_S
 
     def close(self) -> None:
-        """Asks it to leave, as a closing terminal would."""
+        """Stops the console with the signal of a closing terminal."""
         self.process.terminate()
         self.process.wait(10)
 
 
 def measure(columns: int, rows: int, seconds: float, *, busy: bool) -> dict[str, float | str]:
-    """One run."""
-    burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() or 1 if busy else 0)]
+    """Measures one run."""
+    busy_processes = [
+        multiprocessing.Process(target=busy_loop, daemon=True) for _ in range(os.cpu_count() or 1 if busy else 0)
+    ]
     terminal = Terminal(columns, rows)
     time.sleep(4)
-    for burner in burners:
-        burner.start()
+    for busy_process in busy_processes:
+        busy_process.start()
     process = psutil.Process(terminal.process.pid)
     time.sleep(1)
     used, wall, written = process.cpu_times(), time.monotonic(), terminal.bytes
@@ -125,8 +127,8 @@ def measure(columns: int, rows: int, seconds: float, *, busy: bool) -> dict[str,
         for key, echo in ECHOES:
             echoes.append(terminal.press(key, echo))
             time.sleep(0.137)
-    for burner in burners:
-        burner.terminate()
+    for busy_process in busy_processes:
+        busy_process.terminate()
     rss = process.memory_info().rss
     terminal.close()
     p95 = statistics.quantiles(echoes, n=20)[-1]
@@ -148,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--size", default="200x50")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--busy", action="store_true", help="keep every core busy meanwhile")
+    parser.add_argument("--busy", action="store_true", help="keep every core busy during the run")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

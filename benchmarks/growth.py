@@ -1,11 +1,11 @@
-"""Whether a text costs the engine more CPU when many wait.
+"""Measures whether the CPU time of a text grows with the queue length.
 
     python -m benchmarks.growth [--backend onnx] [--precision int8] [--rounds 6] [--seconds 3]
 
-One engine, one load client, single-text unary requests: 32 in flight, 256, and as many as keep the engine's queue
-nearly as long as it may be. Every round measures each once, in random order; ratios of the engine's CPU to that at 32
-are paired by round, with 95 % intervals. What the engine did is read from two of its own frames, and the client's CPU
-at the same moments. A long queue takes its time to grow and to be answered, so a round takes half a minute.
+One engine, one load client, single-text unary requests: 32 in flight, 256, and as many as nearly fill the queue of the
+engine. Each round measures each load once, in random order. Ratios of the engine's CPU to that at 32 are paired by
+round, with 95 % intervals. The figures are differences of two frames of the engine, and of the client's CPU at the same
+times. A round takes half a minute, because a long queue takes time to grow and to drain.
 """
 
 import argparse
@@ -39,40 +39,40 @@ from engine.host.machine import cores, cpu_model
 CORPUS, SEED = "short", 4
 CONCURRENCIES = (32, 256)
 QUEUE_SHARE = 0.95
-"""Of the engine's own limit: nothing should be refused."""
+"""Share of the engine's queue limit; below 1, so that no request is refused."""
 WARM_S = 0.5
 QUEUE_GROWS_A_S = 900
-"""Texts, at least: while the callers' first requests come in, answers go out and each brings another request."""
+"""Minimum number of texts before the window: the first requests of all callers must have arrived."""
 FRAME_EVERY_MS = 250
 LATE_S = 1.0
-"""How much longer the load lasts than the window: a busy engine's frames are late."""
+"""How much longer the load lasts than the window, because frames of a busy engine are late."""
 WITHIN_S = 30.0
 
-Frame = Any  # embed_pb2.Frame: the client's streams are not typed
+Frame = Any  # embed_pb2.Frame; the client's streams have no types
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One load in one round. CPU is user and system time, in ms for each text answered within the window."""
+    """One load in one round. CPU is user and system time, in ms per text answered within the window."""
 
     texts_per_s: float
     engine_cpu_ms: float
     client_cpu_ms: float
     queued: tuple[int, ...]
-    """Texts that waited for an instance, at each frame of the window."""
+    """Texts waiting for an instance, at each frame of the window."""
     texts_a_pass: float
     refused: int
-    """By the engine's count, from the first request to the last answer."""
+    """Counted by the engine, from the first request to the last response."""
     failed: int
-    """Requests that the client saw fail, refused ones included."""
+    """Requests that failed at the client, including refused ones."""
 
 
 Turns = Mapping[int, Sequence[Turn]]
-"""By requests in flight, a turn for each round."""
+"""By requests in flight, one turn per round."""
 
 
 def main() -> int:
-    """Prints the table as markdown. 0; 5 when the engine or the client failed."""
+    """Prints the markdown table. Returns 0, or 5 when the engine or the client failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", default="onnx")
     parser.add_argument("--precision", default="int8")
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 async def _rounds(cell: Cell, rounds: int, window_s: float) -> Turns:
-    """Raises Failed or AioRpcError, with nothing left running."""
+    """Runs the rounds. Raises Failed or AioRpcError after stopping all processes."""
     turns: defaultdict[int, list[Turn]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
         corpora = Path(place) / "corpora.json"
@@ -122,7 +122,7 @@ async def _rounds(cell: Cell, rounds: int, window_s: float) -> Turns:
 
 
 async def _turn(callers: int, client: Child, control: Any, window_s: float) -> Turn:
-    """Loads the engine, and returns when the last request is answered. Raises Failed or AioRpcError."""
+    """Runs one load until its last request is answered. Raises Failed or AioRpcError."""
     warm_s = WARM_S + callers / QUEUE_GROWS_A_S
     order = Order(CORPUS, 1, callers, warm_s, window_s + LATE_S, answers_a_caller=0)
     watch = embed_pb2.WatchRequest(interval_ms=FRAME_EVERY_MS)
@@ -162,7 +162,7 @@ def _refused(frame: Frame) -> int:
 
 
 def table(turns: Turns) -> str:
-    """Medians over the rounds, and the engine's CPU over that of the first load in the same rounds."""
+    """Returns medians over the rounds, and the engine's CPU relative to the first load in the same round."""
     base = next(iter(turns))
     heads = (
         "in flight", "texts/s", "engine CPU, ms/text", f"× at {base}", "client CPU, ms/text",

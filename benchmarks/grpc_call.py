@@ -1,7 +1,7 @@
-"""What a gRPC call costs without an engine: `python benchmarks/grpc_call.py [--grpcio FOLDER …] [--rounds 3]`.
+"""Measures a gRPC call without an engine: `python benchmarks/grpc_call.py [--grpcio FOLDER …] [--rounds 3]`.
 
-An echo server and its client, each a process. `--grpcio` names folders with other versions of the package
-(`pip install --no-deps --target FOLDER grpcio==…`), which take turns with the installed one.
+An echo server and its client run in separate processes. `--grpcio` names folders with other versions of the package
+(`pip install --no-deps --target FOLDER grpcio==…`), which are measured in turn with the installed one.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import uvloop
 
 PAYLOAD = b"x" * 128
 ANSWER = b"x" * 1536
-"""A vector of 384 float32."""
+"""The size of a vector of 384 float32."""
 METHOD = "/echo.Echo/Call"
 CONCURRENCIES = (1, 32)
 WINDOW_S = 2.0
 
 
 async def serve() -> None:
-    """Answers until stdin ends; prints its port."""
+    """Runs the server until stdin ends. Prints its port."""
 
     async def answer(_: bytes, __: object) -> bytes:
         return ANSWER
@@ -39,7 +39,7 @@ async def serve() -> None:
 
 
 async def load(port: int) -> None:
-    """Prints one line for each concurrency."""
+    """Prints one line per concurrency."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary(METHOD)
         for concurrency in CONCURRENCIES:
@@ -62,7 +62,7 @@ async def load(port: int) -> None:
 
 
 def measure() -> None:
-    """One server, one load."""
+    """Measures one server with one load."""
     server = subprocess.Popen(
         [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -72,7 +72,7 @@ def measure() -> None:
 
 
 def main() -> None:
-    """The rounds."""
+    """Runs the rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grpcio", nargs="*", default=[], metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,7 +1,7 @@
-"""A copy of a model with its weights in half precision, half the size: `python -m benchmarks.half_weights FOLDER`.
+"""Copies a model with its weights in half precision, at half the size: `python -m benchmarks.half_weights FOLDER`.
 
-For carrying the bundled model to a machine without it. Figures from such a copy compare it with its own fp32, never
-with that of the original.
+It is used to transfer the bundled model to a machine without it. Figures of a copy are relative to its own fp32, not to
+that of the original.
 """
 
 import argparse
@@ -16,10 +16,10 @@ WEIGHTS = "model.safetensors"
 
 
 def main() -> None:
-    """Copies the configuration and the tokenizer as they are, and casts every tensor of floats."""
+    """Copies the configuration and the tokenizer unchanged, and casts every float tensor."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the copy goes; made if it does not exist")
-    parser.add_argument("--model", help="a folder or a hub id; else the bundled model")
+    parser.add_argument("folder", type=Path, help="the folder of the copy; created if it does not exist")
+    parser.add_argument("--model", help="a folder or a hub id (default: the bundled model)")
     asked = parser.parse_args()
     files = resolve_model(asked.model)
     for source in sorted(files.path.rglob("*")):

@@ -1,11 +1,11 @@
-"""Bare forward passes of one cell, varied in one respect.
+"""Measures forward passes of one cell without a server, varied in one setting.
 
     python -m benchmarks.passes --vary fusions|row-tokens [--cell onnx/int8] [--texts 1,6,16,44]
                                 [--corpus short|mixed] [--rounds 6] [--seconds 0.5]
 
-One-thread executors, as many as there are cores, each run batches of so many texts drawn at random. In every round
-every variant has its turn on the same texts, in a fresh random order; ratios are paired by round, with 95 % intervals.
-The first variant is what the engine does; where a later one sets the same value, their ratio shows the noise.
+One-thread executors, one per core, run batches of random texts. In every round every variant has one turn on the same
+texts, in a new random order. Ratios are paired by round, with 95 % intervals. The first variant is the setting of the
+engine; if a later one sets the same value, their ratio shows the noise.
 """
 
 import argparse
@@ -35,27 +35,27 @@ from engine.models.tokenizer import Tokenizer
 from engine.scheduling.contract import Executor, TokenIds
 
 BATCHES = 256
-"""Drawn anew for every round and number of texts."""
+"""Drawn again for every round and number of texts."""
 WARM_S = 0.2
 SEED = 4
 AS_IT_IS = "as the engine does"
 ROW_TOKENS = (24, 32, 48, 64, 96)
 
 Variants = Mapping[str, Callable[[], Executor]]
-"""What makes an executor of each variant; the first one is the base of the ratios."""
+"""Creates an executor, by variant. The first variant is the base of the ratios."""
 Rates = Mapping[tuple[int, str], Sequence[float]]
-"""Texts a second, by texts of a pass and variant: one for each round."""
+"""Texts/s of each round, by texts per pass and variant."""
 
 
 class PackingModel(Protocol):
-    """A loaded model whose texts share rows."""
+    """A loaded model with packed rows."""
 
     def executor(self, threads: int, *, row_tokens: int = ...) -> Executor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The cell as the engine loads it, and what to load it again from."""
+    """A cell as the engine loads it, and the paths to load it again."""
 
     cell: Cell
     files: ModelFiles
@@ -64,7 +64,7 @@ class Loaded:
 
 
 def main() -> int:
-    """Prints the table as markdown. 0; 3 for a cell or texts that are none; 5 when it cannot be loaded."""
+    """Prints the markdown table. Returns 0; 3 for an invalid cell or texts; 5 when the cell cannot be loaded."""
     asked = _parser().parse_args()
     try:
         cell, sizes = cell_of(asked.cell), sizes_of(asked.texts)
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def cell_of(words: str) -> Cell:
-    """`onnx/int8` or `onnx/int8/dynamic` on the CPU, with its recipe. Raises ValueError."""
+    """Parses `onnx/int8` or `onnx/int8/dynamic` to a cell on the CPU. Raises ValueError."""
     backend_name, precision, recipe, *more = [*words.split("/"), "", ""]
     cell = Cell(backend=backend_name, precision=precision, recipe=recipe, device="cpu")
     try:
@@ -98,13 +98,13 @@ def cell_of(words: str) -> Cell:
             raise EngineError("it has too many parts")
         return Cell(backend=backend_name, precision=precision, recipe=recipe_of(cell).name, device="cpu")
     except EngineError as error:
-        raise ValueError(f"{words!r} is no cell: {error}; write BACKEND/PRECISION, as in onnx/int8") from error
+        raise ValueError(f"{words!r} is not a cell: {error}; write BACKEND/PRECISION, as in onnx/int8") from error
 
 
 def sizes_of(words: str) -> list[int]:
-    """`1,6,16` as numbers of texts. Raises ValueError."""
+    """Parses `1,6,16` to numbers of texts. Raises ValueError."""
     if not all(word.isdecimal() and int(word) for word in words.split(",")):
-        raise ValueError(f"{words!r} is no list of numbers above 0: write --texts 1,6,16,44")
+        raise ValueError(f"{words!r} is not a list of numbers above 0: write --texts 1,6,16,44")
     return list(dict.fromkeys(int(word) for word in words.split(",")))
 
 
@@ -112,25 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vary", choices=tuple(_VARY), required=True)
     parser.add_argument("--cell", default="onnx/int8", metavar="BACKEND/PRECISION[/RECIPE]")
-    parser.add_argument("--texts", default="1,6,16,44", metavar="N,…", help="texts of a pass")
-    parser.add_argument("--corpus", default="short", help="short, mixed, long or a file of one text a line")
+    parser.add_argument("--texts", default="1,6,16,44", metavar="N,…", help="texts per pass")
+    parser.add_argument("--corpus", default="short", help="short, mixed, long or a file with one text per line")
     parser.add_argument("--rounds", type=positive(int), default=6)
     parser.add_argument("--seconds", type=positive(float), default=0.5, help="of each variant in each round")
     return parser
 
 
 def _refuse_what_cannot_vary(cell: Cell, vary: str) -> None:
-    """Before anything is prepared or loaded. Raises ValueError."""
+    """Checks that the setting applies to the cell, before anything is prepared. Raises ValueError."""
     if vary == "fusions" and cell.backend != "onnx":
         raise ValueError(
             f"fusions are ONNX Runtime's, not {cell.backend}'s: choose an onnx cell, as in --cell onnx/int8"
         )
     if cell.backend == "torch":
-        raise ValueError("torch gives every text a row of its own: choose --cell onnx/int8 or openvino/int8")
+        raise ValueError("torch does not pack texts: choose --cell onnx/int8 or openvino/int8")
 
 
 def _load(cell: Cell) -> Loaded:
-    """Raises EngineError."""
+    """Loads the cell. Raises EngineError."""
     files = resolve_model(None)
     artifact = prepared(files, cell)
     model = backend(cell.backend).load(artifact, files.path, cell, 1)
@@ -139,7 +139,7 @@ def _load(cell: Cell) -> Loaded:
 
 
 def _fusions(loaded: Loaded) -> Variants:
-    """Sessions on the same graph with each of the fusions that the engine leaves out. Raises EngineError."""
+    """Returns variants with each of the fusions that the engine disables, on the same graph. Raises EngineError."""
     from engine.backends.onnx.runtime import SLOWER_FUSIONS, OnnxBackend
 
     def without(*names: str) -> Callable[[], Executor]:
@@ -153,7 +153,7 @@ def _fusions(loaded: Loaded) -> Variants:
 
 
 def _row_tokens(loaded: Loaded) -> Variants:
-    """Other widths of the rows that texts share, on the same session. Raises EngineError."""
+    """Returns variants with other row widths, on the same session. Raises EngineError."""
     executor = _packing(loaded).executor
     return {AS_IT_IS: partial(executor, 1)} | {str(one): partial(executor, 1, row_tokens=one) for one in ROW_TOKENS}
 
@@ -163,7 +163,7 @@ _VARY: Mapping[str, Callable[[Loaded], Variants]] = {"fusions": _fusions, "row-t
 
 def _packing(loaded: Loaded) -> PackingModel:
     if not loaded.model.packs:
-        raise EngineError("this model's texts cannot share rows, so there is nothing to vary: choose --vary fusions")
+        raise EngineError("this model does not support packing: choose --vary fusions")
     return cast("PackingModel", loaded.model)
 
 
@@ -178,7 +178,7 @@ def _measure(
         shares = [batches[first :: cores()] for first in range(cores())]
         return {name: texts_per_s(variants[name], [cycle(share) for share in shares], seconds) for name in names}
 
-    for size in sizes:  # runtimes that prepare kernels by shape do most of that here
+    for size in sizes:  # runtimes that prepare kernels by shape prepare most of them here
         run(size, variants, WARM_S)
     for number in range(rounds):
         for size in chance.sample(sizes, len(sizes)):
@@ -189,7 +189,7 @@ def _measure(
 
 
 def table(rates: Rates, sizes: Sequence[int], variants: Sequence[str]) -> str:
-    """Medians over the rounds, and ratios to the first variant in the same rounds."""
+    """Returns medians over the rounds, and ratios to the first variant in the same round."""
     lines = ["| texts a pass | variant | texts/s | × the first |", "|---:|---|---:|---:|"]
     for size in sizes:
         for name in variants:

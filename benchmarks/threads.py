@@ -1,12 +1,13 @@
-"""Where an engine's time goes, thread by thread, under each load: what limits it.
+"""Measures the CPU time of an engine by thread under each load, which shows its bottleneck.
 
     python -m benchmarks.threads [--cells "onnx int8,openvino int8"] [--loads 1x1,1x32,32x4,32x8] [--rounds 5]
 
-Texts × requests in flight, unary, short texts; one engine a cell, one client, on the same cores. Of each group of
-threads: milliseconds on a core for each text, and beside them the milliseconds in which it could have run and had to
-wait for a core (Linux's schedstat). Whoever waits much while it holds Python's lock holds up all others. `idle` is what
-the whole machine left unused, in cores. Medians over the rounds. The threads that run passes are taken to be the
-busiest beside the event loop, as many as the plan has; at one request in flight the loop runs most passes itself.
+Texts × requests in flight, unary, short texts; one engine per cell and one client, on the same cores. For each group of
+threads: milliseconds of CPU time per text, and milliseconds per text spent runnable but waiting for a core (Linux
+schedstat). A thread that waits while it holds the interpreter lock delays all others. `idle` is the unused time of the
+whole machine, in cores. Figures are medians over the rounds. The threads that run passes are taken to be the busiest
+ones except for the event loop, as many as the plan has instances. At one request in flight the event loop runs most
+passes.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import psutil
 
 from benchmarks.arguments import positive
 from benchmarks.cells import prepare
-from benchmarks.peers.line import Measured, Order
+from benchmarks.peers.line import Measurement, Order
 from benchmarks.peers.processes import Child, Failed
 from benchmarks.peers.servers import OURS, Server, plan_of, start_engine
 from console.load.corpora import load_corpus
@@ -35,15 +36,15 @@ from engine.host.machine import cores, cpu_model
 
 CORPUS, SEED = "short", 4
 WARM_S = 1.5
-"""Runtimes make kernels for most shapes in that time."""
+"""Runtimes prepare kernels for most shapes in that time."""
 EDGE_S = 0.3
-"""The window that is looked at lies so far inside the load."""
+"""Distance of the measured window from the start and the end of the load."""
 LOOP, PASSES, OTHERS = "event loop", "passes", "gRPC's and others"
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds that a thread was on a core, and that it could have been and waited."""
+class CpuTime:
+    """Seconds that a thread ran on a core, and that it was runnable but waited for one."""
 
     ran_s: float
     waited_s: float
@@ -51,7 +52,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One load in one round. Milliseconds for each text, by group of threads."""
+    """One load in one round: milliseconds per text, by group of threads."""
 
     texts_per_s: float
     p50_ms: float
@@ -62,7 +63,7 @@ class Turn:
 
 
 def main() -> int:
-    """Prints the table as markdown. 0; 5 when the engine or the client failed."""
+    """Prints the markdown table. Returns 0, or 5 when the engine or the client failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", default="onnx int8,openvino int8", help="backend precision, by comma")
     parser.add_argument("--loads", default="1x1,1x32,32x4,32x8", help="texts a request x requests in flight, by comma")
@@ -90,7 +91,7 @@ def main() -> int:
 def _rounds(
     cell: Cell, loads: Sequence[tuple[int, int]], asked: argparse.Namespace
 ) -> Mapping[tuple[int, int], Sequence[Turn]]:
-    """Raises Failed, with nothing left running."""
+    """Runs the rounds. Raises Failed after stopping all processes."""
     turns: defaultdict[tuple[int, int], list[Turn]] = defaultdict(list)
     plan = plan_of(cell)
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(1) as loader:
@@ -126,12 +127,12 @@ def _turn(
     after = _threads(server.process.pid)
     took_s = time.monotonic() - started_s
     idle_s, client_s = psutil.cpu_times().idle - idle_s, _cpu_s(client.pid) - client_s
-    found: Measured = loading.result()
+    found: Measurement = loading.result()
     if found.texts_per_s is None or found.p50_ms is None:
         raise Failed(f"nothing was answered within {window_s:g} s: try more --seconds")
     texts = found.texts_per_s * took_s
     spent = {
-        thread: Spent(one.ran_s - before[thread].ran_s, one.waited_s - before[thread].waited_s)
+        thread: CpuTime(one.ran_s - before[thread].ran_s, one.waited_s - before[thread].waited_s)
         for thread, one in after.items()
         if thread in before
     }
@@ -146,12 +147,12 @@ def _turn(
     )
 
 
-def _threads(pid: int) -> dict[int, Spent]:
+def _threads(pid: int) -> dict[int, CpuTime]:
     found = {}
     for folder in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has exited
             ran_ns, waited_ns, _ = (folder / "schedstat").read_text().split()
-            found[int(folder.name)] = Spent(int(ran_ns) / 1e9, int(waited_ns) / 1e9)
+            found[int(folder.name)] = CpuTime(int(ran_ns) / 1e9, int(waited_ns) / 1e9)
     return found
 
 
@@ -160,18 +161,18 @@ def _cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def grouped(spent: Mapping[int, Spent], main_thread: int, passing: int) -> dict[str, Spent]:
-    """The main thread is the event loop, the `passing` busiest others run the passes."""
+def grouped(spent: Mapping[int, CpuTime], main_thread: int, passing: int) -> dict[str, CpuTime]:
+    """Groups threads: the main thread is the event loop, the `passing` busiest others run passes."""
     others = sorted((thread for thread in spent if thread != main_thread), key=lambda thread: -spent[thread].ran_s)
     groups = {LOOP: [main_thread], PASSES: others[:passing], OTHERS: others[passing:]}
     return {
-        name: Spent(sum(spent[thread].ran_s for thread in threads), sum(spent[thread].waited_s for thread in threads))
+        name: CpuTime(sum(spent[thread].ran_s for thread in threads), sum(spent[thread].waited_s for thread in threads))
         for name, threads in groups.items()
     }
 
 
 def table(cell: Cell, turns: Mapping[tuple[int, int], Sequence[Turn]]) -> str:
-    """A line for each load: medians over the rounds, `on a core + waiting for one`."""
+    """Returns a row per load: medians over the rounds, `on a core + waiting for one`."""
     groups = (LOOP, PASSES, OTHERS)
     heads = (str(cell), "texts/s", "p50, ms", *(f"{name}, ms/text" for name in groups), "client", "idle")
     lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]

@@ -1,6 +1,6 @@
-"""Microseconds to tokenize a text, alone as single-text requests are: `python -m benchmarks.tokenizing`.
+"""Measures the time to tokenize one text per call, as in single-text requests: `python -m benchmarks.tokenizing`.
 
-By the tokenizer itself, and by the engine's own path at the first, second and third sight of the same texts.
+It measures the tokenizer alone, and the engine with its token cache at the first, second and third pass over the texts.
 """
 
 import random
@@ -16,7 +16,7 @@ SIGHTS = 3
 
 
 def microseconds(encode: Callable[[list[str]], object], texts: Sequence[str]) -> float:
-    """The mean of one pass over the texts, each in a call of its own."""
+    """Returns the mean of one pass over the texts, each in its own call."""
     started_s = time.perf_counter()
     for text in texts:
         encode([text])
@@ -24,7 +24,7 @@ def microseconds(encode: Callable[[list[str]], object], texts: Sequence[str]) ->
 
 
 def main() -> None:
-    """Short queries, real prose, and words that never come again."""
+    """Measures short queries, prose, and words that never recur."""
     chance = random.Random(0)  # noqa: S311 - no secret
     corpora = {
         "short": load_corpus("short", 4).texts[:2000],

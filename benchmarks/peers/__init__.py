@@ -1,5 +1,5 @@
-"""Peers and ours in one run: `make bench`, or `python -m benchmarks.peers --help` for a part of it.
+"""Compares this engine with other servers: `make bench`, or `python -m benchmarks.peers --help` for a part of it.
 
-Every peer lives in a virtual environment of its own and is asked through its fastest own interface. A round starts
-every server afresh and gives every contender its turn at every workload in a fresh random order; the round is the unit.
+Every peer has its own virtual environment and is called through its fastest interface. A round restarts every server
+and gives every contender one turn at every workload in a new random order. The round is the unit of the statistics.
 """

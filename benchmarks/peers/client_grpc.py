@@ -1,6 +1,7 @@
-"""The load on ours: `python -m benchmarks.peers.client_grpc ADDRESS CORPORA [--stream]`.
+"""The load client of this engine: `python -m benchmarks.peers.client_grpc ADDRESS CORPORA [--stream]`.
 
-The console's own transports and pre-serialised requests, in a process of its own; a stream a caller where streamed.
+It uses the transports of the console and pre-serialised requests, in its own process; with `--stream` one stream per
+caller.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from pathlib import Path
 import grpc
 import uvloop
 
-from benchmarks.peers.line import Measured, Order, corpora_of, packed, serve
+from benchmarks.peers.line import Measurement, Order, corpora_of, packed, serve
 from benchmarks.peers.loop import Call, many_callers
 from console.load.calls import CHANNEL_OPTIONS, Requests, Stream, Unary
 from engine.api.client import EmbedClient
@@ -18,8 +19,8 @@ from engine.api.client import EmbedClient
 TIMEOUT_S = 120.0
 
 
-async def load(address: str, texts: list[str], order: Order, *, stream: bool) -> Measured:
-    """One channel, `order.concurrency` callers."""
+async def load(address: str, texts: list[str], order: Order, *, stream: bool) -> Measurement:
+    """Runs `order.concurrency` callers on one channel."""
     requests = Requests(texts, "texts")
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         transports = [Stream(channel) if stream else Unary(channel, False) for _ in range(order.concurrency)]
@@ -38,20 +39,20 @@ async def load(address: str, texts: list[str], order: Order, *, stream: bool) ->
 
 
 async def vectors(address: str, texts: list[str]) -> str:
-    """All in one request, through the public client."""
+    """Returns the vectors of all texts, in one request of the public client."""
     async with EmbedClient(address) as client:
         return packed((await client.embed(texts, timeout_s=TIMEOUT_S)).tolist())
 
 
 def main() -> None:
-    """Answers its parent until end of file."""
+    """Serves its parent until stdin ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address")
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--stream", action="store_true")
     asked = parser.parse_args()
     corpora = corpora_of(asked.corpora)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # grpc.aio keeps to one event loop a process
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # grpc.aio supports one event loop per process
         serve(
             lambda texts: runner.run(vectors(asked.address, texts)),
             lambda order: runner.run(

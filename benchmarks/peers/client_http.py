@@ -1,7 +1,7 @@
-"""The load on infinity: `python -m benchmarks.peers.client_http BASE_URL CORPORA`, in the tools' environment.
+"""The load client of infinity: `python -m benchmarks.peers.client_http BASE_URL CORPORA`, in the tools' environment.
 
-Texts are serialised once, as on our side; vectors come as base64, which spares the server a text of 384 numbers each,
-and are left encoded, which spares the client. Connections are kept open.
+Texts are serialised once, as in the gRPC client. Vectors are requested as base64, which is cheaper for the server than
+384 numbers as text, and are not decoded, which is cheaper for the client. Connections are kept open.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 import uvloop
 
-from benchmarks.peers.line import INFINITY_MODEL, Measured, Order, corpora_of, packed, serve
+from benchmarks.peers.line import INFINITY_MODEL, Measurement, Order, corpora_of, packed, serve
 from benchmarks.peers.loop import Call, many_callers
 
 HEADERS = {"content-type": "application/json"}
@@ -25,7 +25,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=120)
 
 
 async def ask(session: aiohttp.ClientSession, url: str, pieces: list[bytes]) -> list[str]:
-    """The vectors of already serialised texts, base64 each. Raises ValueError, or what aiohttp raises."""
+    """Returns the vectors of serialised texts, each as base64. Raises ValueError, or what aiohttp raises."""
     async with session.post(url, data=b"".join((HEAD, b",".join(pieces), b"]}")), headers=HEADERS) as response:
         body = await response.read()
         if response.status != 200:
@@ -37,12 +37,12 @@ async def ask(session: aiohttp.ClientSession, url: str, pieces: list[bytes]) -> 
 
 
 def session() -> aiohttp.ClientSession:
-    """As many connections as there are callers, kept open."""
+    """Returns a session with one persistent connection per caller."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT)
 
 
-async def load(url: str, texts: list[str], order: Order) -> Measured:
-    """One session, `order.concurrency` callers."""
+async def load(url: str, texts: list[str], order: Order) -> Measurement:
+    """Runs `order.concurrency` callers on one session."""
     pieces = cycle([json.dumps(text).encode() for text in texts])
     async with session() as connections:
 
@@ -54,14 +54,14 @@ async def load(url: str, texts: list[str], order: Order) -> Measured:
 
 
 async def vectors(url: str, texts: list[str]) -> str:
-    """All in one request."""
+    """Returns the vectors of all texts, in one request."""
     async with session() as connections:
         answers = await ask(connections, url, [json.dumps(text).encode() for text in texts])
     return packed(memoryview(base64.b64decode(answer)).cast("f").tolist() for answer in answers)
 
 
 def main() -> None:
-    """Answers its parent until end of file."""
+    """Serves its parent until stdin ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base_url")
     parser.add_argument("corpora", type=Path)

@@ -1,4 +1,4 @@
-"""Who takes part, by name: `encode`, `infinity onnx`, `raw onnx int8`, `ours onnx int8`, `ours onnx int8 streamed`."""
+"""The contenders by name: `encode`, `infinity onnx`, `raw onnx int8`, `ours onnx int8`, `ours onnx int8 streamed`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _MEMORY_NOT_SPEED = "int4"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`kind` is encode, infinity, raw or ours; `what` is infinity's engine or the cell in words."""
+    """A contender. `kind` is encode, infinity, raw or ours; `what` is infinity's engine or the cell."""
 
     kind: str
     what: str = ""
@@ -22,21 +22,21 @@ class Contender:
     streamed: bool = False
     fp32: bool = True
     usual: bool = True
-    """Takes part without being named in full."""
+    """Whether it takes part by default."""
 
     @property
     def name(self) -> str:
-        """As it stands in the table."""
+        """Its name in the table."""
         return " ".join(word for word in (self.kind, self.what, "streamed" if self.streamed else "") if word)
 
     @property
     def server(self) -> str:
-        """Contenders with the same one share a process."""
+        """Its server; contenders with the same server share a process."""
         return f"{self.kind} {self.what}".strip()
 
     @property
     def environment(self) -> str:
-        """The virtual environment that a peer lives in; empty for ours. Infinity's engines want different libraries."""
+        """The virtual environment of a peer; empty for this engine. Engines of infinity need different libraries."""
         return self.server.replace(" ", "-") if self.kind in ("encode", "infinity") else ""
 
 
@@ -44,10 +44,10 @@ PEERS = (Contender("encode"), Contender("infinity", "torch"), Contender("infinit
 
 
 def contenders(facts: PlatformFacts) -> tuple[Contender, ...]:
-    """The peers, then every cell that runs here as asked on the CPU: bare, unary and streamed.
+    """Returns the peers, and every cell that runs as requested on the CPU: bare, unary and streamed.
 
-    Unusual are the recipes that are not their cell's default, the cells that are slow here, and int4, which saves
-    memory rather than time.
+    Recipes that are not the default of their cell, cells that are slow here, and int4, which saves memory and not time,
+    do not take part by default.
     """
     found = list(PEERS)
     seen: set[tuple[str, str]] = set()
@@ -69,24 +69,24 @@ def contenders(facts: PlatformFacts) -> tuple[Contender, ...]:
 
 
 def choose(every: Sequence[Contender], only: str, base: str) -> tuple[Contender, ...]:
-    """Those whose name contains one of the phrases, with commas between; nothing is all the usual ones.
+    """Returns the contenders whose name contains one of the comma-separated phrases; without any, the default ones.
 
-    An unusual one is chosen only by a phrase that names its cell in full. The base always takes part.
-    Raises ValueError for a phrase that nobody's name contains, or a base that nobody is called.
+    A contender that is not a default one needs a phrase with the full name of its cell. The base always takes part.
+    Raises ValueError for a phrase or a base that matches no contender.
     """
     names = ", ".join(one.name for one in every)
     if base not in {one.name for one in every}:
-        raise ValueError(f"nobody here is called {base!r}: {names}")
+        raise ValueError(f"there is no contender called {base!r}: {names}")
     phrases = [" ".join(phrase.split()) for phrase in only.split(",") if phrase.strip()]
 
-    def is_meant(one: Contender, phrase: str) -> bool:
+    def matches(one: Contender, phrase: str) -> bool:
         return phrase in one.name and (one.usual or one.what in phrase)
 
     for phrase in phrases:
-        if not any(is_meant(one, phrase) for one in every):
-            raise ValueError(f"nobody's name here contains {phrase!r}: {names}")
+        if not any(matches(one, phrase) for one in every):
+            raise ValueError(f"no contender has a name that contains {phrase!r}: {names}")
     return tuple(
         one
         for one in every
-        if one.name == base or any(is_meant(one, phrase) for phrase in phrases) or (not phrases and one.usual)
+        if one.name == base or any(matches(one, phrase) for phrase in phrases) or (not phrases and one.usual)
     )

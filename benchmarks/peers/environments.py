@@ -1,4 +1,4 @@
-"""The peers' virtual environments, built from pinned requirements and used again while those stay as they are."""
+"""The virtual environments of the peers, built from pinned requirements and reused until these change."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("BENCH_HOME") or ROOT / ".bench")
-"""Outside what git tracks; BENCH_HOME moves it."""
+"""Ignored by git; BENCH_HOME overrides it."""
 REQUIREMENTS = Path(__file__).parent / "requirements"
 _STAMP = ".built-from"
 
 
 def python_of(name: str) -> Path:
-    """Its interpreter."""
+    """Returns the interpreter of an environment."""
     return HOME / name / "bin" / "python"
 
 
-def build(names: Iterable[str], say: Callable[[str], None]) -> None:
-    """Builds what is missing or was built from other requirements. Raises RuntimeError with pip's last words."""
+def build(names: Iterable[str], print_progress: Callable[[str], None]) -> None:
+    """Builds environments that are missing or have other requirements. Raises RuntimeError with the output of pip."""
     for name in names:
         requirements = REQUIREMENTS / f"{name}.txt"
         wanted = _fingerprint(requirements)
@@ -30,22 +30,22 @@ def build(names: Iterable[str], say: Callable[[str], None]) -> None:
         if stamp.exists() and stamp.read_text() == wanted:
             continue
         started_s = time.monotonic()
-        say(f"building the environment {name!r} in {HOME / name}: a minute or two, once")
+        print_progress(f"building the environment {name!r} in {HOME / name}: a minute or two, once")
         shutil.rmtree(HOME / name, ignore_errors=True)
-        _do([sys.executable, "-m", "venv", str(HOME / name)])
+        _run([sys.executable, "-m", "venv", str(HOME / name)])
         pip = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", "--no-input"]
         if "torch==" in requirements.read_text():
-            say(f"  {name}: torch (the CPU build)")
+            print_progress(f"  {name}: torch (the CPU build)")
             environment = {**os.environ, "PIP": " ".join(pip), "PY": str(python_of(name))}
-            _do(["sh", str(ROOT / "setup-torch.sh")], environment)
-        say(f"  {name}: {_packages(requirements)}")
-        _do([*pip, "install", "--quiet", "--requirement", str(requirements)])
+            _run(["sh", str(ROOT / "setup-torch.sh")], environment)
+        print_progress(f"  {name}: {_packages(requirements)}")
+        _run([*pip, "install", "--quiet", "--requirement", str(requirements)])
         stamp.write_text(wanted)
-        say(f"  {name}: built in {time.monotonic() - started_s:.0f} s")
+        print_progress(f"  {name}: built in {time.monotonic() - started_s:.0f} s")
 
 
 def versions(name: str) -> list[str]:
-    """What is really installed there, `name==version` each."""
+    """Returns the installed packages, as `name==version`."""
     command = [str(python_of(name)), "-m", "pip", "--disable-pip-version-check", "freeze"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
 
@@ -59,7 +59,7 @@ def _fingerprint(requirements: Path) -> str:
     return hashlib.sha256(f"{sys.version}\n{requirements.read_text('utf-8')}".encode()).hexdigest()
 
 
-def _do(command: list[str], environment: dict[str, str] | None = None) -> None:
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {(done.stderr or done.stdout)[-1500:]}")

@@ -1,6 +1,6 @@
-"""infinity's own server with a lifeline: `python infinity_server.py v2 --model-id …`, in its environment.
+"""Runs infinity's server with a lifeline: `python infinity_server.py v2 --model-id …`, in its environment.
 
-At end of file on stdin it ends, so that nothing outlives a benchmark that was killed.
+It exits when stdin ends, so that it does not outlive a benchmark that was killed.
 """
 
 import os

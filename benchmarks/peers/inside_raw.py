@@ -1,6 +1,8 @@
-"""The bare backend, the ceiling: `python -m benchmarks.peers.inside_raw CORPORA CELL INSTANCES THREADS`.
+"""Runs the backend without a server, which gives the upper limit.
 
-Texts are tokenized beforehand; instances take batches without a pause. No queue, no server, no reply.
+    python -m benchmarks.peers.inside_raw CORPORA CELL INSTANCES THREADS
+
+Texts are tokenized in advance, and instances run batches without a pause. There is no queue, server or response.
 """
 
 import argparse
@@ -10,7 +12,7 @@ import time
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks.peers.line import Measured, Order, corpora_of, packed, serve
+from benchmarks.peers.line import Measurement, Order, corpora_of, packed, serve
 from benchmarks.peers.loop import Window
 from benchmarks.peers.windows import batches, busy_instances
 from engine.artifacts.store import ArtifactStore, artifact_key
@@ -21,8 +23,8 @@ from engine.models.tokenizer import Tokenizer
 from engine.scheduling.contract import Executor
 
 
-def run(executors: list[Executor], tokens: list[list[int]], order: Order) -> Measured:
-    """Every executor in a thread of its own, taking the next batch until the window is over."""
+def run(executors: list[Executor], tokens: list[list[int]], order: Order) -> Measurement:
+    """Runs every executor in its own thread; each takes the next batch until the window is over."""
     in_flight = order.batch * order.concurrency
     busy = executors[: busy_instances(in_flight, len(executors))]
     turns = cycle(batches(tokens, in_flight, len(executors)))
@@ -49,7 +51,7 @@ def run(executors: list[Executor], tokens: list[list[int]], order: Order) -> Mea
 
 
 def main() -> None:
-    """Answers its parent until end of file."""
+    """Serves its parent until stdin ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("cell")

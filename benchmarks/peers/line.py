@@ -1,4 +1,4 @@
-"""What crosses the pipe to a child: one JSON object a line each way. Standard library only, for it runs everywhere."""
+"""The protocol with a child: JSON lines in both directions. Standard library only, as it runs in every environment."""
 
 import base64
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 INFINITY_MODEL = "bench"
-"""What infinity serves the model as."""
+"""The name of the model in infinity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One workload to run: `window_s` measured after `warm_s`."""
+    """A workload to run: `window_s` is measured after `warm_s`."""
 
     corpus: str
     batch: int
@@ -23,18 +23,18 @@ class Order:
     warm_s: float
     window_s: float
     answers_a_caller: int = 2
-    """Fewer make no rate, so a window stretches until there are so many; 0 keeps to `window_s`."""
+    """Requests that a rate needs; the window is extended until there are as many. 0 disables this."""
     address: str = ""
-    """Of the server, for a client that loads several in turn; empty: the one that it was started for."""
+    """Address of the server, for a client of several servers; empty: the one it was started with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a client saw. Latencies are None where callers' requests are not told apart or nothing was answered."""
+class Measurement:
+    """Figures of a client. Latencies are None if requests are not distinguished or none was answered."""
 
     texts_per_s: float | None
     all_texts: int
-    """Warm-up and rest included: what the server's CPU time was spent on."""
+    """Texts including warm-up and the end of the load: those that the server's CPU time was spent on."""
     requests: int
     """Within the window."""
     p50_ms: float | None
@@ -44,13 +44,13 @@ class Measured:
 
 
 def corpora_of(path: Path) -> dict[str, list[str]]:
-    """The texts that the parent wrote for all."""
+    """Reads the texts that the parent wrote for all contenders."""
     found: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
     return found
 
 
 def packed(rows: Iterable[Sequence[float]]) -> str:
-    """Rows of floats as base64 of little-endian float32, row after row."""
+    """Encodes rows of floats as base64 of little-endian float32."""
     values = array("f")
     for row in rows:
         values.extend(row)
@@ -59,13 +59,13 @@ def packed(rows: Iterable[Sequence[float]]) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
 
-def serve(vectors: Callable[[list[str]], str], load: Callable[[Order], Measured]) -> None:
-    """Says that it is ready, then answers `{"vectors": [texts]}` and `{"load": Order}` until end of file.
+def serve(vectors: Callable[[list[str]], str], load: Callable[[Order], Measurement]) -> None:
+    """Reports that it is ready, then answers `{"vectors": [texts]}` and `{"load": Order}` until stdin ends.
 
-    `vectors` answers packed(). An exception is answered as `{"error": …}`; the child lives on.
+    `vectors` returns packed(). An exception is reported as `{"error": …}`, and the child continues.
     """
     answers = sys.stdout
-    sys.stdout = sys.stderr  # a library's print must not break the pipe's words
+    sys.stdout = sys.stderr  # output of libraries must not mix with the protocol
     _say(answers, {"ready": True})
     for line in sys.stdin:
         order = json.loads(line)
@@ -74,7 +74,7 @@ def serve(vectors: Callable[[list[str]], str], load: Callable[[Order], Measured]
                 _say(answers, {"vectors": vectors(order["vectors"])})
             else:
                 _say(answers, {"load": asdict(load(Order(**order["load"])))})
-        except Exception as error:  # the parent decides what a failed turn means
+        except Exception as error:  # the parent handles a failed turn
             _say(answers, {"error": f"{type(error).__name__}: {error}"[:500]})
 
 

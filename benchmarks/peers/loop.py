@@ -1,23 +1,23 @@
-"""The closed loop that every contender is measured with. Standard library only, for it runs everywhere."""
+"""The closed loop that measures every contender. Standard library only, as it runs in every environment."""
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from benchmarks.peers.line import Measured, Order
+from benchmarks.peers.line import Measurement, Order
 
 LONGEST_S = 30.0
-"""How much longer than asked a window may take where answers are slow."""
+"""Maximum extension of a window when responses are slow, as a multiple of it."""
 P95_FLOOR = 130
 PAUSE_AFTER_ERROR_S = 0.1
 
 Call = Callable[[int], Awaitable[None]]
-"""Sends a request of so many texts and returns when it was answered whole; raises when it was not."""
+"""Sends one request and returns when its response is complete. Raises when it fails."""
 
 
 class Window:
-    """Counts answers, tells when the window is over. One owner, one thread, or a lock around it."""
+    """Counts responses and determines when the window is over. Not thread-safe."""
 
     def __init__(self, order: Order, callers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,12 +32,12 @@ class Window:
 
     @property
     def over(self) -> bool:
-        """Whether nobody should begin another request."""
+        """Whether no further request should be sent."""
         passed_s = self._clock() - self._begin_s - self._order.window_s
         return passed_s >= 0 and (len(self._latencies_s) >= self._wanted or passed_s >= LONGEST_S)
 
     def answered(self, texts: int, started_s: float) -> None:
-        """One request was answered now."""
+        """Records a response at the current time."""
         now_s = self._clock()
         self._all_texts += texts
         if now_s < self._begin_s:
@@ -49,15 +49,15 @@ class Window:
         self._last_s = now_s
 
     def failed(self, error: BaseException) -> None:
-        """One request failed: never throughput."""
+        """Records a failed request, which does not count as throughput."""
         self._errors[f"{type(error).__name__}: {error}"[:120]] += 1
 
-    def measured(self, *, tells_latency: bool = True) -> Measured:
-        """(completed - 1) / (last - first completion), in texts; percentiles of the requests in the window."""
+    def measured(self, *, tells_latency: bool = True) -> Measurement:
+        """Returns (completed - 1) / (last - first completion), in texts/s, and the percentiles in the window."""
         took_s = self._last_s - self._first_s
         latencies_ms = sorted(1e3 * one for one in self._latencies_s)
         n = len(latencies_ms)
-        return Measured(
+        return Measurement(
             texts_per_s=(self._texts - self._first_texts) / took_s if took_s > 0 else None,
             all_texts=self._all_texts,
             requests=n,
@@ -68,27 +68,27 @@ class Window:
         )
 
 
-async def many_callers(calls: list[Call], order: Order) -> Measured:
-    """As many callers as `calls`, each with one request in flight; returns when the last one is answered."""
+async def many_callers(calls: list[Call], order: Order) -> Measurement:
+    """Runs one caller per call, each with one request in flight, until the last one is answered."""
     window = Window(order, len(calls))
 
-    async def keep_asking(call: Call) -> None:
+    async def run_caller(call: Call) -> None:
         while not window.over:
             started_s = time.monotonic()
             try:
                 await call(order.batch)
-            except Exception as error:  # counted, and the table shows it
+            except Exception as error:  # counted, and shown in the table
                 window.failed(error)
                 await asyncio.sleep(PAUSE_AFTER_ERROR_S)
             else:
                 window.answered(order.batch, started_s)
 
-    await asyncio.gather(*(keep_asking(call) for call in calls))
+    await asyncio.gather(*(run_caller(call) for call in calls))
     return window.measured()
 
 
-def one_caller(step: Callable[[], int], order: Order) -> Measured:
-    """`step` over and over in this thread; it returns how many texts it did. For what has no server."""
+def one_caller(step: Callable[[], int], order: Order) -> Measurement:
+    """Repeats `step`, which returns its number of texts, in this thread. For contenders without a server."""
     window = Window(order, 1)
     while not window.over:
         started_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The model as infinity wants it: a folder with `model.onnx` at its root, exported by infinity's own libraries."""
+"""The model in the layout of infinity: a folder with `model.onnx` at its root, exported by infinity's libraries."""
 
 import shutil
 import subprocess
@@ -9,19 +9,20 @@ from benchmarks.peers.environments import HOME, python_of
 from engine.models.resolve import resolve_model
 
 EXPORTER = "infinity-onnx"
-"""The environment whose libraries export."""
+"""The environment that exports the model."""
 
 
-def model_folder(say: Callable[[str], None]) -> Path:
-    """Makes it where it is missing or of other weights. Raises RuntimeError with the exporter's last words.
+def model_folder(print_progress: Callable[[str], None]) -> Path:
+    """Returns the folder; exports the model if it is missing or has other weights.
 
-    The graph is fp32 with the plain transformer's `last_hidden_state`; infinity pools and normalises itself.
+    The graph is fp32 and returns the `last_hidden_state` of the transformer; infinity pools and normalises. Raises
+    RuntimeError with the output of the exporter.
     """
     files = resolve_model(None)
     folder = HOME / f"model-{files.fingerprint[:12]}"
     if (folder / "model.onnx").exists():
         return folder
-    say("exporting the model to ONNX with infinity's own libraries: half a minute, once")
+    print_progress("exporting the model to ONNX with infinity's own libraries: half a minute, once")
     building = HOME / "model-building"
     shutil.rmtree(building, ignore_errors=True)
     shutil.copytree(files.path, building / "model")

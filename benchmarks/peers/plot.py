@@ -1,4 +1,7 @@
-"""Ratios to the base as one SVG: `python -m benchmarks.peers.plot BASE OUT < rows.json`, in the tools' environment."""
+"""Draws ratios to the base as one SVG.
+
+python -m benchmarks.peers.plot BASE OUT < rows.json    (in the environment of the tools)
+"""
 
 import json
 import sys
@@ -16,7 +19,7 @@ ROW_IN, PANEL_WIDTH_IN, FRAME_IN = 0.2, 4.2, 0.9
 
 
 def main() -> None:
-    """A panel a workload, a line a contender, a logarithmic axis, 95 % intervals where there are any."""
+    """Draws one panel per workload and one line per contender, with a logarithmic axis and 95 % intervals."""
     base, out = sys.argv[1:]
     rows = json.load(sys.stdin)
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
@@ -35,7 +38,7 @@ def main() -> None:
 
 
 def draw(panel: Any, workload: str, rows: list[dict[str, Any]], names: list[str]) -> None:
-    """One workload."""
+    """Draws one workload."""
     panel.set_title(workload, loc="left", fontsize=10)
     panel.axvline(1.0, color="#bbbbbb", linewidth=1)
     for row in rows:

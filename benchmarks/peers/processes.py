@@ -1,4 +1,4 @@
-"""The processes of a round, seen from the parent: start, ask, weigh, end. Each is ended by its own id."""
+"""The processes of a round, managed by the parent: start, request, measure, stop."""
 
 import base64
 import json
@@ -18,21 +18,21 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.peers.environments import ROOT
-from benchmarks.peers.line import Measured, Order
+from benchmarks.peers.line import Measurement, Order
 
 START_WITHIN_S = 180.0
 ANSWER_WITHIN_S = 240.0
-"""Beside the window itself: a slow window stretches, and its last requests are waited for."""
+"""Timeout in addition to the window, which may be extended and then waits for its last requests."""
 END_WITHIN_S = 10.0
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 
 
 class Failed(Exception):
-    """A contender's process died, said no, or took too long; the message holds its last words."""
+    """The process of a contender died, reported an error, or took too long. The message has its last output."""
 
 
 class Process:
-    """A child that holds on to our end of its stdin and ends when that closes."""
+    """A child process that exits when its stdin is closed."""
 
     def __init__(self, command: Sequence[str], *, cwd: Path = ROOT, extra: Mapping[str, str] | None = None) -> None:
         self.started_s = time.monotonic()
@@ -40,7 +40,7 @@ class Process:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
             env={**os.environ, **_ENVIRONMENT, **(extra or {})}, start_new_session=True,
         )  # fmt: skip
-        # All three are pipes: Popen's types cannot know.
+        # All three are pipes, which Popen's types do not express.
         self._stdin: Any = self._process.stdin
         self._stdout: Any = self._process.stdout
         self._stderr: Any = self._process.stderr
@@ -49,51 +49,51 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """For psutil."""
+        """The process id."""
         return self._process.pid
 
-    def alive_or_raise(self) -> None:
-        """Raises Failed when it has ended."""
+    def check_alive(self) -> None:
+        """Raises Failed if the process has exited."""
         if self._process.poll() is not None:
-            raise Failed(f"ended with {self._process.returncode}: {self.last_words()}")
+            raise Failed(f"ended with {self._process.returncode}: {self.stderr_tail()}")
 
-    def last_words(self) -> str:
-        """The end of its stderr."""
+    def stderr_tail(self) -> str:
+        """Returns the end of its stderr."""
         return " ".join("".join(self._said).split())[-600:]
 
     def read_line(self, within_s: float) -> dict[str, Any]:
-        """The next JSON line on its stdout. Raises Failed; the process is ended when it took too long."""
+        """Returns the next JSON line of its stdout. Raises Failed, and kills the process after the timeout."""
         timer = threading.Timer(within_s, self._process.kill)
         timer.start()
         try:
             line = self._stdout.readline()
         finally:
-            timer.cancel()  # also when interrupted: this process would not end before the timer does
+            timer.cancel()  # also when interrupted, because a running timer would delay the exit of this process
         if not line:
-            raise Failed(f"no answer ({self._process.wait()}): {self.last_words()}")
+            raise Failed(f"no answer ({self._process.wait()}): {self.stderr_tail()}")
         found: dict[str, Any] = json.loads(line)
         return found
 
     def write_line(self, order: Mapping[str, Any]) -> None:
-        """Raises Failed when nobody reads."""
+        """Writes a JSON line to its stdin. Raises Failed when the process does not read it."""
         try:
             print(json.dumps(order), file=self._stdin, flush=True)
         except OSError as error:
-            raise Failed(f"it no longer listens: {self.last_words()}") from error
+            raise Failed(f"it has closed its stdin: {self.stderr_tail()}") from error
 
     def drain_stdout(self) -> None:
-        """For a process whose stdout says nothing that we need."""
+        """Discards the stdout of the process."""
         threading.Thread(target=self._stdout.read, daemon=True).start()
 
-    def let_go(self) -> None:
-        """Lets it end, without waiting for that."""
-        with suppress(OSError):  # it was not reading any more
+    def close_stdin(self) -> None:
+        """Closes its stdin, so that it exits; does not wait."""
+        with suppress(OSError):  # it does not read any more
             self._stdin.close()
 
     def stop(self) -> None:
-        """Ends it, whatever state it is in."""
+        """Stops the process in any state."""
         if self._process.poll() is None:
-            self.let_go()
+            self.close_stdin()
             try:
                 self._process.wait(END_WITHIN_S)
             except subprocess.TimeoutExpired:
@@ -106,7 +106,7 @@ class Process:
 
 
 class Child(Process):
-    """A process of ours that speaks `line.py`."""
+    """A child process that uses the protocol of `line.py`."""
 
     def __init__(self, python: Path, module: str, *arguments: str) -> None:
         super().__init__([str(python), "-m", f"benchmarks.peers.{module}", *arguments])
@@ -114,13 +114,13 @@ class Child(Process):
         self.ready_after_s = time.monotonic() - self.started_s
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, 384) float32. Raises Failed."""
+        """Returns vectors, (n, 384) float32. Raises Failed."""
         raw = base64.b64decode(self._ask({"vectors": list(texts)})["vectors"])
         return np.frombuffer(raw, "<f4").reshape(len(texts), -1)
 
-    def load(self, order: Order) -> Measured:
+    def load(self, order: Order) -> Measurement:
         """Raises Failed."""
-        return Measured(**self._ask({"load": asdict(order)}, order.window_s)["load"])
+        return Measurement(**self._ask({"load": asdict(order)}, order.window_s)["load"])
 
     def _ask(self, order: Mapping[str, Any], window_s: float = 0.0) -> dict[str, Any]:
         self.write_line(order)
@@ -131,7 +131,7 @@ class Child(Process):
 
 
 def cpu_s(pid: int) -> float:
-    """User and system seconds of a process and what it started."""
+    """Returns the user and system CPU seconds of a process and its descendants."""
     spent = 0.0
     for one in _tree(pid):
         try:
@@ -143,7 +143,7 @@ def cpu_s(pid: int) -> float:
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory of a process and what it started."""
+    """Returns the resident memory of a process and its descendants."""
     total = 0
     for one in _tree(pid):
         try:

@@ -1,4 +1,4 @@
-"""From samples to the table and to what the plot draws. Pure."""
+"""Computes the table and the data of the plot from samples. Pure functions."""
 
 import statistics
 from collections import defaultdict
@@ -9,12 +9,12 @@ from typing import Any
 from console.analysis.ratios import Ratio, paired_ratio
 
 FP32_COSINE = 0.999
-"""What a peer that claims fp32 must reach on every text."""
+"""Minimum cosine on every text for an fp32 contender."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contender at one workload: medians over the rounds, ratios to the base in the same rounds."""
+    """One contender at one workload: medians over the rounds, and ratios to the base in the same round."""
 
     workload: str
     contender: str
@@ -32,7 +32,7 @@ class Row:
 
 
 def rows(results: Mapping[str, Any], base: str) -> list[Row]:
-    """`results` as the JSON file holds them; workloads and contenders in its order. What has no sample has no row."""
+    """Returns the rows of `results`, the content of the JSON file, in its order. Without samples there is no row."""
     rounds = 1 + max((one["round"] for one in results["samples"]), default=-1)
     samples: defaultdict[tuple[str, str], dict[int, Mapping[str, Any]]] = defaultdict(dict)
     for one in results["samples"]:
@@ -77,7 +77,7 @@ def rows(results: Mapping[str, Any], base: str) -> list[Row]:
 
 
 def markdown(found: Iterable[Row], base: str) -> str:
-    """The one table. Intervals are 95 %; `!` marks an fp32 contender whose vectors are not fp32's."""
+    """Returns the markdown table. Intervals are 95 %; `!` marks an fp32 contender with other vectors than fp32."""
     heads = (
         "workload", "contender", "texts/s", f"× {base}", "p50, ms", "p50 ×", "server CPU, ms/text",
         "client CPU, ms/text", "RSS, MB", "ready, s", "lowest cosine", "errors",
@@ -105,12 +105,12 @@ def markdown(found: Iterable[Row], base: str) -> str:
 
 
 def is_unlike_fp32(row: Row) -> bool:
-    """An fp32 contender whose vectors are not sentence-transformers'."""
+    """Returns whether it is an fp32 contender whose vectors differ from those of sentence-transformers."""
     return row.fp32 and row.cosine is not None and row.cosine < FP32_COSINE
 
 
 def plotted(found: Iterable[Row]) -> list[dict[str, Any]]:
-    """The rows that have a ratio, as the plot takes them."""
+    """Returns the rows with a ratio, in the format of the plot."""
     return [
         {
             "workload": row.workload,
@@ -134,7 +134,7 @@ def _number(value: float | None, form: str) -> str:
 
 
 def with_interval(ratio: Ratio | None) -> str:
-    """`1.23 [1.20, 1.26]`, a dash without a ratio, no brackets below two rounds."""
+    """Formats `1.23 [1.20, 1.26]`; a dash without a ratio, no interval below two rounds."""
     if ratio is None:
         return "–"
     show: Callable[[float], str] = "{:.2f}".format

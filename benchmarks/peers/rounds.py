@@ -1,4 +1,4 @@
-"""The rounds: fresh servers each, and every contender's turn at every workload in a fresh random order."""
+"""Runs the rounds: each starts new servers and gives every contender a turn at every workload in random order."""
 
 import random
 import time
@@ -17,12 +17,12 @@ from benchmarks.peers.workloads import Workload
 
 WARM_S = 0.5
 START_TAKES_S = 8.0
-"""A guess, for the estimate alone."""
+"""A rough value, used only for the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One turn. CPU is per text, warm-up included; a contender without a server has no client of its own."""
+    """One turn. CPU is per text, including warm-up; a contender without a server has no separate client."""
 
     round: int
     contender: str
@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """From exec to ready, by round."""
+    """Seconds from exec to ready, in one round."""
 
     round: int
     server: str
@@ -48,18 +48,18 @@ class Start:
 
 @dataclass(slots=True)
 class Results:
-    """Everything measured, in the order in which it was."""
+    """All measurements, in order."""
 
     samples: list[Sample] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     cosines: dict[str, float] = field(default_factory=dict)
-    """The lowest cosine to sentence-transformers' vectors, by contender."""
+    """The lowest cosine with the vectors of sentence-transformers, by contender."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """One contender in one round."""
+    """A contender in a round."""
 
     contender: Contender
     server: Server
@@ -67,21 +67,21 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Texts and sentence-transformers' vectors of them, (n, 384) unit rows."""
+class Reference:
+    """Texts and their vectors from sentence-transformers, (n, 384) unit rows."""
 
     texts: tuple[str, ...]
     vectors: NDArray[np.float32]
 
     def lowest_cosine(self, client: Child) -> float:
-        """Raises Failed."""
+        """Returns the lowest cosine between the vectors of the client and the reference. Raises Failed."""
         found = client.vectors(self.texts)
         unit = found / np.linalg.norm(found, axis=1, keepdims=True)
         return float(np.einsum("nd,nd->n", unit, self.vectors).min())
 
 
 def estimate_s(contenders: Sequence[Contender], workloads: Sequence[Workload], rounds: int, window_s: float) -> float:
-    """About how long it takes, building and exporting apart; slow peers stretch their windows on long texts."""
+    """Returns the estimated duration, without building and exporting. Slow peers extend their windows on long texts."""
     servers = len({one.server for one in contenders})
     return rounds * (servers * START_TAKES_S + len(contenders) * len(workloads) * (WARM_S + window_s) * 1.1)
 
@@ -92,22 +92,22 @@ def run_round(
     workloads: Sequence[Workload],
     window_s: float,
     bench: Bench,
-    judge: Judge,
+    reference: Reference,
     results: Results,
-    say: Callable[[str], None],
+    print_progress: Callable[[str], None],
 ) -> None:
-    """Adds one round to `results`. Whoever fails is named there and misses the rest of the round."""
+    """Adds one round to `results`. A failed contender is recorded there and skips the rest of the round."""
     chance = random.Random()  # noqa: S311 - an order, no secret
-    with _running(number, contenders, bench, results, say) as runners:
+    with _running(number, contenders, bench, results, print_progress) as runners:
         for runner in list(runners):
-            with _excused(runner, runners, results, say):  # also what warms it up
-                name, cosine = runner.contender.name, judge.lowest_cosine(runner.client)
+            with _record_failure(runner, runners, results, print_progress):  # this also warms it up
+                name, cosine = runner.contender.name, reference.lowest_cosine(runner.client)
                 results.cosines[name] = min(cosine, results.cosines.get(name, 1.0))
         turns = chance.sample(list(workloads), len(workloads))
         for turn, workload in enumerate(turns, start=1):
-            say(f"round {number + 1}, workload {turn} of {len(turns)}: {workload.name}")
+            print_progress(f"round {number + 1}, workload {turn} of {len(turns)}: {workload.name}")
             for runner in chance.sample(runners, len(runners)):
-                with _excused(runner, runners, results, say):
+                with _record_failure(runner, runners, results, print_progress):
                     results.samples.append(_sample(number, runner, workload, window_s))
 
 
@@ -135,42 +135,44 @@ def _sample(number: int, runner: Runner, workload: Workload, window_s: float) ->
 
 
 @contextmanager
-def _excused(runner: Runner, runners: list[Runner], results: Results, say: Callable[[str], None]) -> Iterator[None]:
+def _record_failure(
+    runner: Runner, runners: list[Runner], results: Results, print_progress: Callable[[str], None]
+) -> Iterator[None]:
     try:
         yield
     except Failed as failure:
         runners.remove(runner)
-        _note(f"{runner.contender.name}: {failure}", results, say)
+        _note(f"{runner.contender.name}: {failure}", results, print_progress)
 
 
 @contextmanager
 def _running(
-    number: int, contenders: Sequence[Contender], bench: Bench, results: Results, say: Callable[[str], None]
+    number: int, contenders: Sequence[Contender], bench: Bench, results: Results, print_progress: Callable[[str], None]
 ) -> Iterator[list[Runner]]:
-    """Everybody who could be started, one after another in random order; all are ended afterwards."""
+    """Starts the contenders one after another in random order and yields those that started. Stops them at the end."""
     servers: dict[str, Server] = {}
     runners: list[Runner] = []
     try:
         for one in random.sample(list(contenders), len(contenders)):
             try:
                 if one.server not in servers:
-                    say(f"round {number + 1}: starting {one.server}")
+                    print_progress(f"round {number + 1}: starting {one.server}")
                     servers[one.server] = server = start_server(one, bench)
-                    if one.kind != "raw":  # it tokenizes all texts first, which is no start-up
+                    if one.kind != "raw":  # it tokenizes all texts first, which is not part of start-up
                         results.starts.append(Start(number, one.server, server.ready_after_s))
                 runners.append(Runner(one, servers[one.server], start_client(one, servers[one.server], bench)))
             except Failed as failure:
-                _note(f"{one.name}: {failure}", results, say)
-        time.sleep(1.0)  # whoever was last to start may still be settling
+                _note(f"{one.name}: {failure}", results, print_progress)
+        time.sleep(1.0)  # the last one to start may still be busy
         yield list(runners)
     finally:
         processes = [*(runner.client for runner in runners), *(server.process for server in servers.values())]
         for process in processes:
-            process.let_go()
+            process.close_stdin()
         for process in processes:
             process.stop()
 
 
-def _note(failure: str, results: Results, say: Callable[[str], None]) -> None:
+def _note(failure: str, results: Results, print_progress: Callable[[str], None]) -> None:
     results.failures.append(failure)
-    say(f"FAILED {failure}")
+    print_progress(f"FAILED {failure}")

@@ -1,4 +1,4 @@
-"""Starting what answers: infinity's server, ours, or the child that needs no server."""
+"""Starts servers: that of infinity, this engine, or a child that needs no server."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ OURS = Path(sys.executable)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an engine chose for its cell: the bare backend runs on the same."""
+    """The serving plan of an engine for its cell; the backend without a server uses the same."""
 
     instances: int
     threads: int
@@ -32,7 +32,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every round needs: the shared texts, infinity's model folder, the cells' plans."""
+    """The input of every round: texts, the model folder of infinity, the plans of the cells."""
 
     corpora: Path
     model_folder: Path
@@ -41,7 +41,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that answers. `inside`: it is its own client."""
+    """A server process. `inside`: it is its own client."""
 
     process: Process
     address: str
@@ -50,7 +50,7 @@ class Server:
 
 
 def start_server(one: Contender, bench: Bench) -> Server:
-    """Returns when it would answer. Raises Failed, with nothing left running."""
+    """Starts a server and waits until it is ready. Raises Failed after stopping it."""
     if one.kind == "ours" and one.cell is not None:
         return start_engine(one.cell)
     if one.kind == "infinity":
@@ -66,7 +66,7 @@ def start_server(one: Contender, bench: Bench) -> Server:
 
 
 def start_client(one: Contender, server: Server, bench: Bench) -> Child:
-    """The child that loads this contender. Raises Failed."""
+    """Starts the load client of a contender. Raises Failed."""
     if server.inside is not None:
         return server.inside
     if one.kind == "infinity":
@@ -76,14 +76,14 @@ def start_client(one: Contender, server: Server, bench: Bench) -> Child:
 
 
 def plan_of(cell: Cell) -> Plan:
-    """What an engine chooses for this cell here. Raises Failed."""
+    """Returns the plan that an engine uses for this cell on this machine. Raises Failed."""
     process, ready = _engine(cell)
     process.stop()
     return Plan(ready["effective"]["instances"], ready["effective"]["threads"])
 
 
 def start_engine(cell: Cell) -> Server:
-    """`engine serve` on a free port of loopback. Raises Failed."""
+    """Starts `engine serve` on a free port of the loopback interface. Raises Failed."""
     process, ready = _engine(cell)
     return Server(process, str(ready["address"]), time.monotonic() - process.started_s)
 
@@ -98,9 +98,12 @@ def _engine(cell: Cell) -> tuple[Process, dict[str, Any]]:
 
 
 def _start_infinity(one: Contender, bench: Bench) -> Server:
-    """As shipped but for the disk cache of vectors (texts repeat) and the pooling, which its ONNX engine guesses wrong.
+    """Starts infinity with defaults except for two options.
 
-    It runs in the model's folder, for which `.` is the only path that its ONNX engine finds the graph by.
+    The disk cache of vectors is off, because texts repeat. The pooling is given, because the ONNX engine detects it
+    wrongly.
+
+    It runs in the folder of the model, because its ONNX engine finds the graph only with the path `.`.
     """
     port = _free_port()
     command = [
@@ -124,13 +127,13 @@ def _start_infinity(one: Contender, bench: Bench) -> Server:
 
 def _wait_healthy(process: Process, url: str) -> None:
     while time.monotonic() - process.started_s < START_WITHIN_S:
-        process.alive_or_raise()
+        process.check_alive()
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - a loopback address
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(POLL_S)
-    raise Failed(f"not ready within {START_WITHIN_S:.0f} s: {process.last_words()}")
+    raise Failed(f"not ready within {START_WITHIN_S:.0f} s: {process.stderr_tail()}")
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""How the bare backend is fed: what a perfect scheduler would make of the texts in flight. Pure."""
+"""Batches for the backend without a server, as a perfect scheduler would form them. Pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from itertools import islice
 from engine.scheduling.contract import BatchPolicy
 
 _POLICY = BatchPolicy()
-"""The engine's own bounds of a batch."""
+"""The default batch limits of the engine."""
 
 
 def batches(texts: Sequence[Sequence[int]], in_flight: int, instances: int) -> list[list[Sequence[int]]]:
-    """Token ids cut into windows of `in_flight` texts, each sorted by length and shared out between the instances.
+    """Splits token ids into windows of `in_flight` texts, sorts each by length, and divides it between the instances.
 
-    A text is in one batch only; a last, shorter window is left out unless it is the only one.
+    Each text is in one batch. The last window is dropped if it is shorter, unless it is the only one.
     """
     remaining = iter(texts)
     windows: list[list[Sequence[int]]] = []
@@ -24,7 +24,7 @@ def batches(texts: Sequence[Sequence[int]], in_flight: int, instances: int) -> l
 
 
 def busy_instances(in_flight: int, instances: int) -> int:
-    """How many instances have something to do."""
+    """Returns the number of instances that get a batch."""
     return min(instances, in_flight)
 
 

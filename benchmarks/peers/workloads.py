@@ -1,4 +1,4 @@
-"""What is asked of every contender: batch x concurrency on texts of one kind."""
+"""The workloads: batch x concurrency on texts of one corpus."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _FORM = re.compile(r"(\d+)x(\d+)(?:-(\w+))?")
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`batch` texts a request, `concurrency` requests in flight."""
+    """A workload: `batch` texts per request, `concurrency` requests in flight."""
 
     batch: int
     concurrency: int
@@ -23,7 +23,7 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """As it is written on the command line: `32x4-short`."""
+        """Its name on the command line: `32x4-short`."""
         return f"{self.batch}x{self.concurrency}-{self.corpus}"
 
 
@@ -31,9 +31,9 @@ WORKLOADS = tuple(Workload(batch, concurrency, corpus) for corpus in GENERATED_C
 
 
 def parse_workloads(words: str) -> tuple[Workload, ...]:
-    """`32x4-short,1x32` (without a corpus: on all of them), `long` (in every shape); nothing is all.
+    """Parses `32x4-short,1x32` (without a corpus: all of them) or `long` (all shapes); all workloads if empty.
 
-    Raises ValueError with the form that is understood.
+    Raises ValueError with the expected format.
     """
     return tuple(dict.fromkeys(one for word in words.split(",") for one in _parse(word.strip()))) or WORKLOADS
 
@@ -45,16 +45,16 @@ def _parse(word: str) -> Iterable[Workload]:
         return (one for one in WORKLOADS if one.corpus == word)
     found = _FORM.fullmatch(word)
     if not found or int(found[1]) < 1 or int(found[2]) < 1 or (found[3] or "short") not in GENERATED_CORPORA:
-        raise ValueError(f"{word!r} is no workload: write 32x4-short, 1x32 or long, with commas between them")
+        raise ValueError(f"{word!r} is not a workload: write 32x4-short, 1x32 or long, with commas between them")
     kinds = [found[3]] if found[3] else GENERATED_CORPORA
     return (Workload(int(found[1]), int(found[2]), corpus) for corpus in kinds)
 
 
 def corpora() -> dict[str, list[str]]:
-    """The console's generated corpora, the same texts for all.
+    """Returns the generated corpora of the console, the same texts for all contenders.
 
-    Texts over the model's limit are left out: infinity's ONNX engine reads them to 512 tokens where the others stop at
-    256, and the same request would be two kinds of work.
+    Texts longer than the limit of the model are excluded: the ONNX engine of infinity truncates at 512 tokens and the
+    others at 256, so the work would differ.
     """
     tokenizer = Tokenizer.load(resolve_model(None))
     found = {}

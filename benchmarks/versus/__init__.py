@@ -1,1 +1,1 @@
-"""The guard against regressions: two revisions of this project, side by side in the same rounds."""
+"""Detects regressions: compares two revisions of this project in the same rounds."""

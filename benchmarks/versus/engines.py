@@ -1,4 +1,4 @@
-"""One engine of one side: its plan, its flags, its process. Only its public commands are used."""
+"""The engine of a side: its plan, its flags, its process. It is used only through its public commands."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from benchmarks.versus.project import cores, cpu_model
 from benchmarks.versus.trees import SetUpFailed, Tree, run
 
 PREPARE_WITHIN_S = 900.0
-"""A first start exports and quantises the model."""
+"""The first start exports and quantises the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A backend at a precision on the CPU; an empty recipe is the revision's own default."""
+    """A backend at a precision on the CPU; an empty recipe is the default of the revision."""
 
     backend: str
     precision: str
@@ -29,14 +29,14 @@ class Cell:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """As every `engine` command takes them."""
+        """Its flags for `engine` commands."""
         words = ("--backend", self.backend, "--precision", self.precision, "--device", "cpu")
         return (*words, "--recipe", self.recipe) if self.recipe else words
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How an engine uses the machine. What a pass costs besides its tokens has no flag and is not part of it."""
+    """A serving plan, without the fixed cost of a pass, which has no flag."""
 
     instances: int
     threads: int
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For `engine serve`, which then measures nothing itself."""
+        """Its flags for `engine serve`, which then does not tune."""
         return (
             "--instances", str(self.instances), "--threads", str(self.threads),
             "--max-batch-tokens", str(self.max_batch_tokens), "--max-batch-items", str(self.max_batch_items),
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A process that serves. `effective` is what its ready line says that runs."""
+    """A serving process. `effective` is the deployment in its ready line."""
 
     process: Process
     address: str
@@ -63,7 +63,7 @@ class Engine:
 
 
 def parse_cells(words: str) -> tuple[Cell, ...]:
-    """`onnx int8,openvino int8 RECIPE`. Raises ValueError with the form that is understood."""
+    """Parses `onnx int8,openvino int8 RECIPE`. Raises ValueError with the expected format."""
     cells = dict.fromkeys(_cell(word) for word in words.split(",") if word.strip())
     if not cells:
         raise ValueError("no cell to compare: write for example 'onnx int8,openvino int8'")
@@ -73,28 +73,30 @@ def parse_cells(words: str) -> tuple[Cell, ...]:
 def _cell(words: str) -> Cell:
     parts = words.split()
     if len(parts) not in (2, 3) or any(part.startswith("-") for part in parts):
-        raise ValueError(f"{words.strip()!r} is no cell: write BACKEND PRECISION [RECIPE], with commas between cells")
+        raise ValueError(
+            f"{words.strip()!r} is not a cell: write BACKEND PRECISION [RECIPE], with commas between cells"
+        )
     return Cell(*parts)
 
 
 def serve_flags(cell: Cell, plan: Plan | None) -> tuple[str, ...]:
-    """Of `engine serve` on a free port. Without a plan the engine uses its own, and tunes on its first start."""
+    """Returns the flags of `engine serve` on a free port. Without a plan the engine tunes on its first start."""
     return ("serve", "--host", "127.0.0.1", "--port", "0", "--strict", *cell.flags, *(plan.flags if plan else ()))
 
 
 def cache_of(tree: Tree, *, tuned: bool) -> Path:
-    """The engine's cache of a revision.
+    """Returns the cache folder of a revision.
 
-    A measured plan holds a number that no flag sets, what a pass costs, and the engine reads it although it is given
-    flags. So engines that are given a plan have a cache in which nothing was ever tuned.
+    A cached plan contains the cost of a pass, which no flag sets, and the engine reads it even when flags are given. So
+    engines with a given plan use a separate cache without tuned plans.
     """
     return tree.place / ("cache-tuned" if tuned else "cache")
 
 
-def forget_older_caches(tree: Tree) -> None:
-    """Deletes what other sources made: an artifact's key does not know the code that makes it.
+def delete_stale_caches(tree: Tree) -> None:
+    """Deletes caches of other sources, because the key of an artifact does not include the code that prepares it.
 
-    Only a working tree's sources change; with changes that are not committed they are never taken for the same.
+    Only the sources of a working tree change. With uncommitted changes they always count as different.
     """
     stamp = tree.place / ".caches-of"
     if tree.changed or not stamp.exists() or stamp.read_text("utf-8") != tree.commit:
@@ -104,7 +106,7 @@ def forget_older_caches(tree: Tree) -> None:
 
 
 def start(tree: Tree, cell: Cell, plan: Plan | None, within_s: float = START_WITHIN_S) -> Engine:
-    """Returns when it is ready. Raises Failed, with nothing left running."""
+    """Starts an engine and waits until it is ready. Raises Failed after stopping it."""
     extra = {"PYTHONPATH": "", "EMBEDCONSOLE_CACHE": str(cache_of(tree, tuned=plan is None))}
     try:
         process = Process([str(tree.engine), *serve_flags(cell, plan)], cwd=tree.source, extra=extra)
@@ -125,14 +127,14 @@ def start(tree: Tree, cell: Cell, plan: Plan | None, within_s: float = START_WIT
 
 
 def prepare(tree: Tree, cell: Cell, plan: Plan | None) -> Mapping[str, Any]:
-    """Starts it once and ends it, so that its artifact is in the cache; what it serves. Raises Failed."""
+    """Starts and stops the engine, so that its artifact is cached. Returns what it serves. Raises Failed."""
     engine = start(tree, cell, plan, PREPARE_WITHIN_S)
     engine.process.stop()
     return engine.effective
 
 
 def tuned_plan(tree: Tree, cell: Cell) -> Plan:
-    """What `engine tune` of this revision measures, or measured here before. Raises Failed."""
+    """Returns the plan of `engine tune` of this revision, measured or cached. Raises Failed."""
     path = tree.place / "plans.json"
     known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     key = f"{tree.commit} {cell} {cores()} {cpu_model()}"
@@ -151,9 +153,9 @@ def tuned_plan(tree: Tree, cell: Cell) -> Plan:
 
 
 def plan_in(said: str) -> Plan:
-    """The one plan that `engine tune --json` prints. Raises Failed for anything else."""
+    """Returns the only plan in the output of `engine tune --json`. Raises Failed for any other output."""
     try:
         (row,) = json.loads(said)["plans"]
         return Plan(row["instances"], row["threads"], row["max_batch_tokens"], row["max_batch_items"])
     except (KeyError, TypeError, ValueError) as error:
-        raise Failed(f"engine tune printed something that is no plan: {said[-300:]!r}") from error
+        raise Failed(f"engine tune did not print a plan: {said[-300:]!r}") from error

@@ -1,6 +1,6 @@
-"""All that the comparison takes from the checkout it is called from, besides the load client of `benchmarks.peers`.
+"""Imports from this checkout that the comparison uses, in addition to the load client of `benchmarks.peers`.
 
-The engines that are compared are never imported: they are started through their own command line.
+The compared engines are never imported. They are started by their own command line.
 """
 
 from console.analysis.ratios import Ratio, paired_ratio

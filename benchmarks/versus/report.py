@@ -1,6 +1,6 @@
-"""From samples to tables and to the verdict. Pure.
+"""Computes the tables and the verdict from samples. Pure functions.
 
-Every ratio says how much better: speed is other over base, memory and latency are base over other. Above 1 is a gain.
+A ratio above 1 is a gain: speed is other over base, memory and latency are base over other.
 """
 
 import math
@@ -12,11 +12,11 @@ from benchmarks.peers.report import with_interval
 from benchmarks.versus.project import Ratio, paired_ratio
 
 BASE, OTHER, CONTROL = "base", "other", "control"
-"""The sides. The control is a second instance of the base: its ratio shows what noise alone does."""
+"""The sides. The control is a second instance of the base; its ratio shows the noise."""
 LEAST_OF_A_ROW = 0.97
 """A row fails when its whole 95 % interval lies below this."""
 LEAST_OF_ALL = 0.985
-"""Of the geometric mean of the rows' speed."""
+"""Limit of the geometric mean of the speed of all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Sample:
     texts_per_s: float
     p50_ms: float
     is_latency: bool
-    """One caller waits for each text: the median latency is judged, not the rate."""
+    """A workload of one caller with single texts, which is compared by median latency instead of throughput."""
 
     @property
     def speed(self) -> float:
-        """What is compared: more is better."""
+        """The compared value; higher is better."""
         return 1e3 / self.p50_ms if self.is_latency else self.texts_per_s
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What an engine keeps resident once it has done all workloads of a round."""
+    """The resident memory of an engine after all workloads of a round."""
 
     round: int
     cell: str
@@ -50,20 +50,20 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A cell at a workload: medians by side, ratios of the same rounds."""
+    """A cell at a workload: medians by side, and ratios within the same round."""
 
     cell: str
     workload: str
     texts_per_s: Mapping[str, float]
     p50_ms: Mapping[str, float] | None
-    """None where the rate is judged."""
+    """None if throughput is compared."""
     ratio: Ratio
     control: Ratio
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """A cell's resident memory: medians by side, ratios of the same rounds, above 1 where less is used."""
+    """The resident memory of a cell: medians by side, and ratios within the same round, above 1 if less is used."""
 
     cell: str
     rss_mb: Mapping[str, float]
@@ -73,7 +73,7 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Geometric means over all rows, each round's mean paired with the base's of the same round."""
+    """Geometric means over all rows, paired with the base by round."""
 
     speed: Ratio
     control_speed: Ratio
@@ -82,7 +82,7 @@ class Means:
 
 
 def rows(samples: Sequence[Sample]) -> list[Row]:
-    """In the order of first appearance by name. Every round has every side: a run in which one failed has no report."""
+    """Returns the rows in order of first appearance. Every round has all sides, because a failed run has no report."""
     found = []
     for cell, workload in sorted({(one.cell, one.workload) for one in samples}):
         own = [one for one in samples if (one.cell, one.workload) == (cell, workload)]
@@ -104,7 +104,7 @@ def rows(samples: Sequence[Sample]) -> list[Row]:
 
 
 def memory_rows(memory: Sequence[Memory]) -> list[MemoryRow]:
-    """A row for each cell, by name."""
+    """Returns a row per cell, by name."""
     found = []
     for cell in sorted({one.cell for one in memory}):
         sizes = {
@@ -118,7 +118,7 @@ def memory_rows(memory: Sequence[Memory]) -> list[MemoryRow]:
 
 
 def means(samples: Sequence[Sample], memory: Sequence[Memory]) -> Means:
-    """Over all rows of all cells."""
+    """Returns the means over all rows of all cells."""
 
     def speed(side: str) -> list[float]:
         return _means_by_round((one.round, one.speed) for one in samples if one.side == side)
@@ -135,9 +135,9 @@ def means(samples: Sequence[Sample], memory: Sequence[Memory]) -> Means:
 
 
 def regressions(speed: Iterable[tuple[str, Ratio]], memory: Iterable[tuple[str, Ratio]], mean: Ratio) -> list[str]:
-    """What fails, a sentence each; nothing when all is well. `speed` and `memory` are rows by name.
+    """Returns one sentence per failed limit; empty if the comparison passes. `speed` and `memory` are rows by name.
 
-    A row without an interval, of a single round, cannot fail alone.
+    A row of a single round has no interval and cannot fail.
     """
     kinds = [("slower", name, ratio) for name, ratio in speed] + [("larger", name, ratio) for name, ratio in memory]
     found = [
@@ -151,29 +151,29 @@ def regressions(speed: Iterable[tuple[str, Ratio]], memory: Iterable[tuple[str, 
 
 
 def verdict(found: Sequence[Row], memory: Sequence[MemoryRow], over_all: Means) -> tuple[bool, str]:
-    """Whether the other revision passes, and the line that says so.
+    """Returns whether the other revision passes, and the verdict as a sentence.
 
-    The control is judged by the same rule: where it fails too, the line says that the machine was too noisy.
+    If the control fails by the same rule, the sentence says that the machine was too noisy.
     """
 
-    def judged(of_control: bool) -> list[str]:
+    def reasons_to_fail(of_control: bool) -> list[str]:
         return regressions(
             [(f"{row.cell} {row.workload}", row.control if of_control else row.ratio) for row in found],
             [(f"{row.cell} memory", row.control if of_control else row.ratio) for row in memory],
             over_all.control_speed if of_control else over_all.speed,
         )
 
-    reasons, noise = judged(of_control=False), judged(of_control=True)
+    reasons, noise = reasons_to_fail(of_control=False), reasons_to_fail(of_control=True)
     line = f"verdict: FAILS: {'; '.join(reasons)}" if reasons else "verdict: passes"
     if noise:
-        line += ". Beware: the base against itself fails too, so the machine is too noisy: use more rounds"
+        line += ". Warning: the base compared with itself fails too, so the machine is too noisy: use more rounds"
     if over_all.speed.low is None:
-        line += ". One round gives no intervals: only the geometric mean was judged"
+        line += ". One round gives no intervals: only the geometric mean was checked"
     return not reasons, line
 
 
 def markdown(found: Sequence[Row], memory: Sequence[MemoryRow], over_all: Means) -> str:
-    """Both tables and the means. Intervals are 95 %."""
+    """Returns both tables and the means as markdown. Intervals are 95 %."""
     lines = _table(
         2,
         ("cell", "workload", "texts/s, base", "texts/s, other", "p50 ms, base", "p50 ms, other", "× faster", "A/A"),
@@ -209,7 +209,7 @@ def markdown(found: Sequence[Row], memory: Sequence[MemoryRow], over_all: Means)
     lines += [
         "",
         "Figures are medians, ratios geometric means of paired rounds. Above 1 is a gain of other; 1x1 compares p50.",
-        "A/A is a second base in place of other: it shows what noise alone does.",
+        "A/A is a second instance of the base in place of other; it shows the noise.",
         _mean_line("speed", over_all.speed, over_all.control_speed),
         _mean_line("memory", over_all.memory, over_all.control_memory),
     ]
@@ -227,13 +227,13 @@ def _precise(ratio: Ratio) -> str:
 
 
 def _table(names: int, heads: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown lines; the first `names` columns are words, the others numbers."""
+    """Returns markdown lines. The first `names` columns are text, the others numbers."""
     rule = f"|{'---|' * names}{'---:|' * (len(heads) - names)}"
     return [f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(cells)} |" for cells in body)]
 
 
 def _means_by_round(values: Iterable[tuple[int, float]]) -> list[float]:
-    """The geometric mean of each round, in order."""
+    """Returns the geometric mean of each round, in order."""
     logs: dict[int, list[float]] = {}
     for number, value in values:
         logs.setdefault(number, []).append(math.log(value))

@@ -1,4 +1,4 @@
-"""The rounds: three fresh engines a cell, which take turns at every workload under one load client."""
+"""Runs the rounds: three new engines per cell take turns at every workload under one load client."""
 
 import random
 import time
@@ -19,13 +19,13 @@ SIDES = (BASE, OTHER, CONTROL)
 WARM_S = 0.5
 SETTLE_S = 1.0
 START_TAKES_S = 5.0
-"""A guess, for the estimate alone."""
+"""A rough value, used only for the estimate."""
 _STREAMED = "-streamed"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A workload, unary or by streams."""
+    """A workload, unary or streamed."""
 
     workload: Workload
     streamed: bool = False
@@ -37,18 +37,18 @@ class Load:
 
     @property
     def is_latency(self) -> bool:
-        """Whether one caller waits for each single text."""
+        """Whether it has one caller with single texts."""
         return (self.workload.batch, self.workload.concurrency) == (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """What is compared, on what."""
+class Comparison:
+    """The sides, cells and loads of a comparison."""
 
     trees: Mapping[str, Tree]
-    """By side; the control's is the base's."""
+    """By side; the control has that of the base."""
     plans: Mapping[Cell, Plan | None]
-    """None: each engine uses its own."""
+    """None if each engine tunes for itself."""
     loads: Sequence[Load]
     seconds: float
     corpora: Path
@@ -56,16 +56,16 @@ class Match:
 
 @dataclass(slots=True)
 class Results:
-    """Everything measured, in the order in which it was."""
+    """All measurements, in order."""
 
     samples: list[Sample] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
 
 
 def parse_loads(words: str) -> tuple[Load, ...]:
-    """`1x1,32x4-long,1x32-short-streamed`; without a corpus it is `short`.
+    """Parses `1x1,32x4-long,1x32-short-streamed`; the default corpus is `short`.
 
-    Raises ValueError with the form that is understood.
+    Raises ValueError with the expected format.
     """
     loads: dict[Load, None] = {}
     for word in (one.strip() for one in words.split(",")):
@@ -80,19 +80,19 @@ def parse_loads(words: str) -> tuple[Load, ...]:
 
 
 def estimate_s(rounds: int, cells: int, loads: int, seconds: float) -> float:
-    """About how long so many rounds take; what is prepared first is apart."""
+    """Returns the estimated duration of the rounds, without preparation."""
     a_cell = SETTLE_S + len(SIDES) * (START_TAKES_S + loads * (WARM_S + seconds) * 1.05)
     return rounds * cells * a_cell
 
 
 @contextmanager
-def clients(match: Match) -> Iterator[Mapping[bool, Child]]:
-    """The processes that load all engines alike, by whether they stream. Raises Failed."""
+def clients(comparison: Comparison) -> Iterator[Mapping[bool, Child]]:
+    """Yields the load clients of all engines, by whether they stream. Raises Failed."""
     running: dict[bool, Child] = {}
     try:
-        for streamed in sorted({load.streamed for load in match.loads}):
+        for streamed in sorted({load.streamed for load in comparison.loads}):
             words = ("--stream",) if streamed else ()
-            running[streamed] = Child(OURS, "client_grpc", "", str(match.corpora), *words)
+            running[streamed] = Child(OURS, "client_grpc", "", str(comparison.corpora), *words)
         yield running
     finally:
         for client in running.values():
@@ -101,19 +101,19 @@ def clients(match: Match) -> Iterator[Mapping[bool, Child]]:
 
 def run_round(
     number: int,
-    match: Match,
+    comparison: Comparison,
     loading: Mapping[bool, Child],
     results: Results,
     chance: random.Random,
-    say: Callable[[str], None],
+    print_progress: Callable[[str], None],
 ) -> None:
     """Adds one round of every cell to `results`. Raises Failed when an engine or one request fails."""
-    for cell in chance.sample(list(match.plans), len(match.plans)):
-        say(f"round {number + 1}: {cell}")
-        with _engines(match, cell, chance) as engines:
-            for load in chance.sample(list(match.loads), len(match.loads)):
+    for cell in chance.sample(list(comparison.plans), len(comparison.plans)):
+        print_progress(f"round {number + 1}: {cell}")
+        with _engines(comparison, cell, chance) as engines:
+            for load in chance.sample(list(comparison.loads), len(comparison.loads)):
                 for side in chance.sample(SIDES, len(SIDES)):
-                    found = _turn(number, match, cell, load, side, engines[side], loading[load.streamed])
+                    found = _turn(number, comparison, cell, load, side, engines[side], loading[load.streamed])
                     results.samples.append(found)
             results.memory += [
                 Memory(number, str(cell), side, rss_bytes(engine.process.pid) / 1e6) for side, engine in engines.items()
@@ -121,30 +121,32 @@ def run_round(
 
 
 @contextmanager
-def _engines(match: Match, cell: Cell, chance: random.Random) -> Iterator[dict[str, Engine]]:
-    """One of each side, started one after another; all are ended afterwards."""
+def _engines(comparison: Comparison, cell: Cell, chance: random.Random) -> Iterator[dict[str, Engine]]:
+    """Yields an engine of each side, started one after another; stops all of them afterwards."""
     running: dict[str, Engine] = {}
     try:
         for side in chance.sample(SIDES, len(SIDES)):
-            running[side] = start(match.trees[side], cell, match.plans[cell])
-        time.sleep(SETTLE_S)  # whoever was last to start may still be settling
+            running[side] = start(comparison.trees[side], cell, comparison.plans[cell])
+        time.sleep(SETTLE_S)  # the last one to start may still be busy
         yield running
     finally:
         for engine in running.values():
-            engine.process.let_go()
+            engine.process.close_stdin()
         for engine in running.values():
             engine.process.stop()
 
 
-def _turn(number: int, match: Match, cell: Cell, load: Load, side: str, engine: Engine, client: Child) -> Sample:
+def _turn(
+    number: int, comparison: Comparison, cell: Cell, load: Load, side: str, engine: Engine, client: Child
+) -> Sample:
     workload = load.workload
     order = Order(
-        workload.corpus, workload.batch, workload.concurrency, WARM_S, match.seconds, address=engine.address
+        workload.corpus, workload.batch, workload.concurrency, WARM_S, comparison.seconds, address=engine.address
     )  # fmt: skip
-    who = f"{side} {match.trees[side].name}, {cell}, {load.name}"
+    who = f"{side} {comparison.trees[side].name}, {cell}, {load.name}"
     try:
         measured = client.load(order)
-        engine.process.alive_or_raise()
+        engine.process.check_alive()
     except Failed as failure:
         raise Failed(f"{who}: {failure}") from failure
     if measured.errors or not measured.texts_per_s or not measured.p50_ms:

@@ -1,4 +1,4 @@
-"""The sources of a revision and a virtual environment for them, kept in .bench/versus/ and used again."""
+"""The sources of a revision and their virtual environment, kept in .bench/versus/ and reused."""
 
 import hashlib
 import os
@@ -18,37 +18,37 @@ PLACE = HOME / "versus"
 WORKING_TREE = "."
 _STAMP = ".built-from"
 _SHORT = 10
-"""Digits of a commit in a folder's name."""
+"""Digits of the commit in the name of a folder."""
 GIT_WITHIN_S = 120.0
 SET_UP_WITHIN_S = 1800.0
-"""Each step of an environment's set-up: torch alone may be a long download."""
+"""Timeout of each set-up step; torch may be a long download."""
 
 
 class UnknownRevision(ValueError):
-    """Git knows no commit by that name."""
+    """Git has no commit with that name."""
 
 
 class SetUpFailed(Exception):
-    """A command of the set-up failed or took too long; the message holds its last words."""
+    """A set-up command failed or took too long. The message has its last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The sources of one side."""
+    """The sources of a side."""
 
     asked: str
-    """As it stood on the command line."""
+    """The revision as given on the command line."""
     commit: str
-    """Of the working tree: the commit that it is based on."""
+    """The commit; for the working tree the one it is based on."""
     place: Path
-    """Holds the environment and the caches, and the sources unless they are the working tree."""
+    """Folder of the environment and the caches, and of the sources unless they are the working tree."""
     source: Path
     changed: bool = False
-    """A working tree with changes that are not committed, files that git does not know included."""
+    """Whether it is a working tree with uncommitted changes or untracked files."""
 
     @property
     def name(self) -> str:
-        """For tables and progress."""
+        """Its name in tables and progress."""
         if self.asked == WORKING_TREE:
             return f"working tree ({self.commit[:_SHORT]}{' with changes' if self.changed else ''})"
         short = self.commit[:_SHORT]
@@ -56,41 +56,41 @@ class Tree:
 
     @property
     def environment(self) -> Path:
-        """The virtual environment of this side alone."""
+        """The virtual environment of this side."""
         return self.place / ".venv"
 
     @property
     def engine(self) -> Path:
-        """The program that this revision installs."""
+        """The `engine` program of this revision."""
         return self.environment / "bin" / "engine"
 
 
-def place_of(asked: str, commit: str, home: Path = PLACE) -> Path:
-    """Where everything of a revision is kept. The working tree has a place of its own, whatever its commit."""
+def folder_of(asked: str, commit: str, home: Path = PLACE) -> Path:
+    """Returns the folder of a revision. The working tree has the same folder for every commit."""
     return home / ("working-tree" if asked == WORKING_TREE else commit[:_SHORT])
 
 
 def tree_of(asked: str) -> Tree:
-    """Which commit is meant; nothing is written. Raises UnknownRevision."""
+    """Resolves a revision without writing anything. Raises UnknownRevision."""
     revision = "HEAD" if asked == WORKING_TREE else asked
     try:
         commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except SetUpFailed as error:
-        raise UnknownRevision(f"git knows no commit {asked!r} here: name a commit, a branch or a tag, or .") from error
-    place = place_of(asked, commit)
+        raise UnknownRevision(f"git has no commit {asked!r} here: name a commit, a branch or a tag, or .") from error
+    place = folder_of(asked, commit)
     if asked == WORKING_TREE:
         return Tree(asked, commit, place, ROOT, bool(_git("status", "--porcelain")))
     return Tree(asked, commit, place, place / "source")
 
 
-def check_out(tree: Tree, say: Callable[[str], None]) -> None:
-    """Makes the git worktree of a revision, again where it is not exactly its commit. Raises SetUpFailed."""
+def check_out(tree: Tree, print_progress: Callable[[str], None]) -> None:
+    """Creates the git worktree of a revision, again if its files differ from the commit. Raises SetUpFailed."""
     if tree.asked == WORKING_TREE or _is_as_committed(tree):
         return
-    say(f"checking out {tree.name} in {tree.source}")
+    print_progress(f"checking out {tree.name} in {tree.source}")
     shutil.rmtree(tree.source, ignore_errors=True)
     tree.place.mkdir(parents=True, exist_ok=True)
-    # Forced, because a folder that was deleted by hand is still on git's list.
+    # Forced, because git still lists a folder that was deleted manually.
     _git("worktree", "add", "--force", "--detach", str(tree.source), tree.commit)
 
 
@@ -100,21 +100,21 @@ def _is_as_committed(tree: Tree) -> bool:
     here = ("-C", str(tree.source))
     try:
         return _git(*here, "rev-parse", "HEAD") == tree.commit and not _git(*here, "status", "--porcelain")
-    except SetUpFailed:  # the repository forgot about it
+    except SetUpFailed:  # the repository does not list it
         return False
 
 
-def build(tree: Tree, like: Tree | None, say: Callable[[str], None]) -> None:
-    """Sets up the environment by the revision's own files; one that was built from the same files is used again.
+def build(tree: Tree, like: Tree | None, print_progress: Callable[[str], None]) -> None:
+    """Sets up the environment from the revision's files; reuses one that was built from the same files.
 
-    Where `like` asks for the same packages it gets the same versions of them, so that the engines alone differ.
-    Raises SetUpFailed.
+    If `like` requires the same packages, the same versions are installed, so that only the engines differ. Raises
+    SetUpFailed.
     """
     pins = packages(like) if like and like.source != tree.source and requirements(like) == requirements(tree) else []
     wanted, stamp = _fingerprint(tree), tree.environment / _STAMP
     if stamp.exists() and stamp.read_text("utf-8") == wanted and (not pins or packages(tree) == pins):
         return
-    say(f"setting up the environment of {tree.name} in {tree.environment}: some minutes, once")
+    print_progress(f"setting up the environment of {tree.name} in {tree.environment}: some minutes, once")
     started_s = time.monotonic()
     shutil.rmtree(tree.environment, ignore_errors=True)
     run([sys.executable, "-m", "venv", str(tree.environment)], SET_UP_WITHIN_S)
@@ -130,18 +130,18 @@ def build(tree: Tree, like: Tree | None, say: Callable[[str], None]) -> None:
         run(["sh", str(torch)], SET_UP_WITHIN_S, extra, tree.source)
     run([*pip, "install", "--quiet", "--editable", f"{tree.source}[all]"], SET_UP_WITHIN_S, extra, tree.source)
     stamp.write_text(wanted, "utf-8")
-    say(f"  set up in {time.monotonic() - started_s:.0f} s")
+    print_progress(f"  set up in {time.monotonic() - started_s:.0f} s")
 
 
 def packages(tree: Tree) -> list[str]:
-    """What is installed there besides the project, a pip requirement each, sorted. Raises SetUpFailed."""
+    """Returns the installed packages except the project, as sorted pip requirements. Raises SetUpFailed."""
     python = str(tree.environment / "bin" / "python")
     command = [python, "-m", "pip", "--disable-pip-version-check", "freeze", "--exclude-editable"]
     return sorted(line for line in run(command, GIT_WITHIN_S).splitlines() if line)
 
 
 def requirements(tree: Tree) -> str:
-    """Everything that decides which packages are installed, as text that can be compared."""
+    """Returns everything that determines which packages are installed, as comparable text."""
     project = tomllib.loads((tree.source / "pyproject.toml").read_text("utf-8"))["project"]
     torch = tree.source / "setup-torch.sh"
     parts = (project.get("dependencies", []), sorted(project.get("optional-dependencies", {}).items()))
@@ -160,7 +160,7 @@ def _git(*arguments: str) -> str:
 def run(
     command: Sequence[str], within_s: float, extra: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    """Its stdout. Raises SetUpFailed. Whatever happens, it and what it started have ended afterwards."""
+    """Runs a command and returns its stdout. Stops it and its descendants in any case. Raises SetUpFailed."""
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
         env={**os.environ, "PYTHONPATH": "", **(extra or {})}, start_new_session=True,
@@ -168,7 +168,7 @@ def run(
     try:
         said, complained = child.communicate(timeout=within_s)
     except BaseException as error:
-        os.killpg(child.pid, signal.SIGKILL)  # its own session: pip's children are in it
+        os.killpg(child.pid, signal.SIGKILL)  # a session that includes the children of pip
         child.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
             raise SetUpFailed(f"{' '.join(command)} took more than {within_s:.0f} s") from error

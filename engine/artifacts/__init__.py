@@ -1,1 +1,1 @@
-"""Prepared models on disk: export, derivation, calibration, and the store that keeps them by content."""
+"""Prepared models: export, quantisation, calibration, and the content-addressed store on disk."""

@@ -1,4 +1,4 @@
-"""What the preparer makes from the plain ONNX graph: smaller graphs for ONNX Runtime, and OpenVINO's own files."""
+"""Derives artifacts from the plain ONNX graph: quantised graphs for ONNX Runtime, and OpenVINO's files."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,16 +12,17 @@ from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
 
 _GRAPH = "model.onnx"
-_LEAST_COSINE = 0.5
-"""Below this an artifact is broken, not coarse; how coarse it may be is for the deployment to judge."""
+_MIN_COSINE = 0.5
+"""An artifact below this is broken. The deployment checks the precision of those above it."""
 
 
 def derive(
     files: ModelFiles, prepared: Cell, plain: Path, folder: Path, begin: Callable[[str], None], texts: Sequence[str]
 ) -> None:
-    """Fills `folder` from the plain artifact in `plain`, calibrated with `texts` where there are any.
+    """Fills `folder` from the plain artifact in `plain`, calibrated with `texts` unless they are empty.
 
-    Raises ModelError when what came out does not run, or ImportError when a quantiser is not installed.
+    Raises ModelError when the result does not reproduce the reference vectors, ImportError when a quantiser is not
+    installed.
     """
     for name in ("reference.json", "reference.npy", "tokenizer.json"):
         if (plain / name).exists():
@@ -38,17 +39,17 @@ def derive(
     loaded = backend(prepared.backend).load(folder, files.path, prepared, 1)
     cosine = mean_cosine(loaded.executor(1), ReferenceVectors.load(folder))
     loaded.close()
-    if not cosine >= _LEAST_COSINE:
+    if not cosine >= _MIN_COSINE:
         raise ModelError(
-            f"{files.id} made {prepared.precision} for {prepared.backend} gives other vectors (mean cosine "
-            f"{cosine:.3f}): choose another precision"
+            f"{files.id} in {prepared.precision} for {prepared.backend} does not reproduce the reference vectors "
+            f"(mean cosine {cosine:.3f}): choose another precision"
         )
 
 
-def _derive_onnx(prepared: Cell, plain: Path, made: Path, calibration: Sequence[Sequence[int]]) -> None:
+def _derive_onnx(prepared: Cell, plain: Path, target: Path, calibration: Sequence[Sequence[int]]) -> None:
     from engine.backends.onnx.quantize import quantize_int4, quantize_int8
 
     if prepared.precision == "int4":
-        quantize_int4(plain, made)
+        quantize_int4(plain, target)
     else:
-        quantize_int8(plain, made, calibration)
+        quantize_int8(plain, target, calibration)

@@ -1,4 +1,7 @@
-"""The torch module as an ONNX graph with free axes, for rows of several texts where that works; and its proof."""
+"""Exports the torch module to an ONNX graph with dynamic axes, and verifies the graph against the module.
+
+The graph packs several texts into a row if the model supports it.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -9,28 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engine.backends.layout.base import Rectangle
+from engine.backends.layout.base import IntArray
 from engine.backends.layout.packing import Packing
 from engine.backends.layout.padding import Padding
 from engine.backends.torch.module import SentenceModule
-from engine.backends.torch.packed_module import PackedModule, packed
+from engine.backends.torch.packed_module import PackedModule, packed_module
 from engine.errors import ModelError
 from engine.models.card import ModelCard
 from engine.scheduling.contract import Executor
 
 VERIFIED_BATCHES = (1, 2, 7, 32)
 VERIFIED_LENGTHS = (2, 9, 128)
-"""The model's maximum is verified too."""
+"""In tokens. The model's maximum length is verified too."""
 MIN_COSINE = 0.99999
-_LARGEST_SINGLE_FILE_BYTES = 1_500_000_000
-"""Protobuf ends at 2 GiB; above this the weights go to a file beside the graph."""
+_MAX_SINGLE_FILE_BYTES = 1_500_000_000
+"""Larger weights are stored in a separate file, because a protobuf message is limited to 2 GiB."""
 
 
 def export(module: SentenceModule, card: ModelCard, path: Path) -> None:
-    """Writes `module` as an ONNX graph to `path`. Raises ModelError when the exporter cannot express it."""
+    """Exports `module` as an ONNX graph to `path`. Raises ModelError when the exporter does not support it."""
     transformer = module.transformer
-    # Plain attention gives a third fewer nodes than the fused kind, which spells out its NaN guards, at the same speed.
-    usual = transformer.config._attn_implementation  # noqa: SLF001 - transformers has no public way to read it
+    # Eager attention gives a third fewer nodes at the same speed: the fused kind is exported with its NaN guards.
+    attention = transformer.config._attn_implementation  # noqa: SLF001 - transformers has no public way to read it
     transformer.set_attn_implementation("eager")
     try:
         with warnings.catch_warnings(), torch.inference_mode():
@@ -48,25 +51,26 @@ def export(module: SentenceModule, card: ModelCard, path: Path) -> None:
             size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
             if program is None:
                 raise RuntimeError("the exporter returned nothing")
-            program.save(path, external_data=size_bytes > _LARGEST_SINGLE_FILE_BYTES)
+            program.save(path, external_data=size_bytes > _MAX_SINGLE_FILE_BYTES)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{card.id} cannot be exported to ONNX ({reason}): serve it with --backend torch") from error
     finally:
-        transformer.set_attn_implementation(usual)  # the graph is judged against the kind that torch serves with
+        transformer.set_attn_implementation(attention)  # verification compares with the kind that torch serves with
 
 
-def _exportable(module: SentenceModule, card: ModelCard) -> tuple[nn.Module, Mapping[str, Rectangle]]:
-    """The module in the layout that it can be served in, and inputs to trace it with, by name.
+def _exportable(module: SentenceModule, card: ModelCard) -> tuple[nn.Module, Mapping[str, IntArray]]:
+    """Returns the packed module if the model supports it, else `module`, and the inputs to trace it with, by name.
 
-    Rows of unequal length, and three of them: sizes of 0 and 1, or a mask without zeros, would be baked into the graph.
+    The inputs have three rows of unequal length: the exporter treats sizes of 0 and 1 and a mask without zeros as
+    constants.
     """
     longest = min(11, card.max_tokens)
     ids, mask = ragged_batch(24, longest, card.pad_token_id, vocabulary=_vocabulary(module))
     texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]
-    made = packed(module, card, texts)
-    (only,) = (Packing if made else Padding)(card.pad_token_id)(texts[:3] if made is None else texts)
-    return made or module, only.inputs
+    packable = packed_module(module, card, texts)
+    (only,) = (Packing if packable else Padding)(card.pad_token_id)(texts[:3] if packable is None else texts)
+    return packable or module, only.inputs
 
 
 def _axes(graph: nn.Module, card: ModelCard) -> dict[int, torch.export.Dim]:
@@ -75,7 +79,9 @@ def _axes(graph: nn.Module, card: ModelCard) -> dict[int, torch.export.Dim]:
 
 
 def verify_batch(module: SentenceModule, executor: Executor, card: ModelCard, batch: int) -> float:
-    """The lowest cosine between the graph's vectors and torch's, for ragged batches of `batch` texts of every length.
+    """Returns the lowest cosine between the vectors of the graph and of torch, over ragged batches of `batch` texts.
+
+    Runs one batch for each of VERIFIED_LENGTHS and the model's maximum length.
 
     Raises ModelError below MIN_COSINE, or when the norms differ.
     """
@@ -98,13 +104,16 @@ def verify_batch(module: SentenceModule, executor: Executor, card: ModelCard, ba
 def ragged_batch(
     rows: int, longest: int, pad_token_id: int, vocabulary: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Random ids and mask, (rows, longest) int64, the first row full and the others shorter and padded on the right."""
+    """Returns random ids and their mask, both (rows, longest) int64.
+
+    The first row has `longest` tokens; the others have at most as many and are padded on the right.
+    """
     random = np.random.default_rng(rows * 100_003 + longest)
     lengths = random.integers(min(2, longest), longest + 1, rows)
     lengths[0] = longest
     mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
     ids = random.integers(0, vocabulary - 1, (rows, longest))
-    ids += ids >= pad_token_id  # every id but padding's, which may mean something only at the end
+    ids += ids >= pad_token_id  # any id except the padding id, which is valid only at the end of a row
     return np.where(mask == 1, ids, pad_token_id), mask
 
 

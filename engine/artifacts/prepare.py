@@ -1,4 +1,4 @@
-"""The parent's side of preparing: find the artifact, or have a niced child make it while this process serves on."""
+"""Finds a prepared artifact, or prepares it in a child process of lower priority while this process serves."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ _LONGEST_LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A step that begins, `done` of `total` being finished; or, with `warning` set, something to tell the user."""
+    """The start of a step, with `done` of `total` steps finished; or a message for the user if `warning` is set."""
 
     name: str
     done: int
@@ -43,21 +43,21 @@ async def prepare(
     on_progress: Callable[[Progress], None],
     calibration: Calibration | None = None,
 ) -> Artifact:
-    """The artifact of `cell`, found in the store or made by a child process.
+    """Returns the artifact of `cell` from the store; a child process prepares it if it does not exist.
 
-    `calibration` replaces the default texts where the cell's recipe is calibrated, and does nothing elsewhere.
+    `calibration` replaces the default texts if the recipe of the cell is calibrated; other recipes ignore it.
 
-    Raises ModelError with the child's own words when the model cannot be prepared, CannotSwitch when the child was
-    lost. Cancelling kills the child. Whatever ends it, nothing partial stays.
+    Raises ModelError with the child's message when the model cannot be prepared, CannotSwitch when the child ended
+    without a message. Cancelling kills the child. No partial artifact remains in any case.
     """
     warnings: list[str] = []
     key = await asyncio.to_thread(artifact_key, files, cell, calibration)
-    found = await asyncio.to_thread(store.find, key, warnings.append)
+    artifact = await asyncio.to_thread(store.find, key, warnings.append)
     for text in warnings:
         on_progress(Progress("warning", 0, 0, 0.0, warning=text))
-    if found is not None:
-        return found
-    order = {
+    if artifact is not None:
+        return artifact
+    job = {
         "path": str(files.path),
         "id": files.id,
         "fingerprint": files.fingerprint,
@@ -66,20 +66,21 @@ async def prepare(
         "key": key,
         "calibration": list(calibration.texts) if calibration else [],
     }
-    await _run_child(json.dumps(order).encode() + b"\n", store, on_progress)
-    found = await asyncio.to_thread(store.find, key, warnings.append)
-    if found is None:
-        raise CannotSwitch(f"the prepared artifact vanished ({'; '.join(warnings) or 'pruned meanwhile'}): try again")
-    return found
+    await _run_child(json.dumps(job).encode() + b"\n", store, on_progress)
+    artifact = await asyncio.to_thread(store.find, key, warnings.append)
+    if artifact is None:
+        reason = "; ".join(warnings) or "it may have been pruned"
+        raise CannotSwitch(f"the prepared artifact is missing ({reason}): try again")
+    return artifact
 
 
-async def _run_child(order: bytes, store: ArtifactStore, on_progress: Callable[[Progress], None]) -> None:
-    """Runs the preparer to its end. Raises ModelError or CannotSwitch when that is not success."""
+async def _run_child(job: bytes, store: ArtifactStore, on_progress: Callable[[Progress], None]) -> None:
+    """Runs the prepare child until it exits. Raises ModelError or CannotSwitch if it fails."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "engine.artifacts.prepare_child",
-        cwd=_PACKAGE_ROOT,  # so that it runs this very engine, installed or not
+        cwd=_PACKAGE_ROOT,  # imports this engine, whether or not it is installed
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -88,29 +89,29 @@ async def _run_child(order: bytes, store: ArtifactStore, on_progress: Callable[[
         limit=_LONGEST_LINE_BYTES,
     )
     succeeded = False
-    said = asyncio.create_task(_last_lines(child.stderr))
+    stderr_tail = asyncio.create_task(_last_lines(child.stderr))
     try:
-        error = await _follow(child, order, on_progress)
+        error = await _read_events(child, job, on_progress)
         status = await child.wait()
         if status != 0:
-            raise ModelError(error) if error else CannotSwitch(_lost(status, await said))
+            raise ModelError(error) if error else CannotSwitch(_exit_message(status, await stderr_tail))
         succeeded = True
     finally:
         if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended this very moment
+            with contextlib.suppress(ProcessLookupError):  # it has just exited
                 child.kill()
             await child.wait()
-        said.cancel()
+        stderr_tail.cancel()
         if not succeeded:
             await asyncio.to_thread(store.sweep)
 
 
-async def _follow(child: asyncio.subprocess.Process, order: bytes, on_progress: Callable[[Progress], None]) -> str:
-    """Gives the order and passes progress on until the child closes its output; returns its error, if it said one."""
+async def _read_events(child: asyncio.subprocess.Process, job: bytes, on_progress: Callable[[Progress], None]) -> str:
+    """Sends the job and forwards progress until the child closes stdout. Returns its error message, or ''."""
     if child.stdin is None or child.stdout is None:
-        raise CannotSwitch("the preparer was started without pipes")
+        raise CannotSwitch("the preparation process was started without pipes")
     error = ""
-    child.stdin.write(order)
+    child.stdin.write(job)
     async for raw in child.stdout:
         line = json.loads(raw)
         if line["event"] == "phase":
@@ -129,7 +130,7 @@ async def _last_lines(stream: asyncio.StreamReader | None) -> list[str]:
     return list(kept)
 
 
-def _lost(status: int, said: list[str]) -> str:
-    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    last = f" ({said[-1].strip()[:200]})" if said else ""
-    return f"the preparer {how}{last}: try again, and see that memory suffices"
+def _exit_message(status: int, stderr_tail: list[str]) -> str:
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+    last = f" ({stderr_tail[-1].strip()[:200]})" if stderr_tail else ""
+    return f"the preparation process {how}{last}: check that enough memory is free, and try again"

@@ -1,6 +1,7 @@
-"""The preparer child: exports, verifies and records reference vectors, so that the serving process never has to.
+"""The prepare child: a process that exports, quantises and verifies an artifact and records reference vectors.
 
-Started by prepare.py with one json line on stdin, whose end is the order to stop; progress goes out as json lines.
+prepare.py starts it and writes the job to its stdin as one JSON line. The child writes progress to stdout as JSON lines
+and stops when stdin ends.
 """
 
 import _thread
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 from engine.artifacts.calibration import Calibration, calibration_of, default_calibration
 from engine.artifacts.derive import derive
 from engine.artifacts.reference_vectors import REFERENCE_TEXTS, ReferenceVectors
-from engine.artifacts.store import ArtifactStore, about, artifact_key
+from engine.artifacts.store import ArtifactStore, artifact_details, artifact_key
 from engine.backends.base import Cell
 from engine.backends.recipes import prepared_as, recipe_of
 from engine.errors import EngineError, ModelError
@@ -27,11 +28,11 @@ from engine.models.tokenizer import Tokenizer, tokenizer_path
 
 _STOP_GRACE_S = 5.0
 _PLAIN_ONNX = Cell(backend="onnx", precision="fp32", recipe="plain", device="cpu")
-"""What all smaller graphs are made from."""
+"""The source of all quantised graphs."""
 
 
 class Phases:
-    """Progress lines: `done` of `total` steps are finished, and `name` is the one that begins."""
+    """Writes progress as JSON lines: `done` of `total` steps are finished, and the step `name` begins."""
 
     def __init__(self, out: TextIO, total: int) -> None:
         self._out = out
@@ -40,18 +41,18 @@ class Phases:
         self._started_s = time.monotonic()
 
     def begin(self, name: str) -> None:
-        """The step before is done, this one begins."""
+        """Reports that the previous step is finished and that `name` begins."""
         self._done += 1
         elapsed_s = round(time.monotonic() - self._started_s, 3)
         self.send(event="phase", name=name, done=self._done, total=self.total, elapsed_s=elapsed_s)
 
     def send(self, **line: object) -> None:
-        """One json line, at once."""
+        """Writes one JSON line and flushes it."""
         print(json.dumps(line), file=self._out, flush=True)
 
 
 def main() -> int:
-    """Prepares the one artifact asked for on stdin. The exit status is 0 when it is published."""
+    """Prepares the artifact that the job on stdin describes. Returns exit status 0 when it is published."""
     if hasattr(os, "nice"):
         os.nice(10)
     out = _own_stdout()
@@ -64,13 +65,13 @@ def main() -> int:
     try:
         files = model_at(Path(job["path"]), job["id"])
         if files.fingerprint != job["fingerprint"]:
-            raise ModelError(f"the files in {files.path} changed meanwhile: try again")
+            raise ModelError(f"the files in {files.path} have changed since they were read: try again")
         plain_graph_exists = store.path(artifact_key(files, _PLAIN_ONNX)).exists()
         phases.total = _steps(cell, plain_graph_exists=plain_graph_exists)
         store.publish(
             job["key"],
             lambda folder: build(files, cell, folder, phases.begin, store, calibration),
-            about(files, cell, calibration),
+            artifact_details(files, cell, calibration),
             warn=lambda text: phases.send(event="warning", message=text),
         )
     except KeyboardInterrupt:
@@ -79,9 +80,9 @@ def main() -> int:
         phases.send(event="error", message=str(error))
         return 1
     except ImportError as error:
-        phases.send(event="error", message=_missing(error))
+        phases.send(event="error", message=_missing_package(error))
         return 1
-    except Exception as error:  # the boundary of the process: the parent shows it, stderr keeps the whole
+    except Exception as error:  # the parent shows the message; stderr has the traceback
         traceback.print_exc()
         phases.send(event="error", message=f"{type(error).__name__}: {error}")
         return 1
@@ -96,9 +97,9 @@ def build(
     store: ArtifactStore | None = None,
     calibration: Calibration | None = None,
 ) -> None:
-    """Fills `folder` with what the backend loads and with the reference vectors. Raises ModelError.
+    """Fills `folder` with the files that the backend loads and the reference vectors. Raises ModelError.
 
-    Whatever is made from the plain ONNX graph takes it from `store`, and leaves it there for the next.
+    Recipes that start from the plain ONNX graph take it from `store`, and publish it there if it does not exist.
     """
     recipe, prepared = recipe_of(cell), prepared_as(cell)
     texts = (calibration or default_calibration()).texts if recipe.calibrated else ()
@@ -107,29 +108,29 @@ def build(
     elif store is not None:
         plain = store.publish(
             artifact_key(files, _PLAIN_ONNX),
-            lambda place: _build_from_weights(files, _PLAIN_ONNX, place, begin, ()),
-            about(files, _PLAIN_ONNX),
+            lambda target: _build_from_weights(files, _PLAIN_ONNX, target, begin, ()),
+            artifact_details(files, _PLAIN_ONNX),
             warn=lambda text: print(text, file=sys.stderr),
         )
         derive(files, prepared, plain.path, folder, begin, texts)
     else:
-        with tempfile.TemporaryDirectory(prefix="embedconsole-") as place:
-            _build_from_weights(files, _PLAIN_ONNX, Path(place), begin, ())
-            derive(files, prepared, Path(place), folder, begin, texts)
+        with tempfile.TemporaryDirectory(prefix="embedconsole-") as temporary:
+            _build_from_weights(files, _PLAIN_ONNX, Path(temporary), begin, ())
+            derive(files, prepared, Path(temporary), folder, begin, texts)
     begin("write")
 
 
 def _build_from_weights(
     files: ModelFiles, prepared: Cell, folder: Path, begin: Callable[[str], None], texts: Sequence[str]
 ) -> None:
-    """What needs torch: reference vectors, the plain graph, and how the activations of `texts` are smoothed."""
+    """Writes everything that needs torch: reference vectors, the plain graph, and smoothing scales from `texts`."""
     begin("load torch")
     import torch
 
     from engine.backends.torch.module import load_module
 
     begin("load model")
-    threads = max(1, _cores() // 2)  # the other half is for whoever is serving meanwhile
+    threads = max(1, _cores() // 2)  # the other half is left to the serving process
     torch.set_num_threads(threads)
     module = load_module(files.path, files.card)
     if tokenizer_path(files) is None:
@@ -166,10 +167,10 @@ def _build_onnx(module: Any, files: ModelFiles, folder: Path, threads: int, begi
 
 
 def _steps(cell: Cell, *, plain_graph_exists: bool) -> int:
-    """How often build() begins a step.
+    """Returns the number of steps that build() begins.
 
-    load torch, load model, reference vectors, write; for a graph also export, open, 4 checks; for what is made from
-    one quantise, verify; for torch's smoothing one more.
+    All: load torch, load model, reference vectors, write. A graph adds export, open and 4 checks; a quantised graph
+    adds quantise and verify; torch with smoothing adds one step.
     """
     prepared = prepared_as(cell)
     if prepared.backend == "torch":
@@ -184,10 +185,13 @@ def _cores() -> int:
 
 
 def _convert_tokenizer(files: ModelFiles, folder: Path) -> None:
-    """An older tokenizer (vocab.txt, sentencepiece) as the tokenizer.json that the server reads. Raises ModelError."""
+    """Converts an older tokenizer (vocab.txt, sentencepiece) to the tokenizer.json that the server reads.
+
+    Raises ModelError.
+    """
     from transformers import AutoTokenizer
 
-    load: Any = AutoTokenizer.from_pretrained  # transformers carries no types for it
+    load: Any = AutoTokenizer.from_pretrained  # transformers has no types for it
     try:
         tokenizer = load(str(files.path / files.card.transformer_path), local_files_only=True, trust_remote_code=False)
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
@@ -197,25 +201,28 @@ def _convert_tokenizer(files: ModelFiles, folder: Path) -> None:
 
 
 def _own_stdout() -> TextIO:
-    """Stdout for our lines alone: whatever a library prints from now on goes to stderr."""
-    ours = os.dup(1)
+    """Returns the original stdout, and redirects everything that libraries print to stderr."""
+    original = os.dup(1)
     os.dup2(2, 1)
-    return os.fdopen(ours, "w", encoding="utf-8")
+    return os.fdopen(original, "w", encoding="utf-8")
 
 
 def _stop_at_end_of_input() -> None:
-    """Stdin is a lifeline: at its end the main thread is interrupted, so that what was being built is removed."""
+    """Interrupts the main thread when stdin ends, so that it removes the partial artifact.
+
+    Exits the process after _STOP_GRACE_S.
+    """
     while os.read(0, 4096):
         continue
     _thread.interrupt_main()
-    time.sleep(_STOP_GRACE_S)  # a long native call does not hear the interrupt
-    os._exit(130)  # what is left behind is swept by the next process that takes the lock
+    time.sleep(_STOP_GRACE_S)  # a native call is not interrupted
+    os._exit(130)  # the next process that takes the lock removes the partial artifact
 
 
-def _missing(error: ImportError) -> str:
+def _missing_package(error: ImportError) -> str:
     package = (error.name or "torch").partition(".")[0]
     extra = {"nncf": "openvino", "openvino": "openvino"}.get(package, "torch")
-    return f"preparing this needs {package}: pip install 'embedconsole[{extra}]'"
+    return f"preparing this artifact needs {package}: pip install 'embedconsole[{extra}]'"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reference vectors: what fp32 torch makes of a few fixed texts, kept to judge every deployment against."""
+"""Reference vectors: the fp32 torch vectors of a few fixed texts, with which every deployment is compared."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.scheduling.contract import Executor
 _TOKENS_FILE = "reference.json"
 _VECTORS_FILE = "reference.npy"
 _BATCH = 8
-"""Several texts a batch, so that padding is judged too."""
+"""Texts per batch. More than one, so that padding is verified too."""
 
 REFERENCE_TEXTS = (
     "",
@@ -77,7 +77,7 @@ REFERENCE_TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class ReferenceVectors:
-    """`vectors` is (n, dim) float32 with unit rows; `token_ids` are what they were made from."""
+    """`vectors` is (n, dim) float32 with unit rows; `token_ids` are the texts they were computed from."""
 
     token_ids: list[list[int]]
     vectors: NDArray[np.float32]
@@ -89,24 +89,24 @@ class ReferenceVectors:
 
     @classmethod
     def load(cls, folder: Path) -> "ReferenceVectors":
-        """Reads what save() wrote. Raises OSError or ValueError when it is not there or not that."""
+        """Reads what save() wrote. Raises OSError or ValueError when the files are missing or damaged."""
         token_ids = json.loads((folder / _TOKENS_FILE).read_text("utf-8"))
         return cls(token_ids, np.load(folder / _VECTORS_FILE, allow_pickle=False))
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Row by row, for two (n, dim) arrays of unit rows: (n,) float32."""
+    """Returns the cosine of each pair of rows, (n,) float32, for two (n, dim) arrays of unit rows."""
     products: NDArray[np.float32] = np.einsum("nd,nd->n", left, right)
     return products
 
 
 def mean_cosine(executor: Executor, reference: ReferenceVectors) -> float:
-    """How like the reference a deployment's vectors are. Blocks for a few forward passes.
+    """Returns the mean cosine between the vectors of `executor` and the reference. Blocks for a few forward passes.
 
     Raises ModelError when a vector is not finite.
     """
     batches = range(0, len(reference.token_ids), _BATCH)
     unit = np.concatenate([executor(reference.token_ids[start : start + _BATCH]).in_order().unit for start in batches])
     if not np.isfinite(unit).all():
-        raise ModelError("the loaded model gives vectors that are not finite: choose a higher precision")
+        raise ModelError("the loaded model returns vectors that are not finite: choose a higher precision")
     return float(cosines(unit, reference.vectors).mean())

@@ -1,4 +1,4 @@
-"""Prepared artifacts on disk: found by content, verified when found, published whole or not at all."""
+"""A content-addressed store of prepared artifacts on disk: verified when read, published atomically."""
 
 import contextlib
 import hashlib
@@ -26,11 +26,11 @@ from engine.host.isa import int8_products_saturate
 from engine.models.resolve import ModelFiles
 
 FORMAT = 4
-"""Raised when what an artifact holds changes, so that older ones are made again."""
+"""Increment it when the content of artifacts changes, so that older ones are prepared again."""
 _MANIFEST = "manifest.json"
-_BUILDING, _DOOMED = ".building-", ".doomed-"
+_BUILDING, _DELETING = ".building-", ".doomed-"
 _KEY = re.compile(r"[0-9a-f]{64}")
-_MADE_WITH = {
+_TOOL_PACKAGES = {
     "torch": ("torch", "transformers", "tokenizers"),
     "onnx": ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxruntime"),
     "openvino": ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "openvino"),
@@ -39,7 +39,7 @@ _MADE_WITH = {
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A verified folder, and the vectors that a deployment made from it must reproduce."""
+    """A verified folder, and the reference vectors that a deployment of it must reproduce."""
 
     path: Path
     reference: ReferenceVectors
@@ -47,28 +47,28 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """A row of the store's listing."""
+    """An entry of the store's list."""
 
     key: str
     about: dict[str, Any]
-    """model, cell and versions, as its manifest says."""
+    """Model, cell and versions, from the manifest."""
     size_bytes: int
     created_unix_s: float
 
 
 def artifact_key(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> str:
-    """sha256 over everything that decides an artifact's content.
+    """Returns the sha256 of everything that determines the content of an artifact.
 
-    The model, what is prepared, the calibrating texts, the instruction set and the versions of what makes it, the last
-    three only where they matter. Not the model's name: the same files under another name give the same artifact.
-    Raises ModelError when the cell has no such recipe.
+    These are the model's files, the prepared cell, the package versions and, where the recipe depends on them, the
+    calibration texts and the instruction set. The name of the model is not part of the key: the same files under
+    another name give the same artifact. Raises ModelError when the cell has no such recipe.
     """
-    deciding = [FORMAT, files.fingerprint, _content(cell, calibration)]
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    content = [FORMAT, files.fingerprint, _content(cell, calibration)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def about(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> dict[str, Any]:
-    """What a manifest says of its artifact: the model, and all that decided its content."""
+def artifact_details(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> dict[str, Any]:
+    """Returns the `about` section of a manifest: the model and everything that determines the content."""
     return {"model": files.id, **_content(cell, calibration)}
 
 
@@ -91,24 +91,24 @@ def _cell_content(prepared: Cell) -> dict[str, str]:
 
 
 class ArtifactStore:
-    """The artifacts of this machine's user. Any number of processes may use one store at once."""
+    """The artifacts of a user. Several processes may use a store at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
     @classmethod
     def default(cls) -> "ArtifactStore":
-        """The store in this user's cache folder."""
+        """Returns the store in the user's cache folder."""
         return cls(cache_root() / "artifacts")
 
     def path(self, key: str) -> Path:
-        """Where the artifact lies once it is published."""
+        """Returns the folder of the published artifact."""
         return self.root / key
 
     def find(self, key: str, warn: Callable[[str], None]) -> Artifact | None:
-        """The artifact, verified; None when there is none. A corrupt one is removed and `warn` is told why.
+        """Returns the verified artifact, or None. Removes a corrupt one and passes the reason to `warn`.
 
-        Sizes are compared always; hashes when a file is new or was touched since it was last hashed.
+        Always compares sizes; computes hashes if a file is new or was modified since it was last hashed.
         """
         folder = self.path(key)
         if not folder.exists():
@@ -117,20 +117,21 @@ class ArtifactStore:
             return self._open(folder)
         except (OSError, ValueError, KeyError, TypeError):
             with self._lock(key):
-                return self._open_or_remove(folder, warn)  # again: another process may have mended it meanwhile
+                return self._open_or_remove(folder, warn)  # another process may have prepared it again
 
     def publish(
         self, key: str, build: Callable[[Path], None], details: dict[str, Any], warn: Callable[[str], None]
     ) -> Artifact:
-        """Calls `build` with an empty folder and gives it its name when it is whole; waits for another builder first.
+        """Calls `build` with an empty folder, and renames the folder to its final name when it is complete.
 
-        Whatever `build` raises comes through, and leaves nothing behind.
+        Waits for another process that builds the same key, and then returns its artifact. Propagates what `build`
+        raises; no partial artifact remains.
         """
         with self._lock(key):
-            self._clear_leftovers(key)  # nobody else can be building this key: we hold its lock
-            found = self._open_or_remove(self.path(key), warn)
-            if found is not None:
-                return found
+            self._clear_leftovers(key)  # the lock is held, so no other process is building this key
+            artifact = self._open_or_remove(self.path(key), warn)
+            if artifact is not None:
+                return artifact
             building = self.root / f"{_BUILDING}{key}"
             building.mkdir(parents=True)
             try:
@@ -139,13 +140,13 @@ class ArtifactStore:
                 building.rename(self.path(key))
             finally:
                 shutil.rmtree(building, ignore_errors=True)
-        found = self.find(key, warn)
-        if found is None:
-            raise ModelError(f"the artifact in {self.path(key)} was damaged while it was written: check the disk")
-        return found
+        artifact = self.find(key, warn)
+        if artifact is None:
+            raise ModelError(f"the artifact in {self.path(key)} is damaged right after it was written: check the disk")
+        return artifact
 
     def list(self) -> list[StoredArtifact]:
-        """Everything published, newest first; what cannot be read is listed with an empty `about`."""
+        """Returns all published artifacts, newest first. An unreadable one has an empty `about`."""
         rows = []
         for folder in self.root.glob("*") if self.root.is_dir() else ():
             if not _KEY.fullmatch(folder.name):
@@ -159,7 +160,7 @@ class ArtifactStore:
         return sorted(rows, key=lambda row: row.created_unix_s, reverse=True)
 
     def prune(self, keep: Collection[str] = ()) -> int:
-        """Removes all artifacts but those whose key is in `keep`; returns the bytes freed."""
+        """Removes all artifacts except those in `keep`. Returns the bytes freed."""
         freed_bytes = 0
         for row in self.list():
             if row.key not in keep:
@@ -170,30 +171,30 @@ class ArtifactStore:
         return freed_bytes
 
     def sweep(self) -> None:
-        """Removes what builders that died left behind; what a living one is building is left alone."""
+        """Removes partial artifacts of processes that died. Keeps those of running processes."""
         for folder in self.root.glob(".*-*") if self.root.is_dir() else ():
-            found = _KEY.search(folder.name)
-            if found is None:
+            key = _KEY.search(folder.name)
+            if key is None:
                 continue
             try:
-                with self._lock(found.group(), timeout_s=0):
-                    self._clear_leftovers(found.group())
-            except Timeout:  # its builder is alive
+                with self._lock(key.group(), timeout_s=0):
+                    self._clear_leftovers(key.group())
+            except Timeout:  # its process is running
                 continue
 
     def _open_or_remove(self, folder: Path, warn: Callable[[str], None]) -> Artifact | None:
-        """To be called with the key's lock held."""
+        """The caller holds the lock of the key."""
         if not folder.exists():
             return None
         try:
             return self._open(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self._remove(folder)
-            warn(f"the prepared artifact {folder.name[:12]} was corrupt and is made again ({error})")
+            warn(f"the prepared artifact {folder.name[:12]} was corrupt and will be prepared again ({error})")
             return None
 
     def _open(self, folder: Path) -> Artifact:
-        """Raises OSError, ValueError, KeyError or TypeError when a byte differs from what was written."""
+        """Raises OSError, ValueError, KeyError or TypeError when the content differs from the manifest."""
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         hashes = FileHashes(self.root)
         for name, expected in manifest["files"].items():
@@ -201,7 +202,7 @@ class ArtifactStore:
             if path.stat().st_size != expected["size_bytes"]:
                 raise ValueError(f"{name} has {path.stat().st_size} bytes instead of {expected['size_bytes']}")
             if hashes.sha256(path) != expected["sha256"]:
-                raise ValueError(f"{name} has another content than was written")
+                raise ValueError(f"{name} does not have the hash in the manifest")
         return Artifact(folder, ReferenceVectors.load(folder))
 
     def _lock(self, key: str, timeout_s: float = -1) -> AbstractContextManager[object]:
@@ -210,15 +211,15 @@ class ArtifactStore:
         return FileLock(locks / f"{key}.lock", timeout=timeout_s)
 
     def _remove(self, folder: Path) -> None:
-        """Out of the way in one step, so that nobody finds half an artifact."""
-        doomed = self.root / f"{_DOOMED}{folder.name}"
-        shutil.rmtree(doomed, ignore_errors=True)
+        """Renames the folder before deleting it, so that no process finds a partial artifact."""
+        deleting = self.root / f"{_DELETING}{folder.name}"
+        shutil.rmtree(deleting, ignore_errors=True)
         if folder.exists():
-            folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(deleting)
+            shutil.rmtree(deleting, ignore_errors=True)
 
     def _clear_leftovers(self, key: str) -> None:
-        for prefix in (_BUILDING, _DOOMED):
+        for prefix in (_BUILDING, _DELETING):
             shutil.rmtree(self.root / f"{prefix}{key}", ignore_errors=True)
 
 
@@ -234,8 +235,8 @@ def _write_manifest(folder: Path, details: dict[str, Any]) -> None:
 
 
 def _versions(prepared: Cell) -> dict[str, str]:
-    """Installed versions of what makes it, empty where a package is missing."""
-    packages = [*_MADE_WITH.get(prepared.backend, ()), *recipe_of(prepared).needs]
+    """Returns the installed versions of the packages that prepare the artifact, '' for a missing package."""
+    packages = [*_TOOL_PACKAGES.get(prepared.backend, ()), *recipe_of(prepared).needs]
     versions = dict.fromkeys(packages, "")
     for package in versions:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

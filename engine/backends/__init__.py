@@ -1,4 +1,4 @@
-"""The runtimes, by name. Nothing heavy is imported until a backend is asked for."""
+"""The backends by name. A runtime is imported when its backend is first requested."""
 
 import importlib
 from typing import cast
@@ -16,11 +16,14 @@ _NEEDS = {
     "openvino": ("openvino", "embedconsole[openvino]"),
     "torch": ("torch", "embedconsole[torch]"),
 }
-"""Each backend's runtime, and what to pip install when it is missing."""
+"""(package of the runtime, requirement to pip install) by backend."""
 
 
 def backend(name: str) -> Backend:
-    """Imports a runtime, which may take seconds. Raises ModelError when it is unknown or not installed."""
+    """Returns a backend. Importing its runtime may take seconds.
+
+    Raises ModelError when the backend is unknown or its runtime is not installed.
+    """
     if name not in _NEEDS:
         raise ModelError(f"there is no backend {name!r}: choose one of {', '.join(sorted(_NEEDS))}")
     package, requirement = _NEEDS[name]

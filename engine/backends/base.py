@@ -1,4 +1,4 @@
-"""What a backend is: something that loads a prepared artifact and makes executors from it."""
+"""The interface of a backend, which loads a prepared artifact and creates executors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,47 +22,47 @@ class Cell:
 
 
 class LoadedModel(Protocol):
-    """Weights in memory, shared by the instances made from them."""
+    """Weights in memory, shared by all instances."""
 
     @property
     def dim(self) -> int:
-        """Dimensions of a vector."""
+        """Number of dimensions of a vector."""
         ...
 
     @property
     def precision(self) -> str:
-        """The effective precision, read from what was loaded, never from what was asked for."""
+        """The effective precision, read from the loaded model and not from the request."""
         ...
 
     @property
     def evidence(self) -> str:
-        """How the effective precision is known, in words: `74 of 74 weight tensors float32`."""
+        """Evidence of the effective precision, e.g. `74 of 74 weight tensors float32`."""
         ...
 
     @property
     def packs(self) -> bool:
-        """Whether short texts share rows of a pass, so that batches need not be of like lengths."""
+        """Whether short texts share rows of a pass, so that a batch may mix lengths without waste."""
         ...
 
     @property
     def computes_in_caller(self) -> bool:
-        """Whether a one-thread pass runs in the calling thread, not in one of the runtime's own."""
+        """Whether a one-thread pass runs in the calling thread and not in a thread of the runtime."""
         ...
 
     def executor(self, threads: int) -> Executor:
-        """One instance's forward pass with `threads` intra-op threads. For one thread at a time."""
+        """Returns the forward pass of one instance, with `threads` intra-op threads. Not thread-safe."""
         ...
 
     def close(self) -> None:
-        """Frees the weights. No executor may be called afterwards."""
+        """Frees the weights. Executors must not be called afterwards."""
         ...
 
 
 class Backend(Protocol):
-    """A runtime. Importing its module is what costs; nothing else may import the runtime."""
+    """A runtime. Only the module of its backend may import it, because the import is slow."""
 
     name: str
 
     def load(self, artifact: Path, model_dir: Path, cell: Cell, threads: int) -> LoadedModel:
-        """Loads what the preparer left in `artifact`. Raises ModelError with the next step when it cannot."""
+        """Loads the prepared files in `artifact`. Raises ModelError with the next step."""
         ...

@@ -1,6 +1,6 @@
-"""One matrix product asked for in a float precision, and the precision that the runtime's kernel really ran in.
+"""Runs one matrix product in a requested float precision and reads the effective precision of its kernel.
 
-What a rule says of a precision that has no recipe here is confirmed with this, on the machine at hand.
+It confirms a capability rule on this machine for a precision without a recipe.
 """
 
 import json
@@ -20,17 +20,20 @@ _PRECISIONS = {
 }  # fmt: skip
 
 
-def product_runs_in(backend: str, precision: str) -> str:
-    """The precision of the kernel. Raises ModelError for what cannot be asked, and whatever the runtime raises."""
-    ask = _ASK.get((backend, precision))
-    if ask is None:
-        raise ModelError(f"there is no way to ask {backend} for {precision}")
-    return ask(precision)
+def product_precision(backend: str, precision: str) -> str:
+    """Returns the effective precision of the kernel.
+
+    Raises ModelError when there is no probe, and propagates what the runtime raises.
+    """
+    probe = _PROBES.get((backend, precision))
+    if probe is None:
+        raise ModelError(f"there is no probe of {backend} for {precision}")
+    return probe(precision)
 
 
-def can_be_asked(backend: str, precision: str) -> bool:
-    """Whether product_runs_in() knows how to ask."""
-    return (backend, precision) in _ASK
+def can_probe(backend: str, precision: str) -> bool:
+    """Returns whether product_precision() has a probe."""
+    return (backend, precision) in _PROBES
 
 
 def _onnx(precision: str) -> str:
@@ -77,6 +80,6 @@ def _openvino(precision: str) -> str:
     return _PRECISIONS.get(dtype, dtype)
 
 
-_ASK: dict[tuple[str, str], Callable[[str], str]] = {
+_PROBES: dict[tuple[str, str], Callable[[str], str]] = {
     ("onnx", "fp16"): _onnx, ("onnx", "bf16"): _onnx, ("openvino", "fp16"): _openvino, ("openvino", "bf16"): _openvino,
 }  # fmt: skip

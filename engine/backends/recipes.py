@@ -1,4 +1,4 @@
-"""The recipes that are built: each names one way to reach a precision on a device. Data only, no runtimes."""
+"""The recipes: each is a way to reach a precision on a device. Data only; no runtime is imported."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ from engine.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to reach a precision. Of a cell's recipes exactly one is the default."""
+    """A way to reach a precision. Exactly one recipe of a cell is the default."""
 
     backend: str
     precision: str
     name: str
     default: bool
     device: str
-    """cpu, cuda or mps: the kind of device, without a number."""
+    """The type of device, without an index: cpu, cuda or mps."""
     calibrated: bool
-    """Its artifact depends on the texts it was calibrated with."""
+    """Whether the artifact depends on calibration texts."""
     needs: tuple[str, ...]
-    """Distributions that preparing or loading needs beyond the backend's own runtime."""
+    """Distributions that preparing or loading needs in addition to the runtime of the backend."""
     note: str
-    """What it does, in words."""
+    """A description for the user."""
 
 
 def _recipe(
@@ -86,40 +86,40 @@ RECIPES: tuple[Recipe, ...] = (
         "openvino int4 cpu", "int4", "4-bit integers in blocks of 32, computed in fp32", other=True, needs=("nncf",)
     ),
 )  # fmt: skip
-"""Measured by benchmarks/cells_raw.py. Where a cell has several, the default is the one with the best vectors among
-those about as fast as the fastest."""
+"""If a cell has several recipes, the default is the one with the highest fidelity among those about as fast as the
+fastest, measured by benchmarks/cells_raw.py."""
 
 
 def recipe_for(backend: str, precision: str, device: str, name: str = "") -> Recipe | None:
-    """The recipe of that name, or the default one without a name; None when nothing like it is built.
+    """Returns the recipe of that name, or the default one without a name; None if there is none.
 
-    `device` may carry a number: `cuda:1`.
+    `device` may have an index: `cuda:1`.
     """
-    found = recipes_of(backend, precision, device)
-    return next((one for one in found if one.name == name or (one.default and not name)), None)
+    recipes = recipes_of(backend, precision, device)
+    return next((one for one in recipes if one.name == name or (one.default and not name)), None)
 
 
 def recipes_of(backend: str, precision: str, device: str) -> tuple[Recipe, ...]:
-    """All recipes of a cell, the default one first."""
+    """Returns all recipes of a cell, the default one first."""
     kind = device.partition(":")[0]
-    found = [one for one in RECIPES if (one.backend, one.precision, one.device) == (backend, precision, kind)]
-    return tuple(sorted(found, key=lambda one: not one.default))
+    recipes = [one for one in RECIPES if (one.backend, one.precision, one.device) == (backend, precision, kind)]
+    return tuple(sorted(recipes, key=lambda one: not one.default))
 
 
 def recipe_of(cell: Cell) -> Recipe:
-    """The recipe that a cell names; its default one where the name is empty. Raises ModelError when it is not built."""
-    found = recipe_for(cell.backend, cell.precision, cell.device, cell.recipe)
-    if found is None:
+    """Returns the recipe of a cell; the default one if its name is empty. Raises ModelError when it does not exist."""
+    recipe = recipe_for(cell.backend, cell.precision, cell.device, cell.recipe)
+    if recipe is None:
         names = ", ".join(one.name for one in recipes_of(cell.backend, cell.precision, cell.device))
         raise ModelError(
             f"there is no recipe {cell.recipe!r} for {cell.backend} {cell.precision} on {cell.device}: "
             f"choose {names or 'another precision'}"
         )
-    return found
+    return recipe
 
 
 def prepared_as(cell: Cell) -> Cell:
-    """The cell whose artifact this one loads: a recipe that only converts while loading shares the plain artifact."""
+    """Returns the cell whose artifact this one loads. Recipes that convert while loading share the plain artifact."""
     recipe = recipe_of(cell)
     converts_while_loading = cell.backend == "torch" and not recipe.calibrated
     if converts_while_loading or recipe.name in ("plain", "cast"):

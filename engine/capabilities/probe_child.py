@@ -7,10 +7,10 @@ from typing import Any
 
 from engine.artifacts.prepare_child import build
 from engine.artifacts.reference_vectors import REFERENCE_TEXTS, mean_cosine
-from engine.artifacts.store import ArtifactStore, about, artifact_key
+from engine.artifacts.store import ArtifactStore, artifact_details, artifact_key
 from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.product_probe import product_runs_in
+from engine.backends.product_probe import product_precision
 from engine.host.child import Worker
 from engine.models.resolve import ModelFiles, model_at
 
@@ -39,13 +39,13 @@ def main() -> int:
 
 def probe_product(cell: Cell) -> tuple[bool, str]:
     """Does what probe() does for a cell without a recipe, with one matrix product instead of a model."""
-    ran_in = product_runs_in(cell.backend, cell.precision)
+    ran_in = product_precision(cell.backend, cell.precision)
     return ran_in == cell.precision, f"a matrix product asked for in {cell.precision} ran in {ran_in}"
 
 
 def probe(files: ModelFiles, cell: Cell, store: ArtifactStore) -> tuple[bool, str]:
     """Returns whether the cell runs in its own precision, and the evidence, or what it did instead."""
-    key, details = artifact_key(files, cell), about(files, cell)
+    key, details = artifact_key(files, cell), artifact_details(files, cell)
     artifact = store.publish(key, lambda out: build(files, cell, out, lambda _: None, store), details, lambda _: None)
     model = backend(cell.backend).load(artifact.path, files.path, cell, 1)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine import __version__, artifacts, backends
 from engine.backends.base import Cell
-from engine.backends.product_probe import can_be_asked
+from engine.backends.product_probe import can_probe
 from engine.backends.recipes import recipes_of
 from engine.capabilities.resolve import report_cells
 from engine.host import isa, memory
@@ -119,7 +119,7 @@ def cells_to_probe(facts: PlatformFacts) -> list[Cell]:
 
 
 def _product_can_be_asked(cell: Cell) -> bool:
-    return cell.device == "cpu" and can_be_asked(cell.backend, cell.precision)
+    return cell.device == "cpu" and can_probe(cell.backend, cell.precision)
 
 
 async def run_missing(

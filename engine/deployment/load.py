@@ -15,7 +15,7 @@ from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Deployment, Plan, SwitchState
 from engine.errors import CannotSwitch
 from engine.host.machine import PlatformFacts, core_of_each
-from engine.host.threads import Background
+from engine.host.threads import BackgroundThread
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import BatchObserver, InlinePolicy, Scheduler
@@ -47,13 +47,13 @@ class Loader:
         self._observer = observer
         self._calibration = calibration
         self._clock = clock
-        self._last: Background | None = None  # the thread of the last load, which may have been abandoned
+        self._last: BackgroundThread | None = None  # the thread of the last load, which may have been abandoned
 
     async def prepare(self, plan: Plan, steps: SwitchSteps) -> tuple[ModelFiles, Artifact]:
         """Returns the model's files and the artifact to load, which is made if it is missing."""
         planned = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
-        with Background("resolving") as background:  # may download for minutes
+        with BackgroundThread("resolving") as background:  # may download for minutes
             files = await background.run(resolve_model, planned.model or None)
         return files, await prepare(files, planned.cell, self._store, steps.emit_preparation, self._calibration)
 
@@ -63,12 +63,12 @@ class Loader:
         if self._last is not None and not self._last.has_ended:
             steps.emit(SwitchState.LOADING, "waiting until a cancelled load has freed its memory")
             await self._last.ended()
-        with Background("loading") as self._last:
+        with BackgroundThread("loading") as self._last:
             return await self._load(plan, steps, overrides, files, artifact, self._last)
 
     async def _load(
         self, plan: Plan, steps: SwitchSteps, overrides: BatchOverrides, files: ModelFiles, artifact: Artifact,
-        background: Background,
+        background: BackgroundThread,
     ) -> LiveDeployment:  # fmt: skip
         planned = plan.effective
         steps.emit(SwitchState.LOADING, f"loading {describe_cell(planned)}")
@@ -102,7 +102,7 @@ class Loader:
         return LiveDeployment(verified, planned, files, tokenizer, model, artifact, scheduler, cosine)
 
     async def _verify(
-        self, plan: Plan, steps: SwitchSteps, model: LoadedModel, artifact: Artifact, background: Background
+        self, plan: Plan, steps: SwitchSteps, model: LoadedModel, artifact: Artifact, background: BackgroundThread
     ) -> float:
         """Returns the mean cosine to the fp32 reference vectors. Raises CannotSwitch below MINIMUM_COSINE."""
         planned = plan.effective

@@ -1,1 +1,1 @@
-"""The machine and the process: facts, threads, child processes, memory, the cache folder."""
+"""The machine and the process: machine facts, threads, child processes, memory, and the cache folder."""

@@ -1,4 +1,4 @@
-"""A child process that works through one order and reports in JSON lines; it never outlives who asked for it."""
+"""A child process that runs one job, reports in JSON lines, and ends when its parent does."""
 
 import _thread
 import asyncio
@@ -22,26 +22,27 @@ _STOP_GRACE_S = 5.0
 
 
 class ChildLost(EngineError):
-    """The child ended without having done its work, or was silent for too long."""
+    """The child exited before its job was done, or was silent for too long."""
 
 
 class ChildSilent(ChildLost):
-    """The child was ended because it had said nothing for too long."""
+    """The child was killed because it reported nothing for too long."""
 
 
 async def reports(module: str, order: Mapping[str, Any], *, silent_s: float) -> AsyncGenerator[dict[str, Any]]:
-    """Runs `python -m module` with `order` on its stdin and gives what it reports, line by line.
+    """Runs `python -m module` with `order` on its stdin, and yields its reports, one per JSON line.
 
-    Raises ChildLost when it fails or says nothing for `silent_s`. Leaving the loop ends the child.
+    Raises ChildLost when the child fails, ChildSilent when it reports nothing for `silent_s` seconds. Closing the
+    generator kills the child.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module,
-        cwd=_PACKAGE_ROOT,  # so that it runs this very engine, installed or not
+        cwd=_PACKAGE_ROOT,  # imports this engine, whether or not it is installed
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         start_new_session=True, limit=_LONGEST_LINE_BYTES,
     )  # fmt: skip
-    last_words = asyncio.create_task(_last_lines(child.stderr))
+    stderr_tail = asyncio.create_task(_last_lines(child.stderr))
     try:
         if child.stdin is None or child.stdout is None:
             raise ChildLost(f"{module} was started without pipes")
@@ -49,21 +50,21 @@ async def reports(module: str, order: Mapping[str, Any], *, silent_s: float) -> 
         while raw := await _line(child.stdout, silent_s):
             yield json.loads(raw)
         if await child.wait() != 0:
-            said = (await last_words or ["it said nothing"])[-1]
-            raise ChildLost(f"the child process ended with status {child.returncode} ({said.strip()[:200]})")
+            last = (await stderr_tail or ["no output on stderr"])[-1]
+            raise ChildLost(f"the child process exited with status {child.returncode} ({last.strip()[:200]})")
     finally:
         if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended this very moment
+            with contextlib.suppress(ProcessLookupError):  # it has just exited
                 child.kill()
             await child.wait()
-        last_words.cancel()
+        stderr_tail.cancel()
 
 
 async def _line(stream: asyncio.StreamReader, silent_s: float) -> bytes:
     try:
         return await asyncio.wait_for(stream.readline(), silent_s)
     except TimeoutError as error:
-        raise ChildSilent(f"the child process said nothing for {silent_s:.0f} s") from error
+        raise ChildSilent(f"the child process reported nothing for {silent_s:.0f} s") from error
 
 
 async def _last_lines(stream: asyncio.StreamReader | None) -> list[str]:
@@ -74,10 +75,10 @@ async def _last_lines(stream: asyncio.StreamReader | None) -> list[str]:
 
 
 class Worker:
-    """The child's own side: the order it was given, and where its reports go."""
+    """The child's side of the protocol: reads the order from stdin and writes reports to stdout."""
 
     def __init__(self, niceness: int = 10) -> None:
-        """Lowers this process' priority, takes stdout for reports alone and reads the order."""
+        """Lowers the priority of this process, reserves stdout for reports, and reads the order."""
         if hasattr(os, "nice"):
             os.nice(niceness)
         self._out = _own_stdout()
@@ -85,21 +86,21 @@ class Worker:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
 
     def report(self, **line: object) -> None:
-        """One JSON line, at once."""
+        """Writes one JSON line and flushes it."""
         print(json.dumps(line), file=self._out, flush=True)
 
 
 def _own_stdout() -> TextIO:
-    """Stdout for our lines alone: whatever a library prints from now on goes to stderr."""
-    ours = os.dup(1)
+    """Returns the original stdout, and redirects everything that libraries print to stderr."""
+    original = os.dup(1)
     os.dup2(2, 1)
-    return os.fdopen(ours, "w", encoding="utf-8")
+    return os.fdopen(original, "w", encoding="utf-8")
 
 
 def _stop_at_end_of_input() -> None:
-    """Stdin is a lifeline: at its end the main thread is interrupted, and a moment later the process ends anyway."""
+    """Interrupts the main thread when stdin ends, and exits the process after _STOP_GRACE_S."""
     while os.read(0, 4096):
         continue
     _thread.interrupt_main()
-    threading.Event().wait(_STOP_GRACE_S)  # a long native call does not hear the interrupt
+    threading.Event().wait(_STOP_GRACE_S)  # a native call is not interrupted
     os._exit(130)

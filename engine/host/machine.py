@@ -1,4 +1,7 @@
-"""Facts about the machine that decide what can run. Nothing heavy is imported to learn them."""
+"""Machine facts that determine what can run: cores, devices, instruction sets, installed packages.
+
+Reading them imports no runtime.
+"""
 
 import os
 import platform
@@ -12,25 +15,25 @@ from pathlib import Path
 import psutil
 
 WIRE_PACKAGES = ("grpcio", "numpy", "protobuf", "tokenizers", "uvloop")
-"""What stands between the runtimes and the wire."""
+"""Packages that tokenize, transport and serialize: their versions affect measurements."""
 
-_ISA_WORDS = {
-    # Linux's words of /proc/cpuinfo
+_ISA_NAMES = {
+    # Linux: /proc/cpuinfo
     "avx2": "avx2", "avx512f": "avx512f", "avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni",
     "avx512_bf16": "avx512_bf16", "avx512_fp16": "avx512_fp16", "amx_tile": "amx", "amx_bf16": "amx_bf16",
     "amx_int8": "amx_int8", "amx_fp16": "amx_fp16", "asimd": "neon", "asimddp": "dotprod", "i8mm": "i8mm",
     "bf16": "bf16", "asimdhp": "fp16",
-    # macOS's words of sysctl
+    # macOS: sysctl
     "AVX2": "avx2", "AVX512F": "avx512f", "AVX512VNNI": "avx512_vnni", "AdvSIMD": "neon", "FEAT_DotProd": "dotprod",
     "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16", "FEAT_FP16": "fp16",
 }  # fmt: skip
-"""The instruction sets that the rules speak of, by the words of the system that reports them."""
-_ASKING_TAKES_S = 10.0
+"""Instruction sets that the capability rules use, by the name that the operating system reports."""
+_COMMAND_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformFacts:
-    """What the capability rules look at. Injected in tests, and made up for machines one does not have."""
+    """Input of the capability rules. Tests inject them; assumed_machine() returns them for other kinds of machines."""
 
     name: str
     """linux-x86_64, linux-arm64, linux-cuda, macos-arm64, macos-x86_64"""
@@ -42,16 +45,16 @@ class PlatformFacts:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Installed runtime packages and their versions."""
     isa: frozenset[str] = frozenset()
-    """Instruction sets in this project's words: avx512_vnni, amx_int8, dotprod, ..."""
+    """Instruction sets by the names of the rules: avx512_vnni, amx_int8, dotprod, ..."""
     compute_capability: float = 0.0
-    """Of the CUDA device with the lowest, e.g. 8.9; 0 without one."""
+    """The lowest compute capability of the CUDA devices, e.g. 8.9; 0 without a device."""
     gpu_model: str = ""
     assumed: str = ""
-    """What was assumed of a machine one does not have."""
+    """What assumed_machine() assumed; empty for the running machine."""
 
 
 def cores() -> int:
-    """Cores this process may use: by affinity and by cgroup quota, never the host's count alone. At least 1."""
+    """Returns the number of cores this process may use, limited by affinity and cgroup quota. At least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, min(allowed, int(quota)) if quota else allowed)
@@ -60,10 +63,10 @@ def cores() -> int:
 def core_of_each(
     instances: int, allowed: Collection[int] | None = None, quota: float | None = None
 ) -> Sequence[int | None]:
-    """The core that each of some one-thread instances should keep to, None for any.
+    """Returns the core to pin each one-thread instance to, or None for each to leave the choice to the system.
 
-    Kept only where they fill the `allowed` cores one by one and no `quota` of CPU time (in cores) is shared out over
-    them; else the system had better choose. Both are this process's unless `allowed` is given.
+    Instances are pinned only if there are as many as `allowed` cores, and the `quota` of CPU time (in cores) covers
+    all of them. Both default to those of this process; `quota` is used only together with `allowed`.
     """
     if allowed is None:
         allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
@@ -74,8 +77,8 @@ def core_of_each(
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPUs granted by cgroup v2 (cpu.max) or v1 (cfs quota); None without a limit."""
-    with suppress(OSError, ValueError):  # not cgroup v2: the v1 files below decide
+    """Returns the CPUs granted by cgroup v2 (cpu.max) or v1 (cfs quota); None without a limit."""
+    with suppress(OSError, ValueError):  # not cgroup v2; the v1 files are read below
         quota, period = (root / "cpu.max").read_text().split()[:2]
         return None if quota == "max" else int(quota) / int(period)
     try:
@@ -86,7 +89,7 @@ def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def cpu_model() -> str:
-    """The processor's marketing name, or its architecture where the system does not tell."""
+    """Returns the marketing name of the processor, or its architecture if the system does not report a name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -97,7 +100,10 @@ def cpu_model() -> str:
 
 
 def machine_facts(packages: Iterable[str]) -> PlatformFacts:
-    """The running machine and the versions of `packages` on it. Devices are those that the system lists."""
+    """Returns the facts of the running machine, with the installed versions of `packages`.
+
+    Devices are those that the operating system lists.
+    """
     system = {"Darwin": "macos", "Linux": "linux"}.get(platform.system(), platform.system().lower())
     arch = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     gpus = _cuda_devices() if system == "linux" else []
@@ -117,20 +123,20 @@ def machine_facts(packages: Iterable[str]) -> PlatformFacts:
 
 
 def linux_isa(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The instruction sets that the kernel shows; empty where it shows none."""
+    """Returns the instruction sets that the kernel reports; empty if it reports none."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return frozenset()
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return frozenset(_ISA_WORDS[flag] for flag in flags if flag in _ISA_WORDS)
+    return frozenset(_ISA_NAMES[flag] for flag in flags if flag in _ISA_NAMES)
 
 
 def _mac_isa() -> frozenset[str]:
     arm = _output_of("sysctl", "hw.optional")  # hw.optional.arm.FEAT_BF16: 1
-    words = {line.partition(":")[0].rpartition(".")[2] for line in arm.splitlines() if line.endswith(": 1")}
-    words |= set(_output_of("sysctl", "-n", "machdep.cpu.leaf7_features").split())
-    return frozenset(_ISA_WORDS[word] for word in words if word in _ISA_WORDS)
+    names = {line.partition(":")[0].rpartition(".")[2] for line in arm.splitlines() if line.endswith(": 1")}
+    names |= set(_output_of("sysctl", "-n", "machdep.cpu.leaf7_features").split())
+    return frozenset(_ISA_NAMES[name] for name in names if name in _ISA_NAMES)
 
 
 def _metal(system: str, arch: str) -> tuple[str, ...]:
@@ -138,25 +144,25 @@ def _metal(system: str, arch: str) -> tuple[str, ...]:
 
 
 def _cuda_devices() -> list[tuple[str, float]]:
-    """(name, compute capability) of each visible GPU."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not Path("/dev/nvidiactl").exists() or hidden in ("", "-1"):
+    """Returns (name, compute capability) of each visible GPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not Path("/dev/nvidiactl").exists() or visible in ("", "-1"):
         return []
-    answer = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
-    found = []
-    for line in answer.splitlines():
+    output = _output_of("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader")
+    gpus = []
+    for line in output.splitlines():
         name, _, capability = line.rpartition(",")
         try:
-            found.append((name.strip(), float(capability)))
+            gpus.append((name.strip(), float(capability)))
         except ValueError:  # an old driver has no such field
-            found.append((line.strip(), 0.0))
-    return found[: len(hidden.split(","))] if hidden else found
+            gpus.append((line.strip(), 0.0))
+    return gpus[: len(visible.split(","))] if visible else gpus
 
 
 def _output_of(*command: str) -> str:
-    """What a system tool prints; empty when it is missing, fails or hangs: then the facts stay unknown."""
+    """Returns the stdout of a system tool; empty if it is missing, fails or exceeds _COMMAND_TIMEOUT_S."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING_TAKES_S, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout
@@ -177,9 +183,9 @@ _ASSUMED = {
 
 
 def assumed_machine(name: str, packages: Iterable[str]) -> PlatformFacts:
-    """The facts of a machine of the named kind, with all of `packages` installed in any version. Raises KeyError.
+    """Returns the facts of a typical machine of the named kind, with all of `packages` installed in any version.
 
-    What differs between machines of one kind is assumed; `assumed` describes it.
+    Properties that differ between machines of the kind are assumed; `assumed` lists them. Raises KeyError.
     """
     system, arch, devices, cpu, isa, capability, assumed = _ASSUMED[name]
     versions = dict.fromkeys(packages, "any")
@@ -190,7 +196,7 @@ PLATFORM_NAMES = tuple(_ASSUMED)
 
 
 def memory_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """What this process may use: the cgroup's limit, at most the machine's memory."""
+    """Returns the memory this process may use: the cgroup's limit, at most the memory of the machine."""
     total = psutil.virtual_memory().total
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # no cgroup of that version, or no limit
@@ -199,7 +205,7 @@ def memory_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def governor(root: Path = Path("/sys/devices/system/cpu")) -> str:
-    """How the first core's frequency is chosen (performance, powersave, ...); empty where it cannot be read."""
+    """Returns the frequency governor of the first core (performance, powersave, ...); empty if unreadable."""
     try:
         return (root / "cpu0/cpufreq/scaling_governor").read_text().strip()
     except OSError:
@@ -207,7 +213,7 @@ def governor(root: Path = Path("/sys/devices/system/cpu")) -> str:
 
 
 def gpu_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str:
-    """The NVIDIA driver's version; empty where it cannot be read."""
+    """Returns the version of the NVIDIA driver; empty if unreadable."""
     try:
         words = path.read_text().split()
     except OSError:
@@ -216,11 +222,11 @@ def gpu_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str:
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those that are."""
-    found = {}
+    """Returns the versions of the installed ones of `packages`."""
+    versions = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""Giving freed memory back to the operating system after a model is dropped."""
+"""Returns freed memory to the operating system after a model is closed."""
 
 import ctypes
 import gc
@@ -6,7 +6,7 @@ import sys
 
 
 def release_memory() -> None:
-    """Collects garbage and, on glibc, trims the heap: freed weights otherwise stay in the process after a switch."""
+    """Collects garbage and, on glibc, trims the heap. Without it the process keeps freed weights after a switch."""
     gc.collect()
     if not sys.platform.startswith("linux"):
         return

@@ -1,6 +1,6 @@
-"""What the engine process says: data as JSON lines on stdout, phases and log as JSON lines on stderr.
+"""Output of the engine process: data as JSON lines on stdout, phases and log as JSON lines on stderr.
 
-On a terminal stderr is for a person, so phases and log are plain sentences there.
+If stderr is a terminal, phases and log are plain sentences.
 """
 
 import json
@@ -12,47 +12,47 @@ from typing import Any, TextIO
 
 
 class Reporter:
-    """Owner of both output streams. No input text ever passes through here."""
+    """Owner of both output streams. It never receives input texts."""
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
-        self._for_people = self._stderr.isatty()
+        self._is_terminal = self._stderr.isatty()
         self._started_s = time.monotonic()
 
     def data(self, event: str, **fields: Any) -> None:
-        """One line of data: ready, detached."""
+        """Writes one line of data, e.g. ready or detached."""
         print(json.dumps({"event": event, **fields}), file=self._stdout, flush=True)
 
     def phase(self, name: str, message: str, done: int = 0, total: int = 0) -> None:
-        """A step of start-up, with the seconds since the process began it."""
+        """Reports a step of start-up, with the seconds since the process started."""
         elapsed_s = round(time.monotonic() - self._started_s, 3)
         fields = {"name": name, "message": message, "done": done, "total": total, "elapsed_s": elapsed_s}
         self._write("phase", fields, f"{elapsed_s:7.1f}s  {name}: {message}")
 
     def log(self, level: str, message: str) -> None:
-        """One sentence for the log."""
+        """Writes one sentence to the log."""
         self._write("log", {"level": level, "message": message}, f"{level}: {message}")
 
     def error(self, code: str, message: str, fix: str = "") -> None:
-        """Why the engine cannot start or go on, and the next step."""
+        """Reports why the engine cannot start or continue, and the next step in `fix`."""
         self._write(
             "error", {"code": code, "message": message, "fix": fix}, f"error: {message}" + (f" ({fix})" if fix else "")
         )
 
     def _write(self, event: str, fields: Mapping[str, Any], sentence: str) -> None:
-        line = sentence if self._for_people else json.dumps({"event": event, **fields})
+        line = sentence if self._is_terminal else json.dumps({"event": event, **fields})
         print(line, file=self._stderr, flush=True)
 
     def capture_logging(self) -> None:
-        """Sends the warnings of libraries through the same stream."""
+        """Redirects warnings of libraries to the same stream."""
         handler = _ReportingHandler(self)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.captureWarnings(capture=True)
 
 
 class _ReportingHandler(logging.Handler):
-    """Turns log records of libraries into log lines."""
+    """Converts log records of libraries to log lines."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Threads that stand back: what computes for long gives its core at once to what answers callers.
+"""Threads of lower priority: threads that compute for long are preempted by those that answer requests.
 
-A forward pass that is interrupted for a tenth of a millisecond ends a tenth of a millisecond later. An event loop that
-has to wait for its turn holds up every request, and often every other thread too, since it holds the interpreter.
+Preempting a forward pass for 0.1 ms delays it by 0.1 ms. An event loop that waits for a core delays every request, and
+often every other thread too, because it holds the interpreter lock.
 """
 
 import asyncio
@@ -21,30 +21,33 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 NICENESS = 5
-"""Added to the process's own. It counts among this process's threads; beside a busy process of usual niceness it leaves
-a quarter of their core, unless a control group or a session of its own holds the two apart."""
+"""Added to the niceness of the process. It orders the threads of this process.
+
+A thread that competes for a core with a busy process of default niceness gets a quarter of it, unless the two are in
+different control groups or sessions.
+"""
 
 
 def lower_priority() -> None:
-    """Puts the calling thread, and those that it starts from now on, behind the others of this process.
+    """Lowers the priority of the calling thread, and of the threads that it starts from now on.
 
-    Linux only, where threads have priorities of their own; no effect where that is forbidden.
+    Linux only, where each thread has its own priority. Has no effect if the system forbids it.
     """
     if sys.platform != "linux":
         return
     with suppress(OSError):
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:  # a process that was told to stand back further stays there
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # never interrupts anybody on waking
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:  # keeps SCHED_IDLE
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # does not preempt others on wake-up
     with suppress(OSError):
         own = os.getpriority(os.PRIO_PROCESS, os.getpid())
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
 
 
 def pin_to_core(core: int) -> None:
-    """Lets the calling thread run on that core alone. Linux only; no effect where that is forbidden.
+    """Pins the calling thread to a core. Linux only; has no effect if the system forbids it.
 
-    A thread that computes is else moved to whichever core is free, away from its caches, whenever something short
-    takes its place.
+    Otherwise the system moves a computing thread to a free core, away from its caches, whenever a short task preempts
+    it.
     """
     if sys.platform != "linux":
         return
@@ -53,88 +56,90 @@ def pin_to_core(core: int) -> None:
 
 
 class _Call(Generic[Result]):
-    """One call that waits for its turn, and later its result."""
+    """A queued call, and its result once it has run."""
 
     def __init__(self, call: Callable[[], Result], loop: asyncio.AbstractEventLoop) -> None:
-        self.answer: asyncio.Future[Result] = loop.create_future()
+        self.future: asyncio.Future[Result] = loop.create_future()
         self._call = call
         self._loop = loop
-        self._made: list[Result] = []
+        self._result: list[Result] = []  # empty until the call has returned
 
     def __call__(self) -> None:
-        """Makes the call; the event loop hears of the result."""
+        """Runs the call and passes its result to the event loop."""
         error: BaseException | None = None
         try:
-            self._made.append(self._call())
-        except BaseException as fault:  # whatever it was: the thread has other work, and somebody waits for an answer
+            self._result.append(self._call())
+        except BaseException as fault:  # of any kind: a caller awaits the future, and other calls are queued
             error = fault
-        with suppress(RuntimeError):  # the loop is closed: the process ends, and nobody waits
+        with suppress(RuntimeError):  # the loop is closed, because the process exits
             self._loop.call_soon_threadsafe(self._settle, error)
 
     def release(self, release: Callable[[Result], None]) -> None:
-        """Hands over what was made, if anything was. To be called in the thread that made it."""
-        if self._made:
-            release(self._made.pop())
+        """Passes the result to `release`, if there is one. Called in the thread that ran the call."""
+        if self._result:
+            release(self._result.pop())
 
     def _settle(self, error: BaseException | None) -> None:
-        if error is None and not self.answer.done():
-            self.answer.set_result(self._made[0])
-        elif error is not None and not self.answer.done():
-            self.answer.set_exception(error)
+        if error is None and not self.future.done():
+            self.future.set_result(self._result[0])
+        elif error is not None and not self.future.done():
+            self.future.set_exception(error)
         elif error is not None:
-            _log.warning("work that was abandoned failed", exc_info=error)
+            _log.warning("an abandoned call failed", exc_info=error)
 
 
-class Background:
-    """One thread that stands back, for what would hold up the event loop. Pools that runtimes start in it inherit.
+class BackgroundThread:
+    """A thread of lower priority for calls that would block the event loop.
 
-    A context manager inside a running event loop. At its end no more work is taken; what was already asked for is still
-    done, one after the other, and not waited for. The thread never holds up the end of the process.
+    Thread pools that a runtime starts in it inherit the priority.
+
+    A context manager, to be entered in a running event loop. When the block exits, no more calls are accepted; queued
+    calls still run in order, and the block does not wait for them. The thread does not delay the exit of the process.
     """
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._ended = asyncio.Event()
-        # A daemon, unlike the threads of an executor: those are joined before the process may end.
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # A daemon thread, because the threads of an executor are joined before the process exits.
+        self._thread = threading.Thread(target=self._run_calls, name=name, daemon=True)
 
     async def run(self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """Returns what the call returns, in turn with whatever else was given to this thread.
+        """Runs the call in the thread, after the calls queued before it, and returns its result.
 
-        Ends at once when it is cancelled; the call is made all the same, and its result is dropped.
+        When cancelled, returns at once; the call still runs, and its result is dropped.
         """
         return await self.submit(call, *args, **kwargs)
 
     async def acquire(self, make: Callable[[], Result], release: Callable[[Result], None]) -> Result:
-        """As `run`, for a result that has to be released: the caller owns what is returned.
+        """Like `run`, for a result that must be released. The caller owns the returned result.
 
-        When it is cancelled the thread calls `release` with the result, once, as soon as it is made.
+        When cancelled, the thread calls `release` with the result, once, as soon as `make` returns.
         """
         call = _Call(make, self._loop)
         self._calls.put(call)
         try:
-            return await call.answer
-        except BaseException:  # cancelled, or closed; after an error of `make` there is nothing to release
-            # The thread does one thing after the other: by then the result is there, whenever that was.
+            return await call.future
+        except BaseException:  # cancelled or closed; after an error of `make` there is nothing to release
+            # The thread runs calls in order, so `make` has returned before `release` is called.
             self.submit(call.release, release)
             raise
 
     def submit(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> asyncio.Future[Result]:
-        """Returns at once; the future is the call's result, which nobody has to wait for."""
-        waiting = _Call(partial(call, *args, **kwargs), self._loop)
-        self._calls.put(waiting)
-        return waiting.answer
+        """Queues the call and returns a future for its result, which need not be awaited."""
+        queued = _Call(partial(call, *args, **kwargs), self._loop)
+        self._calls.put(queued)
+        return queued.future
 
     @property
     def has_ended(self) -> bool:
-        """Whether the block is over and all work is done."""
+        """Whether the block has exited and all calls have run."""
         return self._ended.is_set()
 
     async def ended(self) -> None:
-        """Returns when the block is over and all work is done."""
+        """Waits until the block has exited and all calls have run."""
         await self._ended.wait()
 
     def __enter__(self) -> Self:
@@ -144,15 +149,18 @@ class Background:
     def __exit__(self, *_: object) -> None:
         self._calls.put(None)
 
-    def _work(self) -> None:
+    def _run_calls(self) -> None:
         lower_priority()
-        while self._do_next():
+        while self._run_next():
             pass
-        with suppress(RuntimeError):  # the loop is closed: the process ends, and nobody waits
+        with suppress(RuntimeError):  # the loop is closed, because the process exits
             self._loop.call_soon_threadsafe(self._ended.set)
 
-    def _do_next(self) -> bool:
-        """Apart from the loop, so that no local variable keeps a result alive while the thread waits for work."""
+    def _run_next(self) -> bool:
+        """Runs the next call. Returns False at the end of the queue.
+
+        A separate method, so that no local variable keeps a result alive while the thread waits.
+        """
         call = self._calls.get()
         if call is not None:
             call()

@@ -1,4 +1,4 @@
-"""What a model's own files say about it: pooling, normalisation, prompts, limits. Reads json only."""
+"""A model card, read from the JSON files of a model: pooling, normalisation, prompts, limits."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import ModelError
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-_OLD_POOLING_FLAGS = {
+_LEGACY_POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -29,12 +29,12 @@ _POSITIONS_AFTER_PADDING = frozenset(
     }.items()
     for name in names
 )
-"""Families whose first position is pad_token_id + 1, so that many positions are never usable."""
+"""Model types whose first position is pad_token_id + 1, so that as many positions cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenseLayer:
-    """A linear layer after pooling: where its weights are and what follows it."""
+    """A linear layer after pooling: the folder of its weights, its shape, and its activation."""
 
     path: str
     in_features: int
@@ -47,49 +47,49 @@ class DenseLayer:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Everything about a model that is not its weights."""
+    """Everything about a model except its weights."""
 
     id: str
     dim: int
     max_tokens: int
-    """Special tokens included."""
+    """Including special tokens."""
     pooling: str
-    """Modes joined by `+` where several are concatenated."""
+    """Pooling modes; several are concatenated and joined by `+`."""
     normalize: bool
-    """Whether the model's own modules end with a normalisation."""
+    """Whether the modules of the model end with a normalisation."""
     dense: tuple[DenseLayer, ...]
     prompts: dict[str, str]
     default_prompt: str | None
     lowercase: bool
-    """Whether texts are lower-cased before whatever the tokenizer does itself."""
+    """Whether texts are lower-cased before they are passed to the tokenizer."""
     pad_token_id: int
     architecture: str
     """`model_type` of config.json."""
     transformer_path: str
-    """Folder of config.json and the weights, relative to the model's."""
+    """Folder of config.json and the weights, relative to the folder of the model."""
     weights_sha256: str = ""
-    """Of the transformer's weights; empty until model.py has hashed them."""
+    """Hash of the transformer's weights; empty until resolve.py computes it."""
 
 
 def read_model_card(root: Path, model_id: str) -> ModelCard:
-    """Reads the card of the model in `root`. Raises ModelError naming the file or the module that stands in the way.
+    """Reads the card of the model in `root`. Raises ModelError that names the unusable file or module.
 
-    A folder without modules.json is a plain transformers model: mean pooling and no normalisation, which is what
-    sentence-transformers makes of it.
+    A folder without modules.json is a plain transformers model: mean pooling and no normalisation, as in
+    sentence-transformers.
     """
     modules = _modules(root)
     transformer_path = modules[0][1] if modules else ""
     config = _read(root / transformer_path / "config.json", required=True)
     sentence_config = _sentence_config(root / transformer_path)
     if sentence_config.get("module_output_name", "token_embeddings") != "token_embeddings":
-        raise ModelError(f"{model_id}: only transformers that give token embeddings are supported")
+        raise ModelError(f"{model_id}: only transformers that return token embeddings are supported")
     hidden = int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0)
     if not hidden:
         raise ModelError(f"{root / transformer_path / 'config.json'} has no hidden_size: not a text encoder")
     prompts_config = _read(root / "config_sentence_transformers.json")
     prompts = {name: text for name, text in (prompts_config.get("prompts") or {}).items() if isinstance(text, str)}
     if prompts_config.get("truncate_dim"):
-        raise ModelError(f"{model_id}: truncate_dim is not supported; remove it and ask for `dimensions` instead")
+        raise ModelError(f"{model_id}: truncate_dim is not supported; remove it and request `dimensions` instead")
     pooling, dense, normalize = _after_transformer(root, model_id, modules, any(prompts.values()))
     pooled_dim = hidden * len(pooling.split("+"))
     pad = _pad_token_id(config)
@@ -114,31 +114,31 @@ def _read(path: Path, *, required: bool = False) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if required:
-            raise ModelError(f"{path} is missing: give the folder of a whole model, or a hub id") from None
+            raise ModelError(f"{path} is missing: give the folder of a complete model, or a hub id") from None
         return {}
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}): download the model again") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path} should hold a json object: download the model again")
+        raise ModelError(f"{path} should contain a JSON object: download the model again")
     return content
 
 
 def _modules(root: Path) -> list[tuple[str, str]]:
-    """(kind, folder) of each module in order; empty for a plain transformers model. Raises ModelError."""
+    """Returns (kind, folder) of each module in order; empty for a plain transformers model. Raises ModelError."""
     path = root / "modules.json"
     if not path.exists():
         return []
     try:
         entries = sorted(json.loads(path.read_text("utf-8")), key=lambda entry: entry["idx"])
-        found = [(str(entry["type"]), str(entry["path"])) for entry in entries]
+        modules = [(str(entry["type"]), str(entry["path"])) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}): download the model again") from error
-    for kind, folder in found:
+    for kind, folder in modules:
         if not kind.startswith("sentence_transformers."):
-            raise ModelError(f"module {kind} brings its own code, which is never run: choose another model")
+            raise ModelError(f"module {kind} contains its own code, which is never run: choose another model")
         if not (root / folder).resolve().is_relative_to(root.resolve()):
             raise ModelError(f"module {kind} lies outside the model's folder: download the model again")
-    modules = [(kind.rpartition(".")[2], folder) for kind, folder in found]
+    modules = [(kind.rpartition(".")[2], folder) for kind, folder in modules]
     if not modules or modules[0][0] != "Transformer":
         raise ModelError(
             f"the first module is {modules[0][0] if modules else 'missing'}, only Transformer is supported"
@@ -178,13 +178,13 @@ def _pooling(folder: Path, prompted: bool) -> str:
     config = _read(folder / "config.json", required=True)
     modes = config.get("pooling_mode")
     if modes is None:
-        modes = [mode for flag, mode in _OLD_POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
+        modes = [mode for flag, mode in _LEGACY_POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else list(modes)
     for mode in modes:
         if mode not in POOLING_MODES:
             raise ModelError(f"module Pooling with mode {mode!r} is not supported ({', '.join(POOLING_MODES)} are)")
     if prompted and not config.get("include_prompt", True):
-        raise ModelError("module Pooling that leaves the prompt out (include_prompt false) is not supported")
+        raise ModelError("module Pooling that excludes the prompt (include_prompt false) is not supported")
     return "+".join(modes)
 
 
@@ -202,7 +202,7 @@ def _dense(config: dict[str, Any], folder: str, model_id: str) -> DenseLayer:
             residual=bool(config.get("use_residual", False)),
         )
     except KeyError as error:
-        raise ModelError(f"{model_id}: module Dense lacks {error} in its config.json: download it again") from error
+        raise ModelError(f"{model_id}: module Dense has no {error} in config.json: download it again") from error
 
 
 def _sentence_config(folder: Path) -> dict[str, Any]:
@@ -220,16 +220,19 @@ def _pad_token_id(config: dict[str, Any]) -> int:
 
 
 def _max_tokens(folder: Path, config: dict[str, Any], sentence_config: dict[str, Any], pad: int) -> int:
-    """The limit sentence-transformers uses, and never more than the position embeddings allow. Raises ModelError."""
+    """Returns the limit of sentence-transformers, but at most what the position embeddings allow.
+
+    Raises ModelError when no file sets a limit.
+    """
     positions = config.get("max_position_embeddings")
     limits: list[int] = []
     if isinstance(positions, int) and positions > 0:
         limits.append(positions - (pad + 1) if config.get("model_type") in _POSITIONS_AFTER_PADDING else positions)
-    own = sentence_config.get("max_seq_length")
-    if own is None:
-        own = _read(folder / "tokenizer_config.json").get("model_max_length")
-    if own is not None and 0 < own < 10**9:  # "no limit" is written as 1e30
-        limits.append(int(own))
+    configured = sentence_config.get("max_seq_length")
+    if configured is None:
+        configured = _read(folder / "tokenizer_config.json").get("model_max_length")
+    if configured is not None and 0 < configured < 10**9:  # 1e30 means no limit
+        limits.append(int(configured))
     if not limits:
-        raise ModelError(f"{folder} names no maximum length: add max_seq_length to sentence_bert_config.json")
+        raise ModelError(f"{folder} sets no maximum length: add max_seq_length to sentence_bert_config.json")
     return min(limits)

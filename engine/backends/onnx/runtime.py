@@ -1,4 +1,4 @@
-"""ONNX Runtime: the exported graph, in one session that all one-thread instances share."""
+"""The ONNX Runtime backend. All one-thread instances share one session on the exported graph."""
 
 import json
 import tempfile
@@ -13,8 +13,8 @@ from typing import Any
 import onnxruntime
 
 from engine.backends.base import Cell
-from engine.backends.layout.base import Layout, Rectangle, forward
-from engine.backends.layout.packing import ONE_TEXT_A_ROW, layout_of
+from engine.backends.layout.base import IntArray, Layout, forward
+from engine.backends.layout.packing import NOT_PACKED, layout_of
 from engine.backends.onnx.trace import OnnxTrace
 from engine.errors import ModelError
 from engine.host.memory import release_memory
@@ -24,27 +24,30 @@ from engine.scheduling.contract import ModelOutput, TokenIds
 GRAPH_FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _ROW_TOKENS = 48
-"""Its attention costs more in wide rows: with 64 tokens mixed lengths are 4 to 8 % slower (`benchmarks.passes`)."""
+"""Attention is slower in wide rows: with 64 tokens, mixed lengths are 4 to 8 % slower (`benchmarks.passes`)."""
 SLOWER_FUSIONS = ("SkipLayerNormFusion",)
-"""What the optimiser would make slower: the sum and the normalisation of 176 × 384 floats in one kernel take 275 µs,
-in two 36; that was over a quarter of an int8 pass (`python -m benchmarks.passes --vary fusions`)."""
-_CLOSED = "this deployment was released: nothing may run on it any more"
+"""Fusions of the optimiser that are slower than the operations they replace.
+
+Adding and normalising 176 × 384 floats takes 275 µs in one fused kernel and 36 µs in two, a difference of over a
+quarter of an int8 pass (`python -m benchmarks.passes --vary fusions`).
+"""
+_CLOSED = "this deployment was released and cannot run any more"
 
 
 class OnnxBackend:
-    """Loads whatever graph the preparer left; a precision is a property of that graph."""
+    """Loads the prepared graph. The precision is a property of the graph."""
 
     name = "onnx"
 
     def __init__(self, disabled_fusions: Sequence[str] = SLOWER_FUSIONS) -> None:
-        """`disabled_fusions`: what the optimiser shall leave alone, by ONNX Runtime's names."""
+        """`disabled_fusions` are the optimisers to disable, by the names of ONNX Runtime."""
         self._open_session = partial(open_session, disabled_fusions=disabled_fusions)
 
     def load(self, artifact: Path, model_dir: Path, cell: Cell, threads: int) -> "OnnxModel":
-        """Opens the artifact's graph with `threads` intra-op threads a session. Raises ModelError."""
+        """Loads the graph of the artifact with `threads` intra-op threads per session. Raises ModelError."""
         provider = _PROVIDERS.get(cell.device)
         if provider is None:
-            raise ModelError(f"onnx has no device {cell.device} here yet: choose one of {', '.join(_PROVIDERS)}")
+            raise ModelError(f"onnx does not support device {cell.device}: choose one of {', '.join(_PROVIDERS)}")
         if provider not in onnxruntime.get_available_providers():
             raise ModelError(f"this build of ONNX Runtime has no {provider}: choose --device cpu")
         card = read_model_card(model_dir, model_dir.name)
@@ -52,12 +55,12 @@ class OnnxBackend:
         try:
             with tempfile.TemporaryDirectory(prefix="embedconsole-") as traces:
                 session = self._open_session(graph, provider, threads, trace_prefix=str(Path(traces) / "first-run"))
-                trace = _traced(session)
-        except Exception as error:  # its exception types share no base of their own
+                trace = _trace_first_run(session)
+        except Exception as error:  # its exception types have no common base class
             reason = (str(error).splitlines() or [""])[0]
             raise ModelError(f"ONNX Runtime cannot load {graph}: {reason}") from error
         return OnnxModel(
-            _Seat(session, threads),
+            _SharedSession(session, threads),
             partial(self._open_session, graph, provider),
             dim=card.dim,
             pad_token_id=card.pad_token_id,
@@ -66,55 +69,58 @@ class OnnxBackend:
 
 
 @dataclass(slots=True)
-class _Seat:
-    """A session and, where only one executor may use it, who does. Closing takes the session out from under them."""
+class _SharedSession:
+    """A session and the executor that uses it. Closing the model sets the session to None for all its executors."""
 
     session: onnxruntime.InferenceSession | None
     threads: int
-    taken_by: "weakref.ref[OnnxExecutor] | None" = None
+    user: "weakref.ref[OnnxExecutor] | None" = None
 
-    def serves(self, threads: int) -> bool:
-        """One-thread sessions have no pool and are shared; a wider one's pool is for one executor at a time."""
-        free = self.taken_by is None or self.taken_by() is None
+    def is_available(self, threads: int) -> bool:
+        """Whether another executor may use the session.
+
+        One-thread sessions have no thread pool and are shared. A session with a pool serves one executor at a time.
+        """
+        free = self.user is None or self.user() is None
         return threads == self.threads and (threads == 1 or free)
 
 
 class OnnxModel:
-    """A loaded graph, and the sessions on it."""
+    """A loaded graph and its sessions."""
 
     computes_in_caller = True
 
     def __init__(
         self,
-        seat: _Seat,
+        shared: _SharedSession,
         open_another: Callable[[int], onnxruntime.InferenceSession],
         *,
         dim: int,
         pad_token_id: int,
         trace: OnnxTrace,
     ) -> None:
-        self._seats = [seat]
+        self._sessions = [shared]
         self._open_another = open_another
         self._dim = dim
         self._pad_token_id = pad_token_id
         self._trace = trace
-        self._inputs = input_names(seat.session) if seat.session else ()
+        self._inputs = input_names(shared.session) if shared.session else ()
         self._lock = threading.Lock()
 
     @property
     def dim(self) -> int:
-        """Dimensions of a vector."""
+        """Number of dimensions of a vector."""
         return self._dim
 
     @property
     def precision(self) -> str:
-        """That in which most linear layers ran."""
+        """The precision in which most linear layers ran."""
         return self._trace.precision
 
     @property
     def evidence(self) -> str:
-        """`36 of 36 linear layers int8, …`, from the runtime's own trace of a first run."""
-        return self._trace.evidence + ("" if self.packs else ONE_TEXT_A_ROW)
+        """`36 of 36 linear layers int8, …`, from the runtime's trace of a first run."""
+        return self._trace.evidence + ("" if self.packs else NOT_PACKED)
 
     @property
     def packs(self) -> bool:
@@ -122,41 +128,41 @@ class OnnxModel:
         return layout_of(self._inputs, self._pad_token_id).packs
 
     def executor(self, threads: int, *, row_tokens: int = _ROW_TOKENS) -> "OnnxExecutor":
-        """One instance's forward pass. Raises ModelError after close()."""
+        """Returns the forward pass of one instance. Raises ModelError after close()."""
         with self._lock:
-            if not self._seats:
+            if not self._sessions:
                 raise ModelError(_CLOSED)
-            seat = next((seat for seat in self._seats if seat.serves(threads)), None)
-            if seat is None:
-                seat = _Seat(self._open_another(threads), threads)
-                self._seats.append(seat)
+            shared = next((one for one in self._sessions if one.is_available(threads)), None)
+            if shared is None:
+                shared = _SharedSession(self._open_another(threads), threads)
+                self._sessions.append(shared)
             layout = layout_of(self._inputs, self._pad_token_id, row_tokens=row_tokens)
-            executor = OnnxExecutor(seat, layout)
-            seat.taken_by = weakref.ref(executor)
+            executor = OnnxExecutor(shared, layout)
+            shared.user = weakref.ref(executor)
             return executor
 
     def close(self) -> None:
-        """Drops the sessions, those of its executors too, and gives the memory back to the system."""
+        """Drops the sessions, including those of executors, and returns the memory to the system."""
         with self._lock:
-            for seat in self._seats:
-                seat.session = None
-            self._seats.clear()
+            for shared in self._sessions:
+                shared.session = None
+            self._sessions.clear()
         release_memory()
 
 
 class OnnxExecutor:
-    """One instance: its own layout on a session whose run() any thread may call."""
+    """One instance: a layout of its own, and a session whose run() is thread-safe."""
 
-    def __init__(self, seat: _Seat, layout: Layout) -> None:
-        self._seat = seat
+    def __init__(self, shared: _SharedSession, layout: Layout) -> None:
+        self._shared = shared
         self._layout = layout
 
     def __call__(self, texts: Sequence[TokenIds]) -> ModelOutput:
         """Runs one batch in the calling thread. Raises ModelError after close()."""
         return forward(self._layout, self._run, texts, owned=True)
 
-    def _run(self, inputs: Mapping[str, Rectangle]) -> Any:
-        session = self._seat.session  # read once: close() may come between two looks
+    def _run(self, inputs: Mapping[str, IntArray]) -> Any:
+        session = self._shared.session  # read once, because close() may run concurrently
         if session is None:
             raise ModelError(_CLOSED)
         return session.run(("unit", "norms"), inputs)
@@ -170,17 +176,17 @@ def open_session(
     *,
     disabled_fusions: Sequence[str] = SLOWER_FUSIONS,
 ) -> onnxruntime.InferenceSession:
-    """A session on `graph`; with `trace_prefix` it records its runs there until end_profiling().
+    """Opens a session on `graph`. With `trace_prefix` it records its runs to that path until end_profiling().
 
-    Measured on all-MiniLM-L6-v2, one thread, lengths 8-60, batches of 32: the arena off costs 10 %.
+    The memory arena stays on: without it, all-MiniLM-L6-v2 is 10 % slower (one thread, lengths 8-60, batches of 32).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only: its warnings go to fd 2, past logging
-    # Off: it plans memory per input shape and keeps every plan, and here nearly every batch has a new shape.
+    options.log_severity_level = 3  # errors only, because warnings bypass logging and go to fd 2
+    # Off, because it keeps a memory plan for every input shape, and nearly every batch has a new shape.
     options.enable_mem_pattern = False
-    # Off: idle pool threads would burn the cores that the other instances need.
+    # Off, because spinning pool threads would occupy the cores that other instances need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if trace_prefix is not None:
         options.enable_profiling = True
@@ -191,14 +197,14 @@ def open_session(
 
 
 def input_names(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
-    """The graph's inputs, which tell its layout."""
+    """Returns the names of the graph's inputs, which determine its layout."""
     return tuple(one.name for one in session.get_inputs())
 
 
-def _traced(session: onnxruntime.InferenceSession) -> OnnxTrace:
-    """The kernels of one two-token run (a few milliseconds), after all rewriting by the optimiser.
+def _trace_first_run(session: onnxruntime.InferenceSession) -> OnnxTrace:
+    """Traces the kernels of a run of two tokens, which takes a few milliseconds.
 
-    Neither the file nor a flag can say what really runs.
+    The optimiser rewrites the graph, so only a trace shows which kernels run.
     """
     (only,) = layout_of(input_names(session), 0)([[1, 1]])
     session.run(None, only.inputs)

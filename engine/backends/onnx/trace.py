@@ -1,4 +1,4 @@
-"""What ONNX Runtime's trace of a run says about precision: which kernels ran, on which element types."""
+"""Reads the precision from ONNX Runtime's trace of a run: its kernels and their element types."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ _QUANTISED_PRODUCTS = {
     "DynamicQuantizeMatMul": "int8", "MatMulIntegerToFloat": "int8", "MatMulInteger": "int8", "QLinearMatMul": "int8",
     "QGemm": "int8", "MatMulNBits": "int4",
 }  # fmt: skip
-"""MatMulNBits computes in its float input's type: int4 is what its weights are. Only 4 bits are made here."""
+"""Precision of the weights by kernel. MatMulNBits computes in the type of its float input; only 4 bits are used."""
 _SENSITIVE = {"Softmax": "softmax", "LayerNormalization": "layer norm", "SkipLayerNormalization": "layer norm"}
 _PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _NAMES = {"float": "float32"}
@@ -18,20 +18,20 @@ _NAMES = {"float": "float32"}
 
 @dataclass(frozen=True, slots=True)
 class OnnxTrace:
-    """Kernels of one run, counted."""
+    """Counts of the kernels of one run."""
 
     floats: Counter[str]
-    """Matrix multiplications between activations or with float weights, by element type."""
+    """Matrix multiplications of activations or with float weights, by element type."""
     quantised: Counter[str]
-    """Those with quantised weights, by precision."""
+    """Matrix multiplications with quantised weights, by precision."""
     linear_floats: int
-    """How many of `floats` are linear layers: one side of the product is a weight matrix."""
+    """Number of `floats` that are linear layers: one operand is a weight matrix."""
     sensitive: Counter[tuple[str, str]]
     """Softmax and layer norm, by name and element type."""
 
     @classmethod
     def of(cls, kernels: Iterable[Mapping[str, Any]]) -> "OnnxTrace":
-        """Counts the `args` of a profile's node events."""
+        """Counts the `args` of the node events of a profile."""
         floats: Counter[str] = Counter()
         quantised: Counter[str] = Counter()
         sensitive: Counter[tuple[str, str]] = Counter()
@@ -41,7 +41,7 @@ class OnnxTrace:
             dtype = next(iter(inputs[0]), "") if inputs else ""
             if name in _FLOAT_PRODUCTS:
                 floats[dtype] += 1
-                # A weight matrix is packed and no longer listed, or has two axes; attention's operands have more.
+                # A weight matrix is prepacked and not listed, or has two axes; attention's operands have more.
                 linear_floats += len(inputs) == 1 or len(next(iter(inputs[1].values()))) == 2
             elif name in _QUANTISED_PRODUCTS:
                 quantised[_QUANTISED_PRODUCTS[name]] += 1
@@ -53,7 +53,7 @@ class OnnxTrace:
 
     @property
     def precision(self) -> str:
-        """That of most linear layers."""
+        """The precision of most linear layers."""
         if self.quantised.total() > self.linear_floats:
             return self.quantised.most_common(1)[0][0]
         ((dtype, _),) = self.floats.most_common(1)
@@ -61,7 +61,7 @@ class OnnxTrace:
 
     @property
     def evidence(self) -> str:
-        """`48 of 48 matrix multiplications ran in float32`, or for a quantised graph the linear layers and the rest."""
+        """`48 of 48 matrix multiplications ran in float32`; a quantised graph lists linear layers and the rest."""
         if not self.quantised:
             ((dtype, count),) = self.floats.most_common(1)
             return f"{count} of {self.floats.total()} matrix multiplications ran in {_NAMES.get(dtype, dtype)}"
@@ -77,6 +77,6 @@ class OnnxTrace:
             ((dtype, _),) = self.floats.most_common(1)
             parts.append(f"{attention} products between activations {_NAMES.get(dtype, dtype)}")
         for dtype in dict.fromkeys(dtype for _, dtype in self.sensitive):
-            names = sorted({name for name, own in self.sensitive if own == dtype}, reverse=True)
+            names = sorted({name for name, other in self.sensitive if other == dtype}, reverse=True)
             parts.append(f"{' and '.join(names)} {_NAMES.get(dtype, dtype)}")
         return parts

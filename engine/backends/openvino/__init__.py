@@ -1,1 +1,1 @@
-"""OpenVINO."""
+"""The OpenVINO backend."""

@@ -1,4 +1,4 @@
-"""The plain ONNX graph as OpenVINO's files: as it is, static int8 calibrated on prose, or 4-bit weights."""
+"""Converts the plain ONNX graph to OpenVINO's files: fp32, static int8, int8 weights, or 4-bit weights."""
 
 import contextlib
 import sys
@@ -15,13 +15,13 @@ from engine.scheduling.contract import TokenIds
 
 MODEL_FILE = "openvino.xml"
 _SMOOTH_ALPHA = 0.8
-"""Measured on all-MiniLM-L6-v2: 0.65 and 0.95 give lower cosines, without smoothing it is lower still."""
+"""Measured on all-MiniLM-L6-v2: 0.65 and 0.95 give lower cosines, and no smoothing gives the lowest."""
 _INT4_BLOCK = 32
-"""Smaller for a layer whose width it does not divide."""
+"""Weights per scale. NNCF uses a smaller block for a layer whose width is not a multiple of it."""
 
 
 def derive_openvino(prepared: Cell, plain: Path, folder: Path, calibration: Sequence[TokenIds]) -> None:
-    """Writes the model that the backend loads to `folder`. Raises ImportError when nncf is needed and missing."""
+    """Writes the model that the backend loads to `folder`. Raises ImportError when nncf is required but missing."""
     model = openvino.Core().read_model(plain)
     if prepared.precision != "fp32":
         with contextlib.redirect_stdout(sys.stderr):  # nncf draws progress bars
@@ -42,9 +42,9 @@ def _quantised(model: openvino.Model, prepared: Cell, calibration: Sequence[Toke
 
 
 def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> openvino.Model:
-    """Weights per channel and activations with ranges learnt from `calibration`, outliers smoothed away.
+    """Quantises weights per channel and activations with ranges from `calibration`, after smoothing outliers.
 
-    MIXED: symmetric weights, asymmetric activations, which cost nothing and suit what leaves an activation function.
+    MIXED uses symmetric weights and asymmetric activations, which are as fast and suit outputs of activation functions.
     """
     import nncf
     from nncf.quantization.advanced_parameters import (
@@ -71,12 +71,12 @@ def _static_int8(model: openvino.Model, calibration: Sequence[TokenIds]) -> open
             smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=_SMOOTH_ALPHA),
             overflow_fix=OverflowFix.ENABLE if saturates else OverflowFix.DISABLE,
         ),
-        ignored_scope=nncf.IgnoredScope(names=_costly_in_seven_bits(model) if saturates else _pooling(model)),
+        ignored_scope=nncf.IgnoredScope(names=_imprecise_in_seven_bits(model) if saturates else _pooling(model)),
     )
 
 
 def _pooling(model: openvino.Model) -> list[str]:
-    """The products of three axes and no weights: pooling of packed rows, which is small and shall stay exact."""
+    """Returns the names of the MatMuls that pool packed rows: three axes, no weights. They are small and stay fp32."""
     return [
         op.get_friendly_name()
         for op in model.get_ops()
@@ -86,22 +86,23 @@ def _pooling(model: openvino.Model) -> list[str]:
     ]
 
 
-def _costly_in_seven_bits(model: openvino.Model) -> list[str]:
-    """The products that stay in fp32 where weights have seven bits only: attention's, and those that narrow.
+def _imprecise_in_seven_bits(model: openvino.Model) -> list[str]:
+    """Returns the names of the MatMuls that stay fp32 where weights have only seven bits.
 
-    What narrows (a feed-forward block's second layer) reads what an activation function left, which quantises worst.
-    Measured on all-MiniLM-L6-v2 without VNNI: cosines of 0.9985 (p1 0.9973) instead of 0.9971 (0.9948), and 0.89 of
-    fp32's speed instead of 0.73, since int8 gains nothing there.
+    These are attention's, and layers with fewer outputs than inputs. Such a layer (the second one of a feed-forward
+    block) reads the output of an activation function, which quantises worst. Measured on all-MiniLM-L6-v2 without VNNI:
+    cosines of 0.9985 (p1 0.9973) instead of 0.9971 (0.9948), and 0.89 times the speed of fp32 instead of 0.73 times,
+    because int8 is not faster there.
     """
     return [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() == "MatMul" and not _widens(op)]
 
 
-def _widens(product: Any) -> bool:
-    """Whether it multiplies by weights that have at least as many outputs as inputs."""
-    weights = product.input(1).get_partial_shape()
+def _widens(matmul: Any) -> bool:
+    """Returns whether the MatMul has weights with at least as many outputs as inputs."""
+    weights = matmul.input(1).get_partial_shape()
     if weights.is_dynamic or len(weights) != 2:  # an activation, not weights
         return False
     inputs, outputs = weights.to_shape()
-    if product.get_attributes()["transpose_b"]:
+    if matmul.get_attributes()["transpose_b"]:
         inputs, outputs = outputs, inputs
     return bool(outputs >= inputs)

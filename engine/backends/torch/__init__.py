@@ -1,1 +1,1 @@
-"""PyTorch, on CPU, CUDA and MPS."""
+"""The PyTorch backend, on CPU, CUDA and MPS."""

@@ -1,7 +1,7 @@
-"""The encoder of BERT and its kin as few operations as it takes: texts end to end, without padding and without masks.
+"""A lean encoder for BERT and related architectures: concatenated texts, without padding and without masks.
 
-Texts of one length that stand side by side attend together, in one call without a mask; everything else is done to all
-tokens at once. Batches come sorted by length, so there are few such runs.
+Adjacent texts of equal length share one attention call without a mask; all other operations run on all tokens at once.
+Batches are sorted by length, so there are few such groups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,22 @@ from torch.nn import functional
 from engine.backends.torch.onednn import OneDnnLinear
 
 _ACTIVATION_OF = {"gelu": "gelu", "gelu_new": "tanh-gelu", "gelu_pytorch_tanh": "tanh-gelu", "relu": "relu"}
-"""By the name that a model's configuration has for it."""
+"""Activation of OneDnnLinear by the name in the configuration of a model."""
 
 
-class Names(NamedTuple):
-    """Where a family keeps the parts of a layer."""
+class LayerNames(NamedTuple):
+    """Paths of the parts of a layer in a model family."""
 
     layers: str
-    products: tuple[str, str, str]
-    attended: str
+    qkv: tuple[str, str, str]
+    attention_output: str
     attention_norm: str
     up: str
     down: str
     norm: str
 
 
-_BERT = Names(
+_BERT = LayerNames(
     "encoder.layer", ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
 )  # fmt: skip
@@ -41,11 +41,11 @@ _FAMILIES = {
     "XLMRobertaModel": _BERT,
     "CamembertModel": _BERT,
     "MPNetModel": _BERT._replace(
-        products=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
-        attended="attention.attn.o",
+        qkv=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        attention_output="attention.attn.o",
         attention_norm="attention.LayerNorm",
     ),
-    "DistilBertModel": Names(
+    "DistilBertModel": LayerNames(
         "transformer.layer", ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
         "attention.out_lin", "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm",
     ),
@@ -53,8 +53,8 @@ _FAMILIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """`texts` neighbouring texts of `length` tokens each, the first of them the `first`th, from row `start` on."""
+class LengthGroup:
+    """Adjacent texts of equal length: `texts` texts of `length` tokens, from text `first` and token row `start` on."""
 
     first: int
     texts: int
@@ -63,51 +63,51 @@ class Run:
 
     @property
     def rows(self) -> slice:
-        """Where its tokens lie."""
+        """The rows of its tokens."""
         return slice(self.start, self.start + self.texts * self.length)
 
 
-class Tokens(NamedTuple):
-    """What a transformers model would answer with, as far as it is read."""
+class EncoderOutput(NamedTuple):
+    """The part of the output of a transformers model that is used."""
 
     last_hidden_state: Tensor
 
 
 class LeanLayer(nn.Module):
-    """One layer: attention and feed-forward, each added to its input and normalised."""
+    """One layer: attention and feed-forward, each with a residual connection and a layer norm."""
 
-    def __init__(self, layer: nn.Module, names: Names, heads: int, activation: str) -> None:
+    def __init__(self, layer: nn.Module, names: LayerNames, heads: int, activation: str) -> None:
         super().__init__()
         self._heads = heads
-        self.products = OneDnnLinear([_linear(layer, name) for name in names.products])
-        self.attended = OneDnnLinear([_linear(layer, names.attended)])
+        self.qkv = OneDnnLinear([_linear(layer, name) for name in names.qkv])
+        self.attention_output = OneDnnLinear([_linear(layer, names.attention_output)])
         self.attention_norm = layer.get_submodule(names.attention_norm)
         self.up = OneDnnLinear([_linear(layer, names.up)], activation)
         self.down = OneDnnLinear([_linear(layer, names.down)])
         self.norm = layer.get_submodule(names.norm)
 
-    def forward(self, tokens: Tensor, attended: Tensor, runs: Sequence[Run], bias: Tensor | None) -> Tensor:
-        """(rows, hidden) -> (rows, hidden); `attended`, of the same shape, is overwritten."""
-        products = self.products(tokens)
-        for run in runs:
-            # In float32 whatever the weights are: torch's attention takes bfloat16 apart head by head, which is slower.
-            own = products[run.rows].float().view(run.texts, run.length, 3, self._heads, -1)
-            query, key, value = own.permute(2, 0, 3, 1, 4)
-            mask = None if bias is None else bias[:, :, : run.length, : run.length]
-            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            attended[run.rows].view(run.texts, run.length, self._heads, -1).copy_(found.transpose(1, 2))
-        tokens = self.attention_norm(self.attended.plus(attended, tokens))
-        added: Tensor = self.norm(self.down.plus(self.up(tokens), tokens))
-        return added
+    def forward(self, tokens: Tensor, context: Tensor, groups: Sequence[LengthGroup], bias: Tensor | None) -> Tensor:
+        """(rows, hidden) -> (rows, hidden); `context`, of the same shape, is overwritten."""
+        qkv = self.qkv(tokens)
+        for group in groups:
+            # In float32 for all weights, because attention of torch in bfloat16 runs head by head, which is slower.
+            rows = qkv[group.rows].float().view(group.texts, group.length, 3, self._heads, -1)
+            query, key, value = rows.permute(2, 0, 3, 1, 4)
+            mask = None if bias is None else bias[:, :, : group.length, : group.length]
+            heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            context[group.rows].view(group.texts, group.length, self._heads, -1).copy_(heads.transpose(1, 2))
+        tokens = self.attention_norm(self.attention_output.plus(context, tokens))
+        normalised: Tensor = self.norm(self.down.plus(self.up(tokens), tokens))
+        return normalised
 
 
 class LeanEncoder(nn.Module):
-    """Takes the place of a transformers model: forward(input_ids, attention_mask) with padding on the right."""
+    """A replacement of a transformers model: forward(input_ids, attention_mask) with padding on the right."""
 
-    def __init__(self, model: Any, names: Names, activation: str) -> None:
+    def __init__(self, model: Any, names: LayerNames, activation: str) -> None:
         super().__init__()
         self.config = model.config
-        # The model's own: how it counts positions and whether it knows token types is its business.
+        # Those of the model, because positions and token types differ between families.
         self.embeddings = model.embeddings
         layers: Any = model.get_submodule(names.layers)
         self.layers = nn.ModuleList(
@@ -116,64 +116,65 @@ class LeanEncoder(nn.Module):
         self.bias: Tensor | None
         self.register_buffer("bias", _position_bias(model))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tokens:
-        """Both (n, length) int64 -> (n, length, hidden), zeros where the padding is."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> EncoderOutput:
+        """(n, length) int64, twice -> (n, length, hidden), zeros at padding."""
         embedded = self.embeddings(input_ids=input_ids)
         texts, length, hidden = embedded.shape
-        runs = list(_runs(attention_mask.sum(dim=1).tolist()))
-        count = runs[-1].rows.stop if runs else 0
-        tokens = embedded.new_zeros(rows_for(count), hidden)
+        groups = list(_length_groups(attention_mask.sum(dim=1).tolist()))
+        count = groups[-1].rows.stop if groups else 0
+        tokens = embedded.new_zeros(padded_row_count(count), hidden)
         tokens[:count] = embedded[attention_mask.bool()] if count < texts * length else embedded.view(count, hidden)
-        attended = torch.zeros_like(tokens)
+        context = torch.zeros_like(tokens)
         for layer in self.layers:
-            tokens = layer(tokens, attended, runs, self.bias)
+            tokens = layer(tokens, context, groups, self.bias)
         padded = embedded.new_zeros(texts, length, hidden)
-        for run in runs:
-            padded[run.first : run.first + run.texts, : run.length] = tokens[run.rows].view(run.texts, run.length, -1)
-        return Tokens(padded)
+        for group in groups:
+            texts_of_group = slice(group.first, group.first + group.texts)
+            padded[texts_of_group, : group.length] = tokens[group.rows].view(group.texts, group.length, -1)
+        return EncoderOutput(padded)
 
 
 def lean_encoder(model: Any) -> LeanEncoder | None:
-    """The encoder of a transformers model in this form; None when it is of no family that is known to fit it."""
+    """Returns the lean encoder of a transformers model; None if its architecture is not supported."""
     names = _FAMILIES.get(type(model).__name__)
     config = model.config
     activation = _ACTIVATION_OF.get(getattr(config, "hidden_act", getattr(config, "activation", "")))
-    decodes = getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False)
-    if names is None or activation is None or decodes:
+    is_decoder = getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False)
+    if names is None or activation is None or is_decoder:
         return None
     return LeanEncoder(model, names, activation)
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[Run]:
-    """Neighbours of equal length together; texts without a token are left out, they have nothing to attend to."""
+def _length_groups(lengths: Sequence[int]) -> Iterator[LengthGroup]:
+    """Yields the groups of adjacent texts of equal length, except texts without tokens."""
     first = start = 0
     for length, group in groupby(lengths):
         texts = len(list(group))
         if length:
-            yield Run(first, texts, length, start)
+            yield LengthGroup(first, texts, length, start)
         first += texts
         start += texts * length
 
 
-def rows_for(count: int) -> int:
-    """`count` rows, or up to 6 % more: even numbers, 16 from each power of two to the next.
+def padded_row_count(count: int) -> int:
+    """Returns `count` rounded up by at most 6 %, to one of 16 even numbers between two powers of two.
 
-    oneDNN makes kernels for each number of rows that it meets. For all layers together that takes longer than a text,
-    and two megabytes which it keeps.
+    oneDNN creates kernels for each number of rows. For all layers together this takes longer than running a text, and
+    the kernels keep 2 MB.
     """
     step = max(2, 1 << max(0, count.bit_length() - 5))
     return -(-count // step) * step
 
 
 def _linear(layer: nn.Module, name: str) -> nn.Linear:
-    found = layer.get_submodule(name)
-    if not isinstance(found, nn.Linear):
-        raise TypeError(f"{name} is no linear layer")
-    return found
+    linear = layer.get_submodule(name)
+    if not isinstance(linear, nn.Linear):
+        raise TypeError(f"{name} is not a linear layer")
+    return linear
 
 
 def _position_bias(model: Any) -> Tensor | None:
-    """What MPNet adds to the scores for the distance of two tokens: (1, heads, longest, longest) float32."""
+    """Returns the relative position bias of MPNet's attention, (1, heads, longest, longest) float32, or None."""
     if not hasattr(getattr(model, "encoder", None), "relative_attention_bias"):
         return None
     longest = torch.empty(1, model.config.max_position_embeddings, 1)

@@ -1,4 +1,4 @@
-"""The whole model as one torch module: transformer, pooling, dense layers, and the norm taken out in fp32."""
+"""The complete model as a torch module: transformer, pooling, dense layers, and normalisation in fp32."""
 
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,24 @@ class SentenceModule(nn.Module):
 
     def __init__(self, transformer: nn.Module, pooling: str, dense: list["Projection"]) -> None:
         super().__init__()
-        self.transformer: Any = transformer  # a transformers model: torch types it as a bare module
+        self.transformer: Any = transformer  # a transformers model, which torch types as nn.Module
         self.pooling = pooling.split("+")
         self.dense = nn.ModuleList(dense)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        # Token type ids are left to the transformer, whose own default is zeros where it has any.
+        # The transformer uses its default token type ids, zeros.
         tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = torch.cat([pool(mode, tokens, attention_mask) for mode in self.pooling], dim=-1)
         for layer in self.dense:
             pooled = layer(pooled)
         vectors = pooled.float()
         norms = vectors.norm(dim=-1)
-        # A zero vector stays zero instead of becoming NaN; 1e-12 is what torch's own normalize uses.
+        # A zero vector stays zero instead of becoming NaN; 1e-12 is the default of torch.nn.functional.normalize.
         return vectors / norms.clamp(min=1e-12).unsqueeze(-1), norms
 
 
 class Projection(nn.Module):
-    """sentence-transformers' Dense: a linear layer, its activation, and optionally a residual around both."""
+    """Dense of sentence-transformers: a linear layer, an activation, and optionally a residual connection."""
 
     def __init__(self, layer: DenseLayer) -> None:
         super().__init__()
@@ -52,7 +52,10 @@ class Projection(nn.Module):
 
 
 def pool(mode: str, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-    """One vector a text, (n, hidden), from (n, length, hidden): sentence-transformers' modes, padded on the right."""
+    """Returns one vector per text, (n, hidden), from (n, length, hidden) with padding on the right.
+
+    The modes are those of sentence-transformers.
+    """
     if mode == "cls":
         return tokens[:, 0]
     mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
@@ -61,21 +64,21 @@ def pool(mode: str, tokens: Tensor, attention_mask: Tensor) -> Tensor:
     if mode == "lasttoken":
         last = (attention_mask.sum(dim=1) - 1).view(-1, 1, 1).expand(-1, 1, tokens.shape[-1])
         return tokens.gather(1, last).squeeze(1)
-    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device).view(1, -1, 1)
-    weights = mask * places if mode == "weightedmean" else mask
+    positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device).view(1, -1, 1)
+    weights = mask * positions if mode == "weightedmean" else mask
     total = (tokens * weights).sum(dim=1)
     count = weights.sum(dim=1).clamp(min=1e-9)
     return total / (count.sqrt() if mode == "mean_sqrt_len_tokens" else count)
 
 
 def load_module(model_dir: Path, card: ModelCard) -> SentenceModule:
-    """The model in fp32 on the CPU, in evaluation mode, read from safetensors and never from a pickle.
+    """Loads the model in fp32 on the CPU, in evaluation mode, from safetensors and never from a pickle.
 
-    Raises ModelError when transformers does not know the architecture or the weights do not fit it.
+    Raises ModelError when transformers does not support the architecture or the weights do not match it.
     """
-    quieten: Any = transformers_logging  # it carries no types
-    quieten.set_verbosity_error()
-    quieten.disable_progress_bar()
+    hf_logging: Any = transformers_logging  # it has no types
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
     try:
         transformer, report = AutoModel.from_pretrained(
             str(model_dir / card.transformer_path),
@@ -88,10 +91,12 @@ def load_module(model_dir: Path, card: ModelCard) -> SentenceModule:
         dense = [_projection(model_dir, layer) for layer in card.dense]
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(f"{card.id} cannot be loaded by transformers: {_first_line(error)}") from error
-    # A pooler is not part of any sentence vector, so its absence is normal; anything else missing would be random.
+    # A pooler does not contribute to vectors, so it may be missing. Other missing weights would be random.
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing:
-        raise ModelError(f"{card.id} lacks {len(missing)} weights ({missing[0]}, …): give the whole model's folder")
+        raise ModelError(
+            f"{len(missing)} weights of {card.id} are missing ({missing[0]}, …): give the folder of a complete model"
+        )
     return SentenceModule(transformer, card.pooling, dense).eval()
 
 

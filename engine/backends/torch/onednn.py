@@ -1,4 +1,4 @@
-"""Linear layers through oneDNN, the weights once and for all in its own layout."""
+"""Linear layers computed by oneDNN, with weights reordered once to its layout."""
 
 import platform
 from collections.abc import Sequence
@@ -7,30 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_USUAL_ROWS = 512
-"""What the layout of the weights is chosen for; products of other sizes were as fast with it."""
+_EXPECTED_ROWS = 512
+"""Number of rows that the layout of the weights is chosen for. Measured: other numbers are as fast with it."""
 
 _ACTIVATIONS = {"none": ("none", ""), "gelu": ("gelu", "none"), "tanh-gelu": ("gelu", "tanh"), "relu": ("relu", "")}
-"""As torch.compile names them, whose operations these are: torch has no public ones that keep reordered weights."""
+"""(attribute, algorithm) of the operations that torch.compile uses. No public operation takes reordered weights."""
 
 
 def can_multiply(dtype: torch.dtype) -> bool:
-    """Whether weights of this type gain from oneDNN here.
+    """Returns whether oneDNN is faster for weights of this dtype on this machine.
 
-    x86 alone: there torch multiplies float32 with MKL. Elsewhere this was never measured.
+    Only on x86, where torch multiplies float32 with MKL. It was not measured on other processors.
     """
-    onednn: Any = torch.backends.mkldnn  # it carries no types
+    onednn: Any = torch.backends.mkldnn  # it has no types
     if platform.machine().lower() not in ("x86_64", "amd64") or not onednn.is_available():
         return False
     if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - there is no public name for it
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - it has no public name
     return dtype == torch.float32
 
 
 class OneDnnLinear(nn.Module):
-    """Linear layers over the same input as one, with the activation that follows them, if any.
+    """One or more linear layers on the same input, computed as one, with a fused activation.
 
-    `activation` is none, gelu, tanh-gelu or relu; it is applied to each block of the product while it is in the cache.
+    `activation` is none, gelu, tanh-gelu or relu. It is applied to each block of the product while the block is in the
+    cache.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], activation: str = "none") -> None:
@@ -38,7 +39,7 @@ class OneDnnLinear(nn.Module):
         weight = torch.cat([layer.weight.detach() for layer in layers])
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         self.weight: Tensor
-        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_ROWS))  # noqa: SLF001 - see above
+        self.register_buffer("weight", torch.ops.mkldnn._reorder_linear_weight(weight, _EXPECTED_ROWS))  # noqa: SLF001 - see above
         self.bias: Tensor | None
         self.register_buffer("bias", torch.cat(biases) if biases else None)
         self._activation, self._algorithm = _ACTIVATIONS[activation]
@@ -50,6 +51,6 @@ class OneDnnLinear(nn.Module):
         return product
 
     def plus(self, values: Tensor, residual: Tensor) -> Tensor:
-        """The product added to `residual`, (rows, out), without an activation."""
+        """Returns the product plus `residual`, (rows, out), without an activation."""
         total: Tensor = self._product.binary(values, residual, self.weight, self.bias, "add")
         return total

@@ -1,4 +1,4 @@
-"""The closed loop: what counts, what does not, and that it always ends."""
+"""The closed loop: which responses count, and that it always ends."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def answer(window: Window, clock: Clock, after_s: float) -> None:
     window.answered(32, started_s)
 
 
-def test_what_is_answered_while_warming_up_is_no_throughput_but_was_paid_for() -> None:
+def test_responses_during_warm_up_are_not_throughput_but_count_for_cpu_time() -> None:
     clock = Clock()
     counted = window(clock)
     for after_s in (0.4, 0.2, 0.1, 0.1):
@@ -40,7 +40,7 @@ def test_what_is_answered_while_warming_up_is_no_throughput_but_was_paid_for() -
     assert found.p50_ms == pytest.approx(100.0)
 
 
-def test_a_window_is_over_when_its_time_is_and_every_caller_was_answered_twice() -> None:
+def test_a_window_is_over_after_its_time_and_two_responses_per_caller() -> None:
     clock = Clock()
     counted = window(clock)
     answer(counted, clock, 3.0)
@@ -50,7 +50,7 @@ def test_a_window_is_over_when_its_time_is_and_every_caller_was_answered_twice()
     assert counted.over
 
 
-def test_a_window_that_owes_its_callers_nothing_is_over_with_its_time() -> None:
+def test_a_window_without_a_minimum_of_responses_is_over_after_its_time() -> None:
     clock = Clock()
     counted = Window(replace(ORDER, answers_a_caller=0), callers=9500, clock=clock)
     answer(counted, clock, 2.4)
@@ -69,7 +69,7 @@ def test_a_server_that_never_answers_does_not_keep_the_window_open() -> None:
     assert (found.texts_per_s, found.p50_ms, found.errors) == (None, None, {"TimeoutError: slow": 1})
 
 
-def test_no_p95_below_its_floor() -> None:
+def test_no_p95_with_too_few_samples() -> None:
     clock = Clock()
     counted = window(clock)
     clock.now_s += ORDER.warm_s

@@ -1,4 +1,4 @@
-"""What `benchmarks.passes` understands, and its table of ratios against the first variant."""
+"""The arguments of `benchmarks.passes`, and its table of ratios to the first variant."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from benchmarks import passes
 from engine.backends.base import Cell
 
 
-def test_a_cell_without_a_recipe_is_its_default_one() -> None:
+def test_a_cell_without_a_recipe_has_the_default_one() -> None:
     assert passes.cell_of("onnx/int8") == Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu")
     assert passes.cell_of("onnx/int8/dynamic") == Cell(backend="onnx", precision="int8", recipe="dynamic", device="cpu")
 
 
 @pytest.mark.parametrize("words", ["onnx", "onnx/int9", "onnx/int8/magic"])
-def test_what_is_no_cell_is_refused_with_the_form_that_is(words: str) -> None:
+def test_an_invalid_cell_is_refused_with_the_expected_format(words: str) -> None:
     with pytest.raises(ValueError, match="write BACKEND/PRECISION"):
         passes.cell_of(words)
 
 
-def test_texts_are_numbers_above_0_each_once() -> None:
+def test_texts_are_distinct_numbers_above_0() -> None:
     assert passes.sizes_of("1,16,1") == [1, 16]
     for words in ("", "0", "1,,2", "1,x", "-1"):
         with pytest.raises(ValueError, match="write --texts"):

@@ -1,4 +1,4 @@
-"""The processes of a round, seen from the parent."""
+"""The processes of a round, managed by the parent."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ import pytest
 from benchmarks.peers.processes import Process
 
 
-def test_a_parent_that_is_interrupted_while_it_waits_for_an_answer_ends_at_once() -> None:
+def test_a_parent_that_is_interrupted_while_it_waits_for_an_answer_exits_at_once() -> None:
     class Interrupted:
         def readline(self) -> str:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The one table: medians of rounds, ratios to the base, and the check on vectors."""
+"""The table: medians over rounds, ratios to the base, and the check of vectors."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_figures_are_medians_and_ratios_are_of_the_same_round() -> None:
     assert ours.start_s == 0.5  # of the process it shares with the unary one
 
 
-def test_a_round_in_which_one_side_failed_is_missing_on_both_sides() -> None:
+def test_a_round_in_which_one_side_failed_is_excluded_on_both_sides() -> None:
     found = rows(
         results(
             sample(0, BASE, 100.0),
@@ -61,13 +61,13 @@ def test_a_round_in_which_one_side_failed_is_missing_on_both_sides() -> None:
     assert found[1].errors == 3
 
 
-def test_an_fp32_contender_whose_vectors_are_not_fp32s_is_marked_and_a_quantised_one_is_not() -> None:
+def test_only_an_fp32_contender_with_other_vectors_than_fp32_is_marked() -> None:
     found = rows(results(sample(0, BASE, 1.0), sample(0, "ours onnx int8 streamed", 1.0), cosine=0.33), BASE)
     assert [is_unlike_fp32(row) for row in found] == [True, False]
     assert [("!" in line) for line in markdown(found, BASE).splitlines()[2:]] == [True, False]
 
 
-def test_every_row_of_the_table_has_every_column_also_where_nothing_was_measured() -> None:
+def test_every_row_has_every_column_even_if_nothing_was_measured() -> None:
     found = rows(results(sample(0, BASE, None, p50_ms=None), sample(0, "ours onnx int8 streamed", 3.0)), BASE)
     lines = markdown(found, BASE).splitlines()
     assert len({line.count("|") for line in lines}) == 1

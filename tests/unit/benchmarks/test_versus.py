@@ -1,4 +1,4 @@
-"""Two revisions side by side: what is asked, how both are made to serve alike, and when the comparison fails."""
+"""The comparison of two revisions: its arguments, equal serving of both sides, and its verdict."""
 
 import json
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from benchmarks.peers.processes import Failed
 from benchmarks.peers.workloads import Workload
 from benchmarks.versus import report
 from benchmarks.versus.__main__ import FIRST_BASE, parse
-from benchmarks.versus.engines import Cell, Plan, cache_of, forget_older_caches, parse_cells, plan_in, serve_flags
+from benchmarks.versus.engines import Cell, Plan, cache_of, delete_stale_caches, parse_cells, plan_in, serve_flags
 from benchmarks.versus.project import Ratio
 from benchmarks.versus.report import BASE, CONTROL, OTHER, Memory, Sample
 from benchmarks.versus.rounds import Load, estimate_s, parse_loads
-from benchmarks.versus.trees import Tree, place_of, requirements
+from benchmarks.versus.trees import Tree, folder_of, requirements
 
 COMMIT = "31acd2e58b0123456789"
 ROUNDS = 4
@@ -42,12 +42,12 @@ def memory(size_mb: Callable[[int, str], float], cell: str = "onnx int8") -> lis
     ]  # fmt: skip
 
 
-def judged(turns: list[Sample], sizes: list[Memory]) -> tuple[bool, str]:
+def verdict_of(turns: list[Sample], sizes: list[Memory]) -> tuple[bool, str]:
     return report.verdict(report.rows(turns), report.memory_rows(sizes), report.means(turns, sizes))
 
 
 def times(of_other: float, of_control: float = 1.0) -> Callable[[int, str], float]:
-    """100 in round 0, 110 in round 1 and so on, so much of it on either side; half a percent of noise."""
+    """100 in round 0, 110 in round 1 and so on, times the factor of the side, with 0.5 % noise."""
     factors = {BASE: 1.0, OTHER: of_other, CONTROL: of_control}
     return lambda number, side: (100.0 + 10 * number) * factors[side] * (1.005 if side != BASE and number % 2 else 1.0)
 
@@ -78,14 +78,16 @@ def test_without_arguments_the_working_tree_is_compared_with_the_first_base() ->
         ["--nothing"],
     ],
 )
-def test_what_is_not_understood_exits_with_3_and_a_reason(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_command_line_exits_with_3_and_a_reason(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(words)
     assert ended.value.code == 3
     assert "error: " in capsys.readouterr().err
 
 
-def test_cells_are_a_backend_a_precision_and_perhaps_a_recipe_each_once() -> None:
+def test_cells_are_distinct_and_have_a_backend_a_precision_and_an_optional_recipe() -> None:
     assert parse_cells("onnx int8, torch fp32,onnx  int8,onnx int8 dynamic") == (
         Cell("onnx", "int8"),
         Cell("torch", "fp32"),
@@ -93,7 +95,7 @@ def test_cells_are_a_backend_a_precision_and_perhaps_a_recipe_each_once() -> Non
     )
 
 
-def test_workloads_are_short_and_unary_unless_they_say_otherwise() -> None:
+def test_workloads_are_short_and_unary_by_default() -> None:
     assert parse_loads("1x32,32x4-long, 1x32-short,1x8-streamed,1x8-mixed-streamed") == (
         Load(Workload(1, 32, "short")),
         Load(Workload(32, 4, "long")),
@@ -106,7 +108,7 @@ def test_only_single_texts_of_one_caller_are_compared_by_latency() -> None:
     assert [load.is_latency for load in parse_loads("1x1,1x1-streamed,1x32,32x1")] == [True, True, False, False]
 
 
-def test_the_estimate_counts_three_engines_and_grows_with_everything_that_is_asked() -> None:
+def test_the_estimate_counts_three_engines_and_grows_with_every_argument() -> None:
     one = estimate_s(1, 1, 1, 3.0)
     assert one > 3 * 3.0
     assert estimate_s(6, 2, 1, 3.0) == pytest.approx(12 * one)
@@ -116,13 +118,13 @@ def test_the_estimate_counts_three_engines_and_grows_with_everything_that_is_ask
 # ---- where a revision is kept ----
 
 
-def test_every_commit_has_a_place_and_the_working_tree_one_of_its_own() -> None:
+def test_every_commit_has_a_folder_and_the_working_tree_one_of_its_own() -> None:
     home = Path("/home")
-    assert place_of("main", COMMIT, home) == place_of("31acd2e", COMMIT, home) == home / COMMIT[:10]
-    assert place_of(".", COMMIT, home) == home / "working-tree"
+    assert folder_of("main", COMMIT, home) == folder_of("31acd2e", COMMIT, home) == home / COMMIT[:10]
+    assert folder_of(".", COMMIT, home) == home / "working-tree"
 
 
-def test_a_revision_is_named_by_its_commit_and_a_working_tree_says_whether_it_is_changed() -> None:
+def test_a_revision_is_named_by_its_commit_and_a_working_tree_by_its_changes() -> None:
     assert tree("31acd2e").name == "31acd2e58b"
     assert tree("main").name == "main (31acd2e58b)"
     assert tree(".").name == "working tree (31acd2e58b)"
@@ -133,7 +135,7 @@ def test_the_engine_is_the_program_in_the_revisions_own_environment() -> None:
     assert tree("main").engine == Path("place/.venv/bin/engine")
 
 
-def test_packages_are_asked_for_alike_when_only_other_parts_of_the_project_file_differ(tmp_path: Path) -> None:
+def test_requirements_are_equal_when_only_other_parts_of_the_project_file_differ(tmp_path: Path) -> None:
     found = []
     for name, version, package in (("a", "1", "numpy"), ("b", "2", "numpy"), ("c", "1", "scipy")):
         one = tree("main", tmp_path / name)
@@ -153,13 +155,13 @@ def test_packages_are_asked_for_alike_when_only_other_parts_of_the_project_file_
         (tree(".", changed=True), tree(".", changed=True), False),
     ],
 )
-def test_a_cache_is_used_again_only_for_the_very_sources_that_filled_it(
+def test_a_cache_is_reused_only_for_the_sources_that_filled_it(
     before: Tree, now: Tree, kept: bool, tmp_path: Path
 ) -> None:
     before, now = (tree(one.asked, tmp_path, changed=one.changed) for one in (before, now))
-    forget_older_caches(before)
+    delete_stale_caches(before)
     cache_of(before, tuned=False).mkdir()
-    forget_older_caches(now)
+    delete_stale_caches(now)
     assert cache_of(now, tuned=False).exists() is kept
 
 
@@ -178,13 +180,13 @@ def test_a_plan_reaches_the_engine_as_flags_and_nothing_is_tuned() -> None:
     assert "--recipe" not in words
 
 
-def test_without_a_plan_an_engine_is_left_to_its_own() -> None:
+def test_without_a_plan_an_engine_uses_its_own() -> None:
     words = serve_flags(Cell("onnx", "int8", "dynamic"), None)
     assert words[-2:] == ("--recipe", "dynamic")
     assert not {"--instances", "--threads", "--max-batch-tokens", "--max-batch-items", "--no-tune"} & set(words)
 
 
-def test_engines_with_a_given_plan_never_read_a_cache_in_which_something_was_tuned() -> None:
+def test_engines_with_a_given_plan_never_read_a_cache_with_tuned_plans() -> None:
     assert cache_of(tree("main"), tuned=True) != cache_of(tree("main"), tuned=False)
 
 
@@ -194,8 +196,8 @@ def test_the_plan_is_read_from_what_engine_tune_prints() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "[]", '{"plans": []}', '{"plans": [{"instances": 2}]}'])
-def test_what_is_no_plan_is_refused_with_what_was_printed(said: str) -> None:
-    with pytest.raises(Failed, match="no plan"):
+def test_an_output_without_a_plan_is_refused_with_the_output(said: str) -> None:
+    with pytest.raises(Failed, match="did not print a plan"):
         plan_in(said)
 
 
@@ -203,14 +205,14 @@ def test_what_is_no_plan_is_refused_with_what_was_printed(said: str) -> None:
 
 
 def test_the_same_speed_and_memory_pass() -> None:
-    passes, line = judged(samples(times(1.0)), memory(times(1.0)))
+    passes, line = verdict_of(samples(times(1.0)), memory(times(1.0)))
     assert passes
     assert line == "verdict: passes"
 
 
 def test_a_row_whose_whole_interval_lies_below_its_limit_fails_though_the_mean_does_not() -> None:
     turns = samples(times(0.9)) + samples(times(1.2), "1x32-short")
-    passes, line = judged(turns, memory(times(1.0)))
+    passes, line = verdict_of(turns, memory(times(1.0)))
     assert not passes
     assert "onnx int8 32x4-short is slower" in line
     assert "1x32" not in line
@@ -219,16 +221,16 @@ def test_a_row_whose_whole_interval_lies_below_its_limit_fails_though_the_mean_d
 
 def test_small_losses_everywhere_fail_by_the_mean_though_no_row_does() -> None:
     turns = samples(times(0.978)) + samples(times(0.978), "1x32-short")
-    passes, line = judged(turns, memory(times(1.0)))
+    passes, line = verdict_of(turns, memory(times(1.0)))
     assert not passes
     assert "geometric mean of speed is 0.980" in line
     assert "slower" not in line
 
 
-def test_latency_that_grows_is_a_loss_and_memory_that_grows_is_one_too() -> None:
-    _, line = judged(samples(times(0.9), "1x1-short"), memory(times(1.0)))
+def test_growing_latency_and_growing_memory_are_losses() -> None:
+    _, line = verdict_of(samples(times(0.9), "1x1-short"), memory(times(1.0)))
     assert "onnx int8 1x1-short is slower: 0.90" in line
-    passes, line = judged(samples(times(1.0)), memory(times(1.1)))
+    passes, line = verdict_of(samples(times(1.0)), memory(times(1.1)))
     assert not passes
     assert "onnx int8 memory is larger: 0.91" in line
 
@@ -238,24 +240,24 @@ def test_an_uncertain_loss_of_a_row_does_not_fail() -> None:
     assert report.regressions([("a", Ratio(0.95, 0.94, 0.97, 6))], [], Ratio(1.0, 0.99, 1.01, 6)) == []
 
 
-def test_a_single_round_is_judged_by_the_mean_alone_and_says_so() -> None:
+def test_a_single_round_is_checked_by_the_mean_alone_and_says_so() -> None:
     turns = [one for one in samples(times(0.9)) if one.round == 0]
-    passes, line = judged(turns, [one for one in memory(times(1.0)) if one.round == 0])
+    passes, line = verdict_of(turns, [one for one in memory(times(1.0)) if one.round == 0])
     assert not passes
     assert "slower" not in line
     assert "One round gives no intervals" in line
 
 
-def test_a_base_that_fails_against_itself_is_told_but_decides_nothing() -> None:
-    passes, line = judged(samples(times(1.0, of_control=0.9)), memory(times(1.0)))
+def test_a_base_that_fails_against_itself_is_reported_but_does_not_decide() -> None:
+    passes, line = verdict_of(samples(times(1.0, of_control=0.9)), memory(times(1.0)))
     assert passes
-    assert "the base against itself fails too" in line
+    assert "the base compared with itself fails too" in line
 
 
 # ---- the tables ----
 
 
-def test_ratios_are_of_the_same_round_in_whatever_order_the_turns_came() -> None:
+def test_ratios_are_of_the_same_round_in_any_order_of_turns() -> None:
     (row,) = report.rows(samples(times(2.0))[::-1])
     assert row.ratio.value == pytest.approx(2.0, rel=0.01)
     assert row.ratio.rounds == ROUNDS
@@ -268,7 +270,7 @@ def test_the_mean_is_geometric_so_twice_and_half_as_fast_cancel() -> None:
     assert report.means(turns, memory(times(1.0))).speed.value == pytest.approx(1.0, rel=0.01)
 
 
-def test_the_tables_show_p50_for_latency_rows_memory_and_the_control_beside_each_ratio() -> None:
+def test_the_tables_show_p50_for_latency_rows_memory_and_the_control_of_each_ratio() -> None:
     turns = samples(times(0.5), "1x1-short") + samples(times(1.0))
     sizes = memory(times(2.0))
     text = report.markdown(report.rows(turns), report.memory_rows(sizes), report.means(turns, sizes))

@@ -1,4 +1,4 @@
-"""Preparing happens in a child that may be killed, cancelled or doubled without leaving half an artifact."""
+"""A prepare child may be killed, cancelled or started twice without leaving a partial artifact."""
 
 import asyncio
 import json
@@ -28,8 +28,8 @@ def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path / "artifacts")
 
 
-def preparers() -> list[psutil.Process]:
-    """Those that run: one that has just ended and was not waited for yet has no command line any more."""
+def prepare_children() -> list[psutil.Process]:
+    """The running ones: a zombie has no command line."""
     running = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
     return [child for child in running if "engine.artifacts.prepare_child" in child.cmdline()]
 
@@ -38,7 +38,7 @@ def partial(store: ArtifactStore) -> list[Path]:
     return list(store.root.glob(".building-*"))
 
 
-async def test_a_killed_preparer_is_a_clear_error_leaves_nothing_and_a_retry_works(
+async def test_a_killed_prepare_child_is_a_clear_error_leaves_nothing_and_a_retry_works(
     model_files: Files, store: ArtifactStore
 ) -> None:
     files = model_files("cls")
@@ -46,7 +46,7 @@ async def test_a_killed_preparer_is_a_clear_error_leaves_nothing_and_a_retry_wor
     def kill_when_it_has_begun(progress: Progress) -> None:
         if progress.done == 0:
             assert partial(store)
-            for child in preparers():
+            for child in prepare_children():
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(CannotSwitch, match=r"ended by SIGKILL.*try again"):
@@ -55,13 +55,13 @@ async def test_a_killed_preparer_is_a_clear_error_leaves_nothing_and_a_retry_wor
     seen: list[Progress] = []
     artifact = await prepare(files, fp32("torch"), store, seen.append)
     assert artifact.reference.vectors.shape == (len(artifact.reference.token_ids), files.card.dim)
-    assert [step.done for step in seen] == list(range(seen[0].total)), "every step is told, in order"
+    assert [step.done for step in seen] == list(range(seen[0].total)), "every step is reported, in order"
     seen.clear()
     assert (await prepare(files, fp32("torch"), store, seen.append)).path == artifact.path
-    assert not seen, "found at once"
+    assert not seen, "the second call finds it in the store"
 
 
-async def test_two_engines_preparing_the_same_cell_at_once_make_it_once(
+async def test_two_engines_that_prepare_the_same_cell_concurrently_build_it_once(
     model_files: Files, store: ArtifactStore
 ) -> None:
     seen: list[Progress] = []
@@ -76,17 +76,17 @@ async def test_cancelling_ends_the_child_and_leaves_nothing(model_files: Files, 
     begun = asyncio.Event()
     work = asyncio.create_task(prepare(model_files("cls"), fp32("onnx"), store, lambda _: begun.set()))
     await begun.wait()
-    assert preparers()
+    assert prepare_children()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert not preparers()
+    assert not prepare_children()
     assert not partial(store)
 
 
-def test_a_preparer_whose_parent_is_gone_stops_and_cleans_up(model_files: Files, store: ArtifactStore) -> None:
+def test_a_prepare_child_whose_parent_is_gone_stops_and_cleans_up(model_files: Files, store: ArtifactStore) -> None:
     files, cell = model_files("cls"), fp32("onnx")
-    order = {
+    job = {
         "path": str(files.path),
         "id": files.id,
         "fingerprint": files.fingerprint,
@@ -104,16 +104,16 @@ def test_a_preparer_whose_parent_is_gone_stops_and_cleans_up(model_files: Files,
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(json.dumps(order) + "\n")
+        child.stdin.write(json.dumps(job) + "\n")
         child.stdin.flush()
         assert json.loads(child.stdout.readline())["event"] == "phase"
-        child.stdin.close()  # what the system does when the parent dies
+        child.stdin.close()  # as the system does when the parent dies
         assert child.wait(HANGS_AFTER_S) == 130
-    store.sweep()  # what any engine does next, should a long native call have kept it from cleaning up itself
+    store.sweep()  # as the next engine does, in case a native call kept the child from cleaning up
     assert not partial(store)
 
 
-async def test_a_corrupt_artifact_is_made_again_and_the_user_is_told(
+async def test_a_corrupt_artifact_is_prepared_again_and_the_user_is_warned(
     model_files: Files, store: ArtifactStore, prepared: Prepared
 ) -> None:
     files, good = prepared("cls", "torch")
@@ -126,7 +126,9 @@ async def test_a_corrupt_artifact_is_made_again_and_the_user_is_told(
     assert artifact.reference.token_ids == good.reference.token_ids
 
 
-async def test_the_childs_own_error_reaches_the_user(model_files: Files, store: ArtifactStore, tmp_path: Path) -> None:
+async def test_the_error_of_the_child_reaches_the_user(
+    model_files: Files, store: ArtifactStore, tmp_path: Path
+) -> None:
     files = model_files("cls")
     broken = tmp_path / "broken"
     shutil.copytree(files.path, broken)

@@ -1,4 +1,4 @@
-"""Artifacts are whole or absent, verified when found, and several processes may make the same one."""
+"""Artifacts are complete or absent, verified when read, and several processes may build the same one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def names(store: ArtifactStore) -> list[str]:
     return sorted(path.name for path in store.root.iterdir() if path.name not in beside)
 
 
-def test_what_was_published_is_found_with_its_reference_vectors(store: ArtifactStore) -> None:
+def test_a_published_artifact_is_found_with_its_reference_vectors(store: ArtifactStore) -> None:
     assert store.find(KEY, pytest.fail) is None
     published = store.publish(KEY, fill, {"model": "m"}, pytest.fail)
     found = store.find(KEY, pytest.fail)
@@ -40,7 +40,7 @@ def test_what_was_published_is_found_with_its_reference_vectors(store: ArtifactS
 
 
 @pytest.mark.parametrize("content", [b"grap", b"GRAPH"], ids=["shorter", "same size, other bytes"])
-def test_a_corrupt_artifact_is_removed_with_its_reason_and_can_be_made_again(
+def test_a_corrupt_artifact_is_removed_with_its_reason_and_can_be_built_again(
     store: ArtifactStore, content: bytes
 ) -> None:
     store.publish(KEY, fill, {}, pytest.fail)
@@ -72,7 +72,7 @@ def test_pickled_vectors_are_never_unpickled(store: ArtifactStore) -> None:
         store.publish(KEY, fill_with_pickle, {}, lambda _: None)
 
 
-def test_a_failing_build_leaves_nothing_and_its_error_comes_through(store: ArtifactStore) -> None:
+def test_a_failing_build_leaves_nothing_and_its_error_is_propagated(store: ArtifactStore) -> None:
     def fail(folder: Path) -> None:
         fill(folder)
         raise ZeroDivisionError
@@ -82,7 +82,7 @@ def test_a_failing_build_leaves_nothing_and_its_error_comes_through(store: Artif
     assert names(store) == []
 
 
-def test_builders_at_once_make_it_once_and_all_get_it(store: ArtifactStore) -> None:
+def test_concurrent_builders_build_it_once_and_all_get_it(store: ArtifactStore) -> None:
     start, built, got = Barrier(4), [], []
 
     def build(folder: Path) -> None:
@@ -102,7 +102,7 @@ def test_builders_at_once_make_it_once_and_all_get_it(store: ArtifactStore) -> N
     assert got == [store.path(KEY)] * 4
 
 
-def test_sweeping_removes_what_dead_builders_left_and_nothing_of_living_ones(store: ArtifactStore) -> None:
+def test_sweeping_removes_partial_artifacts_of_dead_processes_only(store: ArtifactStore) -> None:
     (store.root / f".building-{OTHER}").mkdir(parents=True)
 
     def sweep_meanwhile(folder: Path) -> None:

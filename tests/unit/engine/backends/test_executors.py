@@ -1,4 +1,4 @@
-"""What executors do while others run, close or end beside them."""
+"""Executors when others run, close or end concurrently."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ INPUTS = ("input_ids", "attention_mask")
 
 
 class Tiny(nn.Module):
-    """As much of a model as an executor needs; `seen` is called in every forward pass."""
+    """A minimal model; `seen` is called in every forward pass."""
 
     def __init__(self, seen: Callable[[], object] = lambda: None) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class Tiny(nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self._seen()
-        found = self.linear((ids * mask).sum(dim=1, keepdim=True).float())
-        norms = found.norm(dim=1)
-        return found / norms[:, None], norms
+        vectors = self.linear((ids * mask).sum(dim=1, keepdim=True).float())
+        norms = vectors.norm(dim=1)
+        return vectors / norms[:, None], norms
 
 
 def model_of(module: nn.Module, kind: type[TorchModel] = TorchModel) -> TorchModel:
@@ -41,14 +41,14 @@ def model_of(module: nn.Module, kind: type[TorchModel] = TorchModel) -> TorchMod
 
 
 class OnGpu(TorchModel):
-    """Believes that it computes in float32 on a GPU."""
+    """A model that takes its device for a GPU computing in float32."""
 
     def _is_float32_on_gpu(self) -> bool:
         return True
 
 
 class OnMetal(TorchModel):
-    """Believes that its device is Apple's."""
+    """A model that takes its device for Apple's Metal."""
 
     def _is_on_metal(self) -> bool:
         return True
@@ -56,16 +56,16 @@ class OnMetal(TorchModel):
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For every copy to the host or to the device: whether the switch of float32's products was held meanwhile."""
+    """For every copy to the host or to the device: whether the TF32 lock was held during it."""
     held: list[bool] = []
     to_host, to_device = torch.Tensor.cpu, torch.Tensor.to
 
     def cpu(tensor: torch.Tensor) -> torch.Tensor:
-        held.append(torch_backend._FLOAT32_PRODUCTS.locked())
+        held.append(torch_backend._TF32_LOCK.locked())
         return to_host(tensor)
 
     def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        held.append(torch_backend._FLOAT32_PRODUCTS.locked())
+        held.append(torch_backend._TF32_LOCK.locked())
         return to_device(tensor, *args, **kwargs)
 
     monkeypatch.setattr(torch.Tensor, "cpu", cpu)
@@ -73,11 +73,11 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return held
 
 
-def test_a_float32_pass_on_a_gpu_holds_the_switch_of_its_products_only_while_it_launches(copies: list[bool]) -> None:
+def test_a_float32_pass_on_a_gpu_holds_the_tf32_lock_only_while_it_launches(copies: list[bool]) -> None:
     launches: list[bool] = []
-    model = model_of(Tiny(lambda: launches.append(torch_backend._FLOAT32_PRODUCTS.locked())), OnGpu)
-    assert copies, "the product that tells float32 from TF32 was copied"
-    assert not any(copies), "it waits for the device too, beside whatever serves"
+    model = model_of(Tiny(lambda: launches.append(torch_backend._TF32_LOCK.locked())), OnGpu)
+    assert copies, "the product that identifies TF32 was copied"
+    assert not any(copies), "copying it waits for the device while other instances serve"
     copies.clear()
     model.executor(1)(TEXTS)
     assert launches == [True]
@@ -85,7 +85,7 @@ def test_a_float32_pass_on_a_gpu_holds_the_switch_of_its_products_only_while_it_
     assert not any(copies)
 
 
-def test_a_float32_pass_on_a_gpu_launches_with_its_own_switch_whatever_others_set() -> None:
+def test_a_float32_pass_on_a_gpu_launches_with_its_own_tf32_flag_whatever_others_set() -> None:
     allowed: list[bool] = []
     before = torch.backends.cuda.matmul.allow_tf32
     try:
@@ -99,16 +99,16 @@ def test_a_float32_pass_on_a_gpu_launches_with_its_own_switch_whatever_others_se
     assert allowed == [True, False]
 
 
-def test_on_metal_nothing_runs_beside_a_pass_not_even_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_metal_nothing_runs_during_a_pass_not_even_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[bool] = []
     to_host = torch.Tensor.cpu
 
     def cpu(tensor: torch.Tensor) -> torch.Tensor:
-        held.append(torch_backend._METAL.locked())
+        held.append(torch_backend._METAL_LOCK.locked())
         return to_host(tensor)
 
     monkeypatch.setattr(torch.Tensor, "cpu", cpu)
-    model = model_of(Tiny(lambda: held.append(torch_backend._METAL.locked())), OnMetal)
+    model = model_of(Tiny(lambda: held.append(torch_backend._METAL_LOCK.locked())), OnMetal)
     model.executor(1)(TEXTS)
     assert held == [True, True, True]
 
@@ -127,21 +127,21 @@ def in_new_thread(call: Callable[[], object]) -> None:
 
 
 @pytest.mark.usefixtures("threads")
-def test_a_thread_with_the_number_of_one_that_died_gets_its_own_threads_all_the_same(
+def test_a_thread_that_reuses_the_id_of_a_dead_one_still_sets_its_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
     executor = model_of(Tiny(lambda: seen.append(torch.get_num_threads()))).executor(1)
-    # The system gives a dead thread's number to the next one.
+    # The system reuses the id of a dead thread.
     monkeypatch.setattr(torch_backend, "threading", SimpleNamespace(get_ident=lambda: 7))
     for _ in range(2):
-        torch.set_num_threads(2)  # what threads start with
+        torch.set_num_threads(2)  # the default of a new thread
         in_new_thread(lambda: executor(TEXTS))
     assert seen == [1, 1]
 
 
 @pytest.mark.usefixtures("threads")
-def test_executors_that_share_a_thread_each_run_with_their_own_threads() -> None:
+def test_executors_that_share_a_thread_each_run_with_their_own_number_of_threads() -> None:
     seen: list[int] = []
     model = model_of(Tiny(lambda: seen.append(torch.get_num_threads())))
     narrow, wide = model.executor(1), model.executor(2)
@@ -150,8 +150,8 @@ def test_executors_that_share_a_thread_each_run_with_their_own_threads() -> None
     assert seen == [1, 2, 1, 2]
 
 
-class ClosedMeanwhile:
-    """A seat whose session is there for who looks first, and gone for who looks again."""
+class ClosedAfterFirstRead:
+    """A shared session that is None from the second read on."""
 
     def __init__(self, session: Any) -> None:
         self._sessions = [session]
@@ -162,37 +162,37 @@ class ClosedMeanwhile:
 
 
 class Session:
-    """Answers every text with a unit vector."""
+    """Returns a unit vector for every text."""
 
     def run(self, _: object, inputs: Any) -> Any:
         n = len(inputs["input_ids"])
         return np.eye(3, dtype=np.float32)[[0] * n], np.ones(n, np.float32)
 
 
-def test_an_onnx_pass_that_began_before_its_model_was_closed_ends_well_and_the_next_is_refused() -> None:
-    seat: Any = ClosedMeanwhile(Session())
-    executor = OnnxExecutor(seat, layout_of(INPUTS, 0))
+def test_an_onnx_pass_that_began_before_its_model_was_closed_succeeds_and_the_next_is_refused() -> None:
+    shared: Any = ClosedAfterFirstRead(Session())
+    executor = OnnxExecutor(shared, layout_of(INPUTS, 0))
     assert executor(TEXTS).in_order().unit.shape == (2, 3)
     with pytest.raises(ModelError, match="released"):
         executor(TEXTS)
 
 
-class ModuleClosedMeanwhile(TorchModel):
-    """Its module is there for who looks first, and gone for who looks again."""
+class ModuleClosedAfterFirstRead(TorchModel):
+    """A model whose module is None from the second read on."""
 
-    looks: list[nn.Module]
+    reads: list[nn.Module]
 
     @property
     def _module(self) -> nn.Module | None:
-        return self.looks.pop() if self.looks else None
+        return self.reads.pop() if self.reads else None
 
     @_module.setter
     def _module(self, module: nn.Module | None) -> None:
-        self.looks = [] if module is None else [module]
+        self.reads = [] if module is None else [module]
 
 
-def test_a_torch_pass_that_began_before_its_model_was_closed_ends_well_and_the_next_is_refused() -> None:
-    executor = model_of(Tiny(), ModuleClosedMeanwhile).executor(1)
+def test_a_torch_pass_that_began_before_its_model_was_closed_succeeds_and_the_next_is_refused() -> None:
+    executor = model_of(Tiny(), ModuleClosedAfterFirstRead).executor(1)
     assert executor(TEXTS).in_order().unit.shape == (2, 3)
     with pytest.raises(ModelError, match="released"):
         executor(TEXTS)

@@ -1,4 +1,4 @@
-"""Torch's faster forms say what transformers says, for each family with one and for others."""
+"""Optimised torch modules return the vectors of transformers, for families with a lean encoder and others."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ from transformers import (
 
 from engine.backends import backend
 from engine.backends.base import Cell
-from engine.backends.torch.lean_encoder import rows_for
+from engine.backends.torch.lean_encoder import padded_row_count
 from engine.backends.torch.module import SentenceModule
 from engine.backends.torch.onednn import can_multiply
-from engine.backends.torch.optimised_module import fastest, form_of
+from engine.backends.torch.optimised_module import describe_optimisation, optimise
 from engine.backends.torch.runtime import TorchModel
 from tests.unit.engine.conftest import Prepared
 
@@ -48,19 +48,19 @@ OTHERS = {
     ),
 }  # fmt: skip
 LENGTHS = (3, 3, 5, 9, 9, 2, 9)
-LEAST_COSINE = {torch.float32: 0.999999, torch.bfloat16: 0.9995}
+MIN_COSINE = {torch.float32: 0.999999, torch.bfloat16: 0.9995}
 
-needs_onednn = pytest.mark.parametrize("dtype", [one for one in LEAST_COSINE if can_multiply(one)], ids=str)
+needs_onednn = pytest.mark.parametrize("dtype", [one for one in MIN_COSINE if can_multiply(one)], ids=str)
 
 
 def built(config: Any, dtype: torch.dtype) -> SentenceModule:
     torch.manual_seed(7)
-    models: Any = AutoModel  # it carries no types
+    models: Any = AutoModel  # it has no types
     return SentenceModule(models.from_config(config), "mean", []).eval().to(dtype)
 
 
 def batch(lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor]:
-    """Texts of any ids, the padding's own among them, in no order of length."""
+    """Texts of any ids, including the padding id, in no order of length."""
     ids = torch.randint(0, 60, (len(lengths), max(lengths)), generator=torch.Generator().manual_seed(1))
     mask = torch.zeros_like(ids)
     for row, length in enumerate(lengths):
@@ -71,44 +71,42 @@ def batch(lengths: tuple[int, ...] = LENGTHS) -> tuple[Tensor, Tensor]:
 
 @needs_onednn
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_known_family_says_without_padding_what_transformers_says_with_it(family: str, dtype: torch.dtype) -> None:
+def test_a_known_family_gives_the_vectors_of_transformers_without_padding(family: str, dtype: torch.dtype) -> None:
     module = built(FAMILIES[family], dtype)
     with torch.inference_mode():
         unit, norms = module(*batch())
-        made = fastest(module, 1)
-        found, found_norms = made(*batch())
-    assert form_of(made) == "through oneDNN, no padding"
-    assert (unit * found).sum(dim=1).min() >= LEAST_COSINE[dtype]
-    torch.testing.assert_close(norms, found_norms, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=0)
+        optimised = optimise(module, 1)
+        optimised_unit, optimised_norms = optimised(*batch())
+    assert describe_optimisation(optimised) == "through oneDNN, no padding"
+    assert (unit * optimised_unit).sum(dim=1).min() >= MIN_COSINE[dtype]
+    torch.testing.assert_close(norms, optimised_norms, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=0)
 
 
 @needs_onednn
 @pytest.mark.parametrize("family", OTHERS)
-def test_another_family_keeps_its_own_forward_pass_with_linear_layers_of_onednn(
-    family: str, dtype: torch.dtype
-) -> None:
+def test_another_family_keeps_its_forward_pass_with_linear_layers_of_onednn(family: str, dtype: torch.dtype) -> None:
     module = built(OTHERS[family], dtype)
     with torch.inference_mode():
         unit, _ = module(*batch())
-        made = fastest(module, 1)
-        found, _ = made(*batch())
-    assert form_of(made) == "through oneDNN, the rest as transformers built it"
-    assert (unit * found).sum(dim=1).min() >= LEAST_COSINE[dtype]
+        optimised = optimise(module, 1)
+        optimised_unit, _ = optimised(*batch())
+    assert describe_optimisation(optimised) == "through oneDNN, the rest as transformers built it"
+    assert (unit * optimised_unit).sum(dim=1).min() >= MIN_COSINE[dtype]
 
 
 @needs_onednn
-def test_a_text_says_the_same_alone_and_among_others(dtype: torch.dtype) -> None:
-    made = fastest(built(FAMILIES["mpnet"], dtype), 1)
+def test_a_text_has_the_same_vector_alone_and_in_a_batch(dtype: torch.dtype) -> None:
+    optimised = optimise(built(FAMILIES["mpnet"], dtype), 1)
     ids, mask = batch()
     with torch.inference_mode():
-        together, _ = made(ids, mask)
+        together, _ = optimised(ids, mask)
         for row, length in enumerate(LENGTHS):
-            alone, _ = made(ids[row : row + 1, :length], mask[row : row + 1, :length])
-            assert float((alone * together[row]).sum()) >= LEAST_COSINE[dtype]
+            alone, _ = optimised(ids[row : row + 1, :length], mask[row : row + 1, :length])
+            assert float((alone * together[row]).sum()) >= MIN_COSINE[dtype]
 
 
-class Peeking(nn.Module):
-    """A model that multiplies with its layer's weights itself: reordered ones are of no use to it."""
+class ReadsWeights(nn.Module):
+    """A model that multiplies with the weights of its layer itself, which fails with reordered weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,19 +118,19 @@ class Peeking(nn.Module):
         return type("Output", (), {"last_hidden_state": self.words(input_ids) @ self.linear.weight.t()})
 
 
-def test_a_model_that_reordered_weights_would_break_stays_as_it_was() -> None:
-    module = SentenceModule(Peeking(), "mean", [])
+def test_a_model_that_reordered_weights_would_break_is_not_changed() -> None:
+    module = SentenceModule(ReadsWeights(), "mean", [])
     with torch.inference_mode():
         unit, _ = module(*batch())
-        made = fastest(module, 1)
-        assert form_of(made) == ""
-        torch.testing.assert_close(made(*batch())[0], unit)
+        optimised = optimise(module, 1)
+        assert describe_optimisation(optimised) == ""
+        torch.testing.assert_close(optimised(*batch())[0], unit)
 
 
-def test_kernels_are_made_for_few_numbers_of_rows_and_little_is_computed_in_vain() -> None:
-    rounded = [rows_for(count) for count in range(1, 4097)]
+def test_kernels_are_created_for_few_numbers_of_rows_with_few_padding_rows() -> None:
+    rounded = [padded_row_count(count) for count in range(1, 4097)]
     assert all(count <= rows <= max(count + 1, count * 17 / 16) for count, rows in enumerate(rounded, start=1))
-    assert len(set(rounded)) <= 130, "each keeps megabytes of kernels"
+    assert len(set(rounded)) <= 130, "kernels for each number of rows take megabytes"
 
 
 def test_the_eager_recipe_runs_the_module_as_transformers_built_it(prepared: Prepared) -> None:

@@ -1,4 +1,4 @@
-"""What only a fresh process can show: what is imported, how many threads run, where memory goes."""
+"""Imports, number of threads and memory of a backend, each measured in a fresh process."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.unit.engine.conftest import Prepared
 
 RUNTIME = {"onnx": "onnxruntime", "openvino": "openvino"}
 LOADED_LIMIT = 6.0
-"""Times what the runtime's import costs alone. Importing torch costs more than that."""
+"""Limit of the CPU time, in multiples of that of importing the runtime alone. Importing torch takes more."""
 
 _START = """
 import json, sys, threading, time
@@ -34,7 +34,7 @@ texts = [text.ids for text in tokenizer.encode(["word " * (5 + 7 * n) for n in r
 
 
 def run(body: str) -> dict[str, Any]:
-    """The one json object that the process prints last."""
+    """Returns the JSON object that the process prints last."""
     command = [sys.executable, "-c", _START + body]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER_S)
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def run(body: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
-def test_serving_imports_neither_torch_nor_a_quantiser_and_starts_at_once(name: str, prepared: Prepared) -> None:
+def test_serving_imports_neither_torch_nor_a_quantiser_and_starts_fast(name: str, prepared: Prepared) -> None:
     prepared("bundled", name)
     found = run(f"""
 model = load("{name}")

@@ -1,4 +1,4 @@
-"""What the recipes make: graphs for any width, faithful to fp32, named by what decides them."""
+"""Artifacts of the recipes: their fidelity to fp32, their keys, and the evidence of their precision."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from engine.backends import backend
 from engine.backends.base import Cell
 from engine.backends.onnx.trace import OnnxTrace
 from engine.backends.recipes import RECIPES, recipe_for, recipe_of, recipes_of
-from engine.backends.smoothing import smoothing
+from engine.backends.smoothing import smoothing_scale
 from engine.errors import ModelError
 from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ def test_openvino_makes_4_bit_weights_of_layers_whose_width_its_blocks_do_not_di
     files, artifact = prepared("cls", cell)
     loaded = backend("openvino").load(artifact.path, files.path, cell, threads=1)
     assert loaded.precision == "int4"
-    # On a tiny random model, whose 32 channels average little out: that nothing is broken, not how good it is.
+    # A tiny random model has only 32 channels: this shows that nothing is broken, not how precise it is.
     assert mean_cosine(loaded.executor(1), artifact.reference) >= 0.7
     loaded.close()
 
@@ -41,7 +41,7 @@ def test_int8_keeps_its_fidelity_on_prose_that_did_not_calibrate_it(prepared: Pr
     files, plain = prepared("bundled", "onnx")
     every_third = list(evaluation_texts())[::3]
     texts = sorted((list(text.ids) for text in Tokenizer.load(files).encode(every_third)), key=len)
-    some = calibration_of(default_calibration().texts[::5])  # a fifth: the whole takes five times as long
+    some = calibration_of(default_calibration().texts[::5])  # a fifth, because the whole takes five times as long
 
     def vectors(cell: Cell, artifact: Artifact) -> NDArray[np.float32]:
         loaded = backend(cell.backend).load(artifact.path, files.path, cell, threads=1)
@@ -67,7 +67,7 @@ def test_a_cell_has_one_default_recipe_and_no_name_twice() -> None:
         recipe_of(Cell(backend="onnx", precision="int8", recipe="no such", device="cpu"))
 
 
-def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
+def test_the_key_of_an_artifact_depends_on_what_determines_its_content_and_on_nothing_else(
     model_files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, own = model_files("cls"), calibration_of(["a text", "another"])
@@ -84,16 +84,18 @@ def test_an_artifact_is_named_by_what_decides_its_content_and_by_nothing_else(
     )
     assert artifact_key(files, smoothed, own) != artifact_key(files, smoothed)
     assert artifact_key(files, smoothed, default_calibration()) == artifact_key(files, smoothed)
-    assert artifact_key(files, dynamic, own) == artifact_key(files, dynamic), "not calibrated: no texts decide it"
+    assert artifact_key(files, dynamic, own) == artifact_key(files, dynamic), (
+        "the recipe is not calibrated, so texts do not matter"
+    )
     keys = []
     for saturates in (True, False):
         monkeypatch.setattr("engine.artifacts.store.int8_products_saturate", lambda known=saturates: known)
         keys.append((artifact_key(files, dynamic), key("onnx", "int4", "blocks", "cpu")))
-    assert keys[0][0] != keys[1][0], "int8 graphs are made for the processor"
+    assert keys[0][0] != keys[1][0], "int8 graphs depend on the processor"
     assert keys[0][1] == keys[1][1]
 
 
-def test_a_quantised_graph_keeps_its_embeddings_and_no_weights_that_nothing_reads(prepared: Prepared) -> None:
+def test_a_quantised_graph_keeps_its_embeddings_and_no_unused_weights(prepared: Prepared) -> None:
     _, artifact = prepared("cls", Cell(backend="onnx", precision="int8", recipe="smoothed", device="cpu"))
     graph = onnx.load(artifact.path / "model.onnx").graph
     read = {name for node in graph.node for name in node.input}
@@ -101,26 +103,26 @@ def test_a_quantised_graph_keeps_its_embeddings_and_no_weights_that_nothing_read
     assert max(graph.initializer, key=lambda tensor: np.prod(tensor.dims)).data_type == onnx.TensorProto.FLOAT
 
 
-def test_smoothing_changes_no_product_and_evens_out_channels() -> None:
+def test_smoothing_keeps_products_and_balances_channels() -> None:
     random = np.random.default_rng(1)
     activations = random.normal(size=(50, 8)).astype(np.float32) * np.array([1, 1, 1, 60, 1, 1, 1, 1], np.float32)
     weights = random.normal(size=(8, 4)).astype(np.float32)
-    scale = smoothing(np.abs(activations).max(axis=0), np.abs(weights).max(axis=1))
+    scale = smoothing_scale(np.abs(activations).max(axis=0), np.abs(weights).max(axis=1))
     smoothed = (activations / scale) @ (weights * scale[:, None])
     np.testing.assert_allclose(smoothed, activations @ weights, rtol=1e-3, atol=1e-3)
     largest = np.abs(activations / scale).max(axis=0)
     assert largest.max() / np.median(largest) < 10
 
 
-def test_a_trace_says_which_products_were_quantised_and_which_were_not() -> None:
+def test_a_trace_shows_which_products_were_quantised() -> None:
     linear = {"op_name": "DynamicQuantizeMatMul", "input_type_shape": [{"float": [1, 2, 8]}, {"float": [8]}]}
-    left_alone = {"op_name": "MatMul", "input_type_shape": [{"float": [1, 2, 8]}]}
+    not_quantised = {"op_name": "MatMul", "input_type_shape": [{"float": [1, 2, 8]}]}
     attention = {"op_name": "MatMul", "input_type_shape": [{"float": [1, 4, 2, 2]}, {"float": [1, 4, 2, 2]}]}
     softmax = {"op_name": "Softmax", "input_type_shape": [{"float": [1, 4, 2, 2]}]}
-    trace = OnnxTrace.of([linear, linear, left_alone, attention, softmax])
+    trace = OnnxTrace.of([linear, linear, not_quantised, attention, softmax])
     assert trace.precision == "int8"
     assert trace.evidence == "2 of 3 linear layers int8, 1 products between activations float32, softmax float32"
-    assert OnnxTrace.of([left_alone, attention]).evidence == "2 of 2 matrix multiplications ran in float32"
+    assert OnnxTrace.of([not_quantised, attention]).evidence == "2 of 2 matrix multiplications ran in float32"
 
 
 def test_a_missing_quantiser_is_named_with_what_to_install(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""All backends say what sentence-transformers says, for models of other families than the bundled one too."""
+"""All backends return the vectors of sentence-transformers, for several model families."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +20,14 @@ TEXTS = [*REFERENCE_TEXTS, "  leading spaces", "Ünïcödé straße 東京", "ta
 
 
 def in_small_batches(run: Executor, texts: list[list[int]]) -> Vectors:
-    """Four at a time: one batch would pad every text to the longest, for seconds of arithmetic on padding."""
+    """Runs four texts per batch: in one batch every text would be padded to the longest, which takes seconds."""
     parts = [run(texts[start : start + 4]).in_order() for start in range(0, len(texts), 4)]
     return Vectors(np.concatenate([part.unit for part in parts]), np.concatenate([part.norms for part in parts]))
 
 
 @pytest.mark.parametrize("runtime", BACKENDS)
 @pytest.mark.parametrize("name", MODELS)
-def test_vectors_and_their_lengths_equal_sentence_transformers_own(
+def test_vectors_and_their_norms_equal_those_of_sentence_transformers(
     name: str, runtime: str, prepared: Prepared, sentence_transformer: Callable[[str], Any]
 ) -> None:
     files, artifact = prepared(name, runtime)
@@ -47,16 +47,16 @@ def test_vectors_and_their_lengths_equal_sentence_transformers_own(
 
 
 @pytest.mark.parametrize("name", ["cls", "xlmr", "mpnet"])
-def test_batch_and_length_are_free_up_to_the_models_limit(name: str, prepared: Prepared) -> None:
+def test_batch_size_and_length_are_dynamic_up_to_the_limit_of_the_model(name: str, prepared: Prepared) -> None:
     files, artifact = prepared(name, "onnx")
     graph = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1)
     module = backend("torch").load(artifact.path, files.path, fp32("torch"), threads=1)
-    ours, judge = graph.executor(1), module.executor(1)
+    onnx, torch = graph.executor(1), module.executor(1)
     for batch in (*VERIFIED_BATCHES, 5):
         for length in (*VERIFIED_LENGTHS, 3, files.card.max_tokens):
             ids, mask = ragged_batch(batch, min(length, files.card.max_tokens), files.card.pad_token_id, vocabulary=60)
             texts = [row[:count].tolist() for row, count in zip(ids, mask.sum(axis=1), strict=True)]
-            assert cosines(ours(texts).in_order().unit, judge(texts).in_order().unit).min() >= MIN_COSINE
+            assert cosines(onnx(texts).in_order().unit, torch(texts).in_order().unit).min() >= MIN_COSINE
 
 
 def test_a_text_has_the_same_vector_alone_and_among_longer_ones(prepared: Prepared) -> None:
@@ -77,7 +77,7 @@ def test_prompts_change_the_vector_as_they_do_in_sentence_transformers(
     assert cosines(run([encoded[0].ids]).in_order().unit, theirs / np.linalg.norm(theirs))[0] >= MIN_COSINE
 
 
-def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) -> None:
+def test_the_effective_precision_is_read_from_the_loaded_model(prepared: Prepared) -> None:
     import torch
 
     from engine.backends.torch.onednn import can_multiply
@@ -87,13 +87,13 @@ def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) ->
         if can_multiply(torch.float32)
         else "103 of 103 weight tensors are float32"
     )
-    said = {}
+    reported = {}
     for runtime in BACKENDS:
         files, artifact = prepared("bundled", runtime)
         loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
-        said[runtime] = (loaded.precision, loaded.evidence)
+        reported[runtime] = (loaded.precision, loaded.evidence)
         loaded.close()
-    assert said == {
+    assert reported == {
         "torch": ("fp32", torch_evidence),
         "onnx": ("fp32", "49 of 49 matrix multiplications ran in float32"),
         "openvino": ("fp32", "36 of 36 linear layers fp32, layer norm fp32"),
@@ -101,7 +101,7 @@ def test_effective_precision_is_read_from_what_was_loaded(prepared: Prepared) ->
 
 
 @pytest.mark.parametrize("mode", POOLING_MODES)
-def test_every_pooling_mode_equals_sentence_transformers_own(mode: str) -> None:
+def test_every_pooling_mode_equals_that_of_sentence_transformers(mode: str) -> None:
     import torch
     from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -122,16 +122,16 @@ def test_pooling_of_packed_rows_is_the_same_for_every_text(mode: str) -> None:
 
     tokens = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(2))
     places, numbers = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]]), torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0]])
-    members = numbers.unsqueeze(1) == torch.tensor([1, 2]).view(1, -1, 1)
-    found = pool_packed(mode, tokens, members, places)
+    membership = numbers.unsqueeze(1) == torch.tensor([1, 2]).view(1, -1, 1)
+    pooled = pool_packed(mode, tokens, membership, places)
     for text, part in enumerate((slice(0, 3), slice(3, 7))):
         alone = tokens[:, part]
-        torch.testing.assert_close(found[:, text], pool(mode, alone, torch.ones(alone.shape[:2], dtype=torch.long)))
+        torch.testing.assert_close(pooled[:, text], pool(mode, alone, torch.ones(alone.shape[:2], dtype=torch.long)))
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 @pytest.mark.parametrize("name", MODELS)
-def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
+def test_texts_share_rows_in_every_family_and_do_not_affect_each_other(
     name: str, runtime: str, prepared: Prepared
 ) -> None:
     files, artifact = prepared(name, runtime)
@@ -139,26 +139,27 @@ def test_texts_share_rows_for_every_family_and_see_nothing_of_each_other(
     assert loaded.packs
     run = loaded.executor(1)
     texts = artifact.reference.token_ids
-    together = run(texts)
-    assert isinstance(together, ModelOutput)
-    assert together.computed_tokens < len(texts) * max(map(len, texts))
+    output = run(texts)
+    assert isinstance(output, ModelOutput)
+    assert output.computed_tokens < len(texts) * max(map(len, texts))
+    together = output.in_order()  # a copy, because the next call may overwrite the output
     alone = np.concatenate([run([text]).in_order().unit for text in texts])
-    assert cosines(together.in_order().unit, alone).min() >= MIN_COSINE
+    assert cosines(together.unit, alone).min() >= MIN_COSINE
     loaded.close()
 
 
-def test_a_model_that_cannot_share_rows_is_exported_a_text_a_row_and_says_so(
+def test_a_model_without_support_for_packing_is_exported_with_one_text_per_row_and_reports_it(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.artifacts import export
     from engine.backends.torch.module import load_module
 
     files, artifact = prepared("cls", "torch")
-    monkeypatch.setattr(export, "packed", lambda *_: None)
+    monkeypatch.setattr(export, "packed_module", lambda *_: None)
     export.export(load_module(files.path, files.card), files.card, tmp_path / "model.onnx")
     loaded = backend("onnx").load(tmp_path, files.path, fp32("onnx"), threads=1)
     assert not loaded.packs
-    assert loaded.evidence.endswith("one text a row: this model cannot share rows")
+    assert loaded.evidence.endswith("one text per row: this model does not support packing")
     assert (
         cosines(loaded.executor(1)(artifact.reference.token_ids).in_order().unit, artifact.reference.vectors).min()
         >= MIN_COSINE
@@ -182,7 +183,7 @@ def test_a_zero_vector_stays_zero_instead_of_becoming_nan() -> None:
 
 
 @pytest.mark.parametrize("runtime", BACKENDS)
-def test_nothing_runs_on_a_closed_model(runtime: str, prepared: Prepared) -> None:
+def test_a_closed_model_refuses_to_run(runtime: str, prepared: Prepared) -> None:
     files, artifact = prepared("cls", runtime)
     loaded = backend(runtime).load(artifact.path, files.path, fp32(runtime), threads=1)
     executor = loaded.executor(1)
@@ -194,13 +195,13 @@ def test_nothing_runs_on_a_closed_model(runtime: str, prepared: Prepared) -> Non
 def test_wide_instances_get_a_session_each_and_narrow_ones_share(prepared: Prepared) -> None:
     files, artifact = prepared("cls", "onnx")
     narrow = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=1)
-    assert narrow.executor(1)._seat is narrow.executor(1)._seat  # type: ignore[attr-defined]  # looking inside
+    assert narrow.executor(1)._shared is narrow.executor(1)._shared  # type: ignore[attr-defined]  # private
     wide = backend("onnx").load(artifact.path, files.path, fp32("onnx"), threads=2)
     first, second = wide.executor(2), wide.executor(2)
-    seats = {id(executor._seat) for executor in (first, second)}  # type: ignore[attr-defined]  # looking inside
-    assert len(seats) == 2
+    sessions = {id(executor._shared) for executor in (first, second)}  # type: ignore[attr-defined]  # private
+    assert len(sessions) == 2
     del first
-    assert id(wide.executor(2)._seat) in seats, "a session whose executor is gone is used again"  # type: ignore[attr-defined]  # looking inside
+    assert id(wide.executor(2)._shared) in sessions, "a session whose executor is gone is reused"  # type: ignore[attr-defined]  # private
 
 
 def test_an_unknown_or_missing_runtime_is_refused_with_the_next_step(

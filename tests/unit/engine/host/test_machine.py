@@ -1,4 +1,4 @@
-"""Cores are counted by what this process may use."""
+"""Machine facts are those of this process: its cores, its memory, its devices."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_the_cgroup_quota_is_read_from_either_version(
     ],
     ids=["all cores", "a quota of all", "a smaller quota", "fewer than cores", "more than cores", "cores unknown"],
 )
-def test_instances_keep_to_cores_only_where_they_fill_them_all(
+def test_instances_are_pinned_only_if_they_fill_all_cores(
     instances: int, allowed: Collection[int], quota: float | None, expected: list[int | None]
 ) -> None:
     assert machine.core_of_each(instances, allowed, quota) == expected
@@ -53,7 +53,7 @@ def test_this_machine_is_described_without_importing_a_runtime() -> None:
     assert "onnxruntime" in facts.packages
 
 
-def test_what_cannot_be_read_of_the_machine_is_empty_and_memory_is_what_the_cgroup_allows(tmp_path: Path) -> None:
+def test_unreadable_facts_are_empty_and_memory_is_limited_by_the_cgroup(tmp_path: Path) -> None:
     assert machine.governor(tmp_path) == ""
     assert machine.gpu_driver(tmp_path / "version") == ""
     everything = machine.memory_bytes(tmp_path)
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_of_the_machine_is_empty_and_memory_is_what_the_cgro
     assert machine.memory_bytes(tmp_path) == everything
 
 
-def test_the_governor_and_the_gpu_s_driver_are_read_where_linux_shows_them(tmp_path: Path) -> None:
+def test_the_governor_and_the_gpu_driver_are_read_from_linux(tmp_path: Path) -> None:
     (tmp_path / "cpu0/cpufreq").mkdir(parents=True)
     (tmp_path / "cpu0/cpufreq/scaling_governor").write_text("powersave\n")
     (tmp_path / "version").write_text(

@@ -1,4 +1,4 @@
-"""Small files that processes share lose nothing to a second writer, and cost nobody an error when damaged."""
+"""Shared JSON files lose no entry to a second writer, and a damaged file or entry is no error."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ CELLS = (
 )
 PLAN = ServingPlan(2, 2, 768, 96, 9, texts_per_s=900.0)
 LIMIT_S = 20
-"""Far more than anything here takes; what hangs fails."""
+"""Far more than any test here takes, so that a hanging one fails."""
 DAMAGED_ENTRIES: tuple[Any, ...] = (
     None, 7, "text", [], {}, {"result": "unknown"}, {"instances": "two", "more": 1}, {"fidelity": 3},
     {"texts_per_s": "many"}, {"result": "passed"}, {"fidelity": {"cosine": {}}},
@@ -35,7 +35,7 @@ DAMAGED_ENTRIES: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Shared:
-    """A file that is shared: how the first or the second entry is written, and which of them can be read."""
+    """A shared file: how to write entry 0 or 1, and which of them can be read."""
 
     path: Path
     write: Callable[[int], object]
@@ -74,15 +74,15 @@ def hashes(folder: Path) -> Shared:
     for file in files:
         file.write_bytes(file.name.encode())
 
-    def remembered() -> set[int]:
+    def readable() -> set[int]:
         rows = read_json(folder / "hashes.json")
         return {which for which in (0, 1) if isinstance(rows.get(str(files[which].resolve())), list)}
 
-    return Shared(folder / "hashes.json", lambda which: FileHashes(folder).sha256(files[which]), remembered)
+    return Shared(folder / "hashes.json", lambda which: FileHashes(folder).sha256(files[which]), readable)
 
 
 def next_file(folder: Path, write: Callable[[], None]) -> Path:
-    """The one that `write` makes, gone again."""
+    """The path of the file that `write` creates; the file is removed again."""
     write()
     (path,) = folder.glob("*.json")
     path.unlink()
@@ -96,7 +96,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return kind(tmp_path)
 
 
-def test_of_two_writers_at_once_neither_loses_its_entry(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_of_two_concurrent_writers_loses_its_entry(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     writing, other_waits_or_is_done = threading.Event(), threading.Event()
     replace = Path.replace
 
@@ -128,7 +128,7 @@ def test_of_two_writers_at_once_neither_loses_its_entry(shared: Shared, monkeypa
     assert shared.readable() == {0, 1}
 
 
-def test_a_damaged_entry_costs_neither_an_error_nor_the_other_entries(shared: Shared) -> None:
+def test_a_damaged_entry_is_no_error_and_does_not_affect_other_entries(shared: Shared) -> None:
     shared.write(0)
     rows = rows_of(shared.path)
     (key,) = rows
@@ -138,7 +138,7 @@ def test_a_damaged_entry_costs_neither_an_error_nor_the_other_entries(shared: Sh
         shared.write(1)
         assert shared.readable() == {0, 1}
         replace_rows(shared.path, {key: damaged})
-        shared.readable()  # whatever a damaged entry is worth, it is no error
+        shared.readable()  # a damaged entry is no error
         shared.write(1)
         assert 1 in shared.readable()
 
@@ -151,7 +151,7 @@ DAMAGED_FILES = {
 
 
 @pytest.mark.parametrize("content", DAMAGED_FILES.values(), ids=list(DAMAGED_FILES))
-def test_a_damaged_file_is_as_good_as_none_and_is_written_anew(shared: Shared, content: str) -> None:
+def test_a_damaged_file_is_treated_as_missing_and_is_written_again(shared: Shared, content: str) -> None:
     shared.path.write_bytes(content.encode("latin-1"))
     assert shared.readable() == set()
     shared.write(0)
@@ -159,7 +159,7 @@ def test_a_damaged_file_is_as_good_as_none_and_is_written_anew(shared: Shared, c
     assert shared.readable() == {0, 1}
 
 
-def test_a_file_that_cannot_be_read_just_now_is_not_replaced_by_an_empty_one(
+def test_a_file_that_is_temporarily_unreadable_is_not_replaced_by_an_empty_one(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared.write(0)
@@ -173,9 +173,7 @@ def test_a_file_that_cannot_be_read_just_now_is_not_replaced_by_an_empty_one(
     assert 0 in shared.readable()
 
 
-def test_what_cannot_be_written_is_an_error_for_nobody_who_serves(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_is_no_error_for_the_serving_process(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     shared.write(0)
     for fault in (PermissionError("read-only"), NotImplementedError("this file system has no locks")):
 
@@ -191,7 +189,7 @@ def test_what_cannot_be_written_is_an_error_for_nobody_who_serves(
 
 
 def write_or_refuse(shared: Shared, which: int) -> None:
-    """A plan's cache alone says that it could not write, by OSError: whoever measured it for seconds is told."""
+    """Only the cache of plans raises OSError when it cannot write, because measuring a plan takes seconds."""
     if shared.path.parent.name != "plans":
         shared.write(which)
         return
@@ -199,7 +197,7 @@ def write_or_refuse(shared: Shared, which: int) -> None:
         shared.write(which)
 
 
-def test_a_writer_that_fails_leaves_the_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failing_writer_leaves_the_file_unchanged_and_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     update_json(path, lambda rows: {**rows, "one": 1})
     with pytest.raises(TypeError):
@@ -209,12 +207,12 @@ def test_a_writer_that_fails_leaves_the_file_and_no_other(tmp_path: Path) -> Non
 
 
 def rows_of(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    rows: dict[str, Any] = found.get("cells") or found.get("plans") or found
+    content = read_json(path)
+    rows: dict[str, Any] = content.get("cells") or content.get("plans") or content
     return rows
 
 
 def replace_rows(path: Path, rows: Mapping[str, Any]) -> None:
-    found = read_json(path)
-    section = next((name for name in ("cells", "plans") if name in found), None)
-    path.write_text(json.dumps({**found, section: rows} if section else rows), "utf-8")
+    content = read_json(path)
+    section = next((name for name in ("cells", "plans") if name in content), None)
+    path.write_text(json.dumps({**content, section: rows} if section else rows), "utf-8")

@@ -1,4 +1,4 @@
-"""A model is found, checked and described by its own files, and refused by name when something is unsupported."""
+"""A model is resolved, checked and described by its files, and unsupported parts are refused by name."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def add_module(folder: Path, kind: str) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
 
 
-def test_the_bundled_model_is_the_published_one_and_described_by_its_files() -> None:
+def test_the_bundled_model_is_the_published_one_and_is_described_by_its_files() -> None:
     card = resolve_model(None).card
     assert card.id == BUNDLED_ID
     assert card.weights_sha256 == BUNDLED_SHA256
@@ -56,7 +56,7 @@ def test_a_bundled_model_with_other_weights_is_refused(
         resolve_model(None)
 
 
-def test_old_and_new_files_are_read_alike(tmp_path: Path) -> None:
+def test_legacy_and_current_configuration_files_are_read(tmp_path: Path) -> None:
     new = resolve_model(str(build_tiny_cls_model(tmp_path / "new"))).card
     assert (new.pooling, new.normalize, new.max_tokens) == ("cls", False, 64)
     assert new.prompts == {"query": "find this: ", "document": ""}
@@ -81,7 +81,7 @@ def test_the_limit_never_exceeds_the_positions_that_a_roberta_like_model_has(tin
         ("their_repo.modeling.Special", "their_repo.modeling.Special"),
     ],
 )
-def test_an_unsupported_module_is_refused_by_its_name(tiny: Path, kind: str, named: str) -> None:
+def test_an_unsupported_module_is_refused_by_name(tiny: Path, kind: str, named: str) -> None:
     add_module(tiny, kind)
     with pytest.raises(ModelError, match=named):
         resolve_model(str(tiny))
@@ -97,7 +97,7 @@ def test_an_unsupported_pooling_or_activation_is_refused(tiny: Path) -> None:
         resolve_model(str(tiny))
 
 
-def test_weights_that_are_only_a_pickle_are_refused(tiny: Path) -> None:
+def test_weights_only_as_a_pickle_are_refused(tiny: Path) -> None:
     (tiny / "model.safetensors").rename(tiny / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"\.bin, a pickle, which is never loaded: convert"):
         resolve_model(str(tiny))
@@ -116,7 +116,9 @@ def test_a_broken_json_file_is_refused_by_name(tiny: Path) -> None:
         resolve_model(str(tiny))
 
 
-def test_a_folder_that_is_not_there_and_a_hub_id_out_of_reach_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_missing_folder_and_an_unreachable_hub_id_name_the_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -128,14 +130,16 @@ def test_a_folder_that_is_not_there_and_a_hub_id_out_of_reach_say_what_to_do(mon
         resolve_model("not a model!")
 
 
-def test_whatever_decides_a_vector_changes_the_fingerprint_and_a_name_does_not(tiny: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_everything_that_affects_a_vector_and_not_on_the_name(
+    tiny: Path, tmp_path: Path
+) -> None:
     before = resolve_model(str(tiny)).fingerprint
     assert resolve_model(shutil.copytree(tiny, tmp_path / "elsewhere").as_posix()).fingerprint == before
     rewrite(tiny / "1_Pooling" / "config.json", pooling_mode="mean")
     assert resolve_model(str(tiny)).fingerprint != before
 
 
-def test_a_file_is_hashed_again_only_when_it_was_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_hashed_again_only_after_it_was_modified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
     open_file = Path.open
 
