@@ -233,11 +233,11 @@ def tag(store: _Store, run_id: str, names: Sequence[str], remove: bool) -> None:
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
     """Make NAME stand for these runs alone: a baseline for compare, gate and report. An ID may be a sweep's."""
-    from console.store.selectors import resolve_set
+    from console.store.selectors import resolve_selector
     from console.store.write import pin_tag
 
     with store.open() as opened:
-        rows = [row for run_id in run_ids for row in resolve_set(opened, run_id).rows]
+        rows = [row for run_id in run_ids for row in resolve_selector(opened, run_id).rows]
         pin_tag(opened, [row.run_id for row in rows], name)
     click.echo(f"{name} is now {len(rows)} run{'s' if len(rows) != 1 else ''}", err=True)
 

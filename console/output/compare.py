@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from console.analysis.ratios import Ratio
-from console.compare.stored import SIDES, Comparison, Difference, Finding, Pair
+from console.compare.stored import SIDES, ComparedFigure, Comparison, Difference, Pair
 from console.output.table import table
-from console.store.selectors import RunSet
+from console.store.selectors import Selection
 
 SCHEMA_VERSION = 1
 _LONGEST_VALUE = 60
@@ -22,7 +22,7 @@ def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
-def _set(runs: RunSet) -> dict[str, Any]:
+def _set(runs: Selection) -> dict[str, Any]:
     return {"name": runs.name, "kind": runs.kind, "runs": [row.run_id for row in runs.rows]}
 
 
@@ -48,7 +48,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     }
 
 
-def finding_object(finding: Finding) -> dict[str, Any]:
+def finding_object(finding: ComparedFigure) -> dict[str, Any]:
     """Its ratio flat, rounded to what anybody can read."""
     ratio = finding.ratio
     return {
@@ -57,7 +57,7 @@ def finding_object(finding: Finding) -> dict[str, Any]:
         "ratio": _rounded(ratio.value if ratio else None, 4),
         "ci_low": _rounded(ratio.low if ratio else None, 4),
         "ci_high": _rounded(ratio.high if ratio else None, 4),
-        "says": finding.says,
+        "says": finding.verdict,
     }
 
 
@@ -71,7 +71,7 @@ def as_text(comparisons: Sequence[Comparison]) -> str:
     for letter, one in zip(SIDES[1:], comparisons, strict=False):
         lines += ["", f"{letter}  {one.other.title}", "", _pairs(one, letter)]
         if one.overall is not None:
-            lines.append(f"over {len(one.pairs)} loads: texts/s {ratio_text(one.overall.ratio)}, {one.overall.says}")
+            lines.append(f"over {len(one.pairs)} loads: texts/s {ratio_text(one.overall.ratio)}, {one.overall.verdict}")
         lines += _notes(one)
     return "\n".join(lines)
 
@@ -86,10 +86,10 @@ def _line(pair: Pair) -> tuple[str, ...]:
     speeds, delays = pair.texts_per_s, pair.p95_ms
     cells = pair.base_cell if pair.base_cell == pair.other_cell else f"{pair.base_cell} | {pair.other_cell}"
     mark = " ~" if pair.unsteady else ""
-    said = delays.says if delays.ratio is not None else ""
+    said = delays.verdict if delays.ratio is not None else ""
     return (
         pair.load, cells,
-        _figure(speeds.base, ",.0f"), _figure(speeds.other, ",.0f"), ratio_text(speeds.ratio), speeds.says + mark,
+        _figure(speeds.base, ",.0f"), _figure(speeds.other, ",.0f"), ratio_text(speeds.ratio), speeds.verdict + mark,
         _figure(delays.base, ",.1f"), _figure(delays.other, ",.1f"), ratio_text(delays.ratio), said,
     )  # fmt: skip
 

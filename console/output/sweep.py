@@ -7,9 +7,9 @@ from typing import Any
 from console.model.durations import duration
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name
-from console.sweep.cell import SweepCell
 from console.sweep.labels import load_of
-from console.sweep.state import CellState, CellStatus, SweepState
+from console.sweep.point import SweepPoint
+from console.sweep.state import PointState, PointStatus, SweepState
 
 SCHEMA_VERSION = 1
 
@@ -20,7 +20,7 @@ _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 _WORDS = {"client_bound": "client bound"}
 
 
-def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool) -> dict[str, Any]:
+def as_json(state: SweepState, order: Sequence[SweepPoint], *, interrupted: bool) -> dict[str, Any]:
     """`order`: of the specification; the cells were measured in another."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -28,13 +28,13 @@ def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool)
         "name": state.name,
         "interrupted": interrupted,
         "trouble": state.trouble or None,
-        "counts": {str(status): state.count(status) for status in CellStatus},
-        "cells": [_cell(one) for one in _sorted(state.cells, order)],
+        "counts": {str(status): state.count(status) for status in PointStatus},
+        "cells": [_cell(one) for one in _sorted(state.points, order)],
     }
 
 
-def _cell(one: CellState) -> dict[str, Any]:
-    cell, found = one.cell, one.figures
+def _cell(one: PointState) -> dict[str, Any]:
+    cell, found = one.point, one.figures
     return {
         "cell": cell.hash,
         "repeat": cell.repeat,
@@ -50,17 +50,17 @@ def _cell(one: CellState) -> dict[str, Any]:
     }
 
 
-def _sorted(cells: Sequence[CellState], order: Sequence[SweepCell]) -> list[CellState]:
+def _sorted(cells: Sequence[PointState], order: Sequence[SweepPoint]) -> list[PointState]:
     places = {cell.hash: place for place, cell in enumerate(order)}
-    return sorted(cells, key=lambda one: places.get(one.cell.hash, len(places)))
+    return sorted(cells, key=lambda one: places.get(one.point.hash, len(places)))
 
 
-def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
+def as_text(state: SweepState, order: Sequence[SweepPoint]) -> str:
     """A line a cell, in the order of the specification; ~ marks what was not steady, ⚠ what fell back."""
-    cells = _sorted(state.cells, order)
+    cells = _sorted(state.points, order)
     lines = [table(_HEAD, [_line(one) for one in cells], _RIGHT)]
     lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
-    counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
+    counts = [f"{state.count(status)} {status}" for status in PointStatus if state.count(status)]
     lines.append(f"sweep {state.sweep_id}: {', '.join(counts)}")
     if shaky := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
         lines.append(
@@ -69,11 +69,11 @@ def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
     return "\n".join(lines)
 
 
-def _line(one: CellState) -> tuple[str, ...]:
+def _line(one: PointState) -> tuple[str, ...]:
     found = one.figures
     return (
         name_of(one),
-        load_of(one.cell),
+        load_of(one.point),
         figure(found.texts_per_s, ",.0f", found.throughput_stable) if found else "–",
         figure(found.p95_ms, ",.1f", found.p95_stable) if found else "–",
         figure(found.fidelity, ".4f", True) if found else "–",
@@ -81,19 +81,19 @@ def _line(one: CellState) -> tuple[str, ...]:
     )
 
 
-def name_of(one: CellState) -> str:
+def name_of(one: PointState) -> str:
     """What ran, or what was asked for while nothing has."""
     fell_back = " ⚠" if one.fell_back else ""
     if one.figures is not None and one.figures.effective.cell:
-        return cell_name(one.cell.target, one.figures.effective) + fell_back
-    return one.cell.target.cell or "as it is"
+        return cell_name(one.point.target, one.figures.effective) + fell_back
+    return one.point.target.cell or "as it is"
 
 
-def verdict_of(one: CellState) -> str:
+def verdict_of(one: PointState) -> str:
     """In words, with its mark."""
     found = one.figures
-    if one.status in (CellStatus.SKIPPED, CellStatus.FAILED):
-        mark = MARKS["failed"] if one.status is CellStatus.FAILED else "–"
+    if one.status in (PointStatus.SKIPPED, PointStatus.FAILED):
+        mark = MARKS["failed"] if one.status is PointStatus.FAILED else "–"
         return f"{mark} {one.status}: {one.message}"
     if found is None:
         return str(one.status)
@@ -104,16 +104,16 @@ def verdict_of(one: CellState) -> str:
 
 def progress_line(state: SweepState) -> str:
     """Where it stands, in one line."""
-    over = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
+    over = sum(one.status not in (PointStatus.WAITING, PointStatus.RUNNING) for one in state.points)
     place = state.running
-    which = f" {name_of(state.cells[place])}, {load_of(state.cells[place].cell)}:" if place is not None else ""
-    return f"[{over}/{len(state.cells)}]{which} {state.doing}; {duration(state.left_s)} left"
+    which = f" {name_of(state.points[place])}, {load_of(state.points[place].point)}:" if place is not None else ""
+    return f"[{over}/{len(state.points)}]{which} {state.doing}; {duration(state.left_s)} left"
 
 
-def ended_line(one: CellState, state: SweepState) -> str:
+def ended_line(one: PointState, state: SweepState) -> str:
     """One cell that has just ended."""
-    over = sum(other.status not in (CellStatus.WAITING, CellStatus.RUNNING) for other in state.cells)
+    over = sum(other.status not in (PointStatus.WAITING, PointStatus.RUNNING) for other in state.points)
     found = one.figures
     rate = f"{found.texts_per_s:,.0f} texts/s, " if found is not None and found.texts_per_s is not None else ""
     left = f"; {duration(state.left_s)} left" if state.left_s else ""
-    return f"[{over}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"
+    return f"[{over}/{len(state.points)}] {name_of(one)}, {load_of(one.point)}: {rate}{verdict_of(one)}{left}"

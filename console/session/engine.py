@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Notice, Phase
+from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
