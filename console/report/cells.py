@@ -71,7 +71,7 @@ class Cell:
     """Why it is not ok."""
     rate_steady: bool
     """Throughput was steady and Little's law held, whatever p95 did."""
-    required_duration_s: int | None
+    duration_needed_s: int | None
     """What would do where it was too short to be judged."""
     texts_per_s: float | None
     low: float | None
@@ -243,7 +243,7 @@ def _cell(name: str, runs: Sequence[StoredRun]) -> Cell:
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
         rate_steady=bool(measured) and all(_rate_steady(run) for run in measured),
-        required_duration_s=(report.get("verdicts") or {}).get("duration_needed_s"),
+        duration_needed_s=(report.get("verdicts") or {}).get("duration_needed_s"),
         texts_per_s=texts_per_s, low=low, high=high, speeds=speeds,
         latency=_latency(measured),
         p95_stable=all(run.row.p95_stable for run in measured) if measured else None,

@@ -271,7 +271,7 @@ def _method(model: ReportModel) -> Section:
 
 def _unsound(model: ReportModel) -> str:
     """How many there are, and how long it takes to judge those that were too short."""
-    needed = [cell.required_duration_s for cell in model.unsound if cell.required_duration_s is not None]
+    needed = [cell.duration_needed_s for cell in model.unsound if cell.duration_needed_s is not None]
     which = "1 of them was" if len(needed) == 1 else f"{len(needed)} of them were"
     short = f" {which} too short to be judged: {max(needed)} s would do." if needed else ""
     return f"{len(model.unsound)} of {len(model.cells)} cells not sound.{short}"
