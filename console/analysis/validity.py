@@ -118,7 +118,7 @@ def check_littles_law(
     return Judgement(False, f"Little's law is off by {abs(ratio - 1):.0%}: {comparison}; {why}", ratio)
 
 
-def duration_needed_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:
+def required_duration_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:
     """Returns the whole seconds that hold three windows of at least 1 s and `window_requests`, at 80 % of this rate."""
     window_s = math.ceil(max(window_requests / (requests_per_s * _RATE_SLACK), 1.0))
     return JUDGED_WINDOWS * window_s

@@ -106,11 +106,11 @@ def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
     from console.compare.stored import compare as compared
     from console.output import compare
     from console.store.database import StoreError
-    from console.store.selectors import load_set, resolve_set
+    from console.store.selectors import load_selection, resolve_selector
 
     try:
-        sets = [resolve_set(store, name) for name in names]
-        loaded = [load_set(store, runs) for runs in sets]
+        sets = [resolve_selector(store, name) for name in names]
+        loaded = [load_selection(store, runs) for runs in sets]
         results = [compared(sets[0], loaded[0], other, runs) for other, runs in zip(sets[1:], loaded[1:], strict=True)]
     except (StoreError, CannotCompare) as error:
         raise click.ClickException(str(error)) from error
@@ -122,7 +122,7 @@ def _stored(store: "Store", names: Sequence[str], as_json: bool) -> str:
 def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:
     from console.commands.compare_live import LivePlan, SideError, compare_once, parse_side
     from console.commands.run import check_corpus
-    from console.measure.run import RunSpec
+    from console.measure.spec import RunSpec
     from console.session.port import SessionOptions
     from console.store.database import StoreError
 
@@ -135,7 +135,7 @@ def _live(names: Sequence[str], as_json: bool, flags: dict[str, Any]) -> int:
     except SideError as error:
         raise click.UsageError(str(error)) from error
     plan = LivePlan(sides, flags["rounds"], flags["order_seed"])
-    options = SessionOptions(engine=sides[0].cell.engine_spec, connect=flags["connect"] or "")
+    options = SessionOptions(engine=sides[0].point.engine_spec, connect=flags["connect"] or "")
     try:
         return compare_once(options, plan, store=store_of(flags), as_json=as_json)
     except StoreError as error:

@@ -119,7 +119,7 @@ def run(as_json: bool, **flags: Any) -> None:
 
 def _run_arguments(flags: dict[str, Any]) -> tuple[Any, Any]:
     from console.commands.run import check_corpus
-    from console.measure.run import RunSpec
+    from console.measure.spec import RunSpec
     from console.session.port import SessionOptions
 
     load = load_spec(flags)
@@ -164,7 +164,7 @@ def quickstart() -> None:
     if has_terminal():
         main(["--start"])
     from console.commands.run import run_once
-    from console.measure.run import RunSpec
+    from console.measure.spec import RunSpec
     from console.model.load import LoadSpec
     from console.session.port import SessionOptions
 

@@ -270,11 +270,11 @@ Examples:
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
     """Move the tag NAME to these runs: a baseline for compare, gate and report. An ID may name a sweep."""
-    from console.store.selectors import resolve_set
+    from console.store.selectors import resolve_selector
     from console.store.write import pin_tag
 
     with store.open() as opened:
-        rows = [row for run_id in run_ids for row in resolve_set(opened, run_id).rows]
+        rows = [row for run_id in run_ids for row in resolve_selector(opened, run_id).rows]
         pin_tag(opened, [row.run_id for row in rows], name)
     click.echo(f"{name} now names {len(rows)} run{'s' if len(rows) != 1 else ''}", err=True)
 

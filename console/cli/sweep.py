@@ -57,7 +57,7 @@ def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: A
         wanted = read_spec(spec) if spec is not None else preset_spec(str(preset))
     except SpecError as error:
         raise click.UsageError(str(error)) from error
-    options = SessionOptions(engine=wanted.cells[0].engine_spec, connect=connect or "")
+    options = SessionOptions(engine=wanted.points[0].engine_spec, connect=connect or "")
     store = store_of(flags)
     if flags["resume"] and store is None:
         raise click.ClickException("--resume needs the store, which cannot be used: name another with --store")

@@ -1,1 +1,1 @@
-"""The bodies of the commands that measure: they run headless and return an exit code."""
+"""The implementations of the commands that measure: they run without a terminal UI and return an exit code."""

@@ -1,7 +1,7 @@
-"""Deployments compared live: rounds in fresh random order on one engine that is switched between them.
+"""`embedconsole compare --live`: measures deployments in rounds, in random order, on one engine that switches.
 
-A comparison is a sweep whose cells are measured in rounds, so that it is stored, drawn and interrupted like one. The
-round is the unit: within it all sides met the same machine.
+A comparison is a sweep whose points are measured in rounds, so it is stored, displayed and interrupted like one. The
+round is the statistical unit: within a round all sides run under the same conditions of the machine.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from typing import Any
 
 from console.analysis.ratios import paired_ratio
 from console.analysis.steady_state import EQUIVALENCE_MARGIN
-from console.commands.sweep import SweepProgress, swept
-from console.compare.stored import SIDES, Finding
-from console.measure.run import RunSpec
+from console.commands.sweep import SweepProgress, run_sweep
+from console.compare.stored import SIDES, ComparedFigure
+from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.engine import Deployment
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
@@ -25,34 +25,38 @@ from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text
 from console.output.table import table
 from console.session.port import SessionOptions
 from console.store.database import Store
-from console.sweep.cell import SweepCell, expected_s
 from console.sweep.labels import load_of
+from console.sweep.point import SweepPoint, expected_s
 from console.sweep.runner import plan_sweep
 from console.sweep.spec import SweepSpec
-from console.sweep.state import CellFigures, CellStatus, SweepState
+from console.sweep.state import PointFigures, PointStatus, SweepState
 
 _BACKENDS = ("torch", "onnx", "openvino")
 _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 _KEYS = ("recipe", "instances", "threads", "device", "model", "coalesce", "max-batch-tokens")
-_SPEED_WORDS = {"more": "faster", "less": "slower"}
-_DELAY_WORDS = {"more": "higher", "less": "lower"}
+_THROUGHPUT_WORDS = {"more": "faster", "less": "slower"}
+_LATENCY_WORDS = {"more": "higher", "less": "lower"}
+
+
+_VERDICT_WORDS = {"undecided": "inconclusive"}
+"""Words for display; the JSON output keeps the values."""
 
 
 class SideError(Exception):
-    """A deployment cannot be read from its words: where, and what would do."""
+    """A deployment cannot be parsed; the message names the word and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of those compared: its words, and the cell that is measured in every round."""
+    """One of the compared deployments: its text, and the point that is measured in every round."""
 
     words: str
-    cell: SweepCell
+    point: SweepPoint
 
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """Who is measured, and how often."""
+    """The compared deployments and the number of rounds."""
 
     sides: tuple[Side, ...]
     rounds: int
@@ -60,19 +64,19 @@ class LivePlan:
 
     @property
     def order(self) -> list[int]:
-        """Sides by place in time: every round has each once, in an order of its own."""
-        chance = Random(self.seed)  # noqa: S311 - an order, not a secret
-        places: list[int] = []
+        """Indices of the sides in the order of measurement: each once per round, shuffled within the round."""
+        random = Random(self.seed)  # noqa: S311 - an order, not a secret
+        order: list[int] = []
         for _ in range(self.rounds):
             sides = list(range(len(self.sides)))
-            chance.shuffle(sides)
-            places += sides
-        return places
+            random.shuffle(sides)
+            order += sides
+        return order
 
     @property
-    def cells(self) -> tuple[SweepCell, ...]:
-        """In order; `repeat` counts places, so that no two are one, not even when a side is compared with itself."""
-        return tuple(replace(self.sides[side].cell, repeat=place) for place, side in enumerate(self.order))
+    def points(self) -> tuple[SweepPoint, ...]:
+        """The points in order. `repeat` is the position, so that all differ, even if a side is compared with itself."""
+        return tuple(replace(self.sides[side].point, repeat=index) for index, side in enumerate(self.order))
 
     @property
     def name(self) -> str:
@@ -80,31 +84,31 @@ class LivePlan:
 
 
 def parse_side(words: str, run: RunSpec, *, strict: bool = False) -> Side:
-    """`onnx int8 instances=2 threads=1`. Raises SideError."""
-    asked: dict[str, Any] = {}
+    """Parses a deployment such as `onnx int8 instances=2 threads=1`. Raises SideError."""
+    target: dict[str, Any] = {}
     knobs: dict[str, Any] = {}
     for word in shlex.split(words):
         key, equals, value = word.partition("=")
         if not equals and word in _BACKENDS:
-            asked["backend"] = word
+            target["backend"] = word
         elif not equals and word in _PRECISIONS:
-            asked["precision"] = word
+            target["precision"] = word
         elif equals and key in ("recipe", "device", "model"):
-            asked[key] = value
+            target[key] = value
         elif equals and key in ("instances", "threads"):
-            asked[key] = _count(words, word, value)
+            target[key] = _count(words, word, value)
         elif equals and key == "coalesce" and value in ("on", "off"):
             knobs["coalesce"] = value == "on"
         elif equals and key == "max-batch-tokens":
             knobs["max_batch_tokens"] = _count(words, word, value)
         else:
             raise SideError(
-                f"{words!r}: {word!r} is no part of a deployment: write a backend ({', '.join(_BACKENDS)}), a precision"
-                f" ({', '.join(_PRECISIONS)}), or key=value of {', '.join(_KEYS)} (coalesce=on|off)"
+                f"{words!r}: {word!r} is not part of a deployment: write a backend ({', '.join(_BACKENDS)}), a"
+                f" precision ({', '.join(_PRECISIONS)}), or key=value of {', '.join(_KEYS)} (coalesce=on|off)"
             )
     if not words.strip():
         raise SideError("an empty deployment: write for example 'onnx int8'")
-    return Side(words, SweepCell(run, Deployment(**asked), strict, **knobs))
+    return Side(words, SweepPoint(run, Deployment(**target), strict, **knobs))
 
 
 def _count(words: str, word: str, value: str) -> int:
@@ -115,31 +119,31 @@ def _count(words: str, word: str, value: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """What the rounds say. `rounds` holds each side's figures by round, None where it has none."""
+    """The result of the rounds. `rounds[round][side]` are the figures; None if the point was not measured."""
 
     plan: LivePlan
     sweep_id: str
-    rounds: tuple[tuple[CellFigures | None, ...], ...]
+    rounds: tuple[tuple[PointFigures | None, ...], ...]
     state: SweepState
 
-    def finding(self, side: int, figure: str) -> Finding:
-        """`figure` of a side against the first one; `texts_per_s`, `p50_ms` or `p95_ms`."""
-        base, other = ([_value(one[place], figure) for one in self.rounds] for place in (0, side))
+    def compared(self, side: int, figure: str) -> ComparedFigure:
+        """Returns a figure of a side and of the first side: `texts_per_s`, `p50_ms` or `p95_ms`."""
+        base, other = ([_value(one[index], figure) for one in self.rounds] for index in (0, side))
         ratio = paired_ratio(other, base)
-        words = _SPEED_WORDS if figure == "texts_per_s" else _DELAY_WORDS
-        says = ratio.verdict if ratio is not None else "undecided"
-        return Finding(_mean(base), _mean(other), ratio, words.get(says, says))
+        words = _THROUGHPUT_WORDS if figure == "texts_per_s" else _LATENCY_WORDS
+        verdict = ratio.verdict if ratio is not None else "undecided"
+        return ComparedFigure(_mean(base), _mean(other), ratio, words.get(verdict, verdict))
 
     def unsteady(self, side: int) -> int:
-        """Rounds whose figures were not steady: they count, the round being the unit, and are told."""
-        return sum(found.verdict == "unstable" for found in self.of_side(side))
+        """Returns the number of rounds that were not steady. They count in the ratios, since the round is the unit."""
+        return sum(figures.verdict == "unstable" for figures in self.of_side(side))
 
-    def of_side(self, side: int) -> list[CellFigures]:
-        """What its rounds came to, without those that were not measured."""
-        return [found for one in self.rounds if (found := one[side]) is not None]
+    def of_side(self, side: int) -> list[PointFigures]:
+        """Returns the figures of a side in the rounds that were measured."""
+        return [figures for one in self.rounds if (figures := one[side]) is not None]
 
 
-def _value(figures: CellFigures | None, name: str) -> float | None:
+def _value(figures: PointFigures | None, name: str) -> float | None:
     return None if figures is None or figures.verdict == "failed" else getattr(figures, name)
 
 
@@ -149,133 +153,134 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def result_of(plan: LivePlan, state: SweepState) -> LiveResult:
-    """Rounds put together again from the cells in their places."""
-    rounds: list[list[CellFigures | None]] = [[None] * len(plan.sides) for _ in range(plan.rounds)]
-    for place, side in enumerate(plan.order):
-        one = next(one for one in state.cells if one.cell.repeat == place)
-        if one.status is CellStatus.DONE:
-            rounds[place // len(plan.sides)][side] = one.figures
+    """Returns the rounds, from the points of the sweep's last snapshot."""
+    rounds: list[list[PointFigures | None]] = [[None] * len(plan.sides) for _ in range(plan.rounds)]
+    for index, side in enumerate(plan.order):
+        one = next(one for one in state.points if one.point.repeat == index)
+        if one.status is PointStatus.DONE:
+            rounds[index // len(plan.sides)][side] = one.figures
     return LiveResult(plan, state.sweep_id, tuple(map(tuple, rounds)), state)
 
 
 def as_json(result: LiveResult, *, interrupted: bool = False) -> dict[str, Any]:
-    """One object; every ratio is the side over the first one."""
+    """Returns the object of `compare --live --json`; every ratio is the side over the first side."""
     figures = ("texts_per_s", "p50_ms", "p95_ms")
     return {
         "schema_version": SCHEMA_VERSION,
         "sweep_id": result.sweep_id,
         "interrupted": interrupted,
         "workload": {
-            name: getattr(result.plan.sides[0].cell.run.load, name) for name in ("batch", "concurrency", "rate")
+            name: getattr(result.plan.sides[0].point.run.load, name) for name in ("batch", "concurrency", "rate")
         },
         "sides": [
             {
-                "side": SIDES[place],
+                "side": SIDES[index],
                 "asked": side.words,
-                "effective": next((found.effective.cell for found in result.of_side(place)), None),
-                "unsteady_rounds": result.unsteady(place),
+                "effective": next((figures.effective.cell for figures in result.of_side(index)), None),
+                "unsteady_rounds": result.unsteady(index),
             }
-            for place, side in enumerate(result.plan.sides)
+            for index, side in enumerate(result.plan.sides)
         ],
         "rounds": [[_round(one) for one in sides] for sides in result.rounds],
         "comparisons": [
-            {"side": SIDES[place], **{figure: finding_object(result.finding(place, figure)) for figure in figures}}
-            for place in range(1, len(result.plan.sides))
+            {"side": SIDES[side], **{figure: finding_object(result.compared(side, figure)) for figure in figures}}
+            for side in range(1, len(result.plan.sides))
         ],
     }
 
 
-def _round(figures: CellFigures | None) -> Mapping[str, Any] | None:
+def _round(figures: PointFigures | None) -> Mapping[str, Any] | None:
     if figures is None:
         return None
     return {name: getattr(figures, name) for name in ("run_id", "verdict", "texts_per_s", "p50_ms", "p95_ms")}
 
 
 def as_text(result: LiveResult) -> str:
-    """A line a side, and a sentence for each comparison."""
+    """Returns a table with a line per side, and a sentence for each comparison."""
     sides = result.plan.sides
     lines = []
-    for place, side in enumerate(sides):
-        found = result.finding(place, "texts_per_s")
-        p95 = result.finding(place, "p95_ms")
-        unsteady = result.unsteady(place)
+    for index, side in enumerate(sides):
+        speed = result.compared(index, "texts_per_s")
+        p95 = result.compared(index, "p95_ms")
+        unsteady = result.unsteady(index)
+        verdict = _VERDICT_WORDS.get(speed.verdict, speed.verdict)
         lines.append((
-            SIDES[place], side.words, "–" if found.other is None else f"{found.other:,.0f}",
+            SIDES[index], side.words, "–" if speed.other is None else f"{speed.other:,.0f}",
             "–" if p95.other is None else f"{p95.other:,.1f}",
-            "the base" if not place else ratio_text(found.ratio), "" if not place else found.says,
-            "" if not place else ratio_text(p95.ratio), f"~ {unsteady} unsteady" if unsteady else "",
+            ratio_text(speed.ratio) if index else "baseline", verdict if index else "",
+            ratio_text(p95.ratio) if index else "", f"~ {unsteady} unsteady" if unsteady else "",
         ))  # fmt: skip
     head = ("", "deployment", "texts/s", "p95 ms", "texts/s over A (95 %)", " ", "p95 over A (95 %)", "  ")
     method = "paired t-interval" if result.plan.rounds < 10 else "BCa bootstrap"
-    load = load_of(replace(sides[0].cell, target=Deployment(), coalesce=None, max_batch_tokens=None))
+    load = load_of(replace(sides[0].point, target=Deployment(), coalesce=None, max_batch_tokens=None))
     return "\n".join([
         f"{load}, {result.plan.rounds} rounds in random order on one engine, {method}",
         table(head, lines, {"texts/s", "p95 ms"}),
-        *(_sentence(result, place) for place in range(1, len(sides))),
+        *(_sentence(result, side) for side in range(1, len(sides))),
     ])  # fmt: skip
 
 
-def _sentence(result: LiveResult, place: int) -> str:
-    found = result.finding(place, "texts_per_s")
-    ours, base = result.plan.sides[place].words, result.plan.sides[0].words
-    if found.ratio is None:
-        return f"{ours} against {base}: no round has both"
-    if found.ratio.low is None or found.ratio.high is None:
-        return f"{ours} against {base}: undecided, one round has no interval"
-    change = f"{found.ratio.low - 1:+.1%} to {found.ratio.high - 1:+.1%}"
-    match found.says:
+def _sentence(result: LiveResult, side: int) -> str:
+    speed = result.compared(side, "texts_per_s")
+    other, base = result.plan.sides[side].words, result.plan.sides[0].words
+    if speed.ratio is None:
+        return f"{other} against {base}: no round has measured both"
+    if speed.ratio.low is None or speed.ratio.high is None:
+        return f"{other} against {base}: inconclusive, one round gives no interval"
+    change = f"{speed.ratio.low - 1:+.1%} to {speed.ratio.high - 1:+.1%}"
+    match speed.verdict:
         case "undecided":
-            return f"undecided: {ours} against {base} is {change}; more rounds would narrow it (--rounds)"
+            return f"inconclusive: {other} against {base} is {change}; more rounds narrow it (--rounds)"
         case "same":
-            return f"{ours} is as fast as {base}: {change}, within {EQUIVALENCE_MARGIN:.0%}"
-    return f"{ours} is {found.says} than {base}: {change}"
+            return f"{other} is as fast as {base}: {change}, within {EQUIVALENCE_MARGIN:.0%}"
+    return f"{other} is {speed.verdict} than {base}: {change}"
 
 
-def in_rounds(state: SweepState, sides: int) -> SweepState:
-    """As people count it: a cell's repeat is its round, not its place."""
-    cells = tuple(replace(one, cell=replace(one.cell, repeat=one.cell.repeat // sides)) for one in state.cells)
-    return replace(state, cells=cells)
+def with_round_numbers(state: SweepState, sides: int) -> SweepState:
+    """Returns the state for display: a point's repeat is the number of its round, not its position."""
+    points = tuple(replace(one, point=replace(one.point, repeat=one.point.repeat // sides)) for one in state.points)
+    return replace(state, points=points)
 
 
 def compare_once(options: SessionOptions, plan: LivePlan, *, store: Store | None, as_json: bool) -> int:
-    """Measures, records, prints, and returns the exit code. Raises StoreError when it cannot be begun."""
+    """Measures, records and prints the comparison; returns the exit code. Raises StoreError if it cannot be stored."""
     return asyncio.run(_compare(options, plan, store, SweepProgress(sys.stderr), as_json))
 
 
 async def _compare(
     options: SessionOptions, plan: LivePlan, store: Store | None, progress: SweepProgress, in_json: bool
 ) -> int:
-    spec = SweepSpec(plan.name, plan.seed, 1, plan.cells, _told(plan))
+    spec = SweepSpec(plan.name, plan.seed, 1, plan.points, _spec_text(plan))
     sweep_plan = plan_sweep(spec, store)
-    progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.cells, None))}")
-    state, stopped_by = await swept(
+    progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.points, None))}")
+    state, stopped_by = await run_sweep(
         options,
         sweep_plan,
         store,
         progress,
-        "finishing this measurement; Ctrl+C again stops now and keeps what is there",
-        shown_as=lambda state: in_rounds(state, len(plan.sides)),
+        "finishing this measurement; Ctrl+C again stops now and keeps its results",
+        shown_as=lambda state: with_round_numbers(state, len(plan.sides)),
     )
     result = result_of(plan, state)
-    shown = (
-        json.dumps(as_json(result, interrupted=bool(stopped_by)), ensure_ascii=False) if in_json else as_text(result)
-    )
-    print(shown, flush=True)
+    if in_json:
+        print(json.dumps(as_json(result, interrupted=bool(stopped_by)), ensure_ascii=False), flush=True)
+    else:
+        print(as_text(result), flush=True)
     if store is not None:
         progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}")
     return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 
 
-def _told(plan: LivePlan) -> str:
-    """What the store keeps in the place of a specification: comments, since no TOML file was written."""
+def _spec_text(plan: LivePlan) -> str:
+    """Returns what is stored in place of a specification: comments, because there is no TOML file."""
     return f"# embedconsole compare --live, {plan.rounds} rounds, order seed {plan.seed}\n" + "".join(
         f"# {letter}: {side.words}\n" for letter, side in zip(SIDES, plan.sides, strict=False)
     )
 
 
 def exit_code(state: SweepState) -> int:
-    """5 and 4 as everywhere; rounds that were not steady are what the interval is for."""
-    if any(one.status is CellStatus.FAILED for one in state.cells):
+    """Returns 5 for a failed point, else 4 for a client-bound one, else 0; the interval covers unsteady rounds."""
+    if any(one.status is PointStatus.FAILED for one in state.points):
         return ExitCode.ENGINE_FAILED
-    bound = any(one.figures is not None and one.figures.verdict == "client_bound" for one in state.cells)
+    bound = any(one.figures is not None and one.figures.verdict == "client_bound" for one in state.points)
     return ExitCode.CLIENT_BOUND if bound else ExitCode.OK

@@ -1,4 +1,4 @@
-"""`embedconsole max-load`: searches the highest load that meets a latency target, and prints it."""
+"""`embedconsole max-load`: finds the highest load that meets a latency SLO, and prints it."""
 
 import asyncio
 import json
@@ -12,9 +12,10 @@ from typing import Any
 from console.commands.progress import Progress
 from console.measure.max_load import SCHEMA_VERSION, MaxLoad, MaxLoadSpec, find_max_load
 from console.measure.max_load_search import Limit
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder, utc_now
 from console.measure.result import verdict_sentence
-from console.measure.run import Measurement, RunSpec
+from console.measure.spec import RunSpec
 from console.model.errors import CommandRefused
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
 from console.model.frame import Frame
@@ -25,7 +26,7 @@ from console.store.write import begin_sweep, end_sweep
 
 
 def max_load_once(options: SessionOptions, spec: MaxLoadSpec, *, store: Store | None, as_json: bool) -> int:
-    """Searches, records, prints, and returns the exit code. Raises StoreError when it cannot be recorded."""
+    """Finds, records and prints the maximum load; returns the exit code. Raises StoreError if it cannot be stored."""
     return asyncio.run(_max_load(options, spec, store, as_json))
 
 
@@ -47,18 +48,18 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
     def recorder_of(trial: RunSpec) -> Recorder | None:
         return Recorder(store, trial, sweep_id=sweep_id) if store is not None else None
 
-    def shown(frame: Frame, left_s: float | None) -> None:
-        if sys.stderr.isatty() or left_s is None:  # elsewhere each trial's line is enough
+    def show(frame: Frame, left_s: float | None) -> None:
+        if sys.stderr.isatty() or left_s is None:  # without a terminal, the line of each trial is enough
             progress.show(frame, left_s)
 
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         progress.clear()
         print(line, file=sys.stderr, flush=True)
 
     try:
         async with Session(options) as session:
-            found = await find_max_load(session, spec, interrupted, shown, told, recorder_of)
-            found.sweep_id = sweep_id if store is not None else ""
+            result = await find_max_load(session, spec, interrupted, show, report, recorder_of)
+            result.sweep_id = sweep_id if store is not None else ""
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
@@ -68,25 +69,25 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         finally:
             if store is not None:
                 end_sweep(store, sweep_id, utc_now())
-    result = json.dumps(as_json(found, interrupted=bool(received)), ensure_ascii=False) if in_json else as_text(found)
-    print(result, flush=True)
-    return EXIT_BY_SIGNAL + received[0] if received else found.exit_code
+    json_object = as_json(result, interrupted=bool(received))
+    print(json.dumps(json_object, ensure_ascii=False) if in_json else as_text(result), flush=True)
+    return EXIT_BY_SIGNAL + received[0] if received else result.exit_code
 
 
-def as_json(found: MaxLoad, *, interrupted: bool = False) -> dict[str, Any]:
-    """One object; `max` is null where nothing held."""
-    winner = found.winner
+def as_json(result: MaxLoad, *, interrupted: bool = False) -> dict[str, Any]:
+    """Returns the object of `max-load --json`; `max` is null if no level held."""
+    winner = result.winner
     return {
         "schema_version": SCHEMA_VERSION,
-        "sweep_id": found.sweep_id or None,
+        "sweep_id": result.sweep_id or None,
         "interrupted": interrupted,
-        "failure": found.failure or None,
-        "slo_p95_ms": found.spec.slo_p95_ms,
-        "loop": "closed" if found.spec.closed else "open",
-        "batch": found.spec.load.batch,
-        "max": None if winner is None else _figures(found.search.best or 0.0, Limit.NONE, winner, found.spec),
-        "binding_limit": str(found.search.binding),
-        "trials": [_figures(level, limit, measurement, found.spec) for level, limit, measurement in found.trials],
+        "failure": result.failure or None,
+        "slo_p95_ms": result.spec.slo_p95_ms,
+        "loop": "closed" if result.spec.closed else "open",
+        "batch": result.spec.load.batch,
+        "max": None if winner is None else _figures(result.search.best or 0.0, Limit.NONE, winner, result.spec),
+        "binding_limit": str(result.search.binding),
+        "trials": [_figures(level, limit, measurement, result.spec) for level, limit, measurement in result.trials],
     }
 
 
@@ -107,34 +108,35 @@ def _figures(level: float, limit: Limit, measurement: Measurement, spec: MaxLoad
     }
 
 
-_LATE_BUT_MET = "ok: the load driver sent some requests late; their latencies count that, and meet the SLO even so"
+_LATE_BUT_MET = "ok: some requests were sent late; SLO met even including that delay"
 
 _LIMIT_WORDS = {
     Limit.NONE: "nothing: the highest level that was tried still holds",
-    Limit.SLO: "the SLO: p95 goes over it",
-    Limit.CLIENT: "the load driver: the engine may carry more; use a larger batch or --stream",
+    Limit.SLO: "the SLO: p95 exceeds it",
+    Limit.CLIENT: "the load generator: the engine may sustain more; use a larger batch or --stream",
     Limit.ERRORS: "errors: requests fail",
     Limit.UNSTABLE: "no equilibrium: a backlog grows, or p95 cannot be stated",
 }
 
 
-def as_text(found: MaxLoad) -> str:
-    """The answer, its evidence, and what limits it."""
-    spec, best, winner = found.spec, found.search.best, found.winner
-    if found.failure:
-        return f"max load    failed: {found.failure}"
+def as_text(result: MaxLoad) -> str:
+    """Returns the maximum load, its verdict, what limits it, and the trials."""
+    spec, best, winner = result.spec, result.search.best, result.winner
+    if result.failure:
+        return f"max load    failed: {result.failure}"
     if winner is None or best is None or winner.rates is None:
-        tried = min((level for level, _, _ in found.trials), default=None)
+        tried = min((level for level, _, _ in result.trials), default=None)
         down = f", not even at {spec.level_text(tried)}" if tried is not None else ""
         lines = [f"max load    none found with p95 ≤ {spec.slo_p95_ms:g} ms{down}"]
     else:
         p95_ms = winner.latency.p95_ms or 0.0
-        speed = f"{winner.rates.texts_per_s:,.0f} texts/s at p95 {p95_ms:,.1f} ms (n={winner.latency.n:,})"
+        figures = f"{winner.rates.texts_per_s:,.0f} texts/s at p95 {p95_ms:,.1f} ms (n={winner.latency.n:,})"
+        level = f"{spec.level_text(best)} (batch {spec.load.batch})"
         lines = [
-            f"max load    {spec.level_text(best)} of {spec.load.batch}: {speed}; the SLO is {spec.slo_p95_ms:g} ms",
-            f"verdict     {_LATE_BUT_MET if found.late_but_met else verdict_sentence(winner)}",
+            f"max load    {level}; measured {figures}; SLO {spec.slo_p95_ms:g} ms",
+            f"verdict     {_LATE_BUT_MET if result.late_but_met else verdict_sentence(winner)}",
         ]
-    lines.append(f"limit       {_LIMIT_WORDS[found.search.binding]}")
-    kept = f"; embedconsole runs --sweep {found.sweep_id}" if found.sweep_id else ""
-    lines.append(f"trials      {len(found.trials)}, two agreeing at each limit{kept}")
+    lines.append(f"limit       {_LIMIT_WORDS[result.search.binding]}")
+    kept = f"; embedconsole runs --sweep {result.sweep_id}" if result.sweep_id else ""
+    lines.append(f"trials      {len(result.trials)}, two agree on each limit{kept}")
     return "\n".join(lines)

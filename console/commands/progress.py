@@ -1,4 +1,4 @@
-"""A run's progress on stderr: one line that moves on a terminal, one line a step elsewhere."""
+"""The progress of a run on stderr: on a terminal one line that is rewritten, otherwise one line per step."""
 
 from typing import TextIO
 
@@ -7,22 +7,22 @@ from console.model.frame import Frame
 
 
 class Progress:
-    """Shows frames. On a terminal each takes the place of the one before; `clear` takes the last one away."""
+    """Shows frames. On a terminal each line overwrites the one before; `clear` erases the last one."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._moves = stream.isatty()
+        self._is_terminal = stream.isatty()
         self._last = ""
 
     def show(self, frame: Frame, left_s: float | None) -> None:
-        """`left_s`: seconds of load still to come; None before it started."""
+        """Shows the frame. `left_s` is the time left to measure; None before the load has started."""
         step = _starting(frame) if left_s is None else _load_step(frame)
         self.say(step, step if left_s is None else _measuring(frame, left_s))
 
-    def say(self, step: str, moving: str = "") -> None:
-        """One step; `moving`: what a terminal shows of it just now."""
-        if self._moves:
-            self._stream.write(f"\r\x1b[K{(moving or step)[:100]}")
+    def say(self, step: str, details: str = "") -> None:
+        """Shows a step; a terminal shows `details` instead, if given."""
+        if self._is_terminal:
+            self._stream.write(f"\r\x1b[K{(details or step)[:100]}")
             self._stream.flush()
         elif step != self._last:
             self._last = step
@@ -30,8 +30,8 @@ class Progress:
             self._stream.flush()
 
     def clear(self) -> None:
-        """Leaves a clean line behind."""
-        if self._moves:
+        """Erases the line."""
+        if self._is_terminal:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 

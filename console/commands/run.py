@@ -1,4 +1,4 @@
-"""`embedconsole run` from its arguments to its exit code: progress on stderr, the result on stdout."""
+"""`embedconsole run` and `calibrate`: measure, with progress on stderr and the result on stdout."""
 
 import asyncio
 import json
@@ -10,12 +10,14 @@ from pathlib import Path
 
 from console.commands.progress import Progress
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.measure.cleanup import carry_out
-from console.measure.driver_ceiling import USUAL_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
+from console.measure.cleanup import run_to_completion
+from console.measure.driver_ceiling import DEFAULT_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.measure.environment import git_revision
+from console.measure.measurement import Measurement, Verdict
 from console.measure.recorder import Recorder
 from console.measure.result import as_json as json_object
-from console.measure.run import Measurement, RunSpec, Verdict, run
+from console.measure.run import run
+from console.measure.spec import RunSpec
 from console.model.engine import EngineState
 from console.model.errors import CommandRefused
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
@@ -26,13 +28,14 @@ from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
 
-ENGINE_SAYS_USAGE = 3
+ENGINE_EXIT_USAGE = 3
+"""Exit code of an engine that refuses its command line."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def check_corpus(load: LoadSpec) -> str:
-    """Why this corpus cannot be used, before an engine is started for it; empty when it can."""
+    """Returns why the corpus cannot be used, or an empty string. Checked before an engine is started."""
     if load.corpus in GENERATED_CORPORA:
         return ""
     try:
@@ -43,10 +46,10 @@ def check_corpus(load: LoadSpec) -> str:
 
 
 def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> int:
-    """The first of the contract's codes that applies. `engine_exit_code` 3: the engine refused its own flags."""
+    """Returns the first exit code of the contract that applies. `engine_exit_code` is that of the engine, if ended."""
     match measurement.verdict:
         case Verdict.FAILED:
-            return ExitCode.USAGE if engine_exit_code == ENGINE_SAYS_USAGE else ExitCode.ENGINE_FAILED
+            return ExitCode.USAGE if engine_exit_code == ENGINE_EXIT_USAGE else ExitCode.ENGINE_FAILED
         case Verdict.CLIENT_BOUND:
             return ExitCode.CLIENT_BOUND
         case Verdict.UNSTABLE:
@@ -57,7 +60,7 @@ def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> 
 def run_once(
     options: SessionOptions, spec: RunSpec, *, coalesce: str | None, as_json: bool, store: Store | None = None
 ) -> int:
-    """Runs, records, prints, and returns the exit code. Ctrl+C ends the measuring and prints what there is (130)."""
+    """Measures, records and prints a run; returns the exit code. Ctrl+C ends it, prints the partial result: 130."""
     recorder = Recorder(store, spec) if store is not None else None
     return asyncio.run(_run_once(options, spec, coalesce, as_json, recorder))
 
@@ -76,7 +79,7 @@ async def _run_once(
     for number in _SIGNALS:
         loop.add_signal_handler(number, interrupt, number)
     progress = Progress(sys.stderr)
-    await asyncio.to_thread(git_revision, Path.cwd())  # asked once, and not while a load runs
+    await asyncio.to_thread(git_revision, Path.cwd())  # cached here, so that git does not run under load
     try:
         async with Session(options) as session:
             try:
@@ -85,42 +88,42 @@ async def _run_once(
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
             measurement = await _with_ceiling(measurement, progress)
-            told = recorded(recorder, measurement, session.frame.log) if recorder is not None else ""
+            record_line = finish_recording(recorder, measurement, session.frame.log) if recorder is not None else ""
             engine_exit_code = session.engine_exit_code
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
     print(json.dumps(json_object(measurement), ensure_ascii=False) if as_json else as_text(measurement), flush=True)
-    sys.stderr.write(told)
+    sys.stderr.write(record_line)
     if received:
         return EXIT_BY_SIGNAL + received[0]
     return exit_code(measurement, engine_exit_code)
 
 
-def recorded(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine]) -> str:
-    """The line that says where the run is kept."""
+def finish_recording(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine]) -> str:
+    """Writes the result of the run; returns a line that says where it is stored."""
     run_id = measurement.run_id
     try:
-        aside = recorder.finish(measurement, log)
+        spill = recorder.finish(measurement, log)
     except OSError as error:
-        return f"embedconsole: run {run_id} was not kept: {recorder.trouble}; nor by a file ({error})\n"
-    if aside is not None:
+        return f"embedconsole: run {run_id} is lost: {recorder.trouble}; no spill file either ({error})\n"
+    if spill is not None:
         return (
             f"embedconsole: run {run_id} was not recorded: {recorder.trouble}\n"
-            f"it is kept in {aside}; once the store can be written: embedconsole runs restore {aside}\n"
+            f"it is kept in {spill}; import it once the store can be written: embedconsole runs restore {spill}\n"
         )
     return f"recorded as {run_id}: embedconsole runs show {run_id}\n"
 
 
 def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
-    """Measures the driver's own ceiling at this shape of load, keeps it, prints it, and returns the exit code."""
+    """Measures, caches and prints the load generator's ceiling at this load shape; returns the exit code."""
     try:
         ceiling = asyncio.run(measure_ceiling(load))
     except CalibrationFailed as failure:
         sys.stderr.write(f"embedconsole: {failure}\n")
         return ExitCode.ENGINE_FAILED
     Ceilings().keep(load, ceiling)
-    shape = shape_of(load, USUAL_DIM)
+    shape = shape_of(load, DEFAULT_DIM)
     if as_json:
         print(json.dumps({"shape": shape, **asdict(ceiling)}))
     else:
@@ -129,14 +132,14 @@ def calibrate_once(load: LoadSpec, *, as_json: bool) -> int:
 
 
 async def _with_ceiling(measurement: Measurement, progress: Progress) -> Measurement:
-    """With the driver's own ceiling at this shape of load; where it is not known it is measured, while nothing runs."""
+    """Adds the load generator's ceiling at this load shape; measures it if it is not cached. Call without a load."""
     if measurement.interrupted or measurement.failure or measurement.rates is None:
         return measurement
-    load, dim = measurement.spec.load, measurement.engine.model.dim or USUAL_DIM
+    load, dim = measurement.spec.load, measurement.engine.model.dim or DEFAULT_DIM
     ceilings = Ceilings()
     ceiling = ceilings.known(load, dim)
-    if ceiling is None or ceiling.share(measurement.rates.requests_per_s) > 1:  # it was taken on a busier machine
-        progress.say("measuring the load driver's own ceiling, once for this shape of load")
+    if ceiling is None or ceiling.share(measurement.rates.requests_per_s) > 1:  # measured on a busier machine
+        progress.say("measuring the load generator's ceiling, once for this load shape")
         try:
             ceiling = await measure_ceiling(load, dim)
         except CalibrationFailed as failure:
@@ -156,7 +159,7 @@ async def _measure(
     interrupted: asyncio.Event,
     recorder: Recorder | None,
 ) -> Measurement:
-    """With `coalesce`, a remote engine is set so for the run and set back after it; an own one starts so."""
+    """Measures a run. `coalesce` sets a remote engine for the run and restores it; an own engine starts with it."""
     if coalesce is None or not session.frame.engine.remote:
         return await run(session, spec, progress.show, interrupted, recorder)
     await session.wait_until_ready()
@@ -168,11 +171,11 @@ async def _measure(
         return await run(session, spec, progress.show, interrupted, recorder)
     finally:
         if before != wanted:
-            await carry_out(_set_back(session, before))
+            await run_to_completion(_restore_coalescing(session, before))
 
 
-async def _set_back(session: Session, on: bool) -> None:
-    """What cannot be set back is told: the measurement is worth no less for it."""
+async def _restore_coalescing(session: Session, on: bool) -> None:
+    """Restores coalescing. A failure is only reported, because the measurement is still valid."""
     try:
         await session.set_coalescing(on)
     except CommandRefused as refusal:

@@ -1,4 +1,4 @@
-"""`embedconsole sweep` from its specification to its exit code: progress on stderr, the result on stdout."""
+"""`embedconsole sweep`: runs a sweep, with progress on stderr and the result on stdout."""
 
 import asyncio
 import json
@@ -14,82 +14,82 @@ from console.output.sweep import as_text, ended_line, progress_line
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
-from console.sweep.cell import expected_s
+from console.sweep.point import expected_s
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import SweepSpec
-from console.sweep.state import CellState, CellStatus, SweepState
+from console.sweep.state import PointState, PointStatus, SweepState
 
-_LINE_LETTERS = 110
+_MAX_LINE_CHARACTERS = 110
 
 
 def exit_code(state: SweepState) -> int:
-    """The first of the contract's codes that applies to any cell."""
-    found = [one.figures for one in state.cells if one.figures is not None]
-    if any(one.status is CellStatus.FAILED for one in state.cells):
+    """Returns the first exit code of the contract that applies to any point."""
+    measured = [one.figures for one in state.points if one.figures is not None]
+    if any(one.status is PointStatus.FAILED for one in state.points):
         return ExitCode.ENGINE_FAILED
     for verdict, code in (("client_bound", ExitCode.CLIENT_BOUND), ("unstable", ExitCode.UNSTABLE)):
-        if any(figures.verdict == verdict for figures in found):
+        if any(figures.verdict == verdict for figures in measured):
             return code
-    return ExitCode.SLO_MISSED if any(figures.slo_missed for figures in found) else ExitCode.OK
+    return ExitCode.SLO_MISSED if any(figures.slo_missed for figures in measured) else ExitCode.OK
 
 
 class SweepProgress:
-    """A line for every cell that ends; on a terminal also one that moves."""
+    """Prints a line for every point that ends; on a terminal also a progress line that is rewritten."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._moves = stream.isatty()
-        self._told: tuple[CellStatus, ...] | None = None
+        self._is_terminal = stream.isatty()
+        self._statuses: tuple[PointStatus, ...] | None = None
         self._trouble = ""
 
     def show(self, state: SweepState) -> None:
-        """The newest snapshot."""
-        statuses = tuple(one.status for one in state.cells)
-        before = self._told or statuses
-        self._told = statuses
-        for one, was in zip(state.cells, before, strict=True):
-            if one.status is not was and one.status in (CellStatus.DONE, CellStatus.FAILED):
+        """Shows the newest snapshot."""
+        statuses = tuple(one.status for one in state.points)
+        before = self._statuses or statuses
+        self._statuses = statuses
+        for one, status_before in zip(state.points, before, strict=True):
+            if one.status is not status_before and one.status in (PointStatus.DONE, PointStatus.FAILED):
                 self.say(ended_line(one, state))
         if state.trouble and state.trouble != self._trouble:
             self._trouble = state.trouble
             self.say(f"embedconsole: {state.trouble}")
-        if self._moves and not state.ended:
-            self._stream.write(f"\r\x1b[K{progress_line(state)[:_LINE_LETTERS]}")
+        if self._is_terminal and not state.ended:
+            self._stream.write(f"\r\x1b[K{progress_line(state)[:_MAX_LINE_CHARACTERS]}")
             self._stream.flush()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
-        self._stream.write(("\r\x1b[K" if self._moves else "") + text + "\n")
+        """Prints a line that is not overwritten."""
+        self._stream.write(("\r\x1b[K" if self._is_terminal else "") + text + "\n")
         self._stream.flush()
 
     def clear(self) -> None:
-        """Leaves a clean line behind."""
-        if self._moves:
+        """Erases the progress line."""
+        if self._is_terminal:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
 
 def sweep_once(options: SessionOptions, spec: SweepSpec, *, store: Store | None, resume: bool, as_json: bool) -> int:
-    """Sweeps, records, prints, and returns the exit code. Raises StoreError when the sweep cannot be begun."""
+    """Runs a sweep, records and prints it, and returns the exit code. Raises StoreError if it cannot be stored."""
     plan = plan_sweep(spec, store, resume=resume)
     progress = SweepProgress(sys.stderr)
-    progress.say(announced(plan, resume=resume))
+    progress.say(announcement(plan, resume=resume))
     return asyncio.run(_sweep(options, spec, plan, store, progress, as_json=as_json))
 
 
-def announced(plan: SweepPlan, *, resume: bool) -> str:
-    """What is going to happen, and how long that will take."""
+def announcement(plan: SweepPlan, *, resume: bool) -> str:
+    """Returns what will be measured and the expected duration."""
     left, name = plan.left, f"sweep {plan.name} ({plan.sweep_id})"
     if not left:
-        return f"{name}: all {len(plan.cells)} cells are measured already"
-    targets = len({cell.target for cell in left})
-    before = f"{len(plan.done)} of {len(plan.cells)} cells are measured already, " if plan.done else ""
+        return f"{name}: all {len(plan.points)} cells are measured already"
+    targets = len({point.target for point in left})
+    before = f"{len(plan.done)} of {len(plan.points)} cells are measured already, " if plan.done else ""
     if resume and not plan.done:
-        before = f"nothing of a sweep {plan.name!r} to resume, so from the beginning: "
+        before = f"there is no sweep {plan.name!r} to resume, so it starts from the beginning: "
     deployments = f"on {targets} deployment{'s' if targets != 1 else ''}"
     return (
         f"{name}: {before}{len(left)} to measure {deployments}, about"
-        f" {duration(expected_s(left, None, switch_s=plan.switch_s))} (more where something has to be prepared first)"
+        f" {duration(expected_s(left, None, switch_s=plan.switch_s))} (longer if a model must be prepared first)"
     )
 
 
@@ -102,18 +102,18 @@ async def _sweep(
     *,
     as_json: bool,
 ) -> int:
-    state, stopped_by = await swept(
-        options, plan, store, progress, "finishing the running cell; Ctrl+C again stops now and keeps what is there"
+    state, stopped_by = await run_sweep(
+        options, plan, store, progress, "finishing the running cell; Ctrl+C again stops now and keeps its results"
     )
-    order = spec.cells
+    order = spec.points
     shown = json.dumps(json_object(state, order, interrupted=bool(stopped_by))) if as_json else as_text(state, order)
     print(shown, flush=True)
     if store is not None:
-        progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}{_resumable(state.cells)}")
+        progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}{_resume_hint(state.points)}")
     return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 
 
-async def swept(
+async def run_sweep(
     options: SessionOptions,
     plan: SweepPlan,
     store: Store | None,
@@ -122,9 +122,9 @@ async def swept(
     *,
     shown_as: Callable[[SweepState], SweepState] = lambda state: state,
 ) -> tuple[SweepState, int]:
-    """Sweeps to its end, or until a signal. Returns how it stands, and the first signal's number, 0 without one.
+    """Runs a sweep to its end or until a signal. Returns the last snapshot and the first signal's number, else 0.
 
-    `finishing`: what the first Ctrl+C says; `shown_as`: the state as progress shows it.
+    `finishing` is the message of the first Ctrl+C; `shown_as` converts a snapshot for the progress.
     """
     received: list[signal.Signals] = []
     async with Session(options) as session:
@@ -134,7 +134,7 @@ async def swept(
             received.append(number)
             if number is signal.SIGINT and len(received) == 1:
                 progress.say(finishing)
-                sweep.finish_cell()
+                sweep.finish_point()
             else:
                 sweep.stop_now()
 
@@ -146,6 +146,6 @@ async def swept(
     return state, received[0] if received else 0
 
 
-def _resumable(cells: Sequence[CellState]) -> str:
-    undone = any(one.status is not CellStatus.DONE for one in cells)
-    return "; the same command with --resume measures what is missing" if undone else ""
+def _resume_hint(points: Sequence[PointState]) -> str:
+    incomplete = any(one.status is not PointStatus.DONE for one in points)
+    return "; the same command with --resume measures the missing cells" if incomplete else ""

@@ -1,4 +1,4 @@
-"""A run held against conditions: each holds, fails, or cannot be judged, and one exit code says it all."""
+"""The gate: checks a run against conditions. Each holds, fails or cannot be judged; one exit code sums them up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from console.model.load import P95_FLOOR, P99_FLOOR
 from console.store.database import Store
 from console.store.labels import load_name
 from console.store.read import UNFINISHED, StoredRun, load_run
-from console.store.selectors import resolve_set
+from console.store.selectors import resolve_selector
 
 _FLOORS = {"p95": P95_FLOOR, "p99": P99_FLOOR}
 
@@ -22,16 +22,16 @@ _MIB = 2**20
 
 
 class WrongBaseline(Exception):
-    """The baseline was measured under another load; the message says what to pin instead."""
+    """The baseline was measured under another load; the message names the run to pin instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One condition of one run. `holds` None: it cannot be judged, and `note` says why."""
+    """The result of one condition. `holds` is None if it cannot be judged; `note` is the reason."""
 
     condition: Condition
     value: float | None
-    """In the figure's unit; against a baseline the relative change."""
+    """In the figure's unit; with a baseline, the relative change."""
     holds: bool | None
     note: str = ""
     baseline_run: str = ""
@@ -40,14 +40,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A run and what came of its conditions."""
+    """A run and the outcomes of its conditions."""
 
     run: StoredRun
     outcomes: tuple[Outcome, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """The first of the contract's codes that applies; what cannot be judged counts as unstable."""
+        """The first exit code of the contract that applies; a condition that cannot be judged counts as unstable."""
         match self.run.row.verdict:
             case "failed" | "unfinished":
                 return ExitCode.ENGINE_FAILED
@@ -62,7 +62,7 @@ class Gate:
 
 
 def judge_run(store: Store, run: StoredRun, conditions: Sequence[Condition]) -> Gate:
-    """Raises StoreError for a baseline that is not there, WrongBaseline for one of another load."""
+    """Checks a run. Raises StoreError for an unknown baseline, and WrongBaseline for one with another load."""
     return Gate(run, tuple(_outcome(store, run, condition) for condition in conditions))
 
 
@@ -70,41 +70,44 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
     value = figure_of(run, condition.figure)
     if not condition.baseline:
         if value is None:
-            return Outcome(condition, None, None, _missing(run, condition.figure))
-        return Outcome(condition, value, condition.holds(value), _shaky(run, condition.figure))
+            return Outcome(condition, None, None, _missing_note(run, condition.figure))
+        return Outcome(condition, value, condition.holds(value), _unsteady_note(run, condition.figure))
     base = _baseline(store, run, condition.baseline)
-    before = figure_of(base, condition.figure)
+    base_value = figure_of(base, condition.figure)
     if base.row.run_id == run.row.run_id:
-        note = f"{condition.baseline} is this very run: measure again, or pin an earlier one"
+        note = f"{condition.baseline} is this run itself: measure again, or pin an earlier run"
         return Outcome(condition, None, None, note, base.row.run_id)
-    if value is None or before is None:
-        note = _missing(run if value is None else base, condition.figure)
+    if value is None or base_value is None:
+        note = _missing_note(run if value is None else base, condition.figure)
         return Outcome(condition, None, None, note, base.row.run_id)
-    if not before:
+    if not base_value:
         return Outcome(condition, None, None, f"{condition.baseline} has 0 {condition.figure}", base.row.run_id)
     ratio = None
     if condition.figure == "texts_per_s":
         ratio = unpaired_ratio(block_rates(run), block_rates(base))
-    change = value / before - 1
-    ran, compared = run.row.effective.cell, base.row.effective.cell
+    change = value / base_value - 1
+    cell, base_cell = run.row.effective.cell, base.row.effective.cell
     notes = [
-        f"{condition.baseline} ran {compared}, this run {ran}" if compared != ran else "",
-        _elsewhere(run, base, condition.baseline),
-        _shaky(run, condition.figure),
-        _shaky(base, condition.figure, f"{condition.baseline}: "),
-        _within(ratio, condition),
+        f"{condition.baseline} ran {base_cell}, this run {cell}" if base_cell != cell else "",
+        _environment_note(run, base, condition.baseline),
+        _unsteady_note(run, condition.figure),
+        _unsteady_note(base, condition.figure, f"{condition.baseline}: "),
+        _interval_note(ratio, condition),
     ]
     return Outcome(condition, change, condition.holds(change), "; ".join(filter(None, notes)), base.row.run_id, ratio)
 
 
-def _elsewhere(run: StoredRun, base: StoredRun, name: str) -> str:
-    """What differs beside the deployment. The revision of the working folder is what a gate is there to judge."""
-    found = differing([environment_facts(base.environment), environment_facts(run.environment)])
-    names = [fact for fact in found if not fact.startswith("git")]
+def _environment_note(run: StoredRun, base: StoredRun, name: str) -> str:
+    """Returns what differs besides the deployment. The git revision may differ: a gate exists to judge it."""
+    names = [
+        fact
+        for fact in differing([environment_facts(base.environment), environment_facts(run.environment)])
+        if not fact.startswith("git")
+    ]
     return f"{name} was measured in another environment ({', '.join(names)})" if names else ""
 
 
-def _within(ratio: Ratio | None, condition: Condition) -> str:
+def _interval_note(ratio: Ratio | None, condition: Condition) -> str:
     if ratio is None or ratio.low is None or ratio.high is None:
         return ""
     if ratio.low - 1 <= condition.limit <= ratio.high - 1:
@@ -114,21 +117,20 @@ def _within(ratio: Ratio | None, condition: Condition) -> str:
 
 
 def _baseline(store: Store, run: StoredRun, name: str) -> StoredRun:
-    """Of several runs of that name the newest with the same load, on the same deployment where there is one."""
-    runs = resolve_set(store, name)
-    wanted = load_key(run.row)
-    same = [row for row in runs.rows if load_key(row) == wanted]
-    if not same:
+    """Returns the newest run of the selector with the same load, if possible of the same deployment."""
+    selection = resolve_selector(store, name)
+    same_load = [row for row in selection.rows if load_key(row) == load_key(run.row)]
+    if not same_load:
         raise WrongBaseline(
-            f"{name} was measured under another load ({load_name(runs.rows[-1])}) than {run.row.run_id}"
-            f" ({load_name(run.row)}): pin a run of that load (embedconsole runs pin {name} ID)"
+            f"{name} was measured under another load ({load_name(selection.rows[-1])}) than {run.row.run_id}"
+            f" ({load_name(run.row)}): pin a run with that load (embedconsole runs pin {name} ID)"
         )
-    alike = [row for row in same if row.effective.cell == run.row.effective.cell]
-    return load_run(store, (alike or same)[-1].run_id)
+    same_cell = [row for row in same_load if row.effective.cell == run.row.effective.cell]
+    return load_run(store, (same_cell or same_load)[-1].run_id)
 
 
 def figure_of(run: StoredRun, figure: str) -> float | None:
-    """In the unit of FIGURES; None where it cannot be stated."""
+    """Returns a figure of a run in its unit in FIGURES; None if it cannot be stated."""
     row, report = run.row, run.report or {}
     match figure:
         case "texts_per_s" | "fidelity":
@@ -144,15 +146,15 @@ def figure_of(run: StoredRun, figure: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _missing(run: StoredRun, figure: str) -> str:
+def _missing_note(run: StoredRun, figure: str) -> str:
     if floor := _FLOORS.get(figure):
         return f"{figure} needs {floor} requests, {run.row.run_id} has {run.row.latency_n}: measure longer"
     hint = ": measure it with `embedconsole sweep` and fidelity = true" if figure == "fidelity" else ""
     return f"{run.row.run_id} has no {figure}{hint}"
 
 
-def _shaky(run: StoredRun, figure: str, whose: str = "") -> str:
-    """What was not steady, where the figure has a judgement of its own."""
+def _unsteady_note(run: StoredRun, figure: str, prefix: str = "") -> str:
+    """Returns why the figure was not steady; empty if it was, or if it is not judged."""
     name = {"texts_per_s": "throughput", "p95": "p95"}.get(figure, "")
-    judged = ((run.report or {}).get("verdicts") or {}).get(name) or {}
-    return f"{whose}not steady: {judged.get('reason')}" if judged.get("stable") is False else ""
+    judgement = ((run.report or {}).get("verdicts") or {}).get(name) or {}
+    return f"{prefix}not steady: {judgement.get('reason')}" if judgement.get("stable") is False else ""

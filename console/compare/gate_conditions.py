@@ -1,4 +1,4 @@
-"""What a gate asks of a run, as people write it: `p95<120ms`, `texts_per_s>-5%@main`. Errors point at their place."""
+"""Parses the conditions of a gate: `p95<120ms`, `texts_per_s>-5%@main`. Errors point at the position in the text."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ FIGURES: Mapping[str, str] = {
     "mean": "ms", "p50": "ms", "p90": "ms", "p95": "ms", "p99": "ms", "max": "ms",
     "fidelity": "", "errors": "", "rss": "MiB",
 }  # fmt: skip
-"""What can be asked for, and in which unit it is judged."""
+"""Figures of a condition, and the unit in which each is compared."""
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "ms": {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001, "µs": 0.001},
     "MiB": {"": 1.0, "MiB": 1.0, "GiB": 1024.0, "MB": 1e6 / 2**20, "GB": 1e9 / 2**20},
@@ -26,15 +26,15 @@ _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class ConditionError(Exception):
-    """A condition cannot be read: the text, a caret below the place, and what would do."""
+    """A condition cannot be parsed. The message has the reason, the text, and a caret below the position."""
 
-    def __init__(self, text: str, place: int, why: str) -> None:
-        super().__init__(f"{why}\n  {text}\n  {' ' * place}^")
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        super().__init__(f"{reason}\n  {text}\n  {' ' * position}^")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`figure comparison limit`. With a baseline the limit is a relative change against it, -0.05 for -5 %."""
+    """`figure comparison limit`. With a baseline, the limit is a relative change: -0.05 for -5 %."""
 
     text: str
     figure: str
@@ -47,66 +47,66 @@ class Condition:
         return FIGURES[self.figure]
 
     def holds(self, value: float) -> bool:
-        """`value` in the figure's unit, or the relative change."""
+        """Whether the condition holds for `value`: the figure in its unit or, with a baseline, its relative change."""
         return _HOLDS[self.comparison](value, self.limit)
 
 
 def parse_condition(text: str) -> Condition:
-    """`FIGURE < | <= | > | >= VALUE[UNIT]`, or `… ±PERCENT%@BASELINE`. Raises ConditionError."""
-    figure, place = _figure(text)
-    comparison = next((one for one in _HOLDS if text.startswith(one, place)), "")
+    """Parses `FIGURE < | <= | > | >= VALUE[UNIT]`, or `… ±PERCENT%@BASELINE`. Raises ConditionError."""
+    figure, position = _figure(text)
+    comparison = next((one for one in _HOLDS if text.startswith(one, position)), "")
     if not comparison:
-        raise ConditionError(text, place, f"a comparison belongs here: one of {' '.join(_HOLDS)}")
-    place = _past_spaces(text, place + len(comparison))
-    number = _NUMBER.match(text, place)
+        raise ConditionError(text, position, f"a comparison belongs here: one of {' '.join(_HOLDS)}")
+    position = _past_spaces(text, position + len(comparison))
+    number = _NUMBER.match(text, position)
     if number is None:
-        raise ConditionError(text, place, f"a number belongs here, as in {figure}{comparison}100 or -5%@main")
-    value, place = float(number[0].replace("_", "")), _past_spaces(text, number.end())
-    if text.startswith("%", place):
-        return Condition(text, figure, comparison, value / 100, _baseline(text, place + 1))
-    return Condition(text, figure, comparison, value * _scale(text, place, figure))
+        raise ConditionError(text, position, f"a number belongs here, as in {figure}{comparison}100 or -5%@main")
+    value, position = float(number[0].replace("_", "")), _past_spaces(text, number.end())
+    if text.startswith("%", position):
+        return Condition(text, figure, comparison, value / 100, _baseline(text, position + 1))
+    return Condition(text, figure, comparison, value * _scale(text, position, figure))
 
 
 def _figure(text: str) -> tuple[str, int]:
     begin = _past_spaces(text, 0)
-    found = re.compile(r"\w+").match(text, begin)
-    word = found[0] if found else ""
+    match = re.compile(r"\w+").match(text, begin)
+    word = match[0] if match else ""
     name = word.removesuffix("_ms")
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(FIGURES)}"
-        raise ConditionError(text, begin, f"{word!r} is no figure: {hint}" if word else f"a figure comes first: {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"choose among {', '.join(FIGURES)}"
+        raise ConditionError(
+            text, begin, f"{word!r} is not a figure: {hint}" if word else f"a figure comes first: {hint}"
+        )
     return name, _past_spaces(text, begin + len(word))
 
 
-def _baseline(text: str, place: int) -> str:
-    place = _past_spaces(text, place)
-    if not text.startswith("@", place):
+def _baseline(text: str, position: int) -> str:
+    position = _past_spaces(text, position)
+    if not text.startswith("@", position):
         raise ConditionError(
-            text, place, "a percentage is a change against a baseline: @NAME belongs here, as in -5%@main"
+            text, position, "a percentage is a change against a baseline: @NAME belongs here, as in -5%@main"
         )
-    name = text[place + 1 :].strip()
+    name = text[position + 1 :].strip()
     if not name or " " in name:
         raise ConditionError(
-            text, place + 1, "the baseline's name belongs here: a tag (runs pin NAME ID), or a run's id"
+            text, position + 1, "the baseline's name belongs here: a tag (runs pin NAME ID), or a run's id"
         )
     return name
 
 
-def _scale(text: str, place: int, figure: str) -> float:
-    unit, units = text[place:].strip(), _UNITS[FIGURES[figure]]
+def _scale(text: str, position: int, figure: str) -> float:
+    unit, units = text[position:].strip(), _UNITS[FIGURES[figure]]
     if unit.startswith("@"):
-        raise ConditionError(
-            text, place, "% belongs before @: a baseline is compared with by a percentage, as in -5%@main"
-        )
+        raise ConditionError(text, position, "% belongs before @: a baseline needs a percentage, as in -5%@main")
     if unit not in units:
         allowed = ", ".join(name for name in units if name)
-        says = f"one of {allowed} belongs here" if allowed else f"{figure} has no unit: leave it out"
-        raise ConditionError(text, place, says)
+        reason = f"one of {allowed} belongs here" if allowed else f"{figure} has no unit: leave it out"
+        raise ConditionError(text, position, reason)
     return units[unit]
 
 
-def _past_spaces(text: str, place: int) -> int:
-    while place < len(text) and text[place] == " ":
-        place += 1
-    return place
+def _past_spaces(text: str, position: int) -> int:
+    while position < len(text) and text[position] == " ":
+        position += 1
+    return position

@@ -1,5 +1,4 @@
-"""Two to four stored runs side by side: figures with their ratio to the first one, what differs, and a warning where
-the machines do. Pure: runs in, rows out."""
+"""Two to four stored runs side by side: figures with ratios to the first run, differences, and warnings. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +12,23 @@ from console.store.labels import cell_name, load_name
 from console.store.opened_run import OpenedRun
 
 _P50_FLOOR = 30
-_REVISION_LETTERS = 12
+"""Requests from which a p50 ratio is stated."""
+_REVISION_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """One figure against the baseline's. `margin`: half of the ratio's 95 % interval; None where there is none."""
+    """One figure relative to the baseline. `margin`: half the width of the ratio's 95 % interval; None without one."""
 
     ratio: float | None
     margin: float | None = None
     verdict: str = ""
-    """`better`, `worse`, `same`, `undecided`; empty where no interval allows one."""
+    """`better`, `worse`, `same` or `undecided`; empty without an interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class FigureRow:
-    """One figure of every run. `versus` has None for the baseline and where a figure is missing."""
+    """One figure of every run. `versus` is None for the baseline and for a missing figure."""
 
     name: str
     values: tuple[float | None, ...]
@@ -38,7 +38,7 @@ class FigureRow:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRow:
-    """One setting or circumstance of every run."""
+    """One setting or fact of every run."""
 
     name: str
     values: tuple[str, ...]
@@ -56,12 +56,12 @@ class SideBySide:
     figures: tuple[FigureRow, ...]
     config: tuple[ConfigRow, ...]
     environment: tuple[ConfigRow, ...]
-    """Only what differs: then the figures do not tell of the configuration alone."""
+    """Only the facts that differ; they may explain differences of the figures."""
     warnings: tuple[str, ...]
 
 
 def side_by_side(runs: Sequence[OpenedRun]) -> SideBySide:
-    """Compares each run with the first one. At least one."""
+    """Compares each run with the first one. Needs at least one run."""
     environment = _environment(runs)
     return SideBySide(tuple(runs), _figures(runs), _config(runs), environment, _warnings(runs, environment))
 
@@ -85,32 +85,32 @@ def _row(
     runs: Sequence[OpenedRun],
     path: tuple[str, str],
     more_is_better: bool,
-    of_runs: RunRatio = lambda ours, base: None,
+    ratio_of: RunRatio = lambda run, base: None,
     judged: str = "",
     *,
     as_ratio: bool = True,
 ) -> FigureRow:
     values = tuple(_number(opened.report, path) for opened in runs)
     verdicts = [(opened.report.get("verdicts") or {}).get(judged) or {} for opened in runs]
-    stable = tuple(found.get("stable") for found in verdicts)
-    first = values[0]
+    stable = tuple(verdict.get("stable") for verdict in verdicts)
+    base = values[0]
     versus: list[Versus | None] = [None]
-    for at, value in enumerate(values[1:], start=1):
-        if value is None or not first or not as_ratio:
+    for index, value in enumerate(values[1:], start=1):
+        if value is None or not base or not as_ratio:
             versus.append(None)
         else:
-            found = of_runs(runs[at].run, runs[0].run)
-            versus.append(Versus(value / first) if found is None else _versus(found, more_is_better))
+            ratio = ratio_of(runs[index].run, runs[0].run)
+            versus.append(Versus(value / base) if ratio is None else _versus(ratio, more_is_better))
     return FigureRow(name, values, stable, tuple(versus))
 
 
-def _versus(found: Ratio, more_is_better: bool) -> Versus:
-    if found.low is None or found.high is None:
-        return Versus(found.value)
-    said = found.verdict
-    if said in {"more", "less"}:
-        said = "better" if (said == "more") == more_is_better else "worse"
-    return Versus(found.value, (found.high - found.low) / 2, said)
+def _versus(ratio: Ratio, more_is_better: bool) -> Versus:
+    if ratio.low is None or ratio.high is None:
+        return Versus(ratio.value)
+    verdict = ratio.verdict
+    if verdict in {"more", "less"}:
+        verdict = "better" if (verdict == "more") == more_is_better else "worse"
+    return Versus(ratio.value, (ratio.high - ratio.low) / 2, verdict)
 
 
 def _number(report: Mapping[str, Any], path: tuple[str, str]) -> float | None:
@@ -137,15 +137,15 @@ def _config(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
 
 
 def _environment(runs: Sequence[OpenedRun]) -> tuple[ConfigRow, ...]:
-    found = differing([environment_facts(opened.run.environment) for opened in runs])
+    facts = differing([environment_facts(opened.run.environment) for opened in runs])
     rows = [
-        ConfigRow(_shown_name(name), tuple(_shown(name, value) for value in values)) for name, values in found.items()
+        ConfigRow(_shown_name(name), tuple(_shown(name, value) for value in values)) for name, values in facts.items()
     ]
     return tuple(sorted(rows, key=lambda row: row.name))
 
 
 def _shown_name(name: str) -> str:
-    """`libraries.torch` as `torch`, `model.id` as `model id`."""
+    """Returns `torch` for `libraries.torch`, and `model id` for `model.id`."""
     return name.removeprefix("libraries.") if name.startswith("libraries.") else name.replace(".", " ")
 
 
@@ -153,19 +153,19 @@ def _shown(name: str, value: Any) -> str:
     if value is None:
         return "–"
     words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return words[:_REVISION_LETTERS] if name == "git.revision" else words
+    return words[:_REVISION_CHARACTERS] if name == "git.revision" else words
 
 
 def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tuple[str, ...]:
-    """What makes the comparison say less than it seems to."""
-    said = []
+    """Returns what limits the comparison: differences of environment and load, and runs whose verdict is not ok."""
+    warnings = []
     if environment:
         names = ", ".join(row.name for row in environment[:4]) + (", …" if len(environment) > 4 else "")
-        said.append(f"not the same environment ({names}): differences are not the configuration's alone")
+        warnings.append(f"not the same environment ({names}): it may explain differences of the figures")
     if len({load_name(opened.run.row) for opened in runs}) > 1:
-        said.append("not the same load: ratios of throughput and latency mix both")
+        warnings.append("not the same load: the ratios also contain the effect of the load")
     for number, opened in enumerate(runs, start=1):
         row = opened.run.row
         if row.verdict != "ok":
-            said.append(f"run {number} ({row.verdict.replace('_', ' ')}): do not rest a decision on it")
-    return tuple(said)
+            warnings.append(f"run {number} ({row.verdict.replace('_', ' ')}): do not base a decision on it")
+    return tuple(warnings)

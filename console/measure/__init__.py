@@ -1,1 +1,1 @@
-"""Measuring one run: load, certification, recording, and the search for the highest load."""
+"""One run: load, certification, recording; the search for the maximum load; the load generator's ceiling."""

@@ -1,4 +1,4 @@
-"""What is begun is ended: work that no cancellation cuts short, and a load that is off after its block."""
+"""Cleanup that a cancellation does not interrupt, and a load that stops at the end of a block."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -11,12 +11,12 @@ from console.session.session import Session
 T = TypeVar("T")
 
 
-async def carry_out(work: Coroutine[Any, Any, T]) -> T:
-    """Returns what `work` returns. A caller that is cancelled meanwhile waits for the end and is cancelled then.
+async def run_to_completion(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Returns the coroutine's result. If the caller is cancelled, the coroutine still finishes before it is cancelled.
 
-    `work` has to end by itself: nothing here bounds its time.
+    There is no timeout: the coroutine must end by itself.
     """
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(coroutine)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -29,21 +29,21 @@ async def carry_out(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def loaded(session: Session, spec: LoadSpec) -> AsyncGenerator[None, None]:
-    """The load runs within the block and is off after it, whatever happens. Raises CommandRefused when it cannot start.
+async def running_load(session: Session, spec: LoadSpec) -> AsyncGenerator[None, None]:
+    """Runs the load within the block and always stops it afterwards. Raises CommandRefused if it cannot start.
 
-    Cancelled while the load starts, it waits for the driver's answer first, so that no load begins unseen.
+    If cancelled while the load starts, waits for the load generator's reply first, so that no load stays running.
     """
     starting = asyncio.create_task(session.start_load(spec))
     try:
         await asyncio.shield(starting)
         yield
     finally:
-        await carry_out(_turn_off(session, starting))
+        await run_to_completion(_turn_off(session, starting))
 
 
 async def _turn_off(session: Session, starting: "asyncio.Task[None]") -> None:
-    """A load that was refused is not ours: the one that runs then is somebody else's."""
+    """Stops the load, unless its start was refused: then a running load belongs to another caller."""
     await asyncio.wait({starting})
     refused = not starting.cancelled() and starting.exception() is not None
     if not refused and session.frame.load.running:

@@ -1,6 +1,6 @@
-"""The load driver's own ceiling: the real driver process against a server that does nothing, known per environment.
+"""The load generator's ceiling: its highest request rate against a null server, cached per environment.
 
-An engine measured near that ceiling may be faster than it looked.
+An engine that was measured near this ceiling may be faster than the measurement shows.
 """
 
 import asyncio
@@ -20,47 +20,47 @@ from typing import Any, TypeVar
 import platformdirs
 
 from console.load.protocol import Event, Interval, Start, Stop, Stopped
-from console.measure.cleanup import carry_out
+from console.measure.cleanup import run_to_completion
 from console.model.load import LoadSpec
 from console.session.child_process import Child, ChildGone
 from console.session.driver_process import DriverProcess
 
-USUAL_DIM = 384
-"""Of the bundled model's vectors."""
+DEFAULT_DIM = 384
+"""Dimension of the bundled model's vectors."""
 OPEN_LOOP_CONCURRENCY = 32
-"""An open loop's ceiling is taken with so many callers in a closed one."""
+"""Concurrency of the closed loop that measures the ceiling of an open loop."""
 _WARM_UP_INTERVALS = 1
 _MEASURED_INTERVALS = 2
-_PATIENCE_S = 15.0
-_STOP_PATIENCE_S = 2.0
+_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 2.0
 P = TypeVar("P")
 
 
 class CalibrationFailed(Exception):
-    """The driver or the null server did not do its part; the message says what."""
+    """The load generator or the null server failed; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What the driver can do at one shape of load on this machine, when the engine costs nothing."""
+    """What the load generator reaches at one load shape on this machine if the engine costs nothing."""
 
     requests_per_s: float
     cpu_us_per_request: float
 
     def share(self, requests_per_s: float) -> float:
-        """How near so many requests a second are to it, 0..1."""
+        """Returns the given rate as a share of the ceiling; 1 is the ceiling."""
         return requests_per_s / self.requests_per_s
 
 
 def shape_of(load: LoadSpec, dim: int) -> str:
-    """What the ceiling depends on, besides the environment. `dim`: of the vectors."""
-    callers = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
-    how = "stream" if load.stream else "unary"
-    return f"{load.workload} {how} batch {load.batch} concurrency {callers} dim {dim}"
+    """Returns the cache key of a load shape. `dim` is the dimension of the vectors."""
+    concurrency = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
+    method = "stream" if load.stream else "unary"
+    return f"{load.workload} {method} batch {load.batch} concurrency {concurrency} dim {dim}"
 
 
 def ceiling_of(intervals: Sequence[Interval]) -> Ceiling:
-    """Raises CalibrationFailed where nothing was answered."""
+    """Returns the ceiling that the intervals show. Raises CalibrationFailed if no request was answered."""
     requests = sum(interval.answers.requests for interval in intervals)
     if not requests:
         raise CalibrationFailed("the null server answered nothing")
@@ -69,10 +69,10 @@ def ceiling_of(intervals: Sequence[Interval]) -> Ceiling:
     return Ceiling(requests / duration_s, cpu_s / requests * 1e6)
 
 
-async def measure_ceiling(load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling:
-    """About four seconds. Raises CalibrationFailed."""
-    callers = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
-    spec = replace(load, rate=0.0, ramp_s=0.0, concurrency=callers, corpus="short")
+async def measure_ceiling(load: LoadSpec, dim: int = DEFAULT_DIM) -> Ceiling:
+    """Measures the ceiling at one load shape, in about four seconds. Raises CalibrationFailed."""
+    concurrency = OPEN_LOOP_CONCURRENCY if load.is_open else load.concurrency
+    spec = replace(load, rate=0.0, ramp_s=0.0, concurrency=concurrency, corpus="short")
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     intervals: asyncio.Queue[Interval | None] = asyncio.Queue()
 
@@ -87,17 +87,20 @@ async def measure_ceiling(load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling:
             intervals.put_nowait(None)
 
     driver = DriverProcess(on_event, lambda _level, _text: None, lambda _code: intervals.put_nowait(None))
-    async with AsyncExitStack() as ends:
+    async with AsyncExitStack() as cleanup:
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await asyncio.shield(_started(_start_null_server(load.batch, dim, on_address), Child.stop, ends))
-                await asyncio.shield(_started(_start(driver), DriverProcess.stop, ends))
+            async with asyncio.timeout(_TIMEOUT_S):
+                await asyncio.shield(
+                    _start_process(_start_null_server(load.batch, dim, on_address), Child.stop, cleanup)
+                )
+                await asyncio.shield(_start_process(_start_driver(driver), DriverProcess.stop, cleanup))
                 driver.send(Start(await address, spec))
-                heard = [await intervals.get() for _ in range(_WARM_UP_INTERVALS + _MEASURED_INTERVALS)]
+                received = [await intervals.get() for _ in range(_WARM_UP_INTERVALS + _MEASURED_INTERVALS)]
                 driver.send(Stop())
         except (OSError, ChildGone, TimeoutError) as error:
-            raise CalibrationFailed(f"the driver could not be calibrated: {error or type(error).__name__}") from error
-    return ceiling_of([interval for interval in heard[_WARM_UP_INTERVALS:] if interval is not None])
+            reason = error or type(error).__name__
+            raise CalibrationFailed(f"the load generator could not be calibrated: {reason}") from error
+    return ceiling_of([interval for interval in received[_WARM_UP_INTERVALS:] if interval is not None])
 
 
 async def _start_null_server(batch: int, dim: int, on_address: Callable[[bytes], None]) -> Child:
@@ -109,59 +112,59 @@ async def _start_null_server(batch: int, dim: int, on_address: Callable[[bytes],
     )
 
 
-async def _start(driver: DriverProcess) -> DriverProcess:
+async def _start_driver(driver: DriverProcess) -> DriverProcess:
     await driver.start()
     return driver
 
 
-def _started(
-    start: Coroutine[Any, Any, P], stop: Callable[[P, float], Awaitable[None]], ends: AsyncExitStack
+def _start_process(
+    start: Coroutine[Any, Any, P], stop: Callable[[P, float], Awaitable[None]], cleanup: AsyncExitStack
 ) -> "asyncio.Task[P]":
-    """A process on its way, which ends with `ends`: also where nobody waited until it had started."""
+    """Starts a process that `cleanup` stops, even if the caller is cancelled before the process has started."""
     starting = asyncio.create_task(start)
 
     async def end() -> None:
         await asyncio.wait({starting})
         if not starting.cancelled() and starting.exception() is None:
-            await stop(starting.result(), _STOP_PATIENCE_S)
+            await stop(starting.result(), _STOP_TIMEOUT_S)
 
-    ends.push_async_callback(lambda: carry_out(end()))
+    cleanup.push_async_callback(lambda: run_to_completion(end()))
     return starting
 
 
 class Ceilings:
-    """Those measured in this environment, kept in the user's cache. Losing them costs seconds, so writers may race."""
+    """The ceilings measured in this environment, in the user's cache. Writers may race: a lost entry costs seconds."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._path = (folder or _cache_folder()) / "driver-ceilings" / f"{_environment_hash()}.json"
 
-    def known(self, load: LoadSpec, dim: int = USUAL_DIM) -> Ceiling | None:
-        """None where it has not been measured here."""
+    def known(self, load: LoadSpec, dim: int = DEFAULT_DIM) -> Ceiling | None:
+        """Returns the cached ceiling, or None if it has not been measured in this environment."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             return Ceiling(**self._read()[shape_of(load, dim)])
         return None
 
-    def keep(self, load: LoadSpec, ceiling: Ceiling, dim: int = USUAL_DIM) -> None:
-        """Remembers it, where the cache can be written. A ceiling is the most that was seen: a lower one is dropped."""
+    def keep(self, load: LoadSpec, ceiling: Ceiling, dim: int = DEFAULT_DIM) -> None:
+        """Caches the ceiling unless a higher one is cached; does nothing if the cache cannot be written."""
         before = self.known(load, dim)
         if before is not None and before.requests_per_s >= ceiling.requests_per_s:
             return
-        found: dict[str, Any] = {}
+        ceilings: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            found = self._read()
-        found[shape_of(load, dim)] = asdict(ceiling)
+            ceilings = self._read()
+        ceilings[shape_of(load, dim)] = asdict(ceiling)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".ceilings-")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(found, file, indent=1, sort_keys=True)
+                json.dump(ceilings, file, indent=1, sort_keys=True)
             Path(temporary).replace(self._path)
 
     def _read(self) -> dict[str, Any]:
-        found = json.loads(self._path.read_text("utf-8"))
-        if not isinstance(found, dict):
-            raise TypeError(f"{self._path} holds no object")
-        return found
+        content = json.loads(self._path.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError(f"{self._path} does not contain a JSON object")
+        return content
 
 
 def _cache_folder() -> Path:
@@ -170,7 +173,7 @@ def _cache_folder() -> Path:
 
 
 def _environment_hash() -> str:
-    """Of what the driver's speed depends on: machine, cores it may use, Python and the libraries on its path."""
+    """Returns the hash of what the load generator's speed depends on: machine, usable cores, Python, libraries."""
     packages = []
     for name in ("embedconsole", "grpcio", "protobuf", "hdrhistogram", "uvloop"):
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""What a measurement depends on besides the deployment, under one content hash: machine, libraries, model, revision."""
+"""The environment of a measurement, with a content hash: machine, libraries, model and git revision."""
 
 import platform
 import subprocess
@@ -10,13 +10,13 @@ from typing import Any
 from console.model.engine import Engine
 from console.store.rows import content_hash
 
-_ASKING_TAKES_S = 5.0
+_GIT_TIMEOUT_S = 5.0
 
 
 def environment(engine: Engine, folder: Path | None = None) -> dict[str, Any]:
-    """The `environment` of `run --json`: of the engine's machine where the engine tells, else of this one.
+    """Returns the `environment` object of `run --json`: the engine's machine if the engine reports it, else this one.
 
-    `hash` covers all of it but the evidence, which belongs to the deployment. `git` is that of the working folder.
+    `hash` covers everything except the evidence, which belongs to the deployment. `git` describes the working folder.
     """
     machine, model = engine.machine, engine.model
     facts: dict[str, Any] = {
@@ -48,7 +48,7 @@ def environment(engine: Engine, folder: Path | None = None) -> dict[str, Any]:
 
 @cache
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit that is checked out there, and whether files differ from it; None outside a repository."""
+    """Returns the commit checked out in the folder and whether files differ from it; None outside a repository."""
     revision = _git(folder, "rev-parse", "HEAD")
     if not revision:
         return None
@@ -57,13 +57,13 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
-            timeout=_ASKING_TAKES_S,
+            timeout=_GIT_TIMEOUT_S,
             check=True,
         )
-    except (OSError, subprocess.SubprocessError):  # no git, or no repository: then there is no revision to tell
+    except (OSError, subprocess.SubprocessError):  # git is missing, or the folder is not in a repository
         return ""
-    return done.stdout.strip()
+    return completed.stdout.strip()

@@ -1,4 +1,4 @@
-"""`embedconsole max-load`: the highest load that an engine carries under an SLO, and what limits it."""
+"""Measures the highest load that an engine sustains under an SLO, and what limits it."""
 
 import asyncio
 import math
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from console.analysis.validity import SATURATED_CORES
 from console.measure.max_load_search import Bounds, Limit, Search
+from console.measure.measurement import Measurement, Verdict
 from console.measure.recorder import Recorder
-from console.measure.run import Measurement, RunSpec, Verdict, run
+from console.measure.run import run
+from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
@@ -17,55 +19,56 @@ from console.session.session import Session
 
 SCHEMA_VERSION = 1
 
-NEEDED = P95_FLOOR + 45
-"""Requests of a trial: a Poisson schedule brings fewer than 130 of them once in 3,000 times."""
+MIN_TRIAL_REQUESTS = P95_FLOOR + 45
+"""Expected requests of a trial. A Poisson schedule then has fewer than the 130 of a p95 once in 3,000 trials."""
 
-LONGEST_TRIAL_S = 60.0
+MAX_TRIAL_S = 60.0
 
-MOST_RATE, MOST_CALLERS = 20_000.0, 1024.0
+MAX_RATE, MAX_CONCURRENCY = 20_000.0, 1024.0
+"""Upper bounds of the search: requests per second, and requests in flight."""
 
-ERRORS_ALLOWED = 0.001
+MAX_ERROR_SHARE = 0.001
+"""Share of failed requests above which a level does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaxLoadSpec:
-    """What is searched: the shape of the load, the SLO, and how long a trial takes."""
+    """The specification of a search: load shape, SLO and length of a trial."""
 
     load: LoadSpec
     slo_p95_ms: float
     trial_s: float = 5.0
     warm_up_s: float = 2.0
     closed: bool = False
-    """Callers are searched for instead of a rate."""
+    """Searches for a concurrency in a closed loop instead of a rate in an open loop."""
 
     @property
     def bounds(self) -> Bounds:
-        """A rate begins where a trial just holds enough requests for a p95."""
+        """The range of the search. A rate starts where a trial has just enough requests for a p95."""
         if self.closed:
-            return Bounds(1.0, 1.0, MOST_CALLERS, whole=True)
-        return Bounds(NEEDED / self.trial_s, NEEDED / LONGEST_TRIAL_S, MOST_RATE)
+            return Bounds(1.0, 1.0, MAX_CONCURRENCY, whole=True)
+        return Bounds(MIN_TRIAL_REQUESTS / self.trial_s, MIN_TRIAL_REQUESTS / MAX_TRIAL_S, MAX_RATE)
 
     def trial(self, level: float, *, again: bool = False, number: int = 0) -> RunSpec:
-        """The run at that level; the winner is measured again for twice as long.
+        """Returns the run of a level. With `again`, the best level is measured for twice as long.
 
-        Arrivals are by chance, and two trials only agree on something when each has a chance of its own: `number`.
+        `number` changes the seed of the arrivals: trials are independent only with different arrivals.
         """
         length_s = self.trial_s * (2 if again else 1)
         if self.closed:
             load = replace(self.load, concurrency=int(level), rate=0.0)
-            return RunSpec(
-                load, length_s, self.warm_up_s, self.slo_p95_ms, at_most_s=max(length_s, LONGEST_TRIAL_S / 2)
-            )
+            return RunSpec(load, length_s, self.warm_up_s, self.slo_p95_ms, at_most_s=max(length_s, MAX_TRIAL_S / 2))
         load = replace(self.load, rate=level, seed=self.load.seed + number)
-        return RunSpec(load, max(length_s, math.ceil(NEEDED / level)), self.warm_up_s, self.slo_p95_ms)
+        return RunSpec(load, max(length_s, math.ceil(MIN_TRIAL_REQUESTS / level)), self.warm_up_s, self.slo_p95_ms)
 
     def level_text(self, level: float) -> str:
+        """Returns the level with its unit."""
         return f"{level:g} in flight" if self.closed else f"{level:g} requests/s"
 
 
 @dataclass(slots=True)
 class MaxLoad:
-    """What has been tried so far, and the winner."""
+    """The trials so far, and the final measurement of the best level."""
 
     spec: MaxLoadSpec
     search: Search
@@ -76,7 +79,7 @@ class MaxLoad:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The first of the contract's codes that applies."""
+        """The first exit code of the contract that applies."""
         if self.failure:
             return ExitCode.ENGINE_FAILED
         if self.search.binding is Limit.CLIENT:
@@ -87,20 +90,20 @@ class MaxLoad:
 
     @property
     def late_but_met(self) -> bool:
-        """The winner's requests went out late, which made its latencies look worse, and they met the SLO even so."""
+        """Whether the winner's requests were sent late, which increases latencies, and still met the SLO."""
         winner = self.winner
         return winner is not None and winner.verdict is Verdict.CLIENT_BOUND and winner.lag is not None
 
 
 def limit_of(measurement: Measurement, slo_p95_ms: float) -> Limit:
-    """What keeps a level from holding: errors, the SLO, no equilibrium; of the last two, whose fault it is.
+    """Returns why a level does not hold: errors, the SLO, no equilibrium, or the client, if it caused the last two.
 
-    In an open loop latency counts from the scheduled time: a driver that sends late makes it look worse, never better.
-    So an SLO which is met is met however busy the driver was, and one which is missed by more than the driver was late
-    is missed by the engine. A p95 that cannot be stated is not met.
+    In an open loop latency counts from the scheduled time, so late sending increases it and never decreases it.
+    Therefore an SLO that is met is met however busy the load generator was, and one that is missed by more than the
+    send lag is missed by the engine. A p95 that cannot be stated counts as missed.
     """
     failed = sum(measurement.errors.values())
-    if failed > ERRORS_ALLOWED * (failed + measurement.latency.n):
+    if failed > MAX_ERROR_SHARE * (failed + measurement.latency.n):
         return Limit.ERRORS
     p95_ms = measurement.latency.p95_ms
     if p95_ms is not None and p95_ms <= slo_p95_ms and measurement.little.stable:
@@ -117,38 +120,41 @@ async def find_max_load(
     spec: MaxLoadSpec,
     interrupted: asyncio.Event,
     progress: Callable[[Frame, float | None], None],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
     recorder_of: Callable[[RunSpec], Recorder | None],
 ) -> MaxLoad:
-    """Tries levels until two trials agree on the highest that holds. Raises CommandRefused and OSError."""
-    found = MaxLoad(spec, Search(spec.bounds))
-    while not interrupted.is_set() and (level := found.search.next()) is not None:
-        again = found.search.remeasuring
-        trial = spec.trial(level, again=again, number=len(found.trials))
+    """Tries levels until two trials agree on the highest that holds; `report` gets a line for each trial.
+
+    Raises CommandRefused, and OSError if a trial cannot be recorded.
+    """
+    result = MaxLoad(spec, Search(spec.bounds))
+    while not interrupted.is_set() and (level := result.search.next()) is not None:
+        again = result.search.remeasuring
+        trial = spec.trial(level, again=again, number=len(result.trials))
         recorder = recorder_of(trial)
         measurement = await run(session, trial, progress, interrupted, recorder)
         if recorder is not None:
             recorder.finish(measurement, session.frame.log)
         if measurement.failure and not measurement.errors:
-            found.failure = measurement.failure
+            result.failure = measurement.failure
             break
         if measurement.interrupted:
             break
         limit = limit_of(measurement, spec.slo_p95_ms)
-        found.search.tell(limit)
-        found.trials.append((level, limit, measurement))
+        result.search.report(limit)
+        result.trials.append((level, limit, measurement))
         if again and limit is Limit.NONE:
-            found.winner = measurement
-        told(_trial_text(found, again=again))
-    return found
+            result.winner = measurement
+        report(_trial_text(result, again=again))
+    return result
 
 
-def _trial_text(found: MaxLoad, *, again: bool) -> str:
-    """The last trial, and how long the rest may take."""
-    level, limit, measurement = found.trials[-1]
-    p95_ms, spec = measurement.latency.p95_ms, found.spec
-    says = f"p95 {p95_ms:,.1f} ms" if p95_ms is not None else f"no p95 (n={measurement.latency.n})"
-    which = f"{spec.level_text(level)}{', measured again' if again else ''}"
-    left_s = found.search.trials_left * (measurement.duration_s + spec.warm_up_s + 1.0)
-    left = "" if found.winner is not None else f"; about {duration(left_s)} left"
-    return f"[{len(found.trials)}] {which}: {says}, {'holds' if limit is Limit.NONE else f'limit: {limit}'}{left}"
+def _trial_text(result: MaxLoad, *, again: bool) -> str:
+    """Returns the last trial and the time that the remaining trials may take."""
+    level, limit, measurement = result.trials[-1]
+    p95_ms, spec = measurement.latency.p95_ms, result.spec
+    p95 = f"p95 {p95_ms:,.1f} ms" if p95_ms is not None else f"no p95 (n={measurement.latency.n})"
+    trial = f"{spec.level_text(level)}{', measured again' if again else ''}"
+    left_s = result.search.trials_left * (measurement.duration_s + spec.warm_up_s + 1.0)
+    left = "" if result.winner is not None else f"; about {duration(left_s)} left"
+    return f"[{len(result.trials)}] {trial}: {p95}, {'holds' if limit is Limit.NONE else f'limit: {limit}'}{left}"

@@ -1,20 +1,21 @@
-"""The search for the highest load that holds: doubling, then bisection, each limit agreed on by two trials. Pure.
+"""The search for the highest load that holds: doubling, then bisection; two trials must agree on each limit. Pure.
 
-`next` says what to try, `tell` takes what came of it. Nothing here knows what a load is: levels are requests a second,
-or callers.
+`next` returns the level to try, and `report` takes the result. A level is a number: requests per second, or
+concurrency.
 """
 
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-CLOSE = 1.05
-"""Levels that lie within this ratio are not told apart."""
-AGREEING = 2
+RESOLUTION = 1.05
+"""The search ends when the bounds lie within this ratio."""
+TRIALS_TO_AGREE = 2
+"""A level is decided once so many trials agree."""
 
 
 class Limit(StrEnum):
-    """What a trial ran into."""
+    """What a trial was limited by; NONE if the level held."""
 
     NONE = "none"
     SLO = "SLO"
@@ -25,7 +26,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where levels may lie. `whole`: they are whole numbers."""
+    """The first level and the range of levels. `whole`: levels are whole numbers."""
 
     start: float
     least: float
@@ -35,24 +36,24 @@ class Bounds:
 
 @dataclass(slots=True)
 class Search:
-    """One search. `best` and `binding` are known when `next` returns None."""
+    """One search. `best` and `binding` are final once `next` has returned None."""
 
     bounds: Bounds
     trials: dict[float, list[Limit]] = field(default_factory=dict)
     remeasured: dict[float, Limit] = field(default_factory=dict)
     remeasuring: bool = False
-    """Whether what `next` asked for is the winner, measured again."""
+    """Whether `next` returned the best level to measure it again."""
     _asked: float | None = None
 
     def next(self) -> float | None:
-        """The level to try now; None when the search is over."""
+        """Returns the level to try now; None when the search is over."""
         self._asked, self.remeasuring = self._level()
         return self._asked
 
-    def tell(self, limit: Limit) -> None:
-        """What came of the level that `next` asked for."""
+    def report(self, limit: Limit) -> None:
+        """Takes the result of the level that `next` returned. Raises RuntimeError if there is no such level."""
         if self._asked is None:
-            raise RuntimeError("tell follows next, and the search was not over")
+            raise RuntimeError("call report after next, and only if next returned a level")
         if self.remeasuring:
             self.remeasured[self._asked] = limit
         else:
@@ -60,15 +61,15 @@ class Search:
 
     @property
     def best(self) -> float | None:
-        """The highest level that has held so far; at the end it was agreed on, and held when it was measured again."""
+        """The highest level that has held so far. At the end, two trials agreed on it and it held when remeasured."""
         held = (one for one in self.trials if self._held(one) and one < self._lowest_failed)
         return max(held, default=None)
 
     @property
     def binding(self) -> Limit:
-        """What the lowest level that did not hold ran into; NONE where every level held.
+        """The limit of the lowest level that did not hold; NONE if every level held.
 
-        Of trials that disagree the one that blames the engine: the client is the limit only where nothing else is.
+        If trials disagree equally often, a limit other than CLIENT is preferred.
         """
         failed = self._lowest_failed
         if math.isinf(failed):
@@ -80,26 +81,26 @@ class Search:
 
     @property
     def trials_left(self) -> int:
-        """At most so many more, as far as can be seen."""
+        """An estimate of the number of trials that are left, at most."""
         low, high = self.best, self._lowest_failed
         if math.isinf(high) or low is None:
-            return AGREEING * 4 + 1
-        steps = math.log2(max(math.log(high / low) / math.log(CLOSE), 1.0)) if high > low else 0.0
-        return AGREEING * math.ceil(steps) + (0 if self.remeasured.get(low) else 1)
+            return TRIALS_TO_AGREE * 4 + 1
+        steps = math.log2(max(math.log(high / low) / math.log(RESOLUTION), 1.0)) if high > low else 0.0
+        return TRIALS_TO_AGREE * math.ceil(steps) + (0 if self.remeasured.get(low) else 1)
 
     # ---- what is known of a level
 
     def _decided(self, level: float) -> Limit | None:
-        """Two agreeing trials decide; of three the majority is two."""
-        told = self.trials.get(level, [])
-        held = sum(one is Limit.NONE for one in told)
-        if held >= AGREEING:
+        """Returns the result that two trials agree on; None if the level is undecided. At most three are needed."""
+        results = self.trials.get(level, [])
+        held = sum(one is Limit.NONE for one in results)
+        if held >= TRIALS_TO_AGREE:
             return Limit.NONE
-        failed = [one for one in told if one is not Limit.NONE]
-        return failed[-1] if len(failed) >= AGREEING else None
+        failed = [one for one in results if one is not Limit.NONE]
+        return failed[-1] if len(failed) >= TRIALS_TO_AGREE else None
 
     def _held(self, level: float) -> bool:
-        """On the way up one trial that held is enough: the levels above it are still to come."""
+        """Whether the level has held. One trial is enough on the way up, because higher levels follow."""
         decided = self._decided(level)
         return decided is Limit.NONE or (decided is None and set(self.trials[level]) == {Limit.NONE})
 
@@ -112,7 +113,7 @@ class Search:
     # ---- what comes next
 
     def _level(self) -> tuple[float | None, bool]:
-        """The level, and whether it is the winner's last measurement."""
+        """Returns the next level, and whether it is the final measurement of the best level."""
         undecided = self._undecided()
         if undecided is not None:
             return undecided, False
@@ -128,14 +129,14 @@ class Search:
         return (None, False) if low in self.remeasured else (low, True)
 
     def _undecided(self) -> float | None:
-        """A level with a trial that failed, and no agreement yet."""
-        for level, told in self.trials.items():
-            if self._decided(level) is None and any(one is not Limit.NONE for one in told):
+        """Returns a level with a failed trial and no agreement yet."""
+        for level, results in self.trials.items():
+            if self._decided(level) is None and any(one is not Limit.NONE for one in results):
                 return level
         return None
 
     def _close(self, low: float, high: float) -> bool:
-        return high - low <= 1 if self.bounds.whole else high / low <= CLOSE
+        return high - low <= 1 if self.bounds.whole else high / low <= RESOLUTION
 
     def _rounded(self, level: float) -> float:
         return float(round(level)) if self.bounds.whole else float(f"{level:.3g}")

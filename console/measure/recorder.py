@@ -1,7 +1,7 @@
-"""A run on its way into the store while it is measured, second by second.
+"""Writes a run to the store while it is measured, interval by interval.
 
-Trouble with the store never stops a measurement: what could not be written is kept and tried again with the next
-second, and what cannot be written at the end is laid aside in a file.
+A store error never stops a measurement: rows that could not be written are retried with the next interval, and what
+cannot be written at the end goes to a spill file.
 """
 
 import tempfile
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from console.measure.environment import environment
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
-from console.measure.run import Measurement, RunSpec
+from console.measure.spec import RunSpec
 from console.model.engine import CapabilityCell, Engine
 from console.model.frame import LogLine
 from console.session.live_metrics import EngineSample
@@ -23,32 +24,32 @@ from console.store.rows import Row, interval_row
 from console.store.spill import write_spill
 from console.store.write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
 
-PATIENCE_WHILE_MEASURING_S = 0.1
-"""A store that is locked gets the second with the next one: the event loop has more to do than to wait for it."""
+BUSY_TIMEOUT_WHILE_MEASURING_S = 0.1
+"""SQLite busy timeout during a measurement. It is short because the event loop waits; the next interval retries."""
 _KEPT_LEVELS = ("event", "warning", "error")
 
 
 def utc_now() -> str:
-    """ISO 8601 to the millisecond, as the store writes all its times."""
+    """Returns the current time as ISO 8601 with milliseconds, the format of all times in the store."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
-def open_store(asked: str, say: Callable[[str], None]) -> Store | None:
-    """The store to record into. One that nobody named may be unusable: that is said, and nothing is recorded.
+def open_store(named: str, say: Callable[[str], None]) -> Store | None:
+    """Returns the store to record into. If the default store is unusable, reports it and returns None.
 
-    Raises StoreError for one that was asked for by name.
+    Raises StoreError if a store that the user named is unusable.
     """
     try:
-        return Store.open(store_path(asked))
+        return Store.open(store_path(named))
     except StoreError as error:
-        if is_chosen(asked):
+        if is_chosen(named):
             raise
         say(f"not recorded: {error}")
         return None
 
 
 class Recorder:
-    """Implements RunObserver for one run. It reads the session and writes the store, in the loop's thread."""
+    """Implements RunObserver for one run. Reads the session and writes the store in the event loop's thread."""
 
     def __init__(
         self,
@@ -58,46 +59,46 @@ class Recorder:
         sweep_id: str | None = None,
         cell_hash: str | None = None,
         log_from: int = 0,
-        aside: Path | None = None,
+        spill_folder: Path | None = None,
         now: Callable[[], str] = utc_now,
     ) -> None:
         self.trouble = ""
-        """Why the store could not be written the last time; empty when it could."""
+        """Why the last write to the store failed; empty if it succeeded."""
         self._store = store
         self._spec = spec
         self._sweep_id = sweep_id
         self._cell_hash = cell_hash
         self._log_from = log_from
-        self._aside = aside or Path(tempfile.gettempdir())
+        self._spill_folder = spill_folder or Path(tempfile.gettempdir())
         self._now = now
         self._run_id = ""
         self._start: RunStart | None = None
         self._begun = False
         self._started_s = 0.0
         self._steady_s = spec.warm_up_s + spec.load.ramp_s
-        self._heard_until_s = 0.0
+        self._seen_until_s = 0.0
         self._pending: list[Row] = []
         self._late_capabilities: Sequence[CapabilityCell] = ()
         self._knows_capabilities = False
         self._written = 0
 
-    def began(self, run_id: str, session: Session, started_s: float) -> None:
-        """The load runs since `started_s`."""
-        self._started_s = self._heard_until_s = started_s
+    def on_start(self, run_id: str, session: Session, started_s: float) -> None:
+        """Creates the run in the store."""
+        self._started_s = self._seen_until_s = started_s
         self._prepare(run_id, session.frame.engine, session.frame.capabilities)
-        self._store.wait_at_most(PATIENCE_WHILE_MEASURING_S)
+        self._store.set_busy_timeout(BUSY_TIMEOUT_WHILE_MEASURING_S)
         self._flush()
 
-    def heard(self, session: Session) -> None:
-        """Writes the seconds that have come since the last call."""
+    def on_intervals(self, session: Session) -> None:
+        """Writes the intervals that have arrived since the last call."""
         new = []
         for interval in reversed(session.intervals):
-            if interval.end_s <= self._heard_until_s + 1e-6:
+            if interval.end_s <= self._seen_until_s + 1e-6:
                 break
             new.append(interval)
         if not new:
             return
-        self._heard_until_s = new[0].end_s
+        self._seen_until_s = new[0].end_s
         if not self._knows_capabilities and session.frame.capabilities:
             self._knows_capabilities = True
             self._late_capabilities = session.frame.capabilities
@@ -110,17 +111,16 @@ class Recorder:
     def finish(
         self, measurement: Measurement, log: Sequence[LogLine] = (), fidelity: Mapping[str, Any] | None = None
     ) -> Path | None:
-        """Writes the verdict and the report. Where the store cannot take them, they are laid aside in the file named.
+        """Writes the verdict and the report. Returns None, or the path of the spill file if the store failed.
 
-        None: all is in the store. `fidelity`: more of it than the measurement knows. Raises OSError when not even
-        that file can be written.
+        `fidelity` is merged into the report's `fidelity`. Raises OSError if the spill file cannot be written either.
         """
         begun = self._start or self._prepare(measurement.run_id, measurement.engine, ())
         report = as_json(measurement)
         if fidelity is not None:
             report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
         lines = [line for line in log if line.sequence >= self._log_from and line.level in _KEPT_LEVELS]
-        self._store.wait_at_most(BUSY_TIMEOUT_S)
+        self._store.set_busy_timeout(BUSY_TIMEOUT_S)
         self._flush()
         if not self.trouble:
             try:
@@ -130,7 +130,7 @@ class Recorder:
             else:
                 return None
         start = replace(begun, requested=measurement.engine.requested, effective=measurement.engine.effective)
-        return write_spill(self._aside, start, self._now(), report, self._pending, lines)
+        return write_spill(self._spill_folder, start, self._now(), report, self._pending, lines)
 
     def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> RunStart:
         self._run_id = run_id
@@ -150,7 +150,7 @@ class Recorder:
         return self._start
 
     def _flush(self) -> None:
-        """What is pending goes in, in order; whatever does not stays pending."""
+        """Writes what is pending, in order; what fails stays pending."""
         try:
             if self._start is not None and not self._begun:
                 begin_run(self._store, self._start)

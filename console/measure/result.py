@@ -1,19 +1,19 @@
-"""A measurement as one JSON object for programs, and as a few lines for people."""
+"""A measurement as the JSON object of `run --json`, and its verdict as a sentence."""
 
 from dataclasses import asdict
 from typing import Any
 
 from console.analysis.validity import SATURATED_CORES, Lag
 from console.measure.environment import environment
-from console.measure.run import Measurement, Verdict
+from console.measure.measurement import Measurement, Verdict
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
 
 SCHEMA_VERSION = 1
 
 
 def as_json(measurement: Measurement) -> dict[str, Any]:
-    """The object of `run --json`. Figures that cannot be stated are null; units are in the names."""
-    engine, load, found = measurement.engine, measurement.spec.load, measurement.rates
+    """Returns the object of `run --json`. Figures that cannot be stated are null; units are in the names."""
+    engine, load, rates = measurement.engine, measurement.spec.load, measurement.rates
     batches, stages = measurement.batches, measurement.stages
     return {
         "schema_version": SCHEMA_VERSION,
@@ -33,18 +33,18 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
                 "ratio": _rounded(measurement.little.spread, 4),
                 "reason": measurement.little.reason,
             },
-            "duration_needed_s": measurement.duration_needed_s,
+            "duration_needed_s": measurement.required_duration_s,
         },
         "failure": measurement.failure or None,
         "interrupted": measurement.interrupted,
         "duration_s": round(measurement.duration_s, 3),
         "warm_up_s": measurement.spec.warm_up_s,
         "throughput": {
-            "texts_per_s": _rounded(found.texts_per_s if found else None),
-            "pairs_per_s": _rounded(found.pairs_per_s) if found and load.workload == "pairs" else None,
-            "requests_per_s": _rounded(found.requests_per_s if found else None),
-            "ci_low": _rounded(found.low if found else None),
-            "ci_high": _rounded(found.high if found else None),
+            "texts_per_s": _rounded(rates.texts_per_s if rates else None),
+            "pairs_per_s": _rounded(rates.pairs_per_s) if rates and load.workload == "pairs" else None,
+            "requests_per_s": _rounded(rates.requests_per_s if rates else None),
+            "ci_low": _rounded(rates.low if rates else None),
+            "ci_high": _rounded(rates.high if rates else None),
         },
         "latency_ms": _latency(measurement.latency),
         "server": {
@@ -67,7 +67,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
 
 
 def _client(measurement: Measurement) -> dict[str, Any]:
-    lag, ceiling, found = measurement.lag, measurement.ceiling, measurement.rates
+    lag, ceiling, rates = measurement.lag, measurement.ceiling, measurement.rates
     return {
         "cpu": round(measurement.client_cpu_cores, 3),
         "saturated": measurement.saturated,
@@ -78,7 +78,7 @@ def _client(measurement: Measurement) -> dict[str, Any]:
         else {
             "requests_per_s": _rounded(ceiling.requests_per_s),
             "cpu_us_per_request": _rounded(ceiling.cpu_us_per_request),
-            "share": _rounded(ceiling.share(found.requests_per_s), 4) if found else None,
+            "share": _rounded(ceiling.share(rates.requests_per_s), 4) if rates else None,
         },
         "retries": measurement.retries,
         "truncated_texts": measurement.truncated_texts,
@@ -133,40 +133,41 @@ def _rounded(value: float | None, digits: int = 3) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def _wide(measurement: Measurement) -> str:
-    """Steady at its end, and yet not sure: earlier seconds were otherwise."""
-    found = measurement.rates
-    if found is None or found.margin is None or not found.wide or measurement.spec.load.is_open:
+def _wide_interval(measurement: Measurement) -> str:
+    """Returns a note on a wide interval: the end of the run was steady, but earlier seconds differed from it."""
+    rates = measurement.rates
+    if rates is None or rates.margin is None or not rates.wide or measurement.spec.load.is_open:
         return ""
     return (
-        f"; but the interval is wide, ±{found.margin:.0%}: earlier seconds differed, --duration auto goes on until not"
+        f"; but the interval is wide, ±{rates.margin:.0%}: earlier seconds differed, --duration auto measures until"
+        " it is narrow"
     )
 
 
 def _client_bound(measurement: Measurement) -> str:
-    lag, cpu = measurement.lag, f"the load driver used {measurement.client_cpu_cores:.0%} of a core"
+    lag, cpu = measurement.lag, f"the load generator used {measurement.client_cpu_cores:.0%} of a core"
     if lag is not None and measurement.client_cpu_cores <= SATURATED_CORES:
         name, late_ms = lag.judged
         return (
-            f"{cpu} and still sent late by {name} {late_ms:.1f} ms, so the latencies are partly its own;"
-            " leave it a core to itself, or lower --rate"
+            f"{cpu}, but its send lag was {name} {late_ms:.1f} ms, so the latencies are partly its own;"
+            " give it a core of its own, or lower --rate"
         )
     return f"{cpu}, so the engine may be faster than this; use a larger batch or --stream"
 
 
 def _unsettled(measurement: Measurement) -> str:
-    """The first figure that was not steady, and what to do about it."""
+    """Returns the first figure that was not steady and the next step."""
     figure, judgement = next(iter(measurement.unsettled.items()))
     if judgement is measurement.little:
         return judgement.reason
-    needed_s = measurement.duration_needed_s
+    needed_s = measurement.required_duration_s
     if needed_s is not None:
-        return f"{figure}: {judgement.reason}; --duration {needed_s}s would do, and --duration auto finds it by itself"
+        return f"{figure}: {judgement.reason}; use --duration {needed_s}s, or --duration auto"
     return f"{figure}: {judgement.reason}; run longer, or on a quieter machine"
 
 
 def verdict_sentence(measurement: Measurement) -> str:
-    """One sentence with its reason and, where there is one, the next step."""
+    """Returns the verdict as a sentence with its reason and, if there is one, the next step."""
     early = "interrupted; " if measurement.interrupted else ""
     match measurement.verdict:
         case Verdict.FAILED:
@@ -177,6 +178,6 @@ def verdict_sentence(measurement: Measurement) -> str:
             return f"{early}unstable: {_unsettled(measurement)}"
     if measurement.slo_missed:
         p95_ms = measurement.latency.p95_ms
-        got = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"
-        return f"{early}SLO missed: {got}, the target is {measurement.spec.slo_p95_ms:g} ms"
-    return f"{early}ok: steady, {measurement.throughput_judgement.reason}{_wide(measurement)}"
+        p95 = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"
+        return f"{early}SLO missed: {p95}, the target is {measurement.spec.slo_p95_ms:g} ms"
+    return f"{early}ok: steady, {measurement.throughput_judgement.reason}{_wide_interval(measurement)}"

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from console.analysis.ratios import Ratio
-from console.compare.stored import SIDES, Comparison, Difference, Finding, Pair
+from console.compare.stored import SIDES, ComparedFigure, Comparison, Difference, Pair
 from console.output.table import table
-from console.store.selectors import RunSet
+from console.store.selectors import Selection
 
 SCHEMA_VERSION = 1
 _LONGEST_VALUE = 60
@@ -23,7 +23,7 @@ def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
-def _set(runs: RunSet) -> dict[str, Any]:
+def _set(runs: Selection) -> dict[str, Any]:
     return {"name": runs.name, "kind": runs.kind, "runs": [row.run_id for row in runs.rows]}
 
 
@@ -49,7 +49,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     }
 
 
-def finding_object(finding: Finding) -> dict[str, Any]:
+def finding_object(finding: ComparedFigure) -> dict[str, Any]:
     """Returns a finding as a flat object: figures rounded to 3 digits, ratios to 4."""
     ratio = finding.ratio
     return {
@@ -58,7 +58,7 @@ def finding_object(finding: Finding) -> dict[str, Any]:
         "ratio": _rounded(ratio.value if ratio else None, 4),
         "ci_low": _rounded(ratio.low if ratio else None, 4),
         "ci_high": _rounded(ratio.high if ratio else None, 4),
-        "says": finding.says,
+        "says": finding.verdict,
     }
 
 
@@ -101,9 +101,9 @@ def _figure(value: float | None, form: str) -> str:
     return "–" if value is None else f"{value:{form}}"
 
 
-def verdict_text(finding: Finding) -> str:
+def verdict_text(finding: ComparedFigure) -> str:
     """The verdict as text; `undecided`, its name in JSON, is `inconclusive`."""
-    return "inconclusive" if finding.says == "undecided" else finding.says
+    return "inconclusive" if finding.verdict == "undecided" else finding.verdict
 
 
 def ratio_text(ratio: Ratio | None) -> str:

@@ -23,7 +23,7 @@ def of_runs(rows: Sequence[RunRow]) -> Objects:
 
 def of_sweep(state: SweepState) -> Objects:
     """Returns one object per cell: that of `sweep --json`, with the sweep's id."""
-    cells: Objects = sweep_object(state, [one.cell for one in state.cells], interrupted=False)["cells"]
+    cells: Objects = sweep_object(state, [one.point for one in state.points], interrupted=False)["cells"]
     return [{"sweep_id": state.sweep_id, **cell} for cell in cells]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from console.analysis.validity import SATURATED_S
 from console.load.protocol import Interval
-from console.measure.run import spec_of
+from console.measure.spec import spec_of
 from console.model.engine import Batching, Deployment, Engine, EngineState, Machine, ModelCard, Notice
 from console.model.errors import CommandRefused
 from console.model.frame import Frame, LogLine

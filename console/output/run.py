@@ -1,8 +1,8 @@
 """One run as text for a terminal."""
 
 from console.analysis.validity import Lag
+from console.measure.measurement import Measurement
 from console.measure.result import verdict_sentence
-from console.measure.run import Measurement
 from console.model.engine import Deployment
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
 

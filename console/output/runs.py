@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from console.analysis.validity import SATURATED_CORES
+from console.measure.measurement import Measurement, recovered
 from console.measure.result import as_json as report_of
-from console.measure.run import Measurement, recovered, spec_of
+from console.measure.spec import spec_of
 from console.model.engine import Batching, Engine
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.output.table import MARKS, figure, table

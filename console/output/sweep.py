@@ -7,9 +7,9 @@ from typing import Any
 from console.model.durations import duration
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name
-from console.sweep.cell import SweepCell
 from console.sweep.labels import load_of
-from console.sweep.state import CellState, CellStatus, SweepState
+from console.sweep.point import SweepPoint
+from console.sweep.state import PointState, PointStatus, SweepState
 
 SCHEMA_VERSION = 1
 
@@ -20,7 +20,7 @@ _RIGHT = {"texts/s", "p95 ms", "fidelity"}
 _WORDS = {"client_bound": "client bound"}
 
 
-def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool) -> dict[str, Any]:
+def as_json(state: SweepState, order: Sequence[SweepPoint], *, interrupted: bool) -> dict[str, Any]:
     """Returns one object. `order` holds the cells in the order of the specification, which the output keeps."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -28,13 +28,13 @@ def as_json(state: SweepState, order: Sequence[SweepCell], *, interrupted: bool)
         "name": state.name,
         "interrupted": interrupted,
         "trouble": state.trouble or None,
-        "counts": {str(status): state.count(status) for status in CellStatus},
-        "cells": [_cell(one) for one in _sorted(state.cells, order)],
+        "counts": {str(status): state.count(status) for status in PointStatus},
+        "cells": [_cell(one) for one in _sorted(state.points, order)],
     }
 
 
-def _cell(one: CellState) -> dict[str, Any]:
-    cell, figures = one.cell, one.figures
+def _cell(one: PointState) -> dict[str, Any]:
+    cell, figures = one.point, one.figures
     return {
         "cell": cell.hash,
         "repeat": cell.repeat,
@@ -50,17 +50,17 @@ def _cell(one: CellState) -> dict[str, Any]:
     }
 
 
-def _sorted(cells: Sequence[CellState], order: Sequence[SweepCell]) -> list[CellState]:
+def _sorted(cells: Sequence[PointState], order: Sequence[SweepPoint]) -> list[PointState]:
     places = {cell.hash: place for place, cell in enumerate(order)}
-    return sorted(cells, key=lambda one: places.get(one.cell.hash, len(places)))
+    return sorted(cells, key=lambda one: places.get(one.point.hash, len(places)))
 
 
-def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
+def as_text(state: SweepState, order: Sequence[SweepPoint]) -> str:
     """Returns one line per cell, in the order of the specification; ~ marks an unsteady figure, ⚠ a fallback."""
-    cells = _sorted(state.cells, order)
+    cells = _sorted(state.points, order)
     lines = [table(_HEAD, [_line(one) for one in cells], _RIGHT)]
     lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
-    counts = [f"{state.count(status)} {status}" for status in CellStatus if state.count(status)]
+    counts = [f"{state.count(status)} {status}" for status in PointStatus if state.count(status)]
     lines.append(f"sweep {state.sweep_id}: {', '.join(counts)}")
     if unsteady := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
         lines.append(
@@ -70,11 +70,11 @@ def as_text(state: SweepState, order: Sequence[SweepCell]) -> str:
     return "\n".join(lines)
 
 
-def _line(one: CellState) -> tuple[str, ...]:
+def _line(one: PointState) -> tuple[str, ...]:
     figures = one.figures
     return (
         name_of(one),
-        load_of(one.cell),
+        load_of(one.point),
         figure(figures.texts_per_s, ",.0f", figures.throughput_stable) if figures else "–",
         figure(figures.p95_ms, ",.1f", figures.p95_stable) if figures else "–",
         figure(figures.fidelity, ".4f", True) if figures else "–",
@@ -82,19 +82,19 @@ def _line(one: CellState) -> tuple[str, ...]:
     )
 
 
-def name_of(one: CellState) -> str:
+def name_of(one: PointState) -> str:
     """The deployment that ran, or the requested one while nothing has run."""
     fell_back = " ⚠" if one.fell_back else ""
     if one.figures is not None and one.figures.effective.cell:
-        return cell_name(one.cell.target, one.figures.effective) + fell_back
-    return one.cell.target.cell or "unchanged"
+        return cell_name(one.point.target, one.figures.effective) + fell_back
+    return one.point.target.cell or "unchanged"
 
 
-def verdict_of(one: CellState) -> str:
+def verdict_of(one: PointState) -> str:
     """The verdict with its mark, or the status of a cell without figures."""
     figures = one.figures
-    if one.status in (CellStatus.SKIPPED, CellStatus.FAILED):
-        mark = MARKS["failed"] if one.status is CellStatus.FAILED else "–"
+    if one.status in (PointStatus.SKIPPED, PointStatus.FAILED):
+        mark = MARKS["failed"] if one.status is PointStatus.FAILED else "–"
         return f"{mark} {one.status}: {one.message}"
     if figures is None:
         return str(one.status)
@@ -105,16 +105,16 @@ def verdict_of(one: CellState) -> str:
 
 def progress_line(state: SweepState) -> str:
     """The progress of the sweep in one line."""
-    ended = sum(one.status not in (CellStatus.WAITING, CellStatus.RUNNING) for one in state.cells)
+    ended = sum(one.status not in (PointStatus.WAITING, PointStatus.RUNNING) for one in state.points)
     place = state.running
-    which = f" {name_of(state.cells[place])}, {load_of(state.cells[place].cell)}:" if place is not None else ""
-    return f"[{ended}/{len(state.cells)}]{which} {state.doing}; {duration(state.left_s)} left"
+    which = f" {name_of(state.points[place])}, {load_of(state.points[place].point)}:" if place is not None else ""
+    return f"[{ended}/{len(state.points)}]{which} {state.doing}; {duration(state.left_s)} left"
 
 
-def ended_line(one: CellState, state: SweepState) -> str:
+def ended_line(one: PointState, state: SweepState) -> str:
     """The result of a cell that has just ended, in one line."""
-    ended = sum(other.status not in (CellStatus.WAITING, CellStatus.RUNNING) for other in state.cells)
+    ended = sum(other.status not in (PointStatus.WAITING, PointStatus.RUNNING) for other in state.points)
     figures = one.figures
     rate = f"{figures.texts_per_s:,.0f} texts/s, " if figures is not None and figures.texts_per_s is not None else ""
     left = f"; {duration(state.left_s)} left" if state.left_s else ""
-    return f"[{ended}/{len(state.cells)}] {name_of(one)}, {load_of(one.cell)}: {rate}{verdict_of(one)}{left}"
+    return f"[{ended}/{len(state.points)}] {name_of(one)}, {load_of(one.point)}: {rate}{verdict_of(one)}{left}"

@@ -9,7 +9,7 @@ from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
 from console.store.database import Store, StoreError
 from console.store.read import LAST
-from console.store.selectors import LAST_SWEEP, load_set, resolve_set
+from console.store.selectors import LAST_SWEEP, load_selection, resolve_selector
 
 RENDERERS: dict[str, Callable[[ReportModel], str]] = {
     "md": lambda model: as_markdown(document(model)),
@@ -35,12 +35,12 @@ def report_text(
     """
     if not names:
         try:
-            sets = [resolve_set(store, LAST_SWEEP)]
+            sets = [resolve_selector(store, LAST_SWEEP)]
         except StoreError:
-            sets = [resolve_set(store, LAST)]
+            sets = [resolve_selector(store, LAST)]
     else:
-        sets = [resolve_set(store, name) for name in names]
-    runs = {run.row.run_id: run for one in sets for run in load_set(store, one)}
+        sets = [resolve_selector(store, name) for name in names]
+    runs = {run.row.run_id: run for one in sets for run in load_selection(store, one)}
     ordered = sorted(runs.values(), key=lambda run: run.row.started_at)
     titles = [one.title for one in sets]
     return RENDERERS[kind](build_report(ordered, titles, at=at, baseline=baseline, slo_p95_ms=slo_p95_ms))

@@ -1,1 +1,1 @@
-"""What the screens may ask of the store and of sweeps, and the implementation behind it."""
+"""The protocols through which screens use the store and sweeps, and their implementations."""

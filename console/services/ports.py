@@ -1,4 +1,4 @@
-"""The protocols of the store and of sweeps that screens and handlers depend on. Tests bring their own."""
+"""Protocols of the store and of sweeps that screens and handlers depend on. Tests pass their own implementations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,62 +12,66 @@ from console.store.opened_run import OpenedRun
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A row of the store, and its words in lower case for a filter to look through."""
+    """A stored run, and its searchable text in lower case."""
 
     row: "RunRow"
     words: str
 
 
 class RunsPort(Protocol):
-    """What has been measured. Every method raises CommandRefused with the reason and the next step."""
+    """The stored runs. Every method raises CommandRefused with the reason and the next step."""
 
     @property
     def path(self) -> str:
-        """The store's file, for people."""
+        """The path of the store's file, for display."""
         ...
 
     async def runs(self) -> Sequence[ListedRun]:
-        """All of them, newest first."""
+        """Returns all runs, newest first."""
         ...
 
     async def run(self, run_id: str) -> OpenedRun:
-        """One run whole, with its intervals."""
+        """Returns a complete run with its intervals."""
         ...
 
-    async def tag(self, run_id: str, add: Sequence[str], remove: Sequence[str]) -> None: ...
+    async def tag(self, run_id: str, add: Sequence[str], remove: Sequence[str]) -> None:
+        """Adds and removes tags of a run."""
+        ...
 
-    async def note(self, run_id: str, text: str) -> None: ...
+    async def note(self, run_id: str, text: str) -> None:
+        """Adds a note to a run."""
+        ...
 
     async def delete(self, run_ids: Sequence[str]) -> None:
-        """For good, with their intervals, notes and tags."""
+        """Deletes runs permanently, with their intervals, notes and tags."""
         ...
 
     async def report(self, names: Sequence[str], form: str) -> str:
-        """The page of results of these runs, sweeps or tags, as `md`, `html`, `json` or `csv`."""
+        """Returns the report on these runs, sweeps or tags as `md`, `html`, `json` or `csv`."""
         ...
 
     async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
-        """The run held against conditions: a line for each, then what they come to."""
+        """Checks a run against conditions; returns a line for each and a line with the result."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOffer:
-    """What a specification would measure, looked at before anything starts."""
+    """A preview of a sweep: what a specification would measure."""
 
     source: str
     """The preset's name, or the file's path."""
     name: str
-    cells: int
+    points: int
     deployments: int
     measured: int
-    """Cells that an earlier part of the newest sweep of this name has measured."""
+    """Points that the newest sweep of this name has measured already."""
     expected_s: float
     rest_s: float
-    """What is left of it where that sweep is resumed."""
+    """Expected duration if that sweep is resumed."""
     fidelity: bool
     about: str = ""
-    """What the specification says of itself."""
+    """The first comment of the specification."""
 
 
 class SweepsPort(Protocol):
@@ -79,40 +83,48 @@ class SweepsPort(Protocol):
         ...
 
     @property
-    def presets(self) -> tuple[str, ...]: ...
+    def presets(self) -> tuple[str, ...]:
+        """The names of the presets."""
+        ...
 
     async def offer(self, source: str) -> SweepOffer:
-        """Reads a preset or a file, and looks up what is measured already."""
+        """Reads a preset or a file, and counts what is measured already."""
         ...
 
     async def sweep(self, source: str, *, resume: bool) -> None:
-        """Runs it to its end: the front end owns the task. `state` tells how it goes."""
+        """Runs a sweep to its end. The front end owns the task; `state` shows the progress."""
         ...
 
     def pause(self) -> None:
-        """After the running cell."""
+        """Pauses after the running point."""
         ...
 
-    def go_on(self) -> None: ...
-
-    def skip(self, path: int) -> None:
-        """Leaves out a cell that waits."""
+    def resume(self) -> None:
+        """Continues a paused sweep."""
         ...
 
-    def finish_cell(self) -> None:
-        """Ends the sweep after the running cell."""
+    def skip(self, index: int) -> None:
+        """Skips a waiting point."""
+        ...
+
+    def finish_point(self) -> None:
+        """Ends the sweep after the running point."""
         ...
 
     def stop_now(self) -> None:
-        """Ends it at once; what the running cell has measured is kept."""
+        """Ends the sweep now; what the running point has measured is kept."""
         ...
 
 
 class ExperimentsPort(Protocol):
-    """What the modes Sweep, Runs and Compare stand on."""
+    """The services of the modes Sweep, Runs and Compare."""
 
     @property
-    def runs(self) -> RunsPort: ...
+    def runs(self) -> RunsPort:
+        """The stored runs."""
+        ...
 
     @property
-    def sweeps(self) -> SweepsPort: ...
+    def sweeps(self) -> SweepsPort:
+        """The sweeps on the session's engine."""
+        ...

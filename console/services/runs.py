@@ -1,4 +1,4 @@
-"""The store as the console's screens use it: asked in threads, so that a slow disk or 10,000 rows hold up no key."""
+"""Access to the store for the screens, in worker threads, so that a slow disk does not block the event loop."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ from console.store.opened_run import OpenedRun
 from console.store.read import RunRow, StoredRun, list_runs, load_run
 from console.store.write import add_note, add_tags, delete_runs, remove_tags
 
-Answer = TypeVar("Answer")
-_SAMPLES_BESIDE = 8
-"""Counters that a point may need: one comes each second."""
+T = TypeVar("T")
+_SAMPLES_PER_POINT = 8
+"""Samples of the engine's counters that a chart point may need; one arrives per second."""
 
 
 class RunLibrary:
-    """Implements RunsPort. Each question opens the file anew: a store belongs to the thread that opened it."""
+    """Implements RunsPort. Each call opens the file again, because only the opening thread may use a store."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,10 +40,10 @@ class RunLibrary:
         return str(self._path)
 
     async def runs(self) -> Sequence[ListedRun]:
-        return await self._ask(lambda store: [ListedRun(row, searchable_text(row)) for row in list_runs(store)])
+        return await self._with_store(lambda store: [ListedRun(row, searchable_text(row)) for row in list_runs(store)])
 
     async def run(self, run_id: str) -> OpenedRun:
-        return await self._ask(lambda store: opened(load_run(store, run_id)))
+        return await self._with_store(lambda store: opened(load_run(store, run_id)))
 
     async def tag(self, run_id: str, add: Sequence[str], remove: Sequence[str]) -> None:
         def write(store: Store) -> None:
@@ -52,37 +52,39 @@ class RunLibrary:
             if remove:
                 remove_tags(store, run_id, remove)
 
-        await self._ask(write)
+        await self._with_store(write)
 
     async def note(self, run_id: str, text: str) -> None:
-        await self._ask(lambda store: add_note(store, run_id, text, utc_now()))
+        await self._with_store(lambda store: add_note(store, run_id, text, utc_now()))
 
     async def delete(self, run_ids: Sequence[str]) -> None:
-        await self._ask(lambda store: delete_runs(store, run_ids))
+        await self._with_store(lambda store: delete_runs(store, run_ids))
 
     async def report(self, names: Sequence[str], form: str) -> str:
-        return await self._ask(lambda store: report_text(store, names, form))
+        return await self._with_store(lambda store: report_text(store, names, form))
 
     async def gate(self, run_id: str, conditions: Sequence[str]) -> str:
         def judge(store: Store) -> str:
-            wanted = [parse_condition(condition) for condition in conditions]
-            return as_text(judge_run(store, load_run(store, run_id), wanted))
+            parsed = [parse_condition(condition) for condition in conditions]
+            return as_text(judge_run(store, load_run(store, run_id), parsed))
 
-        return await self._ask(judge)
+        return await self._with_store(judge)
 
-    async def _ask(self, question: Callable[[Store], Answer]) -> Answer:
-        def asked() -> Answer:
+    async def _with_store(self, operation: Callable[[Store], T]) -> T:
+        """Runs an operation on the store in a worker thread. Raises CommandRefused."""
+
+        def run() -> T:
             with Store.open(self._path) as store:
-                return question(store)
+                return operation(store)
 
         try:
-            return await asyncio.to_thread(asked)
+            return await asyncio.to_thread(run)
         except (StoreError, NothingToReport, ConditionError, WrongBaseline) as error:
             raise CommandRefused(str(error)) from error
 
 
 def opened(run: StoredRun) -> OpenedRun:
-    """With its chart, and with a report also where it never ended."""
+    """Returns the run with its chart points, and with a computed report if it did not end."""
     report = run.report
     if report is None and run.intervals:
         report = report_of(recovered_measurement(run))
@@ -90,21 +92,21 @@ def opened(run: StoredRun) -> OpenedRun:
 
 
 def searchable_text(row: RunRow) -> str:
-    """What a filter looks through."""
+    """Returns the text in which the filter of the Runs screen searches."""
     cell = cell_name(row.requested, row.effective)
-    more = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")
+    marks = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")
     tags = " ".join(f"#{tag}" for tag in row.tags)
     return (
         f"{row.run_id} {row.started_at} {cell} {row.effective_device} {row.model} {load_name(row)} b{row.batch} "
-        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {more}{row.sweep_id} {tags}"
+        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {marks}{row.sweep_id} {tags}"
     ).lower()
 
 
 def points_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> tuple[Point, ...]:
-    """The run's seconds as a chart draws them; a second without an answer is a gap."""
-    points, until = [], 0
+    """Returns a chart point per interval; an interval without an answer gives none."""
+    points, end = [], 0
     for interval in intervals:
-        while until < len(samples) and samples[until].time_s <= interval.end_s:
-            until += 1
-        points.append(point_of(interval, samples[max(0, until - _SAMPLES_BESIDE) : until]))
+        while end < len(samples) and samples[end].time_s <= interval.end_s:
+            end += 1
+        points.append(point_of(interval, samples[max(0, end - _SAMPLES_PER_POINT) : end]))
     return tuple(point for point in points if point is not None)

@@ -1,4 +1,4 @@
-"""Sweeps on a session that a console has open already: looked at first, then run to their end, one at a time."""
+"""Sweeps on the console's open session: a preview, then the sweep itself, one at a time."""
 
 import asyncio
 from pathlib import Path
@@ -9,23 +9,23 @@ from console.services.ports import SweepOffer
 from console.services.runs import RunLibrary
 from console.session.session import Session
 from console.store.database import Store, StoreError
-from console.store.read import cells_done, newest_sweep
-from console.sweep.cell import expected_s, in_order
+from console.store.read import newest_sweep, points_done
+from console.sweep.point import expected_s, in_order
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import PRESETS, SpecError, SweepSpec, preset, read_spec
 from console.sweep.state import SweepState
 
 
 class SweepRunner:
-    """Implements SweepsPort. All of it belongs to the event loop's thread."""
+    """Implements SweepsPort. Call its methods on the event loop's thread."""
 
     def __init__(self, session: Session, path: Path) -> None:
         self._session = session
         self._path = path
         self._busy = False
-        """From the moment that a sweep is asked for until it has ended, so that no second one begins meanwhile."""
+        """Whether a sweep is prepared or runs; no second one starts meanwhile."""
         self._ended_early = False
-        """The sweep was told to end before it began."""
+        """Whether the sweep was stopped while it was prepared."""
         self._sweep: Sweep | None = None
         self._state: SweepState | None = None
 
@@ -45,20 +45,20 @@ class SweepRunner:
         try:
             with Store.open(self._path) as store:
                 sweep_id = newest_sweep(store, spec.name)
-                done = set(cells_done(store, sweep_id)) if sweep_id else set()
+                done = set(points_done(store, sweep_id)) if sweep_id else set()
         except StoreError as error:
             raise CommandRefused(str(error)) from error
-        cells = in_order(spec.cells, spec.seed)
-        left = [cell for cell in cells if cell.hash not in done]
-        switch_s = SweepPlan("", spec.name, cells, {}, spec.fidelity).switch_s
+        points = in_order(spec.points, spec.seed)
+        left = [point for point in points if point.hash not in done]
+        switch_s = SweepPlan("", spec.name, points, {}, spec.fidelity).switch_s
         about = next((line[1:].strip() for line in spec.text.splitlines() if line.startswith("#")), "")
         return SweepOffer(
             source=source,
             name=spec.name,
-            cells=len(cells),
-            deployments=len({cell.target for cell in cells}),
-            measured=len(cells) - len(left),
-            expected_s=expected_s(cells, None, switch_s=switch_s),
+            points=len(points),
+            deployments=len({point.target for point in points}),
+            measured=len(points) - len(left),
+            expected_s=expected_s(points, None, switch_s=switch_s),
             rest_s=expected_s(left, None, switch_s=switch_s),
             fidelity=spec.fidelity,
             about=about,
@@ -66,7 +66,7 @@ class SweepRunner:
 
     async def sweep(self, source: str, *, resume: bool) -> None:
         if self._busy:
-            raise CommandRefused("A sweep is running already: {sweep_stop} ends it")
+            raise CommandRefused("A sweep is running already: {sweep_stop} stops it")
         self._busy, self._ended_early = True, False
         try:
             spec = await asyncio.to_thread(_read, source)
@@ -92,35 +92,35 @@ class SweepRunner:
     @property
     def _running(self) -> Sweep:
         if self._sweep is None:
-            raise CommandRefused("No sweep is running: {sweep_new} begins one")
+            raise CommandRefused("No sweep is running: {sweep_new} starts one")
         return self._sweep
 
     def pause(self) -> None:
         self._running.pause()
 
-    def go_on(self) -> None:
-        self._running.go_on()
+    def resume(self) -> None:
+        self._running.resume()
 
-    def skip(self, path: int) -> None:
-        self._running.skip(path)
+    def skip(self, index: int) -> None:
+        self._running.skip(index)
 
-    def finish_cell(self) -> None:
+    def finish_point(self) -> None:
         if not self._ends_early():
-            self._running.finish_cell()
+            self._running.finish_point()
 
     def stop_now(self) -> None:
         if not self._ends_early():
             self._running.stop_now()
 
     def _ends_early(self) -> bool:
-        """True where a sweep is being prepared: it does not begin then."""
+        """Returns whether a sweep is being prepared; if so, it will not start."""
         if self._sweep is None and self._busy:
             self._ended_early = True
         return self._sweep is None and self._busy
 
 
 class ExperimentContext:
-    """Implements ExperimentsPort on one store and one session."""
+    """Implements ExperimentsPort with one store and one session."""
 
     def __init__(self, session: Session, path: Path) -> None:
         self.runs = RunLibrary(path)
@@ -128,7 +128,7 @@ class ExperimentContext:
 
 
 def _read(source: str) -> SweepSpec:
-    """Raises CommandRefused with the line and the key."""
+    """Reads a preset or a file. Raises CommandRefused with the line and the key."""
     try:
         return read_spec(Path(source).expanduser()) if is_sweep_file(source) else preset(source)
     except SpecError as error:

@@ -1,1 +1,1 @@
-"""The store of runs: one SQLite file, its schema, and how runs are selected in it."""
+"""The store of runs: one SQLite file, its schema, reading and writing, selectors, and spill files."""

@@ -1,7 +1,7 @@
-"""The experiment store: one SQLite file with every run, from which any report can be rebuilt.
+"""The store of runs: one SQLite file, from which every report can be rebuilt.
 
-Write-ahead logging lets others read while a run is written, and a process killed in the middle of a write loses that
-write alone. What is in it: `store_schema.py`; what writes: `store_write.py`; what reads: `store_read.py`.
+Write-ahead logging lets other processes read while a run is written. A process that is killed during a write loses
+only that write. The tables are in `schema.py`, writing is in `write.py`, reading in `read.py`.
 """
 
 import os
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console.store.schema import LATEST, migrate, version
+from console.store.schema import LATEST, migrate, schema_version
 
 STORE_VARIABLE = "EMBEDCONSOLE_STORE"
 BUSY_TIMEOUT_S = 5.0
+"""How long SQLite waits for a lock that another process holds."""
 _RETRY_S = 0.02
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
@@ -22,25 +23,25 @@ _REFUSED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PER
 
 
 class StoreError(Exception):
-    """The store cannot be used; the message says why and what to do."""
+    """The store cannot be used; the message names the reason and the next step."""
 
 
-def store_path(asked: str = "") -> Path:
-    """Where the store lies: what was asked for, else EMBEDCONSOLE_STORE, else the user's data folder."""
-    if named := asked or os.environ.get(STORE_VARIABLE, ""):
-        return Path(named).expanduser()
+def store_path(named: str = "") -> Path:
+    """Returns the path of the store: `named`, else EMBEDCONSOLE_STORE, else a file in the user's data folder."""
+    if path := named or os.environ.get(STORE_VARIABLE, ""):
+        return Path(path).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("embedconsole") / "runs.sqlite"
 
 
-def is_chosen(asked: str = "") -> bool:
-    """Whether somebody named the store, so that doing without it would not be what they want."""
-    return bool(asked or os.environ.get(STORE_VARIABLE))
+def is_chosen(named: str = "") -> bool:
+    """Whether the user named a store; then it is an error if it cannot be used."""
+    return bool(named or os.environ.get(STORE_VARIABLE))
 
 
 class Store:
-    """An open store. It belongs to the thread that opened it; every method raises StoreError."""
+    """An open store. Only the thread that opened it may use it; every method raises StoreError."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
@@ -48,18 +49,18 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Store":
-        """Opens the file, made or migrated as needed. Raises StoreError."""
+        """Opens the file, and creates or migrates it if needed. Raises StoreError."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"the store's folder {path.parent} cannot be made ({error.strerror}): name another file with --store"
-                f" or {STORE_VARIABLE}"
+                f"the store's folder {path.parent} cannot be created ({error.strerror}): choose another file with"
+                f" --store or {STORE_VARIABLE}"
             ) from error
-        with _told(path):
+        with _store_errors(path):
             connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
         try:
-            with _told(path):
+            with _store_errors(path):
                 _prepare(connection, path, busy_timeout_s)
         except BaseException:
             connection.close()
@@ -75,15 +76,15 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def wait_at_most(self, seconds: float) -> None:
-        """From now on, for another program to let go of the store."""
-        with _told(self.path):
+    def set_busy_timeout(self, seconds: float) -> None:
+        """Sets how long later calls wait for a lock that another process holds."""
+        with _store_errors(self.path):
             self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is kept, or none of it."""
-        with _told(self.path):
+        """Opens a transaction: commits at the end of the block, rolls back on an exception."""
+        with _store_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -95,34 +96,35 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Rows come as sqlite3.Row."""
-        with _told(self.path):
+        """Gives the connection for reading. Rows are of type sqlite3.Row."""
+        with _store_errors(self.path):
             yield self._connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, patience_s: float) -> None:
-    found = version(connection)
-    if found > LATEST:
+def _prepare(connection: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
+    version = schema_version(connection)
+    if version > LATEST:
         raise StoreError(
-            f"the store {path} was written by a newer embedconsole (schema {found}, this one knows {LATEST}):"
-            " update this one (pip install --upgrade embedconsole), or name another file with --store"
+            f"the store {path} was written by a newer embedconsole (schema {version}, this one supports {LATEST}):"
+            " update this one (pip install --upgrade embedconsole), or choose another file with --store"
         )
     connection.row_factory = sqlite3.Row
-    _write_ahead(connection, patience_s)
-    connection.execute("PRAGMA synchronous = NORMAL")  # with WAL a kill loses nothing, a power cut the last seconds
+    _enable_write_ahead_log(connection, busy_timeout_s)
+    # with a write-ahead log, a killed process loses nothing, and a power failure the last seconds
+    connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if found < LATEST:
+    if version < LATEST:
         migrate(connection)
 
 
-def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
-    """SQLite does not wait for its turn here when two programs make the same new file: so this does."""
-    give_up_s = time.monotonic() + patience_s
+def _enable_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
+    """Sets the journal mode. SQLite ignores its busy timeout here if two processes create the file, hence the loop."""
+    deadline_s = time.monotonic() + busy_timeout_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > give_up_s:
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline_s:
                 raise
             time.sleep(_RETRY_S)
         else:
@@ -130,25 +132,28 @@ def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """SQLite's errors as sentences with a next step."""
+def _store_errors(path: Path) -> Iterator[None]:
+    """Converts SQLite's errors to StoreError with a next step."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(_sentence(error, path)) from error
+        raise StoreError(_message(error, path)) from error
 
 
-def _sentence(error: sqlite3.Error, path: Path) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # extended codes carry the primary one in their low byte
+def _message(error: sqlite3.Error, path: Path) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is the primary code
     if code in _BUSY:
         return f"the store {path} is locked by another program: close it (an editor, a backup?) and try again"
     if code in _DAMAGED:
         return (
-            f"the store {path} is damaged, or no store at all ({error}): move it away and a new one is made, or name"
+            f"the store {path} is damaged or is not a store ({error}): move it away to create a new one, or choose"
             " another file with --store"
         )
     if code == sqlite3.SQLITE_FULL:
-        return f"no room for the store {path}: the disk is full; free some space, or name another file with --store"
+        return f"the disk of the store {path} is full: free some space, or choose another file with --store"
     if code in _REFUSED:
-        return f"the store {path} cannot be read and written ({error}): check its rights, or name another with --store"
-    return f"the store {path} failed ({error}): name another file with --store, and report this"
+        return (
+            f"the store {path} cannot be read and written ({error}): check its permissions, or choose another file"
+            " with --store"
+        )
+    return f"the store {path} failed ({error}): choose another file with --store, and report this error"

@@ -1,4 +1,4 @@
-"""A stored run as a screen shows it."""
+"""A stored run with its chart, as a screen shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
-    """A run whole, as a screen shows it."""
+    """A complete run with its report and chart points."""
 
     run: "StoredRun"
     report: Mapping[str, Any]
-    """The object of `run --json`; of a run that never ended, what its intervals say. Empty: nothing was measured."""
+    """The object of `run --json`; computed from the intervals if the run did not end. Empty: nothing was measured."""
     points: tuple[Point, ...]
-    """Its seconds, counted from the start of the load."""
+    """One point per interval; times start with the load."""

@@ -1,4 +1,4 @@
-"""What the store holds, as values: lists of runs, one run whole, its intervals, and the cells a sweep has done."""
+"""Reads the store: lists of runs, complete runs with their intervals, and the points that a sweep has measured."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from console.store.rows import interval_of, sample_of
 
 LAST = "last"
 UNFINISHED = "unfinished"
-"""Of a run without a verdict: it is being measured, or its program was killed."""
+"""The verdict of a run that has not ended: it is being measured, or its process was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs; empty fields let all through. `since` is ISO 8601 in UTC."""
+    """A filter of runs; an empty field matches every run. `since` is ISO 8601 in UTC."""
 
     backend: str = ""
     precision: str = ""
@@ -31,9 +31,9 @@ class RunFilter:
 
 
 class RunRow(NamedTuple):
-    """One line of the list, its fields the columns of `_LISTED`: thousands are made at once.
+    """A run in a list. Its fields are the columns of `_LISTED`; a named tuple, because thousands are created at once.
 
-    Figures are None where they cannot be stated, `*_stable` where nobody judged; truths are 0 and 1 as in the file.
+    Figures are None if they cannot be stated, `*_stable` if there is no judgement; booleans are 0 and 1 as in SQLite.
     """
 
     run_id: str
@@ -91,7 +91,7 @@ class RunRow(NamedTuple):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """In the order of the alphabet."""
+        """The tags, sorted by name."""
         return tuple(sorted(self.tag_names.split()))
 
 
@@ -102,19 +102,19 @@ def _deployment(columns: Sequence[Any], model: str) -> Deployment:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """One run whole, as the file alone tells it."""
+    """A complete run, from the store alone."""
 
     row: RunRow
     spec: Mapping[str, Any]
     report: Mapping[str, Any] | None
-    """The object of `run --json`; None for a run that did not end."""
+    """The object of `run --json`; None if the run did not end."""
     environment: Mapping[str, Any]
     notes: tuple[tuple[str, str], ...]
     """(written at, text), oldest first."""
     events: tuple[tuple[str, str, str, str], ...]
     """(HH:MM:SS, source, level, text)"""
     intervals: tuple[Interval, ...]
-    """Their time counted from the start of the load, the warm-up included."""
+    """Including the warm-up; times start with the load."""
     samples: tuple[EngineSample, ...]
     capabilities: tuple[CapabilityCell, ...]
 
@@ -126,7 +126,7 @@ _COLUMN_OF = {
     "p95_stable": "p95.stable",
     "tag_names": "coalesce((SELECT group_concat(name, ' ') FROM tag WHERE tag.run_id = run.id), '')",
 }
-"""Where a field is not simply the run's column of that name."""
+"""SQL of the fields that are not columns of `run` with the same name."""
 _EMPTY_FOR = {"str": "''", "int": "0"}
 
 
@@ -151,42 +151,42 @@ WHERE (:backend = '' OR run.effective_backend = :backend)
   AND (:tag = '' OR EXISTS (SELECT 1 FROM tag WHERE tag.run_id = run.id AND tag.name = :tag))
 ORDER BY run.started_at DESC, run.rowid DESC
 LIMIT CASE WHEN :limit > 0 THEN :limit ELSE -1 END
-"""  # noqa: S608 - the names are ours
+"""  # noqa: S608 - the names are constants of this module
 
 
-def list_runs(store: Store, wanted: RunFilter | None = None) -> list[RunRow]:
-    """Newest first. Raises StoreError."""
-    wanted = wanted or RunFilter()
+def list_runs(store: Store, matching: RunFilter | None = None) -> list[RunRow]:
+    """Returns the matching runs, newest first. Raises StoreError."""
+    matching = matching or RunFilter()
     with store.reading() as connection:
-        cursor = connection.execute(_LISTED, asdict(wanted))
-        cursor.row_factory = None  # plain tuples: RunRow names them
+        cursor = connection.execute(_LISTED, asdict(matching))
+        cursor.row_factory = None  # plain tuples, which become RunRow
         rows = cursor.fetchall()
     return [RunRow._make(row) for row in rows]
 
 
 def resolve_run(store: Store, name: str) -> str:
-    """The id that `name` stands for: itself, `last`, or the beginning or end of exactly one. Raises StoreError."""
+    """Returns the id of a run by its id, `last`, or the start or end of exactly one id. Raises StoreError."""
     with store.reading() as connection:
         if name == LAST:
-            found = connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
-            if not found:
-                raise StoreError(f"the store {store.path} holds no run yet: make one with `embedconsole run`")
+            rows = connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
+            if not rows:
+                raise StoreError(f"the store {store.path} has no run yet: record one with `embedconsole run`")
         else:
-            found = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
-            found = found or connection.execute(
+            rows = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
+            rows = rows or connection.execute(
                 "SELECT id FROM run WHERE substr(id, 1, length(:name)) = :name OR substr(id, -length(:name)) = :name",
                 {"name": name},
             ).fetchmany(5)
-    if not found or not name:
+    if not rows or not name:
         raise StoreError(f"no run {name!r} in {store.path}: `embedconsole runs` lists them")
-    if len(found) > 1:
-        few = ", ".join(row["id"] for row in found[:4])
-        raise StoreError(f"{name!r} stands for several runs ({few}, …): write more of the id")
-    return str(found[0]["id"])
+    if len(rows) > 1:
+        few = ", ".join(row["id"] for row in rows[:4])
+        raise StoreError(f"{name!r} matches several runs ({few}, …): write more of the id")
+    return str(rows[0]["id"])
 
 
 def load_run(store: Store, run_id: str) -> StoredRun:
-    """Raises StoreError when there is no such run."""
+    """Returns a complete run. Raises StoreError if there is no such run."""
     rows = list_runs(store, RunFilter(run_id=run_id))
     if not rows:
         raise StoreError(f"no run {run_id!r} in {store.path}: `embedconsole runs` lists them")
@@ -223,7 +223,7 @@ def _capability(row: Mapping[str, Any]) -> CapabilityCell:
 
 
 class SweepRow(NamedTuple):
-    """One sweep of the list. `cells`: how many it has to measure, 0 where that is not known beforehand."""
+    """A sweep in a list. `cells` is its number of points; 0 if that was not known when it started."""
 
     sweep_id: str
     name: str
@@ -234,7 +234,7 @@ class SweepRow(NamedTuple):
 
 
 def list_sweeps(store: Store) -> list[SweepRow]:
-    """Newest first. Raises StoreError."""
+    """Returns all sweeps, newest first. Raises StoreError."""
     with store.reading() as connection:
         rows = connection.execute(
             "SELECT id, name, started_at, ended_at, coalesce(cells, 0),"
@@ -244,16 +244,16 @@ def list_sweeps(store: Store) -> list[SweepRow]:
 
 
 def newest_sweep(store: Store, name: str) -> str:
-    """The id of the sweep of this name that was begun last; empty when there is none."""
+    """Returns the id of the newest sweep of this name; empty if there is none."""
     with store.reading() as connection:
-        found = connection.execute(
+        row = connection.execute(
             "SELECT id FROM sweep WHERE name = ? ORDER BY started_at DESC, rowid DESC LIMIT 1", (name,)
         ).fetchone()
-    return str(found["id"]) if found else ""
+    return str(row["id"]) if row else ""
 
 
-def cells_done(store: Store, sweep_id: str) -> dict[str, str]:
-    """Run ids by cell hash of what needs no second measurement: it ended, uninterrupted, and did not fail."""
+def points_done(store: Store, sweep_id: str) -> dict[str, str]:
+    """Returns the run ids, by hash, of the points that are measured: ended, not interrupted and not failed."""
     with store.reading() as connection:
         rows: Sequence[Mapping[str, Any]] = connection.execute(
             "SELECT cell_hash, id FROM run WHERE sweep_id = ? AND cell_hash IS NOT NULL"

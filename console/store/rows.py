@@ -1,4 +1,4 @@
-"""Values of the session as rows of the store, and back. Intervals count their time from the start of the load."""
+"""Conversion between values of the session and rows of the store. Times of intervals start with the load."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ STAGES = ("queue", "tokenize", "infer", "serialize")
 
 
 def content_hash(value: object) -> str:
-    """16 hex digits of SHA-256 over the value's canonical JSON."""
+    """Returns 16 hex digits of the SHA-256 of the value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def deployment_columns(prefix: str, deployment: Mapping[str, Any]) -> Row:
-    """`requested_backend`, … or `effective_backend`, …"""
+    """Returns the columns `requested_backend`, … or `effective_backend`, … of a deployment."""
     names = ("backend", "precision", "recipe", "device", "instances", "threads")
     return {f"{prefix}_{name}": deployment.get(name) for name in names}
 
 
 def environment_row(environment: Mapping[str, Any], now: str) -> Row:
-    """Of `run --json`'s `environment`."""
+    """Returns the row of the `environment` object of `run --json`."""
     model, git, gpu = (environment.get(name) or {} for name in ("model", "git", "gpu"))
     plain = ("hash", "host_name", "platform", "machine", "cpu_model", "cores", "governor", "memory_bytes", "python")
     return {
@@ -46,7 +46,7 @@ def environment_row(environment: Mapping[str, Any], now: str) -> Row:
 
 
 def capability_rows(cells: Sequence[CapabilityCell]) -> tuple[str, list[Row]]:
-    """The matrix's content hash and its rows. Measured speeds are the runs' own business and left out."""
+    """Returns the matrix's content hash and its rows, without measured speeds: those belong to the runs."""
     rows: list[Row] = [
         {
             "backend": cell.backend,
@@ -68,10 +68,10 @@ def capability_rows(cells: Sequence[CapabilityCell]) -> tuple[str, list[Row]]:
 
 
 def interval_row(interval: Interval, sample: EngineSample | None, load_started_s: float, steady_s: float) -> Row:
-    """`load_started_s` on the session's time; `steady_s` seconds after it the warm-up ends."""
+    """Returns the row of an interval. The load started at `load_started_s`; the warm-up lasts `steady_s` seconds."""
     shifted = shift(interval, -load_started_s)
     facts = json.loads(encode_event(shifted))
-    latency = facts["answers"].pop("latency")  # one column of its own: no histogram is stored twice
+    latency = facts["answers"].pop("latency")  # has a column of its own
     engine = None if sample is None else asdict(replace(sample, time_s=sample.time_s - load_started_s))
     return {
         "start_s": shifted.start_s,
@@ -90,21 +90,21 @@ def interval_row(interval: Interval, sample: EngineSample | None, load_started_s
 
 
 def interval_of(row: Mapping[str, Any]) -> Interval:
-    """Back from `interval_row`, its time counted from the start of the load."""
+    """Returns the interval of a row of `interval_row`; its times start with the load."""
     facts = json.loads(row["facts"])
     facts["answers"]["latency"] = row["latency_hdr"]
     event = decode_event(json.dumps(facts).encode())
-    assert isinstance(event, Interval)  # noqa: S101 - nothing else is ever written there
+    assert isinstance(event, Interval)  # noqa: S101 - the column holds nothing else
     return event
 
 
 def sample_of(row: Mapping[str, Any]) -> EngineSample | None:
-    """The engine's counters beside an interval; None where none had come."""
+    """Returns the engine's counters at an interval; None if there were none yet."""
     return EngineSample(**json.loads(row["engine_facts"])) if row["engine_facts"] else None
 
 
 def shift(interval: Interval, by_s: float) -> Interval:
-    """The same interval on another axis."""
+    """Returns the interval with all times shifted by `by_s` seconds."""
 
     def moved(time_s: float | None) -> float | None:
         return None if time_s is None else time_s + by_s

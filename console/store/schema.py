@@ -1,7 +1,7 @@
-"""The store's tables, as an ordered list of migrations: the number of those applied is SQLite's `user_version`.
+"""The store's tables, as an ordered list of migrations. SQLite's `user_version` is the number of applied migrations.
 
-A migration that has been released is never edited; what changes comes after it. Times are ISO 8601 in UTC, booleans 0
-and 1, columns named in the plural or `facts` and `report` hold JSON.
+A released migration is never edited; a change is a new migration. Times are ISO 8601 in UTC, booleans are 0 and 1, and
+columns named in the plural, `facts` and `report` hold JSON.
 """
 
 import sqlite3
@@ -101,21 +101,22 @@ CREATE INDEX run_by_sweep ON run(sweep_id, cell_hash);
 """
 
 MIGRATIONS = (_RUNS, _SWEEPS)
-"""SQL scripts; the schema's version is how many of them a file has had."""
+"""SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 
 
-def version(connection: sqlite3.Connection) -> int:
-    """Of the file as it is: 0 when it is new."""
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return found
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Returns the file's schema version; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the file to LATEST: all of it or nothing, also when two programs open it at once."""
+    """Migrates the file to LATEST in one transaction, also if two processes open it at once."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for number, script in enumerate(MIGRATIONS[version(connection) :], start=version(connection) + 1):
+        version = schema_version(connection)  # read inside the transaction: another process may have migrated
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             for statement in filter(str.strip, script.split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")

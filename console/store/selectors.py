@@ -1,4 +1,4 @@
-"""What a name on the command line stands for: one run, all runs of a sweep, or all that carry a tag."""
+"""Selectors: a name on the command line that selects one run, the runs of a sweep, or the runs with a tag."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ LAST_SWEEP = "last-sweep"
 
 
 @dataclass(frozen=True, slots=True)
-class RunSet:
-    """Runs under one name, oldest first."""
+class Selection:
+    """The runs that a selector selects, oldest first."""
 
     name: str
     kind: str
@@ -26,57 +26,57 @@ class RunSet:
         return f"{self.kind} {self.name} ({count} run{'s' if count != 1 else ''})"
 
 
-def resolve_set(store: Store, name: str) -> RunSet:
-    """`last`, `last-sweep`, a run's id, a sweep's id or name, a tag, or a part of an id that stands for one thing.
+def resolve_selector(store: Store, name: str) -> Selection:
+    """Returns the runs of a selector: `last`, `last-sweep`, a run's id, a sweep's id or name, a tag, or part of an id.
 
-    Runs without an end are left out of sweeps and tags. Raises StoreError.
+    Sweeps and tags give only the runs that have ended. Raises StoreError if the name matches nothing or several runs.
     """
     if name != LAST:
         if sweep_id := find_sweep(store, name):
-            return RunSet(sweep_id, "sweep", _ended(store, RunFilter(sweep=sweep_id), f"sweep {sweep_id}"))
+            return Selection(sweep_id, "sweep", _ended(store, RunFilter(sweep=sweep_id), f"sweep {sweep_id}"))
         if list_runs(store, RunFilter(tag=name, limit=1)):
-            return RunSet(name, "tag", _ended(store, RunFilter(tag=name), f"tag {name}"))
+            return Selection(name, "tag", _ended(store, RunFilter(tag=name), f"tag {name}"))
     try:
         run_id = resolve_run(store, name)
     except StoreError as error:
         if "several" in str(error) or name == LAST:
             raise
         raise StoreError(
-            f"nothing in {store.path} is called {name!r}: `embedconsole runs` lists runs and tags, `embedconsole runs"
-            " sweeps` sweeps"
+            f"no run, sweep or tag {name!r} in {store.path}: `embedconsole runs` lists runs and tags, `embedconsole"
+            " runs sweeps` lists sweeps"
         ) from error
-    return RunSet(run_id, "run", tuple(list_runs(store, RunFilter(run_id=run_id))))
+    return Selection(run_id, "run", tuple(list_runs(store, RunFilter(run_id=run_id))))
 
 
-def load_set(store: Store, runs: RunSet) -> tuple[StoredRun, ...]:
-    """With their intervals and reports. Raises StoreError."""
-    return tuple(load_run(store, row.run_id) for row in runs.rows)
+def load_selection(store: Store, selection: Selection) -> tuple[StoredRun, ...]:
+    """Returns the complete runs of a selection, with intervals and reports. Raises StoreError."""
+    return tuple(load_run(store, row.run_id) for row in selection.rows)
 
 
-def _ended(store: Store, wanted: RunFilter, what: str) -> tuple[RunRow, ...]:
-    rows = [row for row in reversed(list_runs(store, wanted)) if row.verdict != UNFINISHED]
+def _ended(store: Store, matching: RunFilter, title: str) -> tuple[RunRow, ...]:
+    rows = [row for row in reversed(list_runs(store, matching)) if row.verdict != UNFINISHED]
     if not rows:
-        raise StoreError(f"{what} holds no run that has ended: wait for it, or go on with `sweep --resume`")
+        raise StoreError(f"{title} has no run that has ended: wait for one, or continue with `sweep --resume`")
     return tuple(rows)
 
 
 def find_sweep(store: Store, name: str) -> str:
-    """The id of the sweep that is meant, empty when none is. A name stands for the newest sweep of that name."""
+    """Returns the id of a sweep by `last-sweep`, its id, its name (the newest) or part of its id; empty if none."""
     with store.reading() as connection:
         if name == LAST_SWEEP:
-            found = connection.execute("SELECT id FROM sweep ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
-            if not found:
-                raise StoreError(f"the store {store.path} holds no sweep yet: make one with `embedconsole sweep`")
-            return str(found[0]["id"])
-        found = connection.execute(
+            rows = connection.execute("SELECT id FROM sweep ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
+            if not rows:
+                raise StoreError(f"the store {store.path} has no sweep yet: record one with `embedconsole sweep`")
+            return str(rows[0]["id"])
+        rows = connection.execute(
             "SELECT id FROM sweep WHERE id = :name OR name = :name ORDER BY id = :name DESC, started_at DESC LIMIT 1",
             {"name": name},
         ).fetchall()
-        found = (
-            found
+        rows = (
+            rows
             or connection.execute(
                 "SELECT id FROM sweep WHERE substr(id, 1, length(:name)) = :name OR substr(id, -length(:name)) = :name",
                 {"name": name},
             ).fetchall()
         )
-    return str(found[0]["id"]) if len(found) == 1 else ""
+    return str(rows[0]["id"]) if len(rows) == 1 else ""

@@ -1,4 +1,4 @@
-"""A run that its store could not take, in a JSON file beside it, and its way back into a store."""
+"""Spill files: a run that could not be written to its store, as a JSON file, and its import into a store."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,46 +20,49 @@ def write_spill(
     folder: Path, start: RunStart, ended_at: str, report: Mapping[str, Any], pending: Sequence[Row],
     events: Sequence[LogLine],
 ) -> Path:  # fmt: skip
-    """Writes all that is known of the run; `pending`: the intervals that are in no store. Raises OSError."""
+    """Writes the run to a spill file and returns its path. Raises OSError.
+
+    `pending` are the intervals that are not in the store. The capability matrix is left out: other runs store it.
+    """
     path = folder / f"{start.run_id}.json"
-    whole = {
-        "start": asdict(replace(start, capabilities=())),  # the matrix is the engine's, and told again with every run
+    content = {
+        "start": asdict(replace(start, capabilities=())),
         "ended_at": ended_at,
         "report": report,
         "intervals": list(pending),
         "events": [asdict(line) for line in events],
     }
-    path.write_text(json.dumps(whole, ensure_ascii=False), "utf-8")
+    path.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
     return path
 
 
 def restore_spill(store: Store, path: Path) -> str:
-    """Completes the run in the store, or brings it in whole; returns its id. Raises StoreError."""
-    start, found = _read(path)
+    """Imports the run, or completes it if the store has its beginning; returns its id. Raises StoreError."""
+    start, content = _read(path)
     rows = list_runs(store, RunFilter(run_id=start.run_id))
     if rows and rows[0].verdict != UNFINISHED:
-        raise StoreError(f"{start.run_id} is in the store already, with its verdict: {path} can be deleted")
+        raise StoreError(f"{start.run_id} is already complete in the store: {path} can be deleted")
     if not rows:
         in_store = any(one.sweep_id == start.sweep_id for one in list_sweeps(store))
         begin_run(store, start if in_store else replace(start, sweep_id=None))
-    known = len(load_run(store, start.run_id).intervals)
-    add_intervals(store, start.run_id, found["intervals"], known)
-    events = [LogLine(**line) for line in found["events"]]
-    finish_run(store, start.run_id, found["ended_at"], found["report"], events)
+    stored = len(load_run(store, start.run_id).intervals)
+    add_intervals(store, start.run_id, content["intervals"], stored)
+    events = [LogLine(**line) for line in content["events"]]
+    finish_run(store, start.run_id, content["ended_at"], content["report"], events)
     return start.run_id
 
 
 def _read(path: Path) -> tuple[RunStart, Mapping[str, Any]]:
     try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, dict) or any(key not in found for key in _KEYS):
-            raise ValueError("it lacks " + ", ".join(key for key in _KEYS if key not in found))
-        start = dict(found["start"])
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, dict) or any(key not in content for key in _KEYS):
+            raise ValueError("it lacks " + ", ".join(key for key in _KEYS if key not in content))
+        start = dict(content["start"])
         for side in ("requested", "effective"):
             start[side] = Deployment(**start[side])
         start["batching"] = Batching(**start["batching"])
-        return RunStart(**start), found
+        return RunStart(**start), content
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError) as error:
-        raise StoreError(f"{path} is no run that was laid aside ({error}): name the file that `run` told") from error
+        raise StoreError(f"{path} is not a spill file ({error}): give the file that `run` named") from error

@@ -1,4 +1,4 @@
-"""What goes into the store: a run from its first second to its report, and what people add to it."""
+"""Writes the store: runs with their intervals and reports, tags, notes and sweeps."""
 
 import json
 import sqlite3
@@ -11,12 +11,12 @@ from console.model.frame import LogLine
 from console.store.database import Store, StoreError
 from console.store.rows import Row, capability_rows, deployment_columns, environment_row
 
-MOST_TAG_LETTERS = 40
+MAX_TAG_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known of a run when its load begins. Times are ISO 8601 in UTC."""
+    """What is known of a run when its load starts. Times are ISO 8601 in UTC."""
 
     run_id: str
     started_at: str
@@ -24,7 +24,7 @@ class RunStart:
     effective: Deployment
     batching: Batching
     spec: Mapping[str, Any]
-    """As `dataclasses.asdict` gives a RunSpec."""
+    """A RunSpec as `dataclasses.asdict` returns it."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Sequence[CapabilityCell] = ()
     sweep_id: str | None = None
@@ -32,7 +32,7 @@ class RunStart:
 
 
 def begin_run(store: Store, start: RunStart) -> None:
-    """From now on the run is listed, without a verdict until it has ended. Raises StoreError."""
+    """Inserts a run; it is listed from now on and has no verdict until it ends. Raises StoreError."""
     load = start.spec["load"]
     with store.writing() as connection:
         if start.environment:
@@ -58,14 +58,14 @@ def begin_run(store: Store, start: RunStart) -> None:
 
 
 def set_capabilities(store: Store, run_id: str, capabilities: Sequence[CapabilityCell], now: str) -> None:
-    """For a run that began before the engine had told its matrix. Raises StoreError."""
+    """Adds the capability matrix of a run that started before the engine had reported it. Raises StoreError."""
     with store.writing() as connection:
         row = (_matrix(connection, capabilities, now), run_id)
         connection.execute("UPDATE run SET capabilities = ? WHERE id = ?", row)
 
 
 def _matrix(connection: sqlite3.Connection, capabilities: Sequence[CapabilityCell], now: str) -> str | None:
-    """The matrix's hash, its cells stored once; None where nothing is known."""
+    """Stores the matrix unless it is stored already; returns its hash, or None if it is empty."""
     if not capabilities:
         return None
     matrix, cells = capability_rows(capabilities)
@@ -77,21 +77,21 @@ def _matrix(connection: sqlite3.Connection, capabilities: Sequence[CapabilityCel
 
 
 def add_intervals(store: Store, run_id: str, rows: Sequence[Row], first_ordinal: int) -> None:
-    """Rows of `interval_row`, numbered from `first_ordinal`. Raises StoreError; then none of them is in."""
+    """Inserts rows of `interval_row`, numbered from `first_ordinal`: all of them, or none and raises StoreError."""
     with store.writing() as connection:
         for ordinal, row in enumerate(rows, start=first_ordinal):
             _insert(connection, "interval", {"run_id": run_id, "ordinal": ordinal, **row})
 
 
 def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, Any], events: Sequence[LogLine]) -> None:
-    """The verdict, the figures and the whole JSON object of `run --json`. Raises StoreError."""
+    """Stores the verdict, the figures, the log lines and the object of `run --json`. Raises StoreError."""
     columns: Row = {"ended_at": ended_at, **_figures(report)}
     columns |= deployment_columns("requested", report["requested"])
     columns |= deployment_columns("effective", report["effective"])
     columns["model"] = report["effective"].get("model") or report["requested"].get("model")
     assignments = ", ".join(f"{name} = :{name}" for name in columns)
     with store.writing() as connection:
-        statement = f"UPDATE run SET {assignments} WHERE id = :id"  # noqa: S608 - the names are ours
+        statement = f"UPDATE run SET {assignments} WHERE id = :id"  # noqa: S608 - the names are constants
         connection.execute(statement, {**columns, "id": run_id})
         _insert(connection, "report", {"run_id": run_id, "report": json.dumps(report, ensure_ascii=False)})
         for figure, judged in report.get("verdicts", {}).items():
@@ -99,12 +99,13 @@ def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, An
                 row = {"stable": stable, "spread": judged.get("spread", judged.get("ratio"))}
                 row |= {"run_id": run_id, "figure": figure, "reason": judged.get("reason")}
                 _insert(connection, "judgement", row)
-        if found := report.get("fidelity"):
-            cosine = found.get("cosine") or {}
+        if fidelity := report.get("fidelity"):
+            cosine = fidelity.get("cosine") or {}
             row = {
-                name: found.get(name) for name in ("cosine_mean", "overlap_at_1", "overlap_at_10", "spearman", "grade")
+                name: fidelity.get(name)
+                for name in ("cosine_mean", "overlap_at_1", "overlap_at_10", "spearman", "grade")
             }
-            row |= {"cosine_p1": cosine.get("p1"), "cosine_min": cosine.get("min"), "texts": found.get("n")}
+            row |= {"cosine_p1": cosine.get("p1"), "cosine_min": cosine.get("min"), "texts": fidelity.get("n")}
             _insert(connection, "fidelity", {"run_id": run_id, **row})
         for line in events:
             row = {name: getattr(line, name) for name in ("wall_time", "source", "level", "text")}
@@ -129,13 +130,16 @@ def _figures(report: Mapping[str, Any]) -> Row:
 
 
 def check_tag(name: str) -> None:
-    """Raises StoreError for a name that is no tag."""
-    if not name or len(name) > MOST_TAG_LETTERS or not all(letter.isalnum() or letter in "-_.:/" for letter in name):
-        raise StoreError(f"{name!r} is no tag: use letters, digits and - _ . : /, at most {MOST_TAG_LETTERS}")
+    """Raises StoreError if the name is not a valid tag."""
+    allowed = all(character.isalnum() or character in "-_.:/" for character in name)
+    if not name or len(name) > MAX_TAG_CHARACTERS or not allowed:
+        raise StoreError(
+            f"{name!r} is not a tag: use letters, digits and - _ . : /, at most {MAX_TAG_CHARACTERS} characters"
+        )
 
 
 def add_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
-    """Raises StoreError for a name that is no tag."""
+    """Adds tags to a run. Raises StoreError if a name is not a valid tag."""
     for name in names:
         check_tag(name)
     with store.writing() as connection:
@@ -144,7 +148,7 @@ def add_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
 
 
 def pin_tag(store: Store, run_ids: Sequence[str], name: str) -> None:
-    """From now on `name` stands for these runs and no others. Raises StoreError for a name that is no tag."""
+    """Moves the tag to these runs and removes it from all others. Raises StoreError if it is not a valid tag."""
     check_tag(name)
     with store.writing() as connection:
         connection.execute("DELETE FROM tag WHERE name = ?", (name,))
@@ -153,43 +157,45 @@ def pin_tag(store: Store, run_ids: Sequence[str], name: str) -> None:
 
 
 def remove_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
-    """A tag that is not there needs no removing."""
+    """Removes tags from a run; tags that it does not have are ignored."""
     with store.writing() as connection:
         connection.executemany("DELETE FROM tag WHERE run_id = ? AND name = ?", [(run_id, name) for name in names])
 
 
 def add_note(store: Store, run_id: str, text: str, written_at: str) -> None:
-    """Notes are added to, never replaced."""
+    """Adds a note to a run; existing notes are kept."""
     with store.writing() as connection:
         _insert(connection, "note", {"run_id": run_id, "text": text, "written_at": written_at})
 
 
 def delete_runs(store: Store, run_ids: Sequence[str]) -> None:
-    """With all that hangs on them: intervals, events, notes, tags."""
+    """Deletes runs with their intervals, events, notes and tags."""
     with store.writing() as connection:
         connection.executemany("DELETE FROM run WHERE id = ?", [(run_id,) for run_id in run_ids])
 
 
-def begin_sweep(store: Store, sweep_id: str, name: str, started_at: str, seed: int, cells: int, spec: str) -> None:
-    """`spec` is the TOML text, so that the sweep can be run again from the file alone."""
-    row: Row = {"id": sweep_id, "name": name, "started_at": started_at, "seed": seed, "cells": cells, "spec": spec}
+def begin_sweep(store: Store, sweep_id: str, name: str, started_at: str, seed: int, points: int, spec: str) -> None:
+    """Inserts a sweep. `spec` is its TOML text, so that the sweep can be repeated from the store alone."""
+    row: Row = {"id": sweep_id, "name": name, "started_at": started_at, "seed": seed, "cells": points, "spec": spec}
     with store.writing() as connection:
         _insert(connection, "sweep", row)
 
 
-def resume_sweep(store: Store, sweep_id: str, cells: int, spec: str) -> None:
-    """It goes on, perhaps with an edited specification."""
+def resume_sweep(store: Store, sweep_id: str, points: int, spec: str) -> None:
+    """Reopens a sweep that has ended, with its current specification."""
     with store.writing() as connection:
-        row = (cells, spec, sweep_id)
+        row = (points, spec, sweep_id)
         connection.execute("UPDATE sweep SET ended_at = NULL, cells = ?, spec = ? WHERE id = ?", row)
 
 
 def end_sweep(store: Store, sweep_id: str, ended_at: str) -> None:
+    """Stores the end of a sweep. Raises StoreError."""
     with store.writing() as connection:
         connection.execute("UPDATE sweep SET ended_at = ? WHERE id = ?", (ended_at, sweep_id))
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: Row, how: str = "") -> None:
     names = ", ".join(row)
-    places = ", ".join(f":{name}" for name in row)
-    connection.execute(f"INSERT {how} INTO {table} ({names}) VALUES ({places})", row)  # noqa: S608 - the names are ours
+    values = ", ".join(f":{name}" for name in row)
+    statement = f"INSERT {how} INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - the names are constants
+    connection.execute(statement, row)

@@ -1,4 +1,4 @@
-"""A sweep as people write it: a TOML file of axes, checked and multiplied into cells. Errors name line and key."""
+"""Sweep specifications: TOML files of axes, checked and expanded into points. Errors name the line and the key."""
 
 import difflib
 import hashlib
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.model.durations import MAX_DURATION_S, parse_duration_s
 from console.model.engine import Deployment
 from console.model.errors import CommandRefused
 from console.model.load import LoadSpec
 from console.model.toml_lines import line_of, toml_error_message
 from console.session.load import check_load
-from console.sweep.cell import SweepCell, repeated
+from console.sweep.point import SweepPoint, repeated
 
 PRESETS = ("quick", "seed", "latency", "throughput")
 
-MOST_CELLS = 10_000
+MAX_POINTS = 10_000
 
 _BACKENDS = ("torch", "onnx", "openvino")
 
@@ -31,51 +31,51 @@ _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 
 
 class SpecError(Exception):
-    """A specification cannot be used: where, why, and what would do."""
+    """A specification cannot be used; the message names the place, the reason and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSpec:
-    """A checked specification. `cells` are in the order of the grid, repeats included."""
+    """A checked specification. `points` are in the order of the grid and include the repeats."""
 
     name: str
     seed: int
     repeats: int
-    cells: tuple[SweepCell, ...]
+    points: tuple[SweepPoint, ...]
     text: str
-    """The TOML itself."""
+    """The TOML source."""
     fidelity: bool = False
-    """Measure once, on every deployment, how close it comes to fp32."""
+    """Measures the fidelity to fp32 once per deployment."""
 
 
 def read_spec(path: Path) -> SweepSpec:
-    """The specification in that file, named after it unless it names itself. Raises SpecError."""
+    """Reads a specification; its default name is the file's. Raises SpecError."""
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         hint = f"; --preset has {', '.join(PRESETS)}" if not path.exists() else ""
         raise SpecError(f"{path} cannot be read: {error.strerror or error}{hint}") from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path} is not UTF-8 (offset {error.start}): save it so") from error
+        raise SpecError(f"{path} is not UTF-8 (offset {error.start}): save it as UTF-8") from error
     return parse_spec(text, str(path), path.stem)
 
 
 def preset(name: str) -> SweepSpec:
-    """One of PRESETS."""
+    """Returns one of PRESETS by name."""
     text = files("console.sweep").joinpath("presets", f"{name}.toml").read_text("utf-8")
     return parse_spec(text, f"preset {name}", name)
 
 
 def parse_spec(text: str, source: str, name: str) -> SweepSpec:
-    """`source` begins every error. Raises SpecError."""
+    """Parses a specification. `source` is the prefix of every error. Raises SpecError."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(toml_error_message(str(error), source, text.splitlines())) from error
-    return _Reader(text, source).spec(document, name)
+    return _Parser(text, source).spec(document, name)
 
 
-# ---- what a value may be: each check returns the value, or raises ValueError with what would do
+# ---- checks: each returns the value, or raises ValueError with the allowed values
 
 
 def _text(value: Any) -> str:
@@ -164,7 +164,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "strict": (_truth, False),
     "fidelity": (_truth, False),
 }
-"""Of the whole sweep: how each is checked, and what it is unless written."""
+"""Settings of the whole sweep: check and default."""
 
 _AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "backends": (_one_of(*_BACKENDS), ""),
@@ -183,11 +183,11 @@ _AXES: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "corpus": (_corpus, "short"),
     "stream": (_truth, False),
 }
-"""Of a grid: a value or a list of them, multiplied with those of the other axes."""
+"""Axes of a grid: check and default. An axis is a value or a list; the grid is the product of its axes."""
 
 
-class _Reader:
-    """One document on its way to cells."""
+class _Parser:
+    """Parses one document into a specification."""
 
     def __init__(self, text: str, source: str) -> None:
         self._lines = text.splitlines()
@@ -202,20 +202,20 @@ class _Reader:
         if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
             raise SpecError(f'{self._source}: it has no [grid]: write one, with axes such as backends = ["onnx"]')
         settings = self._settings(document)
-        cells: list[SweepCell] = []
+        points: list[SweepPoint] = []
         for number, grid in enumerate(grids):
-            cells += self._grid(grid, number, settings)
+            points += self._grid(grid, number, settings)
         repeats = settings["repeats"]
-        cells = repeated(cells, repeats)
-        if len(cells) > MOST_CELLS:
+        points = repeated(points, repeats)
+        if len(points) > MAX_POINTS:
             raise SpecError(
-                f"{self._source}: {len(cells):,} cells, at most {MOST_CELLS:,} make a sweep: shorten an axis"
+                f"{self._source}: {len(points):,} cells, at most {MAX_POINTS:,} are allowed: shorten an axis"
             )
         return SweepSpec(
             name=settings["name"] or name,
             seed=settings["seed"],
             repeats=repeats,
-            cells=tuple(cells),
+            points=tuple(points),
             text="\n".join(self._lines) + "\n",
             fidelity=settings["fidelity"],
         )
@@ -235,7 +235,7 @@ class _Reader:
             for key, (check, default) in _SETTINGS.items()
         }
 
-    def _grid(self, grid: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> list[SweepCell]:
+    def _grid(self, grid: Mapping[str, Any], number: int, settings: Mapping[str, Any]) -> list[SweepPoint]:
         axes: dict[str, list[Any]] = {}
         for key in grid:
             if key not in _AXES:
@@ -244,10 +244,12 @@ class _Reader:
             values = grid.get(key, [default]) if isinstance(grid.get(key, []), list) else [grid[key]]
             if not values:
                 raise self._error("grid", number, key, "an empty list: give at least one value, or leave the key out")
-            asked = key in grid
-            axes[key] = [self._checked("grid", number, key, check, value) if asked else value for value in values]
+            given = key in grid
+            axes[key] = [self._checked("grid", number, key, check, value) if given else value for value in values]
         try:
-            return [_cell(dict(zip(axes, point, strict=True)), settings) for point in itertools.product(*axes.values())]
+            return [
+                _point(dict(zip(axes, values, strict=True)), settings) for values in itertools.product(*axes.values())
+            ]
         except CommandRefused as refusal:
             raise SpecError(f"{self._where('grid', number, '')}: {refusal}") from refusal
 
@@ -268,35 +270,35 @@ class _Reader:
         return f"{self._source}, line {line}, {name}" if line else f"{self._source}, {name}"
 
 
-def _cell(point: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepCell:
-    """Raises CommandRefused for a load that cannot be sent."""
+def _point(values: Mapping[str, Any], settings: Mapping[str, Any]) -> SweepPoint:
+    """Returns the point with one value of each axis. Raises CommandRefused for an invalid load."""
     target = Deployment(
-        backend=point["backends"],
-        precision=point["precisions"],
-        recipe=point["recipes"],
+        backend=values["backends"],
+        precision=values["precisions"],
+        recipe=values["recipes"],
         device=settings["device"],
         model=settings["model"],
-        instances=point["instances"],
-        threads=point["threads"],
+        instances=values["instances"],
+        threads=values["threads"],
     )
     load = LoadSpec(
-        batch=point["batch"],
-        concurrency=1 if point["rate"] else point["concurrency"],
-        workload=point["workload"],
-        corpus=point["corpus"],
-        stream=point["stream"],
+        batch=values["batch"],
+        concurrency=1 if values["rate"] else values["concurrency"],
+        workload=values["workload"],
+        corpus=values["corpus"],
+        stream=values["stream"],
         seed=settings["seed"],
-        rate=point["rate"],
-        arrival=point["arrival"],
+        rate=values["rate"],
+        arrival=values["arrival"],
     )
     check_load(load)
-    return SweepCell(
+    return SweepPoint(
         run=RunSpec(load, settings["duration"], settings["warm_up"], settings["slo_p95_ms"]),
         target=target,
         strict=settings["strict"],
-        coalesce=point["coalescing"],
-        max_batch_tokens=point["max_batch_tokens"],
-        max_wait_ms=point["max_wait_ms"],
+        coalesce=values["coalescing"],
+        max_batch_tokens=values["max_batch_tokens"],
+        max_wait_ms=values["max_wait_ms"],
         corpus_sha256=_file_hash(load.corpus),
     )
 
@@ -310,5 +312,5 @@ def _file_hash(corpus: str) -> str:
 
 @lru_cache(maxsize=16)
 def _sha256(path: Path, _changed_ns: int) -> str:
-    """Read once for all the cells, and again when the file has changed."""
+    """Hashes the file once for all points; the modification time in the cache key detects changes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,17 +1,17 @@
-"""Where a sweep stands: one immutable snapshot that a screen or a progress line can draw."""
+"""The state of a sweep as an immutable snapshot that a screen or a progress line can draw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from console.measure.run import Measurement, Verdict
+from console.measure.measurement import Measurement, Verdict
 from console.model.engine import Deployment
 from console.store.read import RunRow
-from console.sweep.cell import SweepCell
+from console.sweep.point import SweepPoint
 
 
-class CellStatus(StrEnum):
-    """Of one cell."""
+class PointStatus(StrEnum):
+    """The status of one point."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -21,8 +21,8 @@ class CellStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CellFigures:
-    """What was measured of a cell. None where it cannot be stated, or nobody judged."""
+class PointFigures:
+    """The figures of a measured point. A field is None if it cannot be stated or was not judged."""
 
     run_id: str
     verdict: str
@@ -44,51 +44,52 @@ class CellFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class CellState:
-    """One cell and what has become of it."""
+class PointState:
+    """One point with its status and figures."""
 
-    cell: SweepCell
-    status: CellStatus = CellStatus.WAITING
-    figures: CellFigures | None = None
+    point: SweepPoint
+    status: PointStatus = PointStatus.WAITING
+    figures: PointFigures | None = None
     message: str = ""
     """Why it failed or was skipped."""
     resumed: bool = False
     """Measured by an earlier part of the same sweep."""
     fell_back: str = ""
-    """The engine's sentence, where something else ran than was asked for."""
+    """The engine's message if it fell back from the requested deployment; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepState:
-    """All cells in the order in which they are measured."""
+    """A sweep and its points, in the order of measurement."""
 
     sweep_id: str
     name: str
-    cells: Sequence[CellState] = ()
+    points: Sequence[PointState] = ()
     doing: str = ""
-    """What happens now, in words: starting the engine, switching, warming up, measuring."""
+    """The current step in words: starting the engine, switching, warming up, measuring."""
     left_s: float = 0.0
-    """How long the rest will take, by what has been seen so far."""
+    """Expected duration of the rest, from the times seen so far."""
     paused: bool = False
     ending: bool = False
-    """It ends after the running cell."""
+    """The sweep ends after the running point."""
     ended: bool = False
     trouble: str = ""
-    """Why the store could not take something; empty when it could."""
+    """Why the store or the restoration of the engine failed; empty if neither did."""
 
-    def count(self, status: CellStatus) -> int:
-        return sum(one.status is status for one in self.cells)
+    def count(self, status: PointStatus) -> int:
+        """Returns the number of points with this status."""
+        return sum(one.status is status for one in self.points)
 
     @property
     def running(self) -> int | None:
-        """The place of the cell that is being measured."""
-        return next((place for place, one in enumerate(self.cells) if one.status is CellStatus.RUNNING), None)
+        """The index of the point that is being measured; None if there is none."""
+        return next((index for index, one in enumerate(self.points) if one.status is PointStatus.RUNNING), None)
 
 
-def figures_of_measurement(measurement: Measurement) -> CellFigures:
-    """Of a run that has just ended."""
+def figures_of_measurement(measurement: Measurement) -> PointFigures:
+    """Returns the figures of a run that has just ended."""
     rates, latency = measurement.rates, measurement.latency
-    return CellFigures(
+    return PointFigures(
         run_id=measurement.run_id,
         verdict=str(measurement.verdict),
         interrupted=measurement.interrupted,
@@ -109,13 +110,13 @@ def figures_of_measurement(measurement: Measurement) -> CellFigures:
     )
 
 
-def figures_of_row(row: RunRow) -> CellFigures:
-    """Of a run in the store."""
+def figures_of_row(row: RunRow) -> PointFigures:
+    """Returns the figures of a stored run."""
 
     def judged(stable: int | None) -> bool | None:
         return None if stable is None else bool(stable)
 
-    return CellFigures(
+    return PointFigures(
         run_id=row.run_id,
         verdict=row.verdict,
         interrupted=bool(row.interrupted),
@@ -136,6 +137,6 @@ def figures_of_row(row: RunRow) -> CellFigures:
     )
 
 
-def status_of(figures: CellFigures) -> CellStatus:
-    """A measured cell is done, however shaky its figures."""
-    return CellStatus.FAILED if figures.verdict == Verdict.FAILED else CellStatus.DONE
+def status_of(figures: PointFigures) -> PointStatus:
+    """Returns DONE for a measured point, even if its figures are unstable; FAILED for a failed run."""
+    return PointStatus.FAILED if figures.verdict == Verdict.FAILED else PointStatus.DONE

@@ -107,7 +107,7 @@ async def test_a_callback_that_fails_in_the_event_loop_is_shown_and_logged(conso
 
 async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(console: Open) -> None:
     class Over(FakeSweeps):
-        def finish_cell(self) -> None:
+        def finish_point(self) -> None:
             raise CommandRefused("No sweep is running: {sweep_new} begins one")
 
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:

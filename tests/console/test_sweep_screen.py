@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from console.actions.catalog import BY_ID
-from console.sweep.state import CellStatus
+from console.sweep.state import PointStatus
 from console.tui.panels.sweep import cell
 from console.tui.screens.dialogs.quit import QuitDialog
 from console.tui.screens.dialogs.run_details import RunDetails
@@ -111,7 +111,7 @@ async def test_fidelity_stands_in_the_column_of_its_deployment() -> None:
     from console.tui.styled_text import plain
 
     state = sweeps.ended("seed")
-    grid = grid_of(state.cells)
+    grid = grid_of(state.points)
     assert [words[:2] for words in grid.columns[:4]] == [
         ("torch", "fp32"),
         ("torch", "fp16"),
@@ -166,11 +166,11 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         assert "Only a waiting cell" in it.said
         screen = screen_of(it)
         state = sweeps.running()
-        waiting = next(place for place, one in enumerate(state.cells) if one.status is CellStatus.WAITING)
+        waiting = next(place for place, one in enumerate(state.points) if one.status is PointStatus.WAITING)
         screen.follows, screen.cursor = False, screen.grid(state).find(waiting)
         await it.beat()
         await it.press("x", "X", "a", "X", "o")
-        wanted = [("pause",), ("go_on",), ("skip", waiting), ("finish_cell",), ("stop_now",)]
+        wanted = [("pause",), ("resume",), ("skip", waiting), ("finish_point",), ("stop_now",)]
         assert port.sweeps.calls == wanted
 
 
@@ -179,7 +179,7 @@ async def test_a_cell_tells_what_ran_and_enter_opens_its_run(console: Open) -> N
     async with console(scenes.idle(), (200, 50), port_at(state)) as it:
         await it.press("2")
         screen = screen_of(it)
-        failed = next(place for place, one in enumerate(state.cells) if one.status is CellStatus.FAILED)
+        failed = next(place for place, one in enumerate(state.points) if one.status is PointStatus.FAILED)
         screen.cursor = screen.grid(state).find(failed)
         await it.beat()
         assert "SIGKILL" in it.text("cell")
@@ -223,7 +223,7 @@ async def test_trouble_with_the_store_stays_on_the_screen(console: Open) -> None
 
 
 def test_the_front_holds_what_nothing_beats_in_both_speed_and_latency() -> None:
-    best = cell.front(sweeps.ended().cells)
+    best = cell.front(sweeps.ended().points)
     assert len(best) > 1
     for (_, texts, p95_ms), (_, slower, sooner) in pairwise(best):
         assert slower < texts

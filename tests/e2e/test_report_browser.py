@@ -14,7 +14,7 @@ from console.report.charts import Bars, Dots, Lines, Spans, Stack
 from console.report.document import document
 from console.report.html import as_html
 from console.report.model import build_report
-from console.store.selectors import load_set, resolve_set
+from console.store.selectors import load_selection, resolve_selector
 from tests.e2e.browser import FLAGS, browser
 from tests.unit.console.support.made import store_in
 from tests.unit.console.support.made_results import results_in
@@ -50,7 +50,7 @@ def looked_at(program: str, page: Path, profile: Path) -> list[dict[str, Any]]:
 def test_every_chart_of_the_report_is_drawn(tmp_path: Path) -> None:
     with store_in(tmp_path) as store:
         results_in(store)
-        written = document(build_report(load_set(store, resolve_set(store, "made")), ["made"]))
+        written = document(build_report(load_selection(store, resolve_selector(store, "made")), ["made"]))
     charts = [
         block
         for section in written.sections

@@ -155,7 +155,7 @@ async def _sweep_new(app: "AppPort") -> None:
 async def _sweep_pause(app: "AppPort") -> None:
     sweeps = app.experiments_port.sweeps
     if app.experiments.sweep_stage is SweepStage.PAUSED:
-        sweeps.go_on()
+        sweeps.resume()
     else:
         sweeps.pause()
 
@@ -171,7 +171,7 @@ async def _sweep_stop(app: "AppPort") -> None:
     def chosen(answer: str | None) -> None:
         sweeps = app.experiments_port.sweeps
         if answer == "a":
-            sweeps.finish_cell()
+            sweeps.finish_point()
         elif answer == "o":
             sweeps.stop_now()
 

@@ -97,14 +97,14 @@ class FakeSweeps:
     def pause(self) -> None:
         self.calls.append(("pause",))
 
-    def go_on(self) -> None:
-        self.calls.append(("go_on",))
+    def resume(self) -> None:
+        self.calls.append(("resume",))
 
     def skip(self, path: int) -> None:
         self.calls.append(("skip", path))
 
-    def finish_cell(self) -> None:
-        self.calls.append(("finish_cell",))
+    def finish_point(self) -> None:
+        self.calls.append(("finish_point",))
 
     def stop_now(self) -> None:
         self.calls.append(("stop_now",))

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 from console.analysis.steady_state import Judgement, Rates
 from console.load.protocol import Interval
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
-from console.measure.run import Measurement, RunSpec
+from console.measure.spec import RunSpec
 from console.model.engine import Deployment, Engine, Machine, Notice
 from console.model.frame import LogLine
 from console.model.load import LoadSpec, Percentiles, Stages

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from console.sweep.cell import SweepCell, in_order
+from console.sweep.point import SweepPoint, in_order
 from console.sweep.spec import preset
-from console.sweep.state import CellFigures, CellState, CellStatus, SweepState
+from console.sweep.state import PointFigures, PointState, PointStatus, SweepState
 from tests.console.fakes import recorded
 
 LEVEL = {"torch": 0.55, "onnx": 1.0, "openvino": 1.1}
@@ -12,7 +12,7 @@ FACTOR = {"fp32": 1.0, "int8": 1.28, "fp16": 0.3, "bf16": 0.4}
 COSINE = {"fp32": 1.0, "int8": 0.9912, "fp16": 0.99998, "bf16": 0.9999}
 
 
-def figures_of(cell: SweepCell, place: int, verdict: str = "ok") -> CellFigures:
+def figures_of(cell: SweepPoint, place: int, verdict: str = "ok") -> PointFigures:
     """What such a cell gives: more with larger batches and more callers, up to the machine's limit."""
     load, target = cell.run.load, cell.target
     callers = min(load.concurrency, 4) / 4
@@ -22,7 +22,7 @@ def figures_of(cell: SweepCell, place: int, verdict: str = "ok") -> CellFigures:
     p50_ms = load.batch * load.concurrency / texts * 1000
     n = round(texts / load.batch * 6)
     runs = replace(target, recipe="dynamic" if target.precision == "int8" else "", device="cpu", instances=2, threads=1)
-    return CellFigures(
+    return PointFigures(
         run_id=recorded.recorded()[0][place % 11].run_id,
         verdict=verdict,
         interrupted=False,
@@ -43,25 +43,25 @@ def figures_of(cell: SweepCell, place: int, verdict: str = "ok") -> CellFigures:
     )
 
 
-def _cell(cell: SweepCell, place: int, over: int) -> CellState:
+def _cell(cell: SweepPoint, place: int, over: int) -> PointState:
     if place > over:
-        return CellState(cell, CellStatus.SKIPPED if place == over + 3 else CellStatus.WAITING)
+        return PointState(cell, PointStatus.SKIPPED if place == over + 3 else PointStatus.WAITING)
     if place == over:
-        return CellState(cell, CellStatus.RUNNING)
+        return PointState(cell, PointStatus.RUNNING)
     if place == 5:
-        return CellState(
-            cell, CellStatus.FAILED, message="the engine was lost (killed by SIGKILL): it is started again"
+        return PointState(
+            cell, PointStatus.FAILED, message="the engine was lost (killed by SIGKILL): it is started again"
         )
     verdict = {9: "unstable", 14: "client_bound"}.get(place, "ok")
     figures = figures_of(cell, place, verdict)
     fell_back = "fp16 is not executed by this CPU: fell back to fp32" if cell.target.precision == "fp16" else ""
-    return CellState(cell, CellStatus.DONE, figures, resumed=place < 4, fell_back=fell_back)
+    return PointState(cell, PointStatus.DONE, figures, resumed=place < 4, fell_back=fell_back)
 
 
 def running(over: int = 30, name: str = "seed") -> SweepState:
     """`over` cells are over, the next one is being measured."""
     spec = preset(name)
-    cells = tuple(_cell(cell, place, over) for place, cell in enumerate(in_order(spec.cells, spec.seed)))
+    cells = tuple(_cell(cell, place, over) for place, cell in enumerate(in_order(spec.points, spec.seed)))
     return SweepState("s-1", spec.name, cells, doing="measuring, 431 texts/s", left_s=402.0)
 
 

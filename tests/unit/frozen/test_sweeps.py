@@ -21,7 +21,7 @@ def beside_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hashes(spec: SweepSpec) -> list[str]:
-    return [cell.hash for cell in spec.cells]
+    return [cell.hash for cell in spec.points]
 
 
 @pytest.mark.parametrize("text", CELLS["specs"], ids=lambda text: text[:40].replace("\n", " "))

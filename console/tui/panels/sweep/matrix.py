@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from console.model.engine import Deployment
 from console.model.frame import Frame
-from console.sweep.cell import SweepCell
 from console.sweep.labels import load_of
-from console.sweep.state import CellState, CellStatus, SweepState
+from console.sweep.point import SweepPoint
+from console.sweep.state import PointState, PointStatus, SweepState
 from console.tui import number_format
 from console.tui.panels import marks
 from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of
@@ -27,7 +27,7 @@ class Values(StrEnum):
     P95 = "p95 ms"
 
 
-def column_labels(cell: SweepCell) -> tuple[str, str, str]:
+def column_labels(cell: SweepPoint) -> tuple[str, str, str]:
     """Backend, precision with its recipe, and the knobs it turns."""
     target = cell.target
     knobs = (
@@ -40,7 +40,7 @@ def column_labels(cell: SweepCell) -> tuple[str, str, str]:
     return clean(target.backend) or "as it is", clean(precision), ", ".join(part for part in knobs if part)
 
 
-def row_label(cell: SweepCell) -> str:
+def row_label(cell: SweepPoint) -> str:
     """The load, and which repeat it is."""
     plain = replace(cell, target=Deployment(), coalesce=None, max_batch_tokens=None, max_wait_ms=None)
     return clean(load_of(plain))
@@ -62,11 +62,11 @@ class SweepGrid:
         return 0, 0
 
 
-def grid_of(cells: Sequence[CellState]) -> SweepGrid:
+def grid_of(cells: Sequence[PointState]) -> SweepGrid:
     """Deployments from torch fp32 on; loads from small to large."""
-    ordered_columns = sorted({_column_key(one.cell): column_labels(one.cell) for one in cells}.items())
-    ordered_rows = sorted({_row_key(one.cell): row_label(one.cell) for one in cells}.items())
-    at = {(_row_key(one.cell), _column_key(one.cell)): place for place, one in enumerate(cells)}
+    ordered_columns = sorted({_column_key(one.point): column_labels(one.point) for one in cells}.items())
+    ordered_rows = sorted({_row_key(one.point): row_label(one.point) for one in cells}.items())
+    at = {(_row_key(one.point), _column_key(one.point)): place for place, one in enumerate(cells)}
     return SweepGrid(
         columns=tuple(words for _, words in ordered_columns),
         rows=tuple(words for _, words in ordered_rows),
@@ -74,7 +74,7 @@ def grid_of(cells: Sequence[CellState]) -> SweepGrid:
     )
 
 
-def _column_key(cell: SweepCell) -> tuple[object, ...]:
+def _column_key(cell: SweepPoint) -> tuple[object, ...]:
     target = cell.target
     backend = _BACKENDS.index(target.backend) if target.backend in _BACKENDS else len(_BACKENDS)
     precision = _PRECISIONS.index(target.precision) if target.precision in _PRECISIONS else len(_PRECISIONS)
@@ -83,7 +83,7 @@ def _column_key(cell: SweepCell) -> tuple[object, ...]:
     return (backend, precision, target.recipe, *knobs, target.instances, target.threads, target.device, target.model)
 
 
-def _row_key(cell: SweepCell) -> tuple[object, ...]:
+def _row_key(cell: SweepPoint) -> tuple[object, ...]:
     load = cell.run.load
     loop = (load.is_open, load.rate, load.arrival)
     return (load.workload, load.corpus, load.stream, load.batch, *loop, load.concurrency, cell.repeat)
@@ -130,7 +130,7 @@ def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
 
 def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> float | None:
     places = (row[column] for row in grid.places)
-    found = (state.cells[place].figures for place in places if place is not None)
+    found = (state.points[place].figures for place in places if place is not None)
     return next((one.fidelity for one in found if one is not None and one.fidelity is not None), None)
 
 
@@ -138,8 +138,8 @@ def best(state: SweepState, values: Values) -> int | None:
     """The place of the cell with most throughput, or with the least p95, among those that can be trusted."""
     trusted = [
         (place, one.figures)
-        for place, one in enumerate(state.cells)
-        if one.status is CellStatus.DONE and one.figures is not None and one.figures.verdict == "ok"
+        for place, one in enumerate(state.points)
+        if one.status is PointStatus.DONE and one.figures is not None and one.figures.verdict == "ok"
     ]
     if values is Values.P95:
         low = [(found.p95_ms, place) for place, found in trusted if found.p95_ms is not None]
@@ -148,16 +148,16 @@ def best(state: SweepState, values: Values) -> int | None:
     return max(high)[1] if high else None
 
 
-def value(one: CellState, frame: Frame, values: Values, width: int) -> Line:
+def value(one: PointState, frame: Frame, values: Values, width: int) -> Line:
     """What is known of a cell, its mark at the right edge."""
-    if one.status is CellStatus.RUNNING:
+    if one.status is PointStatus.RUNNING:
         rate = frame.window.texts_per_s if frame.load.running else None
         return line(Span("▶ ", "accent"), Span(number_format.count(rate) if rate is not None else "…", "accent"))
-    if one.status is CellStatus.WAITING:
+    if one.status is PointStatus.WAITING:
         return line(Span("·", "muted"))
-    if one.status is CellStatus.SKIPPED:
+    if one.status is PointStatus.SKIPPED:
         return line(Span("– skipped" if width >= BOTH_FROM else "–", "muted"))
-    if one.status is CellStatus.FAILED or one.figures is None:
+    if one.status is PointStatus.FAILED or one.figures is None:
         return line(Span("✗ failed" if width >= BOTH_FROM else "✗", "bad"))
     found = one.figures
     texts = Span(number_format.count(found.texts_per_s), "strong")
@@ -178,7 +178,7 @@ def matrix_row(
     spans: list[Span] = [*label, Span(" " * (fit.label - width_of(label)))]
     for column in range(fit.first, fit.first + fit.seen):
         place = grid.places[row][column]
-        drawn = BLANK if place is None else value(state.cells[place], frame, values, fit.column)
+        drawn = BLANK if place is None else value(state.points[place], frame, values, fit.column)
         if place is not None and place == star:
             drawn = (Span("★", "accent"), *drawn)
         drawn = clip(drawn, fit.column - 1)

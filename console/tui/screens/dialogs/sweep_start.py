@@ -94,7 +94,7 @@ class SweepDialog(Dialog[SweepChoice]):
     def resumes(self) -> bool:
         """Unless said otherwise: where something is left of an earlier one."""
         offer = self.offer
-        unfinished = offer is not None and 0 < offer.measured < offer.cells
+        unfinished = offer is not None and 0 < offer.measured < offer.points
         return unfinished and self.resume.get(self.source, True)
 
     def keys(self) -> str:
@@ -115,7 +115,7 @@ class SweepDialog(Dialog[SweepChoice]):
             role = "cursor" if here else "muted"
             return line(_arrow(here), Span(f"{name:<12}", _name(here), click), Span(f" {clean(text)} ", role, click))
         offer = self.offers.get(name)
-        size = f"{offer.cells:>4} cells  about {duration(offer.expected_s):<8}" if offer else "     …"
+        size = f"{offer.points:>4} cells  about {duration(offer.expected_s):<8}" if offer else "     …"
         about = clean(offer.about) if offer else ""
         spans = (Span(f"{name:<12}", "cursor" if here else "strong", click), Span(f"{size}  ", "value", click))
         return line(_arrow(here), *spans, Span(about, "muted", click))
@@ -129,19 +129,19 @@ class SweepDialog(Dialog[SweepChoice]):
         fidelity = ", fidelity measured once for each" if offer.fidelity else ""
         where = f"on {offer.deployments} deployment{'s' if offer.deployments != 1 else ''}"
         rows = [
-            line(Span(f"{offer.cells} cells ", "strong"), Span(f"{where}{fidelity}")),
+            line(Span(f"{offer.points} cells ", "strong"), Span(f"{where}{fidelity}")),
             line(
                 Span(f"about {duration(offer.rest_s if self.resumes else offer.expected_s)}", "strong"),
                 Span(", more where something has to be prepared first", "muted"),
             ),
         ]
-        if 0 < offer.measured < offer.cells:
+        if 0 < offer.measured < offer.points:
             on = self.resumes
             rows.append(
                 line(
                     *(Span("tab ", "key", "screen.resume"), Span("resume ", "label", "screen.resume")),
                     *(Span(" on ", "cursor" if on else "muted"), Span(" off ", "muted" if on else "cursor")),
-                    Span(f"  {offer.measured} of {offer.cells} cells are measured already", "muted"),
+                    Span(f"  {offer.measured} of {offer.points} cells are measured already", "muted"),
                 )
             )
         rows += [line(Span(f"⚠ {words}", "warn")) for words in self._consequences()]

@@ -90,7 +90,7 @@ class RunsScreen(ModeScreen):
             state = self.console_app.experiments_port.sweeps.state
         except CommandRefused:
             return 0
-        return sum(one.figures is not None for one in state.cells) if state is not None else 0
+        return sum(one.figures is not None for one in state.points) if state is not None else 0
 
     def reload(self) -> None:
         """Reads the store again, in the background; what is open is opened anew."""

@@ -10,7 +10,7 @@ from textual.geometry import Size
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.output.export import of_sweep
-from console.sweep.state import CellState, CellStatus
+from console.sweep.state import PointState, PointStatus
 from console.tui.chart.charts import LATENCY, THROUGHPUT, Chart
 from console.tui.panels.sweep import cell as sweep_cell
 from console.tui.panels.sweep import matrix as sweep_matrix
@@ -73,7 +73,7 @@ class SweepScreen(ModeScreen):
     def grid(self, state: "SweepState") -> SweepGrid:
         """Made once for each sweep."""
         if self._grid is None or self._grid[0] != state.sweep_id:
-            self._grid = (state.sweep_id, sweep_matrix.grid_of(state.cells))
+            self._grid = (state.sweep_id, sweep_matrix.grid_of(state.points))
             self.cursor, self.follows = (0, 0), True
         return self._grid[1]
 
@@ -84,10 +84,10 @@ class SweepScreen(ModeScreen):
         return None if state is None else self.grid(state).places[self.cursor[0]][self.cursor[1]]
 
     @property
-    def here(self) -> CellState | None:
+    def here(self) -> PointState | None:
         """The cell under the cursor; None where the grid has none."""
         state, place = self.state, self.place
-        return None if state is None or place is None else state.cells[place]
+        return None if state is None or place is None else state.points[place]
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         active = frame.experiments.sweep_stage.active
@@ -103,7 +103,7 @@ class SweepScreen(ModeScreen):
         if not matrix.text_size:
             return
         self.set_class(state is None, "empty")
-        if state is None or not state.cells:
+        if state is None or not state.points:
             matrix.put(StyledText(_nothing(self.view), "sweep"))
             self._tell(None)
             return
@@ -125,8 +125,8 @@ class SweepScreen(ModeScreen):
             title = "throughput against p95 · nothing beats these in both"
             pareto.put(StyledText(sweep_cell.pareto(state, pareto.text_size), title))
 
-    def _tell(self, here: CellState | None) -> None:
-        waits = here is not None and here.status is CellStatus.WAITING
+    def _tell(self, here: PointState | None) -> None:
+        waits = here is not None and here.status is PointStatus.WAITING
         run_id = here.figures.run_id if here is not None and here.figures is not None else ""
         at = self.console_app.experiments
         if (at.selected_cell_skippable, at.selected_cell_run_id) != (waits, run_id):

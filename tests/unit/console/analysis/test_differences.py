@@ -12,7 +12,7 @@ from console.compare.side_by_side import SideBySide, side_by_side
 from console.compare.stored import Comparison, compare
 from console.output.export import as_csv
 from console.store.opened_run import OpenedRun
-from console.store.selectors import RunSet
+from console.store.selectors import Selection
 from tests.console.fakes.recorded import recorded
 
 BASE: dict[str, Any] = {
@@ -40,7 +40,7 @@ def both(other: dict[str, Any]) -> tuple[Comparison, SideBySide]:
     """One pair of runs as the command and as the screen compare it."""
     opened = [measured_in(BASE), measured_in({**BASE, **other})]
     one, two = (each.run for each in opened)
-    sides = (RunSet("a", "run", (one.row,)), [one], RunSet("b", "run", (two.row,)), [two])
+    sides = (Selection("a", "run", (one.row,)), [one], Selection("b", "run", (two.row,)), [two])
     return compare(*sides), side_by_side(opened)
 
 

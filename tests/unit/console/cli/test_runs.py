@@ -156,8 +156,8 @@ def test_deleting_asks_first(path: Path) -> None:
     ("arguments", "expected"),
     [
         (["show", "r-9"], "no run 'r-9'"),
-        (["show", "r"], "stands for several runs"),
-        (["tag", "r-1", "two words"], "is no tag"),
+        (["show", "r"], "matches several runs"),
+        (["tag", "r-1", "two words"], "is not a tag"),
         (["--since", "yesterday"], "write for example 2h, 7d"),
         (["--verdict", "great"], "unfinished"),
         (["delete"], "Missing argument"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.commands.compare_live import LivePlan, LiveResult, Side, SideError, as_json, as_text, parse_side, result_of
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.model.engine import Deployment
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
@@ -19,7 +19,7 @@ from console.session.session import Session
 from console.store.read import RunFilter, list_runs
 from console.sweep.runner import Sweep, plan_sweep
 from console.sweep.spec import SweepSpec
-from console.sweep.state import CellFigures, CellState, CellStatus, SweepState, figures_of_measurement
+from console.sweep.state import PointFigures, PointState, PointStatus, SweepState, figures_of_measurement
 from tests.support.patience import HANGS_AFTER_S
 from tests.unit.console.support.made import GOOD, store_in
 
@@ -35,9 +35,9 @@ def test_a_deployment_is_read_from_its_words() -> None:
     side = parse_side(
         "onnx int8 recipe=dynamic instances=2 threads=1 coalesce=off max-batch-tokens=512", RUN, strict=True
     )
-    assert side.cell.target == Deployment("onnx", "int8", "dynamic", instances=2, threads=1)
-    assert side.cell.knobs == {"coalesce": False, "max_batch_tokens": 512}
-    assert side.cell.strict
+    assert side.point.target == Deployment("onnx", "int8", "dynamic", instances=2, threads=1)
+    assert side.point.knobs == {"coalesce": False, "max_batch_tokens": 512}
+    assert side.point.strict
 
 
 @pytest.mark.parametrize("words", ["onnx int9", "instances=some", "coalesce=maybe", "", "int8=onnx"])
@@ -57,18 +57,18 @@ def test_every_round_has_each_side_once_in_an_order_of_its_own() -> None:
 
 def test_a_side_compared_with_itself_is_measured_as_often() -> None:
     plan = LivePlan(sides("onnx fp32", "onnx fp32"), 6)
-    assert len({cell.hash for cell in plan.cells}) == 12
-    spec = SweepSpec(plan.name, 0, 1, plan.cells, "")
-    assert plan_sweep(spec, None).cells == plan.cells, "the sweep keeps the order of the rounds"
+    assert len({cell.hash for cell in plan.points}) == 12
+    spec = SweepSpec(plan.name, 0, 1, plan.points, "")
+    assert plan_sweep(spec, None).points == plan.points, "the sweep keeps the order of the rounds"
 
 
 def made(plan: LivePlan, speeds: list[list[float]]) -> LiveResult:
     """`speeds` by side and round."""
     cells = []
-    for place, (cell, side) in enumerate(zip(plan.cells, plan.order, strict=True)):
+    for place, (cell, side) in enumerate(zip(plan.points, plan.order, strict=True)):
         speed = speeds[side][place // len(plan.sides)]
-        figures: CellFigures = replace(figures_of_measurement(GOOD), texts_per_s=speed, p95_ms=1e4 / speed)
-        cells.append(CellState(cell, CellStatus.DONE, figures))
+        figures: PointFigures = replace(figures_of_measurement(GOOD), texts_per_s=speed, p95_ms=1e4 / speed)
+        cells.append(PointState(cell, PointStatus.DONE, figures))
     random.Random(0).shuffle(cells)  # noqa: S311 - not a secret
     return result_of(plan, SweepState("s-1", plan.name, tuple(cells)))
 
@@ -76,11 +76,11 @@ def made(plan: LivePlan, speeds: list[list[float]]) -> LiveResult:
 def test_rounds_are_paired_so_that_a_machine_that_drifts_changes_nothing() -> None:
     machine = [100.0, 140.0, 70.0, 200.0, 90.0, 160.0]
     result = made(LivePlan(sides("onnx fp32", "onnx int8"), 6), [machine, [1.3 * one for one in machine]])
-    found = result.finding(1, "texts_per_s")
+    found = result.compared(1, "texts_per_s")
     assert found.ratio is not None
     assert found.ratio.low == pytest.approx(1.3)
-    assert found.says == "faster"
-    assert result.finding(1, "p95_ms").says == "lower"
+    assert found.verdict == "faster"
+    assert result.compared(1, "p95_ms").verdict == "lower"
     assert "onnx int8 is faster than onnx fp32: +30.0% to +30.0%" in as_text(result)
 
 
@@ -89,7 +89,7 @@ def test_an_a_a_comparison_says_same_or_undecided_in_nine_of_ten_seeds() -> None
     for seed in range(10):
         chance = random.Random(seed)  # noqa: S311 - noise, not a secret
         noisy = [[1000 * chance.lognormvariate(0, 0.04) for _ in range(6)] for _ in range(2)]
-        said.append(made(LivePlan(sides("onnx fp32", "onnx fp32"), 6, seed), noisy).finding(1, "texts_per_s").says)
+        said.append(made(LivePlan(sides("onnx fp32", "onnx fp32"), 6, seed), noisy).compared(1, "texts_per_s").verdict)
     assert sum(one in ("same", "undecided") for one in said) >= 9
 
 
@@ -99,7 +99,7 @@ def test_a_round_that_failed_on_one_side_is_left_out_and_one_that_shook_is_count
     rounds[0][1] = None
     rounds[1][0] = replace(figures_of_measurement(GOOD), verdict="unstable", texts_per_s=100.0)
     cut = replace(result, rounds=tuple(map(tuple, rounds)))
-    found = cut.finding(1, "texts_per_s")
+    found = cut.compared(1, "texts_per_s")
     assert found.ratio is not None
     assert found.ratio.rounds == 2
     assert as_json(cut)["sides"][0]["unsteady_rounds"] == 1
@@ -110,7 +110,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from console.commands.compare_live import LivePlan, compare_once, parse_side
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.store.database import Store
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
@@ -118,7 +118,7 @@ from console.session.port import SessionOptions
 run = RunSpec(LoadSpec(1, 2), duration_s=1.0, warm_up_s=0.0)
 plan = LivePlan(tuple(parse_side(words, run) for words in ("onnx fp32", "onnx fp32")), 2)
 command = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
-options = SessionOptions(engine=plan.sides[0].cell.engine_spec, engine_command=command)
+options = SessionOptions(engine=plan.sides[0].point.engine_spec, engine_command=command)
 sys.exit(compare_once(options, plan, store=Store.open(Path(sys.argv[1])), as_json=True))
 """
 
@@ -144,9 +144,9 @@ async def test_live_rounds_are_measured_on_one_engine_and_stored(tmp_path: Path)
     plan = LivePlan(sides("onnx fp32", "torch fp32"), 2)
     pids = set()
     with store_in(tmp_path) as store:
-        options = SessionOptions(engine=plan.sides[0].cell.engine_spec, engine_command=COMMAND)
+        options = SessionOptions(engine=plan.sides[0].point.engine_spec, engine_command=COMMAND)
         async with Session(options) as session:
-            spec = SweepSpec(plan.name, plan.seed, 1, plan.cells, "")
+            spec = SweepSpec(plan.name, plan.seed, 1, plan.points, "")
             sweep = Sweep(session, plan_sweep(spec, store), store, lambda _: pids.add(session.frame.engine.pid or None))
             state = await sweep.run()
         stored = list_runs(store, RunFilter(sweep=state.sweep_id))

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from console.commands.sweep import exit_code
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.engine import Deployment
 from console.model.load import LoadSpec
 from console.output.sweep import as_text
 from console.store.database import Store
 from console.store.read import RunFilter, list_runs
-from console.sweep.cell import SweepCell
 from console.sweep.labels import load_of
-from console.sweep.state import CellState, CellStatus, SweepState, figures_of_measurement
+from console.sweep.point import SweepPoint
+from console.sweep.state import PointState, PointStatus, SweepState, figures_of_measurement
 from tests.unit.console.support.made import GOOD, SHAKY, STEADY
 
 SCRIPT = """
@@ -37,7 +37,7 @@ from console.session.port import SessionOptions
 path, text, *flags = sys.argv[1:]
 spec = parse_spec(text, "test", "test")
 command = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
-options = SessionOptions(engine=spec.cells[0].engine_spec, engine_command=command)
+options = SessionOptions(engine=spec.points[0].engine_spec, engine_command=command)
 store = Store.open(Path(path))
 sys.exit(sweep_once(options, spec, store=store, resume="resume" in flags, as_json="text" not in flags))
 """
@@ -95,7 +95,7 @@ async def test_ctrl_c_twice_keeps_what_is_there_and_resume_measures_the_rest(tmp
     assert child.returncode == 130
     assert found["interrupted"]
     assert sorted(cell["status"] for cell in found["cells"]) == ["skipped"] * 3
-    assert "--resume measures what is missing" in progress
+    assert "--resume measures the missing cells" in progress
     with Store.open(path) as store:
         (row,) = list_runs(store)
         assert row.run_id == rows[0].run_id
@@ -135,12 +135,12 @@ def test_a_sweep_killed_with_sigkill_is_gone_on_with(tmp_path: Path) -> None:
 
 def cells(*measured: Any) -> SweepState:
     """A state with one cell a measurement; None: skipped."""
-    cell = SweepCell(RunSpec(LoadSpec(32, 4)), Deployment("onnx", "int8"))
-    states: list[CellState] = []
+    cell = SweepPoint(RunSpec(LoadSpec(32, 4)), Deployment("onnx", "int8"))
+    states: list[PointState] = []
     for repeat, one in enumerate(measured):
         figures = None if one is None else figures_of_measurement(one)
-        status = CellStatus.SKIPPED if one is None else CellStatus.FAILED if one.failure else CellStatus.DONE
-        states.append(CellState(replace(cell, repeat=repeat), status, figures, message="why" if one is None else ""))
+        status = PointStatus.SKIPPED if one is None else PointStatus.FAILED if one.failure else PointStatus.DONE
+        states.append(PointState(replace(cell, repeat=repeat), status, figures, message="why" if one is None else ""))
     return SweepState("s-1", "test", tuple(states))
 
 
@@ -168,9 +168,9 @@ def test_the_exit_code_is_the_first_that_applies_to_any_cell(measured: Sequence[
 
 def test_the_table_marks_what_is_shaky_failed_or_left_out() -> None:
     state = cells(OK, UNSTABLE, None, FAILED)
-    head, *lines, end, hint = as_text(state, [one.cell for one in state.cells]).splitlines()
+    head, *lines, end, hint = as_text(state, [one.point for one in state.points]).splitlines()
     assert head.split()[0] == "cell"
-    assert hint.startswith("~ 1 not steady: `embedconsole runs show RUN` says why")
+    assert hint.startswith("~ 1 not steady: `embedconsole runs show RUN` gives the reason")
     assert "1,280  " in lines[0]
     assert "✓ ok" in lines[0]
     assert "1,280 ~" in lines[1]
@@ -181,7 +181,7 @@ def test_the_table_marks_what_is_shaky_failed_or_left_out() -> None:
 
 
 def test_a_cell_names_every_knob_it_turns() -> None:
-    plain = SweepCell(RunSpec(LoadSpec(1, 32)))
+    plain = SweepPoint(RunSpec(LoadSpec(1, 32)))
     assert load_of(plain) == "1 × 32"
     turned = replace(
         plain,

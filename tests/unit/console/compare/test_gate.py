@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from console.analysis.steady_state import Rates
 from console.cli.main import cli, main
 from console.compare.gate_conditions import Condition, ConditionError, parse_condition
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
-from console.measure.run import Measurement
 from console.model.load import LoadSpec, Percentiles
 from console.store.database import Store
 from console.store.read import RunFilter, list_runs
@@ -122,7 +122,7 @@ def test_a_run_is_not_held_against_itself(store: Store) -> None:
     pin_tag(store, ["r-1"], "main")
     found = gate(store, "texts_per_s>-5%@main")
     assert found.exit_code == 2
-    assert "main is this very run: measure again, or pin an earlier one" in found.stdout
+    assert "main is this run itself: measure again, or pin an earlier run" in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_bad_input_is_usage_with_the_next_step(store: Store, capsys: pytest.Capt
     record(store, measured("r-2", spec=replace(GOOD.spec, load=LoadSpec(1, 1))))
     assert "at least one condition" in refused(store, capsys, "last")
     assert "did you mean errors" in refused(store, capsys, "r-1", "error<1")
-    assert "is called 'nobody'" in refused(store, capsys, "r-1", "p95<1%@nobody")
-    assert "pin a run of that load" in refused(store, capsys, "r-1", "p95<1%@r-2")
+    assert "no run, sweep or tag 'nobody'" in refused(store, capsys, "r-1", "p95<1%@nobody")
+    assert "pin a run with that load" in refused(store, capsys, "r-1", "p95<1%@r-2")
     assert "no run 'r-9'" in refused(store, capsys, "r-9", "p95<1")
 
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli.main import cli, main
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
-from console.measure.run import Measurement
 from console.model.engine import Deployment, Engine
 from console.model.load import LoadSpec, Percentiles
 from console.store.database import Store

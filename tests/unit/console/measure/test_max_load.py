@@ -17,7 +17,7 @@ from console.commands.max_load import as_json, as_text
 from console.measure.max_load import MaxLoad, MaxLoadSpec, find_max_load, limit_of
 from console.measure.max_load_search import Bounds, Limit, Search
 from console.measure.recorder import Recorder
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.model.load import LoadSpec, Percentiles
 from console.session.port import SessionOptions
 from console.session.session import Session
@@ -33,7 +33,7 @@ def searched(bounds: Bounds, tried: Callable[[float, bool], Limit], most: int = 
     search, levels = Search(bounds), list[float]()
     while (level := search.next()) is not None:
         levels.append(level)
-        search.tell(tried(level, search.remeasuring))
+        search.report(tried(level, search.remeasuring))
         assert len(levels) < most, "it ends"
     return search, levels
 
@@ -138,7 +138,7 @@ def test_a_winner_whose_requests_went_out_late_is_no_worse_for_it() -> None:
     winner = replace(FINE, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
     found = MaxLoad(MaxLoadSpec(LoadSpec(8), 50.0), search, winner=winner)
     assert found.exit_code == 0
-    assert "verdict     ok: the load driver sent some requests late" in as_text(found)
+    assert "verdict     ok: some requests were sent late; SLO met" in as_text(found)
 
 
 def test_every_trial_has_a_chance_of_its_own() -> None:
@@ -190,8 +190,8 @@ async def test_trials_run_on_one_engine_and_are_stored(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         ([], "Missing option '--slo-p95'"),
-        (["--slo-p95", "50", "--rate", "5"], "--rate is for max-load to find"),
-        (["--slo-p95", "50", "--concurrency", "5"], "--concurrency is for max-load to find"),
+        (["--slo-p95", "50", "--rate", "5"], "max-load searches for --rate"),
+        (["--slo-p95", "50", "--concurrency", "5"], "max-load searches for --concurrency"),
     ],
 )
 def test_what_it_looks_for_cannot_be_given(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

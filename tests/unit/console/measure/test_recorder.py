@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from console.measure.recorder import PATIENCE_WHILE_MEASURING_S, Recorder
-from console.measure.run import Measurement, RunSpec, Verdict, run
+from console.measure.measurement import Measurement, Verdict
+from console.measure.recorder import BUSY_TIMEOUT_WHILE_MEASURING_S, Recorder
+from console.measure.run import run
+from console.measure.spec import RunSpec
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
 from console.session.session import Session
@@ -39,8 +41,8 @@ async def measured(recorder: Recorder) -> tuple[Measurement, Path | None]:
 
 
 async def test_every_second_is_in_the_store_with_the_events_and_the_environment(store: Store) -> None:
-    measurement, aside = await measured(Recorder(store, SPEC))
-    assert aside is None
+    measurement, spill = await measured(Recorder(store, SPEC))
+    assert spill is None
     found = load_run(store, measurement.run_id)
     assert found.report is not None
     assert found.report["run_id"] == measurement.run_id
@@ -61,10 +63,10 @@ class Stumbling(Store):
     def __init__(self, store: Store, refusals: int) -> None:
         super().__init__(store._connection, store.path)
         self.refusals = refusals
-        self.patience_s: list[float] = []
+        self.timeouts_s: list[float] = []
 
-    def wait_at_most(self, seconds: float) -> None:
-        self.patience_s.append(seconds)
+    def set_busy_timeout(self, seconds: float) -> None:
+        self.timeouts_s.append(seconds)
 
     def writing(self):  # type: ignore[no-untyped-def]
         if self.refusals:
@@ -90,9 +92,9 @@ class Filling(Store):
 async def test_a_store_that_is_locked_for_a_while_gets_everything_afterwards(store: Store) -> None:
     stumbling = Stumbling(store, 2)
     recorder = Recorder(stumbling, SPEC)
-    measurement, aside = await measured(recorder)
-    assert stumbling.patience_s == [PATIENCE_WHILE_MEASURING_S, BUSY_TIMEOUT_S], "only the end waits for it"
-    assert aside is None
+    measurement, spill = await measured(recorder)
+    assert stumbling.timeouts_s == [BUSY_TIMEOUT_WHILE_MEASURING_S, BUSY_TIMEOUT_S], "only the end waits for it"
+    assert spill is None
     assert recorder.trouble == ""
     found = load_run(store, measurement.run_id)
     assert sum(interval.duration_s for interval in found.intervals) >= measurement.duration_s
@@ -100,36 +102,34 @@ async def test_a_store_that_is_locked_for_a_while_gets_everything_afterwards(sto
 
 
 def test_a_store_that_stays_unusable_leaves_the_report_in_a_file(store: Store, tmp_path: Path) -> None:
-    recorder = Recorder(Stumbling(store, 99), SPEC, aside=tmp_path)
-    aside = recorder.finish(GOOD)
-    assert aside is not None
-    assert json.loads(aside.read_text())["report"]["throughput"]["texts_per_s"] == 1280.0
+    recorder = Recorder(Stumbling(store, 99), SPEC, spill_folder=tmp_path)
+    spill = recorder.finish(GOOD)
+    assert spill is not None
+    assert json.loads(spill.read_text())["report"]["throughput"]["texts_per_s"] == 1280.0
     assert "locked" in recorder.trouble
 
 
-async def test_what_was_laid_aside_completes_the_run_in_the_store_or_comes_back_whole(
-    store: Store, tmp_path: Path
-) -> None:
+async def test_a_spill_file_completes_the_run_in_the_store_or_comes_back_whole(store: Store, tmp_path: Path) -> None:
     """The store takes the beginning of the run, and then no more."""
     full = Filling(store, 2)
-    measurement, aside = await measured(Recorder(full, SPEC, aside=tmp_path))
-    assert aside is not None
+    measurement, spill = await measured(Recorder(full, SPEC, spill_folder=tmp_path))
+    assert spill is not None
     (row,) = list_runs(store)
     assert row.verdict == "unfinished"
     with Store.open(tmp_path / "other.sqlite") as other:
         for target in (store, other):
-            assert restore_spill(target, aside) == measurement.run_id
+            assert restore_spill(target, spill) == measurement.run_id
             found = load_run(target, measurement.run_id)
             assert found.row.verdict == str(measurement.verdict)
             assert sum(interval.duration_s for interval in found.intervals) > 0
             assert any("load started" in text for _, _, _, text in found.events)
-            with pytest.raises(StoreError, match="is in the store already"):
-                restore_spill(target, aside)
+            with pytest.raises(StoreError, match="is already complete in the store"):
+                restore_spill(target, spill)
     kept = load_run(store, measurement.run_id).intervals
     assert [interval.index for interval in kept] == sorted({interval.index for interval in kept}), "each second once"
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "is no run that was laid aside"), ("{}", "it lacks start")])
+@pytest.mark.parametrize(("text", "says"), [("{", "is not a spill file"), ("{}", "it lacks start")])
 def test_a_file_that_is_no_run_is_refused(store: Store, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(StoreError, match=says):
@@ -150,7 +150,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from console.commands.run import run_once
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.store.database import Store
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions

@@ -17,18 +17,12 @@ from console.analysis.steady_state import Judgement, Rates
 from console.analysis.validity import Lag
 from console.commands.run import exit_code
 from console.load.protocol import Interval
+from console.measure.certification import SteadyIntervals, is_certified, is_complete, steady
 from console.measure.driver_ceiling import Ceiling
+from console.measure.measurement import Measurement, Verdict
 from console.measure.result import as_json
-from console.measure.run import (
-    Measurement,
-    RunSpec,
-    SteadyIntervals,
-    Verdict,
-    _wait_until_measured,
-    certified,
-    enough,
-    steady,
-)
+from console.measure.run import _wait_until_measured
+from console.measure.spec import RunSpec
 from console.model.engine import Batching, Deployment, Engine, EngineState, Notice
 from console.model.frame import Frame
 from console.model.load import Load, LoadSpec, Percentiles, Stages
@@ -123,26 +117,26 @@ def test_the_human_form_says_what_fell_back_how_fast_how_sure_and_that_the_loop_
 def test_a_run_that_was_too_short_says_which_duration_would_do() -> None:
     short = Judgement(False, "too short to judge: 2 of 3 windows of at least 1 s and 50 requests", short=True)
     slow = replace(GOOD, throughput_judgement=short, latency=Percentiles(140, 99.0, 98.0))
-    assert slow.duration_needed_s == 15
-    assert "--duration 15s would do, and --duration auto finds it by itself" in as_text(slow)
+    assert slow.required_duration_s == 15
+    assert "use --duration 15s, or --duration auto" in as_text(slow)
     assert as_json(slow)["verdicts"]["duration_needed_s"] == 15
     watched = replace(slow, throughput_judgement=STEADY, p95_judgement=short, spec=RunSpec(LoadSpec(), slo_p95_ms=99.0))
-    assert watched.duration_needed_s == 36  # three windows of 130
-    assert GOOD.duration_needed_s is None
+    assert watched.required_duration_s == 36  # three windows of 130
+    assert GOOD.required_duration_s is None
     assert "--duration" not in as_text(replace(GOOD, throughput_judgement=SHAKY))
 
 
 def test_figures_are_certified_when_throughput_is_steady_and_p95_can_be_stated() -> None:
     spec = RunSpec(LoadSpec(), at_most_s=60.0)
-    assert certified([second(index, 20) for index in range(10)], spec)
-    assert not certified([second(index, 12) for index in range(10)], spec)  # 120 requests: no p95
-    assert not certified([second(index, 20 + 4 * index) for index in range(10)], spec)
+    assert is_certified([second(index, 20) for index in range(10)], spec)
+    assert not is_certified([second(index, 12) for index in range(10)], spec)  # 120 requests: no p95
+    assert not is_certified([second(index, 20 + 4 * index) for index in range(10)], spec)
     late = [second(index, 60 if index < 4 else 120) for index in range(10)]
-    assert not certified(late, spec)  # steady at last, but not what the figure over all of it is
-    assert certified(late, replace(spec, load=LoadSpec(rate=30.0)))
+    assert not is_certified(late, spec)  # steady at last, but not what the figure over all of it is
+    assert is_certified(late, replace(spec, load=LoadSpec(rate=30.0)))
     watched = replace(spec, slo_p95_ms=50.0)
-    assert not certified([second(index, 30) for index in range(10)], watched)  # two windows of 130
-    assert certified([second(index, 60) for index in range(10)], watched)
+    assert not is_certified([second(index, 30) for index in range(10)], watched)  # two windows of 130
+    assert is_certified([second(index, 60) for index in range(10)], watched)
 
 
 def test_a_steady_run_with_a_wide_interval_says_so() -> None:
@@ -185,7 +179,7 @@ def test_an_open_loop_tells_what_chance_made_of_its_rate() -> None:
 
 def test_a_driver_that_sent_late_is_told_apart_from_one_that_was_busy() -> None:
     late = replace(GOOD, saturated=True, lag=Lag(1000, 1.0, 5.0, 9.0))
-    assert "sent late by p99 9.0 ms" in as_text(late)
+    assert "its send lag was p99 9.0 ms" in as_text(late)
     busy = replace(GOOD, saturated=True, client_cpu_cores=0.97)
     assert "used 97% of a core, so the engine may be faster" in as_text(busy)
 
@@ -213,7 +207,7 @@ def test_the_bottleneck_is_one_sentence_in_both_forms() -> None:
 SCRIPT = """
 import sys
 from console.commands.run import run_once
-from console.measure.run import RunSpec
+from console.measure.spec import RunSpec
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions
 
@@ -284,7 +278,7 @@ def test_auto_measures_until_the_figures_are_certified_and_no_longer_than_it_may
     spec = RunSpec(LoadSpec(), 10.0, at_most_s=at_most_s)
     speeds = [40 + 30 * (index % 4) if index < steady_from else 100 for index in range(60)]
     seconds = [second(index, speed) for index, speed in enumerate(speeds)]
-    assert next(n for n in range(1, 60) if enough(seconds[:n], spec)) == lasts_s
+    assert next(n for n in range(1, 60) if is_complete(seconds[:n], spec)) == lasts_s
 
 
 def steady_by_definition(intervals: Sequence[Interval], started_s: float, spec: RunSpec) -> list[Interval]:
@@ -355,10 +349,10 @@ class Listening:
     def __init__(self) -> None:
         self.heard_times = 0
 
-    def began(self, run_id: str, session: "Session", started_s: float) -> None:
+    def on_start(self, run_id: str, session: "Session", started_s: float) -> None:
         raise NotImplementedError
 
-    def heard(self, session: "Session") -> None:
+    def on_intervals(self, session: "Session") -> None:
         self.heard_times += 1
 
 

@@ -23,7 +23,7 @@ from console.report.html import as_html
 from console.report.model import NothingToReport, ReportModel, build_report
 from console.report.svg import draw, ticks
 from console.store.database import Store
-from console.store.selectors import load_set, resolve_set
+from console.store.selectors import load_selection, resolve_selector
 from tests.unit.console.support.made import store_in
 from tests.unit.console.support.made_results import keep, measured, results_in
 
@@ -45,7 +45,7 @@ def store(recorded: Path, tmp_path: Path) -> Iterator[Store]:
 
 
 def model_of(store: Store, name: str = "s-1", **asked: Any) -> ReportModel:
-    return build_report(load_set(store, resolve_set(store, name)), [name], **asked)
+    return build_report(load_selection(store, resolve_selector(store, name)), [name], **asked)
 
 
 def marks_of(element: ElementTree.Element) -> set[str]:
@@ -98,7 +98,7 @@ class TestWhatItSays:
         assert next(row for row in model_of(store, slo_p95_ms=1.0).summary if row.question == "SLO").mark == "✕"
 
     def test_an_slo_that_no_steady_cell_can_prove_is_not_called_missed(self, store: Store) -> None:
-        runs = load_set(store, resolve_set(store, "r-s-1-15"))
+        runs = load_selection(store, resolve_selector(store, "r-s-1-15"))
         row = next(row for row in build_report(runs, ["x"], slo_p95_ms=60.0).summary if row.question == "SLO")
         assert (row.mark, row.words) == ("~", "cannot be judged")
 
@@ -159,7 +159,7 @@ class TestWhatItSays:
         assert len(row.runs) == 3
 
     def test_a_fact_of_the_environment_that_differs_between_runs_is_named(self, store: Store) -> None:
-        runs = list(load_set(store, resolve_set(store, "s-1")))
+        runs = list(load_selection(store, resolve_selector(store, "s-1")))
         runs[-1] = replace(runs[-1], environment={**runs[-1].environment, "cpu_model": "Other"})
         assert build_report(runs, ["s-1"]).mixed == ("cpu_model (2 values)",)
 
@@ -225,7 +225,7 @@ class TestFormats:
         for arguments, says in (
             (["-o", "/nowhere/at/all.md"], "cannot be written"),
             (["--at", "32"], "batch by concurrency, as in 32x4"),
-            (["nothing"], "is called 'nothing'"),
+            (["nothing"], "no run, sweep or tag 'nothing'"),
         ):
             with pytest.raises(SystemExit) as ended:
                 main(["report", *arguments, "--store", str(store.path)])

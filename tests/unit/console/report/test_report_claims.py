@@ -9,7 +9,7 @@ import pytest
 
 from console.analysis.steady_state import Judgement
 from console.analysis.validity import Lag
-from console.measure.run import Measurement
+from console.measure.measurement import Measurement
 from console.model.engine import Batching, Deployment
 from console.model.load import LoadSpec, Percentiles, Stages
 from console.report.document import document, speed_status, status
@@ -18,7 +18,7 @@ from console.report.model import ReportModel, build_report
 from console.report.platform import environment_rows
 from console.report.recommend import Recommendation
 from console.store.database import Store
-from console.store.selectors import load_set, resolve_set
+from console.store.selectors import load_selection, resolve_selector
 from console.store.write import begin_sweep
 from tests.unit.console.support.made import SHAKY, store_in
 from tests.unit.console.support.made_results import keep, measured
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def reported(store: Store, *measurements: Measurement, **asked: Any) -> ReportModel:
     for number, measurement in enumerate(measurements):
         keep(store, replace(measurement, run_id=f"r-{number}"), number, "s-1")
-    return build_report(load_set(store, resolve_set(store, "s-1")), ["s-1"], **asked)
+    return build_report(load_selection(store, resolve_selector(store, "s-1")), ["s-1"], **asked)
 
 
 def with_knobs(measurement: Measurement, **knobs: Any) -> Measurement:

@@ -15,7 +15,7 @@ from console.services.sweeps import ExperimentContext, SweepRunner
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.write import begin_run
-from console.sweep.state import CellStatus, SweepState
+from console.sweep.state import PointStatus, SweepState
 from tests.unit.console.support.made import GOOD, record, start_of, store_in
 
 COMMAND = (sys.executable, "-m", "tests.support.fake_engine", "--delay-ms", "5")
@@ -80,7 +80,7 @@ async def test_trouble_with_the_store_is_a_refusal_with_the_next_step(tmp_path: 
     with store_in(tmp_path / "other") as store:
         record(store)
     other = RunLibrary(tmp_path / "other" / "runs.sqlite")
-    with pytest.raises(CommandRefused, match="no tag"):
+    with pytest.raises(CommandRefused, match="is not a tag"):
         await other.tag("r-1", ["not a tag"], [])
 
 
@@ -88,10 +88,10 @@ async def test_an_offer_says_how_long_it_takes_and_what_is_measured_already(tmp_
     (tmp_path / "mine.toml").write_text(SPEC)
     port, _ = port_in(tmp_path)
     offer = await port.sweeps.offer(str(tmp_path / "mine.toml"))
-    assert (offer.name, offer.cells, offer.deployments, offer.measured) == ("mine", 2, 1, 0)
+    assert (offer.name, offer.points, offer.deployments, offer.measured) == ("mine", 2, 1, 0)
     assert offer.expected_s == offer.rest_s > 2
     assert offer.about == "Two cells, three of them later."
-    assert [(await port.sweeps.offer(name)).cells > 5 for name in port.sweeps.presets] == [True] * 4
+    assert [(await port.sweeps.offer(name)).points > 5 for name in port.sweeps.presets] == [True] * 4
     (tmp_path / "mine.toml").write_text(SPEC.replace("batch = [1, 2]", "batch = [0]"))
     with pytest.raises(CommandRefused, match=r"line 8, grid\.batch"):
         await port.sweeps.offer(str(tmp_path / "mine.toml"))
@@ -107,7 +107,7 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
 
     def changed(runner: SweepRunner, state: SweepState) -> None:
         take(runner, state)
-        if state.count(CellStatus.DONE):
+        if state.count(PointStatus.DONE):
             first.set()
 
     monkeypatch.setattr(SweepRunner, "_changed", changed)
@@ -121,7 +121,7 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
         state = port.sweeps.state
         assert state is not None
         assert state.ended
-        assert [one.status for one in state.cells] == [CellStatus.DONE, CellStatus.SKIPPED]
+        assert [one.status for one in state.points] == [PointStatus.DONE, PointStatus.SKIPPED]
         with pytest.raises(CommandRefused, match="No sweep is running"):
             port.sweeps.pause()
         offer = await port.sweeps.offer(str(path))
@@ -130,5 +130,5 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
         await port.sweeps.sweep(str(path), resume=True)
         state = port.sweeps.state
         assert state is not None
-        assert [one.status for one in state.cells] == [CellStatus.DONE] * 2
+        assert [one.status for one in state.points] == [PointStatus.DONE] * 2
     assert len(await port.runs.runs()) >= 2

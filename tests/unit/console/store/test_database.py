@@ -148,7 +148,7 @@ class TestPeopleAddToRuns:
             found = load_run(store, "r-1")
             assert found.row.tags == ("before-fix",)
             assert found.notes == (("2026-11-23T12:00:00Z", "the fan was loud"),)
-            with pytest.raises(StoreError, match="is no tag"):
+            with pytest.raises(StoreError, match="is not a tag"):
                 add_tags(store, "r-1", ["two words"])
 
     def test_deleting_a_run_takes_all_that_hangs_on_it(self, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ class TestSchema:
             assert [row.run_id for row in list_runs(store)] == ["r-0"]
             record(store)
             with store.reading() as connection:
-                assert schema.version(connection) == schema.LATEST
+                assert schema.schema_version(connection) == schema.LATEST
 
     def test_a_newer_file_is_refused_with_the_next_step_and_left_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "runs.sqlite"
@@ -211,19 +211,19 @@ class TestTrouble:
             with store.reading() as connection:
                 pages = connection.execute("PRAGMA page_count").fetchone()[0]
                 connection.execute(f"PRAGMA max_page_count = {pages}")
-            with pytest.raises(StoreError, match="the disk is full; free some space"):
+            with pytest.raises(StoreError, match="is full: free some space"):
                 record(store, replace(GOOD, run_id="r-2"), seconds=1000)
             assert load_run(store, "r-1").report is not None
 
     def test_what_is_no_store_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:
         path = tmp_path / "notes.txt"
         path.write_text("shopping list, long enough to be looked at\n" * 100)
-        with pytest.raises(StoreError, match="damaged, or no store at all"):
+        with pytest.raises(StoreError, match="damaged or is not a store"):
             Store.open(path)
         assert path.read_text().startswith("shopping list")
         with pytest.raises(StoreError, match="cannot be read and written"):
             Store.open(tmp_path)
-        with pytest.raises(StoreError, match=r"folder .* cannot be made"):
+        with pytest.raises(StoreError, match=r"folder .* cannot be created"):
             Store.open(path / "below" / "runs.sqlite")
 
     def test_a_run_is_recorded_twice_neither_by_mistake_nor_in_part(self, tmp_path: Path) -> None:

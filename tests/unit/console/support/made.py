@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from console.analysis.steady_state import Judgement, Rates
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
-from console.measure.run import Measurement, RunSpec
+from console.measure.spec import RunSpec
 from console.model.engine import Batching, CapabilityCell, CellState, Deployment, Engine
 from console.model.load import LoadSpec, Percentiles, Stages
 from console.session.live_metrics import Batches

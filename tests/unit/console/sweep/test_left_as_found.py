@@ -14,9 +14,10 @@ from console.commands import max_load
 from console.commands.compare_live import LivePlan, parse_side
 from console.commands.progress import Progress
 from console.commands.run import _measure
-from console.commands.sweep import SweepProgress, swept
+from console.commands.sweep import SweepProgress, run_sweep
 from console.measure.max_load import MaxLoadSpec, find_max_load
-from console.measure.run import RunSpec, run
+from console.measure.run import run
+from console.measure.spec import RunSpec
 from console.model.engine import Phase
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
@@ -26,7 +27,7 @@ from console.session.session import Session
 from console.store.read import list_sweeps
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import SweepSpec, parse_spec
-from console.sweep.state import CellStatus, SweepState
+from console.sweep.state import PointStatus, SweepState
 from tests.support.fake_engine import FakeEngine, start_server
 from tests.unit.console.support.made import store_in
 
@@ -80,12 +81,12 @@ class Raising:
     def __init__(self, at: str) -> None:
         self.at = at
 
-    def began(self, run_id: str, session: Session, started_s: float) -> None:
-        if self.at == "began":
+    def on_start(self, run_id: str, session: Session, started_s: float) -> None:
+        if self.at == "on_start":
             raise Fault
 
-    def heard(self, session: Session) -> None:
-        if self.at == "heard":
+    def on_intervals(self, session: Session) -> None:
+        if self.at == "on_intervals":
             raise Fault
 
 
@@ -98,7 +99,7 @@ def raising(frame: Frame, left_s: float | None) -> None:
         raise Fault
 
 
-@pytest.mark.parametrize("at", ["began", "heard"])
+@pytest.mark.parametrize("at", ["on_start", "on_intervals"])
 async def test_an_observer_that_fails_leaves_no_load_behind(remote: Remote, at: str) -> None:
     with pytest.raises(Fault):
         await run(remote.session, ENDLESS, quiet, asyncio.Event(), Raising(at))
@@ -246,7 +247,7 @@ async def test_a_cancelled_sweep_gives_the_engine_back(remote: Remote) -> None:
 
 async def test_a_sweep_that_is_stopped_at_once_gives_the_engine_back(remote: Remote) -> None:
     _, running = await interrupted_sweep(remote, lambda sweep, running: sweep.stop_now())
-    assert running.result().cells[0].status is CellStatus.SKIPPED
+    assert running.result().points[0].status is PointStatus.SKIPPED
     assert remote.state == AS_FOUND
 
 
@@ -265,7 +266,7 @@ async def test_a_sweep_that_is_stopped_in_the_middle_of_a_switch_gives_the_engin
     remote.engine.switch_step_s = 0.05
     link.set_switch_phase = stopped_at  # type: ignore[method-assign]
     state = await sweep.run()
-    assert state.cells[0].status is CellStatus.SKIPPED
+    assert state.points[0].status is PointStatus.SKIPPED
     await remote.session.wait_until_switched()
     assert remote.state == AS_FOUND
 
@@ -283,8 +284,8 @@ async def test_a_sweep_whose_listener_fails_gives_the_engine_back_and_is_ended(r
         assert remote.state == AS_FOUND
         assert not remote.session.frame.load.running
         assert sweep.state.ended
-        (cell,) = sweep.state.cells
-        assert (cell.status, cell.message) == (CellStatus.FAILED, "Fault: ")
+        (cell,) = sweep.state.points
+        assert (cell.status, cell.message) == (PointStatus.FAILED, "Fault: ")
         (kept,) = list_sweeps(store)
         assert kept.ended_at
 
@@ -297,9 +298,9 @@ async def test_a_live_comparison_that_fails_gives_the_engine_back(remote: Remote
             broken_progress(state)
 
     with pytest.raises(Fault):
-        await swept(
+        await run_sweep(
             SessionOptions(connect=remote.address),
-            plan_sweep(SweepSpec(plan.name, 0, 1, plan.cells, ""), None),
+            plan_sweep(SweepSpec(plan.name, 0, 1, plan.points, ""), None),
             None,
             Broken(io.StringIO()),
             "",
@@ -358,6 +359,6 @@ async def test_an_engine_that_cannot_be_given_back_is_told(remote: Remote) -> No
 
     remote.session.switch = only_there  # type: ignore[method-assign]
     state = await short_sweep(remote)
-    assert state.cells[0].status is CellStatus.DONE
-    assert state.trouble == "the engine does not serve torch·fp32 again, as it was found: torch is gone"
+    assert state.points[0].status is PointStatus.DONE
+    assert state.trouble == "the engine does not serve torch·fp32 again, as before: torch is gone"
     assert remote.state[1:] == AS_FOUND[1:]

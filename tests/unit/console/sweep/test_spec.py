@@ -1,4 +1,4 @@
-"""A specification becomes cells, or an error that points at the line and the key."""
+"""A specification becomes points, or an error that points at the line and the key."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from console.cli.sweep import PRESETS as OFFERED
 from console.model.engine import Deployment
-from console.sweep.cell import SweepCell, expected_s, in_order
+from console.sweep.point import SweepPoint, expected_s, in_order
 from console.sweep.spec import PRESETS, SpecError, SweepSpec, parse_spec, preset, read_spec
 
 
@@ -31,19 +31,19 @@ def test_axes_multiply_and_settings_hold_for_every_cell() -> None:
         max_wait_ms = 2
     """)
     assert spec.name == "mine"
-    assert len(spec.cells) == 2 * 2 * 2 * 3 * 2
-    assert len({cell.hash for cell in spec.cells}) == len(spec.cells)
-    assert {cell.target.instances for cell in spec.cells} == {0, 2}
-    assert {cell.coalesce for cell in spec.cells} == {True, False}
-    for cell in spec.cells:
-        assert (cell.run.duration_s, cell.run.warm_up_s, cell.run.slo_p95_ms) == (4.0, 0.5, 40.0)
-        assert cell.max_wait_ms == 2.0
-        assert cell.run.load.concurrency == 4
+    assert len(spec.points) == 2 * 2 * 2 * 3 * 2
+    assert len({point.hash for point in spec.points}) == len(spec.points)
+    assert {point.target.instances for point in spec.points} == {0, 2}
+    assert {point.coalesce for point in spec.points} == {True, False}
+    for point in spec.points:
+        assert (point.run.duration_s, point.run.warm_up_s, point.run.slo_p95_ms) == (4.0, 0.5, 40.0)
+        assert point.max_wait_ms == 2.0
+        assert point.run.load.concurrency == 4
 
 
 def test_several_grids_are_joined_and_what_they_share_is_measured_once() -> None:
     spec = parsed("[[grid]]\nbatch = [1, 2]\n[[grid]]\nbatch = [2, 4]\n")
-    assert [cell.run.load.batch for cell in spec.cells] == [1, 2, 4]
+    assert [point.run.load.batch for point in spec.points] == [1, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -93,45 +93,45 @@ def test_a_spec_is_named_after_its_file_unless_it_names_itself(tmp_path: Path) -
 
 class TestHash:
     def test_it_is_of_the_content_so_that_a_resumed_sweep_knows_its_cells(self) -> None:
-        (one,) = parsed("[grid]\nbatch = 8\n").cells
-        assert one.hash == parsed("name = 'other'\n[grid]\nbatch = [8]\nworkload = 'texts'\n").cells[0].hash
+        (one,) = parsed("[grid]\nbatch = 8\n").points
+        assert one.hash == parsed("name = 'other'\n[grid]\nbatch = [8]\nworkload = 'texts'\n").points[0].hash
         others = ("[grid]\nbatch = 9", "duration = 5\n[grid]\nbatch = 8", "[grid]\nbatch = 8\ncoalescing = true")
-        assert one.hash not in {parsed(text).cells[0].hash for text in others}
+        assert one.hash not in {parsed(text).points[0].hash for text in others}
 
     def test_a_corpus_with_other_texts_is_another_cell(self, tmp_path: Path) -> None:
         text = f"[grid]\ncorpus = '{tmp_path}/texts.txt'\n"
         (tmp_path / "texts.txt").write_text("one\ntwo\n")
-        before = parsed(text).cells[0].hash
+        before = parsed(text).points[0].hash
         (tmp_path / "texts.txt").write_text("one\ntwo\nthree\n")
-        assert parsed(text).cells[0].hash != before
+        assert parsed(text).points[0].hash != before
 
 
 class TestOrder:
     SPEC = "[grid]\nbackends = ['onnx', 'torch']\nprecisions = ['fp32', 'int8']\nbatch = [1, 2, 4, 8]\n"
 
     def test_cells_of_one_deployment_stay_together_and_the_rest_is_by_chance(self) -> None:
-        cells = parsed(self.SPEC).cells
-        ordered = in_order(cells, 1)
-        assert set(ordered) == set(cells)
+        points = parsed(self.SPEC).points
+        ordered = in_order(points, 1)
+        assert set(ordered) == set(points)
         assert _changes(ordered) == 4
-        assert ordered == in_order(cells, 1)
-        assert len({in_order(cells, seed) for seed in range(5)}) == 5
-        batches = [cell.run.load.batch for cell in ordered]
+        assert ordered == in_order(points, 1)
+        assert len({in_order(points, seed) for seed in range(5)}) == 5
+        batches = [point.run.load.batch for point in ordered]
         assert batches != sorted(batches[:4]) * 4
 
     def test_every_repeat_is_a_pass_of_its_own(self) -> None:
-        ordered = in_order(parsed("repeats = 3\n" + self.SPEC).cells, 1)
-        assert [cell.repeat for cell in ordered] == [0] * 16 + [1] * 16 + [2] * 16
+        ordered = in_order(parsed("repeats = 3\n" + self.SPEC).points, 1)
+        assert [point.repeat for point in ordered] == [0] * 16 + [1] * 16 + [2] * 16
 
     def test_the_estimate_counts_loads_and_switches(self) -> None:
-        cells = in_order(parsed("duration = 8\nwarm_up = 1\n" + self.SPEC).cells, 1)
-        assert expected_s(cells, None, beside_s=1.0, switch_s=5.0) == 16 * 10 + 4 * 5
-        assert expected_s(cells, cells[0].target, beside_s=1.0, switch_s=5.0) == 16 * 10 + 3 * 5
+        points = in_order(parsed("duration = 8\nwarm_up = 1\n" + self.SPEC).points, 1)
+        assert expected_s(points, None, overhead_s=1.0, switch_s=5.0) == 16 * 10 + 4 * 5
+        assert expected_s(points, points[0].target, overhead_s=1.0, switch_s=5.0) == 16 * 10 + 3 * 5
         assert expected_s((), Deployment()) == 0
 
 
-def _changes(cells: tuple[SweepCell, ...]) -> int:
-    return 1 + sum(one.target != next_one.target for one, next_one in pairwise(cells))
+def _changes(points: tuple[SweepPoint, ...]) -> int:
+    return 1 + sum(one.target != next_one.target for one, next_one in pairwise(points))
 
 
 class TestPresets:
@@ -141,15 +141,15 @@ class TestPresets:
             assert preset(name).name == name
 
     def test_quick_takes_about_a_minute(self) -> None:
-        cells = in_order(preset("quick").cells, 1)
-        assert 40 <= expected_s(cells, None) <= 90
+        points = in_order(preset("quick").points, 1)
+        assert 40 <= expected_s(points, None) <= 90
 
     def test_seed_is_the_classic_table_and_coalescing_off_against_on(self) -> None:
-        cells = preset("seed").cells
+        points = preset("seed").points
         table = {
-            (cell.target.backend, cell.target.precision, cell.run.load.batch, cell.run.load.concurrency)
-            for cell in cells
-            if cell.coalesce is None
+            (point.target.backend, point.target.precision, point.run.load.batch, point.run.load.concurrency)
+            for point in points
+            if point.coalesce is None
         }
         assert table == {
             (*deployment, batch, concurrency)
@@ -157,5 +157,5 @@ class TestPresets:
             for batch in (1, 4, 8, 16, 32)
             for concurrency in (1, 4, 8)
         }
-        coalescing = {(cell.coalesce, cell.run.load.concurrency) for cell in cells if cell.coalesce is not None}
+        coalescing = {(point.coalesce, point.run.load.concurrency) for point in points if point.coalesce is not None}
         assert coalescing == {(on, concurrency) for on in (False, True) for concurrency in (1, 2, 4, 8, 16, 32)}
