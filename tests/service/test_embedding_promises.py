@@ -92,7 +92,7 @@ async def test_vectors_can_be_left_unnormalised(client: EmbedClient) -> None:
     [
         ({"texts": []}, "at least one text"),
         ({"texts": ["x"] * 100_000}, "split it"),
-        ({"texts": [CANARY * 700_000]}, "cut it into passages"),
+        ({"texts": [CANARY * 700_000]}, "split it into passages"),
         ({"texts": [CANARY], "dimensions": 385}, "384"),
         ({"texts": [CANARY], "prompt_name": "query"}, "prompt"),
         ({"texts": [CANARY], "dtype": 7}, "FLOAT32 or FLOAT16"),
