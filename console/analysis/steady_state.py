@@ -238,22 +238,22 @@ def judge_p95(parts: Sequence[Sequence[Interval]]) -> Judgement:
     return _judge([p95_ms(window) for window in parts], P95_FLOOR)
 
 
-def _judge(figures: Sequence[float], window_requests: int) -> Judgement:
-    if len(figures) < JUDGED_WINDOWS:
+def _judge(values: Sequence[float], window_requests: int) -> Judgement:
+    if len(values) < JUDGED_WINDOWS:
         reason = (
-            f"too short to judge: {len(figures)} of {JUDGED_WINDOWS} windows of at least {WINDOW_MIN_S:.0f} s"
+            f"too short to judge: {len(values)} of {JUDGED_WINDOWS} windows of at least {WINDOW_MIN_S:.0f} s"
             f" and {window_requests} requests"
         )
         return Judgement(False, reason, short=True)
-    values = figures[-JUDGED_WINDOWS:]
-    if min(values) <= 0:
-        return Judgement(False, "a window without an answer", None, values)
-    spread = max(values) / min(values)
+    last = values[-JUDGED_WINDOWS:]
+    if min(last) <= 0:
+        return Judgement(False, "a window without an answer", None, last)
+    spread = max(last) / min(last)
     stable = spread <= MAX_STABLE_RATIO
     word = "within" if stable else "beyond"
     digits = 2 if stable or f"{spread:.2f}" != f"{MAX_STABLE_RATIO:.2f}" else 4  # "1.1023 is beyond 1.10", not "1.10"
     reason = f"the last {JUDGED_WINDOWS} windows' max/min is {spread:.{digits}f}, {word} {MAX_STABLE_RATIO:.2f}"
-    return Judgement(stable, reason, spread, values)
+    return Judgement(stable, reason, spread, last)
 
 
 def welch_logs(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:

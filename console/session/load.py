@@ -83,7 +83,7 @@ class LoadController:
     def __init__(
         self,
         spec: LoadSpec,
-        figures: LiveMetrics,
+        metrics: LiveMetrics,
         events: LoadEvents,
         now_s: Callable[[], float],
         origin_s: float,
@@ -94,7 +94,7 @@ class LoadController:
         """`origin_s`: the time on the monotonic clock at which the session's time is 0."""
         self.load = Load(spec=spec)
         self.steady_since_s = 0.0
-        self._metrics = figures
+        self._metrics = metrics
         self._events = events
         self._now_s = now_s
         self._origin_s = origin_s

@@ -261,7 +261,7 @@ class Session:
     def _on_switch_completed(self, completed: CompletedSwitch) -> None:
         ordinal = len(self._switch_times) + 1
         self._markers = (*self._markers, Marker(completed.cut_over_s, ordinal, completed.label, completed.fell_back))
-        span = SwitchTimes(
+        times = SwitchTimes(
             ordinal=ordinal,
             label=completed.label,
             requested_s=completed.requested_s,
@@ -271,8 +271,8 @@ class Session:
             before=completed.before,
             after=completed.effective,
         )
-        self._switch_times[ordinal] = span
-        self._deltas = (*self._deltas, begin_delta(span))
+        self._switch_times[ordinal] = times
+        self._deltas = (*self._deltas, begin_delta(times))
         requested = completed.requested  # a restart uses the deployment that was requested last
         self._spec = replace(
             self._spec, backend=requested.backend, precision=requested.precision, recipe=requested.recipe

@@ -32,20 +32,20 @@ class SwitchTimes:
     after: Deployment = field(default_factory=Deployment)
 
 
-def begin_delta(span: SwitchTimes) -> SwitchDelta:
+def begin_delta(times: SwitchTimes) -> SwitchDelta:
     """Returns the delta right after the release, when only the duration of the switch is known."""
     return SwitchDelta(
-        ordinal=span.ordinal,
-        label=span.label,
-        time_s=span.cut_over_s,
-        took_s=span.released_s - span.requested_s,
+        ordinal=times.ordinal,
+        label=times.label,
+        time_s=times.cut_over_s,
+        took_s=times.released_s - times.requested_s,
         settled=False,
         settling_left_s=CUT_S + AFTER_S,
     )
 
 
 def measure_delta(
-    span: SwitchTimes,
+    times: SwitchTimes,
     now_s: float,
     intervals: Sequence[Interval],
     samples: Sequence[EngineSample],
@@ -55,27 +55,27 @@ def measure_delta(
 
     `changed_again_s`: when the load, the knobs or the deployment changed again, which ends the measurement.
     """
-    end_s = span.cut_over_s + CUT_S + AFTER_S
+    end_s = times.cut_over_s + CUT_S + AFTER_S
     after_end_s = end_s if changed_again_s is None else min(end_s, changed_again_s)
     settled = now_s >= after_end_s
     slack_s = 0.05
     before = [
         interval
         for interval in intervals
-        if interval.start_s >= max(span.steady_since_s, span.requested_s - BEFORE_S) - slack_s
-        and interval.end_s <= span.requested_s + slack_s
+        if interval.start_s >= max(times.steady_since_s, times.requested_s - BEFORE_S) - slack_s
+        and interval.end_s <= times.requested_s + slack_s
     ]
     after = [
         interval
         for interval in intervals
-        if interval.start_s >= span.cut_over_s + CUT_S - slack_s and interval.end_s <= after_end_s + 1.0
+        if interval.start_s >= times.cut_over_s + CUT_S - slack_s and interval.end_s <= after_end_s + 1.0
     ]
-    during = [i for i in intervals if i.end_s > span.requested_s and i.start_s < span.released_s]
+    during = [i for i in intervals if i.end_s > times.requested_s and i.start_s < times.released_s]
     delta = replace(
-        begin_delta(span),
+        begin_delta(times),
         settled=settled,
         settling_left_s=max(after_end_s - now_s, 0.0),
-        rss_bytes=_rss_change(span, samples),
+        rss_bytes=_rss_change(times, samples),
         errors=sum(sum(interval.errors.values()) for interval in during),
     )
     answered_before = [i for i in before if i.answers.requests]
@@ -96,11 +96,11 @@ def measure_delta(
     )
 
 
-def fidelity_change(span: SwitchTimes, cells: Sequence[CapabilityCell]) -> Change | None:
+def fidelity_change(times: SwitchTimes, cells: Sequence[CapabilityCell]) -> Change | None:
     """Returns the mean cosine to fp32 before and after; None unless the engine has measured both."""
     known = {(cell.backend, cell.precision, cell.device, cell.recipe): cell.fidelity for cell in cells}
     before, after = (
-        known.get((one.backend, one.precision, one.device, one.recipe)) for one in (span.before, span.after)
+        known.get((one.backend, one.precision, one.device, one.recipe)) for one in (times.before, times.after)
     )
     return None if not before or after is None else Change(before, after, after / before - 1)
 
@@ -117,9 +117,9 @@ def _rates(intervals: Sequence[Interval]) -> list[float]:
     return [interval.answers.texts / interval.duration_s for interval in intervals]
 
 
-def _rss_change(span: SwitchTimes, samples: Sequence[EngineSample]) -> Change | None:
-    before = [sample.rss_bytes for sample in samples if sample.time_s <= span.requested_s][-_RSS_SAMPLES:]
-    after = [sample.rss_bytes for sample in samples if sample.time_s >= span.released_s][-_RSS_SAMPLES:]
+def _rss_change(times: SwitchTimes, samples: Sequence[EngineSample]) -> Change | None:
+    before = [sample.rss_bytes for sample in samples if sample.time_s <= times.requested_s][-_RSS_SAMPLES:]
+    after = [sample.rss_bytes for sample in samples if sample.time_s >= times.released_s][-_RSS_SAMPLES:]
     if not before or not after or not before[-1]:
         return None
     return Change(float(before[-1]), float(after[-1]), after[-1] / before[-1] - 1)

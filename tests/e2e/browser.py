@@ -1,4 +1,4 @@
-"""A headless browser as a test uses it: where it is, and whether it must be there."""
+"""The headless browser of the tests: its path, and whether it is required."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage
 
 
 def browser() -> str | None:
-    """The program; None where there is none. Fails where EMBEDCONSOLE_REQUIRE_BROWSER says that there must be."""
+    """Returns the browser's path; None if there is none. Fails if EMBEDCONSOLE_REQUIRE_BROWSER requires one."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     assert found or not os.environ.get(REQUIRED), f"no browser, and {REQUIRED} is set: apt-get install chromium"
     return found

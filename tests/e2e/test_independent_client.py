@@ -1,6 +1,6 @@
-"""The driver's percentiles against those of a client that shares no code with it.
+"""The load generator's percentiles compared with those of a client that shares no code with it.
 
-The driver's requests go to the outside client, which passes each on to the engine and measures it too. Both sides so
+The requests go to the independent client, which forwards each to the engine and measures it too. Both sides therefore
 measure the same requests: how fast the processor is, and what else it does, changes both alike.
 """
 
@@ -34,22 +34,22 @@ def engine(artifact_cache: object) -> Iterator[EngineProcess]:
 
 
 class Child:
-    """A process of ours that is told things on stdin and tells things on stdout, by lines."""
+    """A child process that reads and writes lines."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self.process, self._stdin, self._stdout = process, process.stdin, process.stdout
 
-    def tell(self, line: bytes) -> None:
+    def write_line(self, line: bytes) -> None:
         self._stdin.write(line)
         self._stdin.flush()
 
-    def hear(self) -> bytes:
+    def read_line(self) -> bytes:
         return self._stdout.readline()
 
-    def let_go(self) -> bytes:
-        """What it still says after its stdin has ended."""
+    def close(self) -> bytes:
+        """Closes the child's stdin; returns its remaining output."""
         return self.process.communicate(timeout=HANGS_AFTER_S)[0]
 
 
@@ -63,26 +63,26 @@ def child(*command: str) -> Iterator[Child]:
 
 
 def measured_twice(address: str) -> tuple[list[Interval], list[float]]:
-    """The driver's intervals and the outside client's latencies (ms) of the same requests, from first to last."""
+    """Returns the load generator's intervals and the independent client's latencies (ms) of the same requests."""
     intervals: list[Interval] = []
     with child("tests.support.independent_client", address) as client, child("console.load") as driver:
-        driver.tell(encode_command(Start(json.loads(client.hear()), LOAD)))
+        driver.write_line(encode_command(Start(json.loads(client.read_line()), LOAD)))
         event: Event | None = None
         while not isinstance(event, Stopped):
-            event = decode_event(driver.hear())
+            event = decode_event(driver.read_line())
             if isinstance(event, Interval):
                 intervals.append(event)
                 answered = sum(interval.answers.requests for interval in intervals)
                 if answered >= ANSWERS > answered - event.answers.requests:
-                    driver.tell(encode_command(Stop()))
+                    driver.write_line(encode_command(Stop()))
         assert (event.errors, event.abandoned) == ({}, 0)
-        driver.let_go()
-        latencies_ms: list[float] = json.loads(client.let_go())
+        driver.close()
+        latencies_ms: list[float] = json.loads(client.close())
     return intervals, latencies_ms
 
 
 def nearest_rank(latencies_ms: list[float], quantile: float) -> float:
-    """The latency (ms) which this share of them does not exceed, to the nearest one."""
+    """Returns the percentile (ms) by the nearest-rank method."""
     return sorted(latencies_ms)[int(quantile * len(latencies_ms) + 0.5) - 1]
 
 

@@ -22,11 +22,11 @@ from tests.support.patience import HANGS_AFTER_S
 RUN = (sys.executable, "-m", "console.cli", "run")
 ONNX = ("--backend", "onnx", "--precision", "fp32")
 GIVEN = ("--instances", "1", "--threads", "1")
-"""An engine whose plan is given has none to measure when it starts."""
+"""A given plan, so that the engine does not tune at its start."""
 LONG = ("--corpus", "long", "--batch", "1", "--concurrency", "1", "--duration", "2s")
-"""One at a time, so that the slowest machine answers within the run."""
+"""One request at a time, so that a slow machine answers within the run."""
 MEASURED = (0, 2)
-"""ok, or unstable where the machine is busy: the figures are there either way."""
+"""Exit codes ok and unstable; a busy machine may be unstable. The metrics are there either way."""
 
 
 def embedconsole_run(*flags: str) -> "subprocess.CompletedProcess[str]":
@@ -68,7 +68,7 @@ def test_a_fallback_is_told_and_with_strict_refused_with_the_same_sentence() -> 
 
 @pytest.fixture(scope="module", autouse=True)
 def known_ceilings(artifact_cache: Path) -> None:
-    """What the driver can do at the shapes of closed loops here, as if a run before had measured it: seconds each."""
+    """Stores ceilings of the load generator for the loads of these tests, which would take seconds each to measure."""
     two = LoadSpec(batch=2, concurrency=2)
     several = [LoadSpec(batch, 4) for batch in (1, 2, 8)]
     for load in (LoadSpec(1, 1), two, replace(two, workload="pairs"), replace(two, stream=True), *several):
@@ -77,7 +77,7 @@ def known_ceilings(artifact_cache: Path) -> None:
 
 @pytest.fixture(scope="module")
 def engine(artifact_cache: object) -> Iterator[EngineProcess]:
-    """One that runs already, for runs that connect to it."""
+    """A running engine, for runs that connect to it."""
     running = EngineProcess(*ONNX)
     try:
         yield running.wait_ready()

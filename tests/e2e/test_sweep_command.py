@@ -20,7 +20,7 @@ batch = 4
 concurrency = 2
 """
 MEASURED = (0, 2)
-"""ok, or unstable where the machine is busy."""
+"""Exit codes ok and unstable; a busy machine may be unstable."""
 
 
 def test_a_grid_is_measured_with_one_live_switch_and_found_again_with_its_environment(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.support.patience import HANGS_AFTER_S
 
 LINES = 40
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
-"""An engine whose plan is given has none to measure when it starts."""
+"""A given plan, so that the engine does not tune at its start."""
 DRAWN = f"""new Promise(drawn => setInterval(() => {{
   const layer = document.querySelector('canvas.xterm-text-layer');
   if (!layer || !document.body.classList.contains('-first-byte')) return;
@@ -36,11 +36,11 @@ DRAWN = f"""new Promise(drawn => setInterval(() => {{
   }});
   if (inked.size > {LINES}) drawn(inked.size);
 }}, 300))"""
-"""Resolves when more than so many lines of the terminal have ink on their paper."""
+"""Resolves when the terminal has drawn text on enough lines."""
 
 
 class Page(NamedTuple):
-    """What `embedconsole --web` serves."""
+    """The page that `embedconsole --web` serves."""
 
     server: psutil.Process
     origin: str
@@ -49,7 +49,7 @@ class Page(NamedTuple):
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A console of its own for every window, each with the engine of the bundled model."""
+    """Starts a server that runs one console per window, each with an engine of the bundled model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,7 +94,7 @@ def _is_an_engine(process: psutil.Process) -> bool:
 
 
 async def _with_an_engine(server: psutil.Process) -> list[psutil.Process]:
-    """All that a window has started, once its engine is among it."""
+    """Returns the processes that a window has started, once its engine is one of them."""
     async with asyncio.timeout(HANGS_AFTER_S):
         while not any(_is_an_engine(process) for process in server.children(recursive=True)):  # noqa: ASYNC110 - other processes set no Event
             await asyncio.sleep(0.05)
@@ -103,7 +103,7 @@ async def _with_an_engine(server: psutil.Process) -> list[psutil.Process]:
 
 @asynccontextmanager
 async def _in_browser(program: str, page: Page, profile: Path) -> AsyncIterator[bool]:
-    """A window on the page; whether the console was drawn in it."""
+    """Opens a browser window on the page; yields whether the console was drawn."""
     flags = [*FLAGS, f"--user-data-dir={profile}", "--window-size=1400,900", "--remote-debugging-port=0"]
     running = await asyncio.create_subprocess_exec(program, *flags, "about:blank", stderr=asyncio.subprocess.PIPE)
     try:
@@ -123,10 +123,10 @@ async def _in_browser(program: str, page: Page, profile: Path) -> AsyncIterator[
 
 
 async def _evaluated(devtools: aiohttp.ClientWebSocketResponse, expression: str) -> Any:
-    """What a promise in the page resolves to."""
+    """Returns the result of a promise in the page."""
     command = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression, "awaitPromise": True}}
     answer: dict[str, Any] = {}
-    while "result" not in answer:  # a page that is still being opened forgets what it was asked
+    while "result" not in answer:  # a page that is still loading drops commands
         await devtools.send_json(command)
         answer = await devtools.receive_json(timeout=HANGS_AFTER_S)
     return answer["result"]["result"]["value"]
@@ -134,12 +134,12 @@ async def _evaluated(devtools: aiohttp.ClientWebSocketResponse, expression: str)
 
 @asynccontextmanager
 async def _on_the_wire(page: Page) -> AsyncIterator[bool]:
-    """A window without a browser; whether the console's words came."""
+    """Opens a window without a browser; yields whether the console's text was received."""
     async with (
         aiohttp.ClientSession() as client,
         client.ws_connect(f"{page.origin}/ws?width=175&height=50", headers={"Origin": page.origin}) as window,
     ):
-        said = b""
-        while b"RUNNING" not in said:
-            said += (await window.receive(timeout=HANGS_AFTER_S)).data
-        yield b"embedconsole" in said
+        received = b""
+        while b"RUNNING" not in received:
+            received += (await window.receive(timeout=HANGS_AFTER_S)).data
+        yield b"embedconsole" in received

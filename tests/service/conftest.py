@@ -13,7 +13,7 @@ from tests.support.fake_engine import FakeEngine, start_server
 
 @pytest.fixture(scope="session")
 def shared_engine(artifact_cache: object) -> Iterator[EngineProcess]:
-    """onnx fp32 on the bundled model; tests leave it as they found it."""
+    """An engine with onnx fp32 on the bundled model. Tests do not change its state."""
     engine = EngineProcess("--backend", "onnx", "--precision", "fp32", "--instances", "2", "--threads", "1")
     try:
         yield engine.wait_ready()
@@ -39,7 +39,7 @@ async def client(shared_engine: EngineProcess) -> AsyncIterator[EmbedClient]:
 
 @pytest.fixture
 def start_engine(artifact_cache: object) -> Iterator[Callable[..., EngineProcess]]:
-    """Starts engines that end with the test."""
+    """Starts engines, which are stopped after the test."""
     started: list[EngineProcess] = []
 
     def start(*flags: str, **more: dict[str, str]) -> EngineProcess:

@@ -1,4 +1,4 @@
-"""A load driver on a fake engine, and what it tells."""
+"""A load on a fake engine, with the events that it emits."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.support.patience import HANGS_AFTER_S
 
 
 class Events:
-    """What the driver told, and a way to wait for it."""
+    """The events of a load, and a way to wait for them."""
 
     def __init__(self) -> None:
         self.all: list[Event] = []
@@ -42,7 +42,7 @@ class Events:
 
 
 async def loaded(address: str, spec: LoadSpec, events: Events) -> Driver:
-    """A driver that runs."""
+    """Returns the driver of a started load."""
     driver = Driver(address, await make_plan(spec, MAX_TEXT_BYTES), events.emit)
     driver.start()
     return driver

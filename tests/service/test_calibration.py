@@ -1,4 +1,4 @@
-"""The driver's own ceiling: measured with the real driver against a server that does nothing, and remembered."""
+"""The ceiling of the load generator: measured with its real process against a server that does nothing, and stored."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""The capability table against the engine itself: what it says of a cell is what switching to it gives."""
+"""The capability table compared with the engine: a cell's entry is what a switch to it results in."""
 
 from collections.abc import Callable
 from pathlib import Path

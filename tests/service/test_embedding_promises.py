@@ -1,4 +1,4 @@
-"""What a gRPC client may rely on when it embeds."""
+"""Guarantees to a gRPC client that embeds texts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -181,7 +181,7 @@ async def test_a_caller_that_leaves_costs_no_forward_pass_for_what_was_queued(
 
 @asynccontextmanager
 async def both_instances_busy(client: EmbedClient) -> AsyncIterator[int]:
-    """So that what is sent next has come before a pass can take it. Yields the count of texts that keep them busy."""
+    """Keeps every instance busy, so that the next requests queue up. Yields the number of texts that keep them busy."""
     long = ["word " * 300] * 32
     answer = asyncio.ensure_future(client.embed(long))
     async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):

@@ -1,4 +1,4 @@
-"""Fidelity of what is live, over the wire and by the command, on the caller's own texts."""
+"""Fidelity of the live deployment, over the wire and by the command, on the caller's texts."""
 
 import json
 import subprocess

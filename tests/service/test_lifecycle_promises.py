@@ -1,4 +1,4 @@
-"""How an engine starts, ends, and says why it cannot."""
+"""Start and end of an engine, and the reasons it reports when it cannot start."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from tests.support.prepared import prepare_here
 
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
 IN_HAND = 30
-"""Texts of a request that one thread takes a second or so for, however many cores there are."""
+"""Texts of a request that takes one thread about a second, whatever the number of cores."""
 
 
 def serve_and_fail(*flags: str) -> tuple[int, str]:
@@ -44,11 +44,11 @@ options.intra_op_num_threads = options.inter_op_num_threads = 1
 onnxruntime.InferenceSession(sys.argv[1], options)
 """
 START_LIMIT = 5.0
-"""Times what the runtime costs alone to load the model: importing torch, or exporting again, costs more than that."""
+"""Limit relative to the cost of loading the model by the runtime alone; importing torch or exporting costs more."""
 
 
 def prepared(backend: str) -> Path:
-    """The artifact that a first start would have to export."""
+    """Prepares the artifact, which a first start would export."""
     return prepare_here(resolve_model(None), Cell(backend=backend, precision="fp32", recipe="plain", device="cpu")).path
 
 
@@ -62,7 +62,7 @@ def test_with_a_warm_cache_the_ready_line_costs_little_more_than_loading_the_mod
     assert spent_s < START_LIMIT * least_cpu_s(RUNTIME_ALONE, str(artifact / "model.onnx"))
     assert engine.ready["event"] == "ready"
     assert engine.ready["address"].startswith("127.0.0.1:")
-    phases = [event["name"] for event in engine.said("phase")]
+    phases = [event["name"] for event in engine.events_named("phase")]
     assert phases[0] == "starting"
     assert {"preparing", "loading", "verifying"} <= set(phases)
 
@@ -121,7 +121,7 @@ def test_a_config_file_gives_defaults_that_flags_override(
 
 
 async def request_in_hand(client: EmbedClient) -> "asyncio.Future[Any]":
-    """One that takes many passes of one thread; the engine has begun it."""
+    """Sends a request that takes one thread many passes; returns when the engine has started it."""
     answer = asyncio.ensure_future(client.embed(["word " * 200] * IN_HAND))
     async for frame in client.control.Watch(embed_pb2.WatchRequest(interval_ms=50)):
         if frame.in_flight_requests:

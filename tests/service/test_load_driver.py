@@ -1,4 +1,4 @@
-"""The load driver against a server that fails on demand: what it sends, retries, counts and leaves behind."""
+"""The load generator on a server that fails on demand: its requests, retries, counts, and its end."""
 
 import asyncio
 import subprocess
@@ -159,8 +159,8 @@ async def test_a_driver_that_was_kept_from_running_reports_the_second_that_it_mi
     driver.start()
     await rig.events.until(lambda: bool(rig.events.intervals))
     await driver.stop()
-    told = [type(event) for event in rig.events.all]
-    assert told[: told.index(Interval)].count(Tick) == 10, "nine in time, one for those that were missed"
+    kinds = [type(event) for event in rig.events.all]
+    assert kinds[: kinds.index(Interval)].count(Tick) == 10, "nine in time, one for those that were missed"
 
 
 class DriverChild:
@@ -179,9 +179,9 @@ class DriverChild:
         for line in self.process.stdout:
             if isinstance(event := decode_event(line), kind):
                 return event
-        raise AssertionError(f"the driver ended before it told {kind}")
+        raise AssertionError(f"the load generator exited before {kind}")
 
-    def let_go(self) -> None:
+    def close_stdin(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
@@ -192,7 +192,7 @@ attempts.REQUEST_TIMEOUT_S = 1e6
 driver.Driver.stop.__defaults__ = (1e6,)
 __main__.main()
 """
-"""A driver that would wait for days for what is in flight."""
+"""A load generator whose stop waits for days for the requests in flight."""
 
 
 @pytest.fixture(params=[("-m", "console.load")], ids=["driver"])
@@ -235,7 +235,7 @@ async def test_the_child_ends_with_its_lifeline_and_waits_for_nothing_even_if_th
     child.send(encode_command(Start(rig.address, LoadSpec(4, 8))))
     await asyncio.to_thread(child.next, Started)
     child.send(encode_command(Stop()))
-    child.let_go()
+    child.close_stdin()
     assert await asyncio.to_thread(child.process.wait, HANGS_AFTER_S) == 0
 
 

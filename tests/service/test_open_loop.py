@@ -1,4 +1,4 @@
-"""The open loop against a fake engine: true to its schedule, honest about a backlog, nothing skipped in silence."""
+"""The open loop on a fake engine: it keeps its schedule, measures a backlog, and counts every dropped arrival."""
 
 import asyncio
 from itertools import pairwise

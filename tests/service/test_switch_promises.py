@@ -1,4 +1,4 @@
-"""What happens to callers while the deployment under them is replaced."""
+"""Guarantees to callers while a switch replaces the deployment."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ async def switch(client: EmbedClient, request: embed_pb2.SwitchRequest) -> list[
 
 
 class Callers:
-    """Concurrent callers that check every answer until told to stop."""
+    """Concurrent callers that check every answer, until `stop`."""
 
     def __init__(self, client: EmbedClient, concurrency: int) -> None:
         self.client = client
@@ -52,7 +52,7 @@ class Callers:
             self.answers[response.epoch, response.deployment.backend] += 1
 
     async def stop(self) -> None:
-        """Ends the callers; raises what any of them met."""
+        """Stops the callers; raises the first exception of any of them."""
         self._stop.set()
         await asyncio.gather(*self._tasks)
 

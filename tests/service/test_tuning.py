@@ -1,4 +1,4 @@
-"""How a cell uses the machine is measured once, at its first start, and shown."""
+"""The serving plan of a cell is measured once, at its first start, and reported."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""What programs cost in CPU time, for rules that hold on a slow and on a busy machine.
+"""CPU time of programs, for rules that also hold on a slow or busy machine.
 
-A rule compares two costs on the same machine: a program's and that of what it cannot do without.
+A rule compares two costs on the same machine: that of a program, and that of its indispensable part.
 """
 
 import os
@@ -10,10 +10,7 @@ from collections.abc import Sequence
 
 
 def cpu_s(command: Sequence[str]) -> float:
-    """Processor seconds of a child from its start to its end, whatever else the machine did meanwhile.
-
-    Raises CalledProcessError where it fails.
-    """
+    """Returns the CPU seconds of a child process from start to exit. Raises CalledProcessError if it fails."""
     before = os.times()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     after = os.times()
@@ -21,5 +18,5 @@ def cpu_s(command: Sequence[str]) -> float:
 
 
 def least_cpu_s(code: str, *arguments: str, times: int = 3) -> float:
-    """Of a few runs of a Python program: caches that were cold and neighbours on the core only ever add."""
+    """Returns the minimum CPU seconds of a few runs of a Python program: cold caches and other load only add time."""
     return min(cpu_s([sys.executable, "-c", code, *arguments]) for _ in range(times))

@@ -1,4 +1,4 @@
-"""A real `engine serve` in a process of its own, as a console or a shell would start it."""
+"""A real `engine serve` in its own process, as a console or a shell starts it."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from typing import Any
 from tests.support.patience import HANGS_AFTER_S
 
 READY_WITHIN_S = 2 * HANGS_AFTER_S
-"""On a cold cache the first start exports the model."""
+"""Includes an export, which the first start needs on a cold cache."""
 
 
-_HASTE = ("--no-tune",)
-"""Tests start many cells for the first time; the one about tuning asks for it."""
+_NO_TUNE = ("--no-tune",)
+"""Default of the tests, which start many cells for the first time. The test of tuning overrides it."""
 
 
 class EngineProcess:
@@ -24,7 +24,7 @@ class EngineProcess:
 
     def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *_HASTE, *flags],
+            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *_NO_TUNE, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -38,7 +38,7 @@ class EngineProcess:
         self.ready: dict[str, Any] = {}
 
     def wait_ready(self) -> "EngineProcess":
-        """Returns when the ready line has come. Raises RuntimeError with the engine's own words when it ended."""
+        """Waits for the ready line. Raises RuntimeError with the engine's last events if it exited."""
         timer = threading.Timer(READY_WITHIN_S, self.process.kill)
         timer.start()
         assert self.process.stdout is not None
@@ -57,18 +57,18 @@ class EngineProcess:
         return str(self.ready["address"])
 
     def close_stdin(self) -> None:
-        """Lets go of the lifeline."""
+        """Closes the lifeline."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def wait(self, timeout_s: float = HANGS_AFTER_S) -> int:
-        """The exit code."""
+        """Waits for the exit; returns the exit code."""
         code = self.process.wait(timeout_s)
         self._drainer.join(5)
         return code
 
     def stop(self) -> None:
-        """Ends it, whatever state it is in."""
+        """Stops the engine in any state."""
         if self.process.poll() is None:
             self.close_stdin()
             try:
@@ -78,8 +78,8 @@ class EngineProcess:
                 self.process.wait()
         self._drainer.join(5)
 
-    def said(self, event: str) -> list[dict[str, Any]]:
-        """Its stderr events of one kind."""
+    def events_named(self, event: str) -> list[dict[str, Any]]:
+        """Returns the engine's stderr events of one kind."""
         return [one for one in list(self.events) if one.get("event") == event]
 
     def _drain_stderr(self) -> None:

@@ -1,6 +1,6 @@
-"""A stand-in for `engine serve`: the same ready line, lifeline and wire, plausible answers, and faults on demand.
+"""A fake of `engine serve`: the same ready line, lifeline and wire, plausible answers, and faults on demand.
 
-It lets the console's side be tested for what a healthy engine never does.
+It serves to test the console with behaviour that a healthy engine never shows.
 `python -m tests.support.fake_engine [flags]` starts it.
 """
 # ruff: noqa: N802 - the wire names its methods
@@ -29,7 +29,7 @@ MODEL = "fake/MiniLM"
 
 
 class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer):
-    """Answers at once (after `delay_s`); `fault` names what goes wrong."""
+    """Answers after `delay_s`. `fault` selects a fault to simulate."""
 
     def __init__(self, backend: str = "onnx", precision: str = "fp32", delay_s: float = 0.0, fault: str = "") -> None:
         self.delay_s = delay_s
@@ -68,7 +68,7 @@ class FakeEngine(embed_pb2_grpc.EmbedderServicer, embed_pb2_grpc.ControlServicer
         return answer
 
     def _fault(self) -> tuple[int, str, float | None] | None:
-        """(code, message, retry after) of the fault for this call, None for a good answer."""
+        """Returns (code, message, retry after in s) of the fault for this call; None for a normal answer."""
         name, _, first = self.fault.partition(":")
         if first and self.calls > int(first):
             return None
@@ -256,7 +256,7 @@ def _status(code: int, message: str, retry_s: float | None = None) -> status_pb2
 
 
 async def start_server(engine: FakeEngine, port: int = 0) -> tuple[grpc.aio.Server, str]:
-    """The running server and its address."""
+    """Starts a server; returns it and its address."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
     embed_pb2_grpc.add_EmbedderServicer_to_server(engine, server)
     embed_pb2_grpc.add_ControlServicer_to_server(engine, server)

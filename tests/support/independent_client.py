@@ -1,8 +1,7 @@
-"""A client written without the load driver's code, to hold the driver's figures against.
+"""A client that shares no code with the load generator, to compare the load generator's measurements with.
 
 `python -m tests.support.independent_client ADDRESS` prints its own address as one JSON line.
-It passes every Embed request that comes there on to the engine at ADDRESS as a client of its own, after a pause, and
-measures how long both took.
+It forwards every Embed request that it receives to the engine at ADDRESS after a pause, and measures the time of both.
 At the end of standard input it prints one JSON list of latencies in milliseconds.
 """
 
@@ -20,7 +19,7 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 
 
 class Passing(grpc.GenericRpcHandler):
-    """Passes requests on as bytes. `latencies_ms` has one figure for every answer."""
+    """Forwards requests as bytes. `latencies_ms` has one value for every answer."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.latencies_ms: list[float] = []

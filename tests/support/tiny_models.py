@@ -1,7 +1,7 @@
-"""Builders of tiny random models: real files of other families and shapes than the bundled model's.
+"""Builders of tiny random models, with real files of other architectures and shapes than the bundled model's.
 
-Each is written as a user would find it: weights and tokenizer by transformers, module files as sentence-transformers
-writes them. The same call gives the same bytes, so that artifacts made from them are found again.
+Weights and tokenizer are written by transformers, module files in the format of sentence-transformers. The same call
+writes the same bytes, so that artifacts made from them are found in the cache.
 """
 
 import json

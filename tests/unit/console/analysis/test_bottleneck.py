@@ -1,4 +1,4 @@
-"""One sentence on what limits a load."""
+"""The bottleneck of a load, in one sentence."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_the_stage_that_takes_most_is_named_with_its_share_and_the_batch() -> No
     assert sentence == "tokenize is 41% of server time at batch 1"
 
 
-def test_a_queue_is_told_with_what_it_waits_for() -> None:
+def test_a_queue_is_named_with_the_stage_that_it_waits_for() -> None:
     stage, _, sentence = named(Stages(60.0, 4.0, 35.0, 1.0), batch=32, engine_cpu_cores=1.96, cores=2)
     assert stage == "queue"
     assert sentence == (
@@ -35,13 +35,13 @@ def test_time_outside_the_server_is_named_where_it_is_the_larger_part() -> None:
     assert "67% of the client's time at batch 1 is outside the server" in sentence
 
 
-def test_time_outside_the_server_is_told_where_it_is_the_smaller_part_but_worth_it() -> None:
+def test_time_outside_the_server_is_mentioned_from_a_quarter_on() -> None:
     stages = Stages(3.5, 0.1, 13.8, 0.1)
     assert "33% of the client's 26.1 ms is outside these stages" in named(stages, client_mean_ms=26.1)[2]
     assert "outside" not in named(stages, client_mean_ms=20.0)[2]
 
 
-def test_padding_is_told_where_it_is_worth_it_and_cores_that_engine_and_driver_fight_for() -> None:
+def test_padding_and_competition_for_cores_are_mentioned_above_their_limits() -> None:
     _, _, sentence = named(
         Stages(0.1, 0.1, 5.0, 0.1), padding_ratio=0.31, engine_cpu_cores=1.3, client_cpu_cores=0.6, cores=2
     )
@@ -54,7 +54,7 @@ def test_nothing_is_named_where_nothing_ran() -> None:
     assert find_bottleneck(ObservedLoad(Stages(), 1)) is None
 
 
-def test_a_driver_that_takes_nothing_does_not_compete() -> None:
+def test_a_load_generator_without_cpu_use_does_not_compete() -> None:
     found = find_bottleneck(
         ObservedLoad(stages=Stages(infer_ms=10.0), batch=1, engine_cpu_cores=1.69, client_cpu_cores=0.02, cores=2)
     )

@@ -1,4 +1,4 @@
-"""What differs between runs is said once, so that every front end says the same."""
+"""Differences between runs are computed in one place, so that every front end shows the same."""
 
 import csv
 import io
@@ -66,7 +66,7 @@ def test_the_command_and_the_screen_name_the_same_differences(
     assert any("not the same environment" in warning for warning in beside.warnings) is bool(screen)
 
 
-def test_a_fact_that_was_not_known_is_no_other_than_one_that_was_not_recorded() -> None:
+def test_an_unknown_value_equals_one_that_was_not_recorded() -> None:
     without = {name: value for name, value in BASE.items() if name not in ("gpu", "governor")}
     assert side_by_side([measured_in(BASE), measured_in(without)]).environment == ()
     assert differing([{"governor": None}, {}]) == {}

@@ -1,4 +1,4 @@
-"""What may be said of a ratio that was measured in rounds."""
+"""Ratios that are measured in rounds, and their confidence intervals."""
 
 import math
 import random
@@ -36,7 +36,7 @@ def test_below_ten_rounds_the_interval_is_students() -> None:
     assert math.log(found.low) == pytest.approx(19 / 30 - margin, rel=1e-5)
 
 
-def test_from_ten_rounds_the_interval_leans_to_the_side_of_the_outlier() -> None:
+def test_from_ten_rounds_the_interval_is_skewed_to_the_side_of_the_outlier() -> None:
     ours = [math.exp(one) for one in (0, 0.01, -0.01, 0.02, -0.02, 0, 0.01, -0.01, 0, 0.5)]
     found = paired_ratio(ours, [1.0] * BOOTSTRAP_MIN_ROUNDS)
     assert found is not None

@@ -1,4 +1,4 @@
-"""The rules that keep the numbers true."""
+"""The statistical rules for throughput, percentiles and stability."""
 
 import math
 import random

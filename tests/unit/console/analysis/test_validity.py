@@ -1,4 +1,4 @@
-"""What would make figures something else than the engine's: a busy driver, late sending, callers that idled."""
+"""Measurements that do not describe the engine: a busy load generator, send lag, idle callers."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -81,7 +81,7 @@ def test_littles_law_holds_within_five_percent_of_the_concurrency(latency_ms: fl
         assert "callers were idle" in judged.reason
 
 
-def test_what_the_ends_of_a_short_stretch_can_explain_is_no_offence() -> None:
+def test_a_deviation_that_the_ends_of_a_short_run_can_explain_is_allowed() -> None:
     few = [second(index, 12, 300.0) for index in range(10)]  # 120 requests, 4 in flight: 3 % more at the ends
     spec = LoadSpec(concurrency=4)
     assert check_littles_law(few, spec, 12.4, Percentiles(n=120, mean_ms=300.0)).stable

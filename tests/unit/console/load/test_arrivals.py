@@ -1,4 +1,4 @@
-"""The open loop's schedule: decided ahead by a seed, true to its rate, never re-anchored."""
+"""The schedule of an open loop: it depends on the seed only and has the requested rate."""
 
 import math
 from itertools import pairwise
@@ -37,7 +37,7 @@ def test_one_seed_is_one_schedule_and_another_seed_another() -> None:
     assert due(Arrivals("poisson", 7, profile), 50) != due(Arrivals("poisson", 8, profile), 50)
 
 
-def test_a_rate_bends_the_time_of_the_same_process() -> None:
+def test_another_rate_scales_the_time_of_the_same_process() -> None:
     slow = due(Arrivals("poisson", 3, RateProfile(0.0, 10.0)), 50)
     fast = due(Arrivals("poisson", 3, RateProfile(0.0, 100.0)), 50)
     assert fast == pytest.approx([time_s / 10 for time_s in slow])
@@ -61,7 +61,7 @@ def test_the_time_of_an_arrival_is_the_inverse_of_the_expected_arrivals(profile:
     assert profile.time_of(0.5) > profile.begin_s
 
 
-def test_a_change_of_rate_goes_on_with_the_schedule_from_that_moment() -> None:
+def test_a_change_of_rate_continues_the_same_process_from_that_moment() -> None:
     arrivals = Arrivals("constant", 0, RateProfile(0.0, 10.0))
     due(arrivals, 10)  # up to 1.0 s; the next is due at 1.1 s
     arrivals.change(1.05, 100.0)
@@ -69,7 +69,7 @@ def test_a_change_of_rate_goes_on_with_the_schedule_from_that_moment() -> None:
     assert gaps(due(arrivals, 5)) == pytest.approx([0.01] * 4)
 
 
-def test_a_change_can_rise_from_the_present_rate() -> None:
+def test_a_change_can_ramp_from_the_current_rate() -> None:
     arrivals = Arrivals("constant", 0, RateProfile(0.0, 100.0))
     while arrivals.next_s <= 1.0:
         arrivals.advance()
@@ -79,13 +79,13 @@ def test_a_change_can_rise_from_the_present_rate() -> None:
     assert gaps(times)[-1] == pytest.approx(1 / 300)
 
 
-def test_what_is_overdue_stays_due() -> None:
+def test_overdue_arrivals_stay_due() -> None:
     arrivals = Arrivals("constant", 0, RateProfile(0.0, 10.0))
     arrivals.change(5.0, 1.0)
     assert arrivals.next_s == pytest.approx(0.1)
 
 
-def test_a_rate_of_nothing_never_arrives_and_an_unknown_kind_is_refused() -> None:
+def test_rate_zero_has_no_arrivals_and_an_unknown_kind_is_refused() -> None:
     assert RateProfile(0.0, 0.0).time_of(1.0) == math.inf
     with pytest.raises(ValueError, match="choose poisson or constant"):
         Arrivals("sometimes", 0, RateProfile(0.0, 1.0))

@@ -1,4 +1,4 @@
-"""The load driver's process: a command that fails is answered, and the next one is carried out."""
+"""The load generator's process: a command that fails is answered, and the next one is executed."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from console.model.load import LoadSpec
 
 
 class Output:
-    """Keeps what would be written."""
+    """Records the events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -20,7 +20,7 @@ class Output:
 
 
 class BrokenDriver:
-    """A load that cannot be changed, for a reason that nobody expected."""
+    """A load whose `change` fails with an unexpected exception."""
 
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
@@ -32,7 +32,7 @@ class BrokenDriver:
         self.stopped.set()
 
 
-async def test_a_command_that_fails_is_answered_and_the_next_one_is_carried_out(
+async def test_a_command_that_fails_is_answered_and_the_next_one_is_executed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output, driver = Output(), BrokenDriver()

@@ -9,7 +9,7 @@ from engine.api import embed_pb2
 
 
 class HandClock:
-    """Stands still until moved."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

@@ -1,4 +1,4 @@
-"""What the driver puts on the wire and what crosses its pipe."""
+"""The load generator's messages on the wire and on its pipes."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_a_reply_of_the_wrong_count_or_length_is_bad_and_never_throughput() -> N
         similarity_reply(embed_pb2.SimilarityResponse(scores=[1.0]), 2)
 
 
-def test_only_what_may_pass_is_retried_and_the_engine_s_own_wait_is_kept() -> None:
+def test_only_transient_errors_are_retried_after_the_delay_that_the_engine_gives() -> None:
     assert retry_pause_s(CallFailed("RESOURCE_EXHAUSTED", "", retry_after_s=0.7), attempt=9) == 0.7
     assert retry_pause_s(CallFailed("RESOURCE_EXHAUSTED", ""), attempt=1) is None
     assert retry_pause_s(CallFailed("INVALID_ARGUMENT", ""), attempt=1) is None

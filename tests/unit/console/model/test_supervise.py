@@ -1,4 +1,4 @@
-"""Supervised work: no fault is lost, none floods the log, and a cancelled task is no fault."""
+"""Supervision of tasks: every fault is logged, repeated faults are counted, and cancellation is not a fault."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from console.model.errors import CommandRefused
 from console.model.supervise import FIRST_RESTART_S, LONGEST_RESTART_S, SAME_FAULT_S, Supervisor
 
 
-class Heard:
-    """A log, the reports, a clock and the pauses of one supervisor."""
+class Recorded:
+    """A supervisor with its recorded log, reports and pauses, on a manual clock."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -45,97 +45,97 @@ async def fails() -> None:
 
 
 async def test_a_fault_of_a_task_is_logged_with_its_traceback_and_reported() -> None:
-    heard, failed = Heard(), list[str]()
-    task = heard.supervisor.run("the work", fails(), failed.append)
+    recorded, failed = Recorded(), list[str]()
+    task = recorded.supervisor.run("the work", fails(), failed.append)
     await task
-    assert heard.sentences == heard.reports == failed == ["the work failed: ValueError: what nobody expected"]
-    assert "in fails" in heard.traceback
-    assert all("\n" not in text for _, text in heard.lines)
+    assert recorded.sentences == recorded.reports == failed == ["the work failed: ValueError: what nobody expected"]
+    assert "in fails" in recorded.traceback
+    assert all("\n" not in text for _, text in recorded.lines)
 
 
 async def test_a_cancelled_task_is_no_fault_and_stays_cancelled() -> None:
-    heard = Heard()
+    recorded = Recorded()
     forever = asyncio.Event()
     for task in (
-        heard.supervisor.run("the work", contextlib.AsyncExitStack().aclose()),
-        heard.supervisor.run("waiting", forever.wait()),  # type: ignore[arg-type]  # what it returns does not matter
-        heard.supervisor.keep_running("waiting", lambda: forever.wait()),  # type: ignore[arg-type, return-value]  # nor here
+        recorded.supervisor.run("the work", contextlib.AsyncExitStack().aclose()),
+        recorded.supervisor.run("waiting", forever.wait()),  # type: ignore[arg-type]  # what it returns does not matter
+        recorded.supervisor.keep_running("waiting", lambda: forever.wait()),  # type: ignore[arg-type, return-value]  # nor here
     ):
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
-    assert heard.lines == []
+    assert recorded.lines == []
 
 
 async def test_a_refusal_is_an_answer_and_has_no_traceback() -> None:
     async def refused() -> None:
         raise CommandRefused("no engine runs: start it first")
 
-    heard = Heard()
-    await heard.supervisor.guard("the work", refused())
-    assert heard.lines == [("warning", "no engine runs: start it first")]
-    assert heard.reports == []
+    recorded = Recorded()
+    await recorded.supervisor.guard("the work", refused())
+    assert recorded.lines == [("warning", "no engine runs: start it first")]
+    assert recorded.reports == []
 
 
 async def test_work_that_must_go_on_is_started_again_after_growing_pauses() -> None:
-    heard, starts = Heard(), 0
+    recorded, starts = Recorded(), 0
 
     async def work() -> None:
         nonlocal starts
         starts += 1
         if starts == 8:
-            heard.now_s += LONGEST_RESTART_S
+            recorded.now_s += LONGEST_RESTART_S
         if starts < 10:
             await fails()
 
-    await heard.supervisor.keep_running("the work", work)
+    await recorded.supervisor.keep_running("the work", work)
     assert starts == 10
-    assert heard.pauses_s[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert heard.pauses_s[7] == FIRST_RESTART_S, "it had run for long before it failed again"
-    assert len(heard.reports) == 9
+    assert recorded.pauses_s[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert recorded.pauses_s[7] == FIRST_RESTART_S, "it had run for long before it failed again"
+    assert len(recorded.reports) == 9
 
 
 async def test_a_fault_that_repeats_is_logged_once_a_minute_and_counted() -> None:
-    heard = Heard()
+    recorded = Recorded()
     for _ in range(100):
-        await heard.supervisor.guard("the work", fails())
-    assert len(heard.sentences) == 1
-    heard.now_s += SAME_FAULT_S
-    await heard.supervisor.guard("the work", fails())
-    assert heard.sentences[1].endswith("(99 more of this kind before)")
-    await heard.supervisor.guard("other work", fails())
-    assert len(heard.sentences) == 3
+        await recorded.supervisor.guard("the work", fails())
+    assert len(recorded.sentences) == 1
+    recorded.now_s += SAME_FAULT_S
+    await recorded.supervisor.guard("the work", fails())
+    assert recorded.sentences[1].endswith("(99 more of this kind before)")
+    await recorded.supervisor.guard("other work", fails())
+    assert len(recorded.sentences) == 3
 
 
 async def test_the_fault_of_a_callback_and_of_a_task_started_elsewhere_are_logged_too() -> None:
-    heard = Heard()
-    heard.supervisor.call("reading a line", lambda line: int(line), b"x")
-    heard.supervisor.call("reading a line", heard.reports.append, "read")
-    task = heard.supervisor.watch("a request", asyncio.ensure_future(fails()))
+    recorded = Recorded()
+    recorded.supervisor.call("reading a line", lambda line: int(line), b"x")
+    recorded.supervisor.call("reading a line", recorded.reports.append, "read")
+    task = recorded.supervisor.watch("a request", asyncio.ensure_future(fails()))
     with pytest.raises(ValueError, match="nobody"):
         await task
     await asyncio.sleep(0)
-    assert [sentence.partition(" failed")[0] for sentence in heard.sentences] == ["reading a line", "a request"]
-    assert "read" in heard.reports
+    assert [sentence.partition(" failed")[0] for sentence in recorded.sentences] == ["reading a line", "a request"]
+    assert "read" in recorded.reports
 
 
 async def test_the_loop_s_own_handler_logs_what_nobody_awaited() -> None:
-    heard = Heard()
+    recorded = Recorded()
     loop = asyncio.get_running_loop()
     context = {"message": "Task exception was never retrieved", "exception": ValueError("lost")}
-    heard.supervisor.on_loop_fault(loop, context)
-    assert heard.sentences == ["the event loop failed: ValueError: lost"]
-    assert "Task exception was never retrieved" in heard.traceback
+    recorded.supervisor.on_loop_fault(loop, context)
+    assert recorded.sentences == ["the event loop failed: ValueError: lost"]
+    assert "Task exception was never retrieved" in recorded.traceback
 
 
 async def test_a_listener_that_fails_hides_neither_the_fault_nor_its_own() -> None:
     def broken(_sentence: str) -> None:
         raise RuntimeError("no screen")
 
-    heard = Heard()
-    await heard.supervisor.guard("the work", fails(), broken)
-    assert heard.sentences == [
+    recorded = Recorded()
+    await recorded.supervisor.guard("the work", fails(), broken)
+    assert recorded.sentences == [
         "the work failed: ValueError: what nobody expected",
         "reporting a fault failed: RuntimeError: no screen",
     ]

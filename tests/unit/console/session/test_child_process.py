@@ -30,12 +30,12 @@ async def test_a_reader_that_fails_on_one_line_is_logged_and_reads_the_next() ->
 
 
 async def test_a_listener_that_fails_at_the_end_is_logged() -> None:
-    said = asyncio.Event()
+    logged = asyncio.Event()
     log: list[str] = []
 
     def add(_level: str, text: str) -> None:
         log.append(text)
-        said.set()
+        logged.set()
 
     def fails(_code: int) -> None:
         raise KeyError("follower")
@@ -48,5 +48,5 @@ async def test_a_listener_that_fails_at_the_end_is_logged() -> None:
         supervisor=Supervisor(add),
     )
     async with asyncio.timeout(20):
-        await said.wait()
+        await logged.wait()
     assert log[0] == "waiting for a child's exit failed: KeyError: 'follower'"

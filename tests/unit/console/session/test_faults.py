@@ -1,4 +1,4 @@
-"""The session when something goes wrong on its own side: it is logged, it is seen, and the session goes on."""
+"""Faults inside the session: each is logged and shown, and the session continues."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ NEW = 9
 
 
 class NewerEngine(FakeEngine):
-    """Says in every enum something that this console does not know."""
+    """Sends a value that this console does not know in every enum."""
 
     async def GetStatus(self, request: embed_pb2.GetStatusRequest, context: Any) -> embed_pb2.Status:  # noqa: N802 - the wire's name
         status = await super().GetStatus(request, context)
@@ -52,7 +52,7 @@ class NewerEngine(FakeEngine):
             yield event
 
 
-def said(frame: Frame, words: str, level: str = "") -> list[str]:
+def log_lines(frame: Frame, words: str, level: str = "") -> list[str]:
     return [line.text for line in frame.log if words in line.text and level in ("", line.level)]
 
 
@@ -76,8 +76,8 @@ async def test_what_a_newer_engine_says_is_shown_as_unknown_said_once_and_follow
         assert frame.engine.message == ""
         assert len(frame.markers) == 1
         for enum in ("ServingState", "CellState", "SwitchState"):
-            assert len(said(frame, f"the engine sent {enum} {NEW}", "warning")) == 1
-        assert said(frame, "failed") == []
+            assert len(log_lines(frame, f"the engine sent {enum} {NEW}", "warning")) == 1
+        assert log_lines(frame, "failed") == []
     await server.stop(0)
 
 
@@ -109,8 +109,8 @@ async def test_a_switch_that_the_console_cannot_follow_is_a_failure_with_its_rea
         frame = session.frame
         assert frame.engine.state is EngineState.RUNNING
         assert "following the switch to torch failed" in frame.engine.message
-        assert said(frame, "following a switch failed: ValueError", "error")
-        assert said(frame, "in broken")
+        assert log_lines(frame, "following a switch failed: ValueError", "error")
+        assert log_lines(frame, "in broken")
         with pytest.raises(CommandRefused, match="following the switch"):
             await session.switch(Deployment(backend="torch"))
     await server.stop(0)
@@ -134,7 +134,7 @@ async def test_a_follower_that_fails_is_seen_as_a_lost_engine_and_follows_again(
         session._engine._apply_frame = broken  # type: ignore[method-assign, assignment]  # a fault
         frame = await until(session, lambda frame: frame.engine.state is EngineState.LOST)
         assert "following the engine failed: ValueError: not a histogram" in frame.engine.message
-        assert said(frame, "in broken")
+        assert log_lines(frame, "in broken")
         session._engine._apply_frame = apply  # type: ignore[method-assign]  # mended
         gate.set()
         frame = await until(session, lambda frame: frame.engine.state is EngineState.RUNNING)
@@ -159,8 +159,8 @@ async def test_the_heartbeat_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPat
     session._metrics.gap = gap  # type: ignore[method-assign, assignment]  # a fault
     async with session, asyncio.timeout(20):
         await beaten.wait()
-    assert said(session.frame, "the session's heartbeat failed: ZeroDivisionError: a beat", "error")
-    assert said(session.frame, "in gap")
+    assert log_lines(session.frame, "the session's heartbeat failed: ZeroDivisionError: a beat", "error")
+    assert log_lines(session.frame, "in gap")
 
 
 async def test_background_work_that_fails_is_logged() -> None:
@@ -170,8 +170,10 @@ async def test_background_work_that_fails_is_logged() -> None:
             raise KeyError("spec")
 
         session._in_background("stopping the engine", broken())
-        frame = await until(session, lambda frame: bool(said(frame, "stopping the engine failed: KeyError", "error")))
-        assert said(frame, "in broken")
+        frame = await until(
+            session, lambda frame: bool(log_lines(frame, "stopping the engine failed: KeyError", "error"))
+        )
+        assert log_lines(frame, "in broken")
 
 
 class Counted:

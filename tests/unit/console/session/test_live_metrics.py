@@ -1,4 +1,4 @@
-"""The live figures and what a switch changed, from made-up intervals."""
+"""Live metrics and the effect of a switch, from synthetic intervals."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from console.session.live_metrics import EngineSample, LiveMetrics, batches_betw
 from console.session.switch_delta import SwitchTimes, measure_delta
 from tests.unit.console.support.intervals import second
 
-SPAN = SwitchTimes(1, "torch·fp32 → onnx·fp32", 20.0, 21.0, 21.5, steady_since_s=3.0)
+TIMES = SwitchTimes(1, "torch·fp32 → onnx·fp32", 20.0, 21.0, 21.5, steady_since_s=3.0)
 
 
 def sample(time_s: float, batches: int = 0, rss_bytes: int = 100) -> EngineSample:
@@ -15,22 +15,22 @@ def sample(time_s: float, batches: int = 0, rss_bytes: int = 100) -> EngineSampl
 
 
 def loaded(seconds: int, requests: int = 100) -> LiveMetrics:
-    figures = LiveMetrics()
-    figures.load_started(0.0)
+    metrics = LiveMetrics()
+    metrics.load_started(0.0)
     for index in range(seconds):
         for tenth in range(10):
             time_s = index + (tenth + 1) / 10
-            figures.tick(Tick(time_s, int(requests * time_s), int(4 * requests * time_s)))
-        figures.sample(sample(index + 1.0, batches=10 * index))
-        figures.interval(second(index, requests, texts_each=4))
-    return figures
+            metrics.tick(Tick(time_s, int(requests * time_s), int(4 * requests * time_s)))
+        metrics.sample(sample(index + 1.0, batches=10 * index))
+        metrics.interval(second(index, requests, texts_each=4))
+    return metrics
 
 
 def test_throughput_follows_the_ticks_of_the_last_five_seconds() -> None:
-    figures = loaded(12)
-    assert figures.window().texts_per_s == pytest.approx(400, rel=0.01)
-    figures.tick(Tick(12.1, 1200, 4800))
-    slower = figures.window().texts_per_s
+    metrics = loaded(12)
+    assert metrics.window().texts_per_s == pytest.approx(400, rel=0.01)
+    metrics.tick(Tick(12.1, 1200, 4800))
+    slower = metrics.window().texts_per_s
     assert slower is not None
     assert slower < 399
 
@@ -59,39 +59,39 @@ def test_batch_fill_and_padding_come_from_the_engine_s_own_counters() -> None:
 
 
 def test_a_second_without_answers_and_a_second_without_load_are_gaps() -> None:
-    figures = loaded(3)
-    figures.interval(second(3, requests=0, errors={"UNAVAILABLE": 5}))
-    figures.gap(5.0)
-    assert [point.texts_per_s for point in figures.points] == [400, 400, 400, None, None]
-    assert figures.points_version == 5
-    figures.load_stopped()
-    assert figures.window().texts_per_s is None
+    metrics = loaded(3)
+    metrics.interval(second(3, requests=0, errors={"UNAVAILABLE": 5}))
+    metrics.gap(5.0)
+    assert [point.texts_per_s for point in metrics.points] == [400, 400, 400, None, None]
+    assert metrics.points_version == 5
+    metrics.load_stopped()
+    assert metrics.window().texts_per_s is None
 
 
 def test_the_ring_keeps_ten_minutes() -> None:
-    figures = LiveMetrics()
-    figures.load_started(0.0)
-    figures.interval(second(0))
+    metrics = LiveMetrics()
+    metrics.load_started(0.0)
+    metrics.interval(second(0))
     for index in range(1, 700):
-        figures.gap(index + 1.0)
-    assert len(figures.points) == 600
-    assert figures.points[-1].time_s == 700
+        metrics.gap(index + 1.0)
+    assert len(metrics.points) == 600
+    assert metrics.points[-1].time_s == 700
 
 
 @pytest.mark.parametrize(("busy_s", "expected"), [(9, False), (10, True)])
 def test_the_driver_is_the_bottleneck_after_ten_seconds_over_ninety_percent(busy_s: int, expected: bool) -> None:
-    figures = LiveMetrics()
-    figures.load_started(0.0)
+    metrics = LiveMetrics()
+    metrics.load_started(0.0)
     for index in range(busy_s):
-        figures.interval(second(index, cpu_cores=0.95))
-    assert figures.saturated() is expected
+        metrics.interval(second(index, cpu_cores=0.95))
+    assert metrics.saturated() is expected
 
 
 def test_a_switch_is_judged_by_steady_seconds_and_cuts_the_first_five_after_it() -> None:
     before = [second(index, 100, latency_ms=20) for index in range(20)]
     settling = [second(index, 500) for index in range(21, 26)]
     after = [second(index, 120, latency_ms=10) for index in range(26, 37)]
-    delta = measure_delta(SPAN, 36.5, [*before, *settling, *after], [sample(19, rss_bytes=200), sample(30)])
+    delta = measure_delta(TIMES, 36.5, [*before, *settling, *after], [sample(19, rss_bytes=200), sample(30)])
     assert delta.settled
     assert delta.texts_per_s is not None
     assert delta.texts_per_s.relative == pytest.approx(0.2)
@@ -106,19 +106,19 @@ def test_a_switch_is_judged_by_steady_seconds_and_cuts_the_first_five_after_it()
 
 def test_a_switch_counts_the_errors_between_its_request_and_its_release() -> None:
     during = second(20, errors={"INTERNAL": 3})
-    assert measure_delta(SPAN, 22.0, [second(19, errors={"INTERNAL": 9}), during], []).errors == 3
+    assert measure_delta(TIMES, 22.0, [second(19, errors={"INTERNAL": 9}), during], []).errors == 3
 
 
 def test_a_switch_has_not_settled_before_its_seconds_are_gathered() -> None:
-    delta = measure_delta(SPAN, 30.0, [second(index) for index in range(30)], [])
+    delta = measure_delta(TIMES, 30.0, [second(index) for index in range(30)], [])
     assert not delta.settled
     assert delta.settling_left_s == pytest.approx(6.0)
     assert delta.verdict == ""
 
 
 def test_a_switch_without_load_says_so_and_one_disturbed_ends_early() -> None:
-    assert measure_delta(SPAN, 40.0, [], []).verdict == "no load"
-    changed_again = measure_delta(SPAN, 23.0, [second(index) for index in range(22)], [], changed_again_s=22.0)
+    assert measure_delta(TIMES, 40.0, [], []).verdict == "no load"
+    changed_again = measure_delta(TIMES, 23.0, [second(index) for index in range(22)], [], changed_again_s=22.0)
     assert changed_again.settled
     assert changed_again.verdict == "changed again before it settled"
 

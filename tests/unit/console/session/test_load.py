@@ -1,4 +1,4 @@
-"""The session's hold on the load driver: every command gets its own answer, and no bad line ends the reading."""
+"""The load controller: every command gets its own answer, and a bad line does not stop the reading."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ FIRST, SECOND, THIRD = LoadSpec(1, 1), LoadSpec(2, 2), LoadSpec(3, 3)
 
 
 class FakeDriver(DriverProcess):
-    """Records the commands; a test answers them when it wants to."""
+    """Records the commands, which a test answers explicitly."""
 
     def __init__(
         self, on_event: Callable[[Event], None], on_log: Callable[[str, str], None], on_exit: Callable[[int], None]
@@ -74,7 +74,7 @@ class FakeDriver(DriverProcess):
         else:
             self._on_event(Changed(0.0, 9, command.spec, command.command_id))
 
-    def says(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self._on_event(event)
 
 
@@ -85,11 +85,11 @@ class Rig:
         self.log: list[tuple[str, str]] = []
         self.intervals: list[Interval] = []
         self.now_s = 0.0
-        self.figures = LiveMetrics()
+        self.metrics = LiveMetrics()
         events = LoadEvents(lambda _source, level, text: self.log.append((level, text)), self.intervals.append)
         self.controller = LoadController(
             LoadSpec(),
-            self.figures,
+            self.metrics,
             events,
             lambda: self.now_s,
             0.0,
@@ -237,14 +237,14 @@ async def test_an_interval_with_a_bad_histogram_is_dropped_and_said_once_a_minut
         replace(good, epochs={"1": Answers(1, 1, "é", 1)}),
     )
     for interval in bad:
-        rig.driver.says(interval)
-    rig.driver.says(second(1))
+        rig.driver.emit(interval)
+    rig.driver.emit(second(1))
     assert [interval.index for interval in rig.intervals] == [1]
-    assert [interval.index for interval in rig.figures.intervals] == [1]
+    assert [interval.index for interval in rig.metrics.intervals] == [1]
     assert rig.controller.unreadable_intervals == 3
-    said = [text for level, text in rig.log if level == "warning"]
-    assert len(said) == 1
-    assert "1 dropped so far" in said[0]
+    warnings = [text for level, text in rig.log if level == "warning"]
+    assert len(warnings) == 1
+    assert "1 dropped so far" in warnings[0]
     rig.now_s += UNREADABLE_LOG_S
-    rig.driver.says(bad[0])
+    rig.driver.emit(bad[0])
     assert "4 dropped so far" in rig.log[-1][1]
