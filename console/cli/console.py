@@ -64,10 +64,10 @@ def open_console(
         return Session.opened(options)
 
     def make_experiments(session: Any) -> Any:
-        from console.services.sweeps import ExperimentContext
+        from console.services.sweeps import Experiments
         from console.store.database import store_path
 
-        return ExperimentContext(session, store_path(store))
+        return Experiments(session, store_path(store))
 
     return run_console(
         make_session,

@@ -119,7 +119,7 @@ class SweepRunner:
         return self._sweep is None and self._busy
 
 
-class ExperimentContext:
+class Experiments:
     """Implements ExperimentsPort with one store and one session."""
 
     def __init__(self, session: Session, path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from console.model.errors import CommandRefused
 from console.services.ports import ExperimentsPort
 from console.services.runs import RunLibrary
-from console.services.sweeps import ExperimentContext, SweepRunner
+from console.services.sweeps import Experiments, SweepRunner
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.write import begin_run
@@ -32,7 +32,7 @@ batch = [1, 2]
 
 def port_in(folder: Path) -> tuple[ExperimentsPort, Session]:
     session = Session(SessionOptions(engine_command=COMMAND))
-    return ExperimentContext(session, folder / "runs.sqlite"), session
+    return Experiments(session, folder / "runs.sqlite"), session
 
 
 async def test_runs_are_listed_opened_tagged_noted_and_deleted(tmp_path: Path) -> None:
