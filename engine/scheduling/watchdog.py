@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from engine.scheduling.contract import TokenIds
@@ -105,8 +106,11 @@ class Watchdog:
         self._watched = tuple(one for one in self._watched if one is not scheduler)
 
     def set_deadline(self, after_s: float) -> None:
-        """Calls `on_deadline` when so many seconds have passed and the watchdog was not stopped."""
-        self._deadline_s = self._clock() + after_s
+        """Calls `on_deadline` when so many seconds have passed and the watchdog was not stopped.
+
+        An earlier deadline stays.
+        """
+        self._deadline_s = min(self._clock() + after_s, inf if self._deadline_s is None else self._deadline_s)
 
     def check(self) -> None:
         """Looks once. Called by the thread, and by tests instead of it."""

@@ -48,6 +48,9 @@ class Rig:
         self._loop.call_soon_threadsafe(self._made.put_nowait, executor)
         return executor
 
+    def problem(self) -> str | None:
+        return self.scheduler.health.problem
+
     async def replacement(self) -> GatedExecutor:
         """The executor of the next replacement."""
         return await asyncio.wait_for(self._made.get(), 5)
@@ -92,12 +95,12 @@ async def test_it_is_unhealthy_from_the_hang_of_its_last_instance_until_a_pass_o
     rig.scheduler.submit([text_of(3)]).add_done_callback(lambda _: None)
     await rig.executors[0].begun()
     await rig.passes(LIMIT_S + 2 * PERIOD_S)
-    assert rig.scheduler.health.problem == ALL_HUNG
+    assert rig.problem() == ALL_HUNG
     replacement = await rig.replacement()
     assert await asyncio.wait_for(replacement.begun(), 5) == [PROBE], "no caller is needed to find out"
     replacement.let(1)
     await asyncio.wait_for(rig.scheduler.drain(), 5)
-    assert rig.scheduler.health.problem is None
+    assert rig.problem() is None
     assert rig.observer.records == [], "a probe is no one's request"
     await rig.close()
 
@@ -111,7 +114,7 @@ async def test_while_another_instance_answers_a_hang_leaves_it_healthy() -> None
     while rig.scheduler.stats().in_flight_jobs > 1:  # noqa: ASYNC110 - either job may be the one that ends
         await asyncio.sleep(0)
     await rig.passes(LIMIT_S + 2 * PERIOD_S)
-    assert rig.scheduler.health.problem is None
+    assert rig.problem() is None
     outcomes = await asyncio.wait_for(asyncio.gather(*jobs, return_exceptions=True), 5)
     assert sorted(isinstance(outcome, Unavailable) for outcome in outcomes) == [False, True]
     await rig.close()
@@ -154,7 +157,7 @@ async def test_a_device_that_always_hangs_does_not_get_threads_forever() -> None
         rig.scheduler.probe()
     await executor.begun()
     await rig.passes(LIMIT_S + 2 * PERIOD_S)
-    assert rig.scheduler.health.problem == NO_INSTANCE
+    assert rig.problem() == NO_INSTANCE
     assert len(rig.made) == MAX_ABANDONED
     with pytest.raises(Unavailable, match="restart"):
         rig.scheduler.submit([text_of(3)])
@@ -251,7 +254,11 @@ async def test_a_deadline_is_kept_though_the_event_loop_hangs() -> None:
 async def test_the_thread_looks_until_it_is_stopped() -> None:
     looked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    watchdog = Watchdog(1e9, lambda _: None, lambda: loop.call_soon_threadsafe(looked.set))
+
+    def note() -> None:
+        loop.call_soon_threadsafe(looked.set)
+
+    watchdog = Watchdog(1e9, lambda _: None, note)
     watchdog.set_deadline(0.0)
     watchdog.start()
     await asyncio.wait_for(looked.wait(), 20)
