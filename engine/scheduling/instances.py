@@ -108,10 +108,10 @@ class Instances:
             _log.critical("instance %s was lost", instance.name, exc_info=fault)
             # One that failed before its first batch would fail again.
             replace = instance.has_taken_batch or (self._dispatch.is_broken and self._owner.has_jobs)
+            if replace:  # before the batch fails: a probe that follows needs an instance
+                self._replace(instance, same_executor=True)
             if current_batch is not None:
                 self._owner.on_batch_lost(current_batch, LOST_REASON)
-            if replace:
-                self._replace(instance, same_executor=True)
             self._owner.on_instance_lost(hung=False)
         instance.drop_executor()
         if not self._instances:
@@ -142,8 +142,8 @@ class Instances:
             "memory (abandoned threads: %d, resident memory of the process: %d MB)",
             hung.name, len(texts), running_s, len(self._abandoned), resident_bytes() >> 20,
         )  # fmt: skip
-        self._owner.on_batch_lost(batch, HUNG_REASON)
         self._replace(hung, same_executor=False)
+        self._owner.on_batch_lost(batch, HUNG_REASON)
         self._owner.on_instance_lost(hung=True)
         if not self._instances:
             self._owner.on_all_exited()

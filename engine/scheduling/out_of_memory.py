@@ -50,8 +50,9 @@ class MemoryBound:
     def update(self, record: BatchRecord, policy: BatchPolicy, now_s: float) -> bool:
         """Halves the bound if memory ran out in the batch, else lets it grow. Returns whether it has changed."""
         if record.out_of_memory_tokens:
-            now = min(policy.max_batch_tokens, self._max_tokens or policy.max_batch_tokens)
-            self._max_tokens = max(1, min(now, record.out_of_memory_tokens) // 2)
+            # Half of what failed, not of the bound: several batches may have been taken before it changed.
+            bound = self._max_tokens or policy.max_batch_tokens
+            self._max_tokens = max(1, min(bound, record.out_of_memory_tokens // 2))
             self._changed_s = now_s
             reason = "memory ran out in a forward pass"
         else:

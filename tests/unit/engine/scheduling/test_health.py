@@ -119,6 +119,18 @@ async def test_instances_that_are_lost_with_each_batch_make_it_unhealthy(make_sc
     assert problem_of(scheduler) is None
 
 
+async def test_a_probe_that_ends_its_thread_too_makes_it_unhealthy(observer: RecordingObserver) -> None:
+    def dies(texts: Sequence[TokenIds]) -> Vectors:
+        raise SystemExit
+
+    scheduler = Scheduler([dies], BatchPolicy(), observer, name="test", probe_text=text_of(4))
+    await ask(scheduler, text_of(3), times=FAILED_BATCHES)
+    await asyncio.wait_for(scheduler.drain(), 5)
+    await asyncio.sleep(0)
+    assert problem_of(scheduler) == ONLY_FAILURES
+    await scheduler.close()
+
+
 async def test_batches_that_cannot_be_formed_or_delivered_make_it_unhealthy(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
