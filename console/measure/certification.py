@@ -26,7 +26,9 @@ class SteadyIntervals:
 
     def __init__(self, started_s: float, spec: RunSpec) -> None:
         self.kept: list[Interval] = []
-        self._since_s = started_s + (spec.load.ramp_s + spec.warm_up_s if spec.from_s is None else spec.from_s) - _SLACK_S
+        self._since_s = (
+            started_s + (spec.load.ramp_s + spec.warm_up_s if spec.from_s is None else spec.from_s) - _SLACK_S
+        )
         self._until_s = math.inf if spec.until_s is None else started_s + spec.until_s + _SLACK_S
         self._enough_s = spec.longest_s - _SLACK_S
         self._kept_s = 0.0

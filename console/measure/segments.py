@@ -71,22 +71,31 @@ class SegmentTracker:
         self.close(changed_s)
         last_end_s = self.segments[-1].end_s or 0.0 if self.segments else 0.0
         start_s = max(last_end_s, time_s if self._cut_over_s is None else self._cut_over_s)
-        settle_s = CUT_S if self.segments else 0.0
-        self.segments += (
-            Segment(
-                ordinal=len(self.segments) + 1,
-                start_s=start_s,
-                measured_from_s=max(start_s + settle_s, self._warm_up_s),
-                requested=engine.requested,
-                effective=engine.effective,
-                batching=engine.batching,
-                epoch=engine.epoch,
-                warnings=engine.warnings,
-                change=_change(self._before, now),
-            ),
-        )
+        settled_s = start_s + CUT_S if self.segments else 0.0
+        self._begin(engine, start_s, max(settled_s, self._warm_up_s), _change(self._before, now))
         self._before, self._cut_over_s = now, None
         return True
+
+    def _begin(self, engine: Engine, start_s: float, measured_from_s: float, change: str = "") -> None:
+        segment = Segment(
+            ordinal=len(self.segments) + 1,
+            start_s=start_s,
+            measured_from_s=measured_from_s,
+            requested=engine.requested,
+            effective=engine.effective,
+            batching=engine.batching,
+            epoch=engine.epoch,
+            warnings=engine.warnings,
+            change=change,
+        )
+        self.segments = (*self.segments, segment)
+
+    def end(self, engine: Engine, time_s: float) -> None:
+        """Ends the last segment with the load. A load during which no state was steady is one segment."""
+        self.close(time_s)
+        if not self.segments:
+            self._begin(engine, 0.0, self._warm_up_s)
+            self.close(time_s)
 
     def cut_over(self, time_s: float) -> None:
         """Sets the time at which the next deployment began to serve."""
@@ -120,5 +129,7 @@ def _change(before: _Conditions | None, now: _Conditions) -> str:
         value = getattr(now.batching, one.name)
         if value != getattr(before.batching, one.name):
             is_switch = one.name == "coalesce"
-            parts.append(f"coalescing {'on' if value else 'off'}" if is_switch else f"{_KNOB_NAMES[one.name]} {value:g}")
+            parts.append(
+                f"coalescing {'on' if value else 'off'}" if is_switch else f"{_KNOB_NAMES[one.name]} {value:g}"
+            )
     return ", ".join(parts) or "the switch did not take place"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields, replace
 
-from console.model.load import LoadSpec
 from console.measure.segments import main_segment
+from console.model.load import LoadSpec
 from console.model.recording import Segment
 from console.store.read import StoredRun
 
@@ -29,18 +29,23 @@ class RunSpec:
 
 
 def spec_of(run: StoredRun) -> RunSpec:
-    """Returns the specification of a stored run. Keys that this version does not know are ignored.
+    """Returns the specification from which the figures of a stored run are computed.
 
-    That of a run recorded from Live is that of its main segment, from which its figures come.
+    That of a run recorded from Live is that of its main segment.
     """
+    spec = stored_spec(run)
+    if run.live is None or not run.live.segments:
+        return spec
+    length_s = run.intervals[-1].end_s if run.intervals else 0.0
+    return segment_spec(spec, main_segment(run.live.segments, length_s))
+
+
+def stored_spec(run: StoredRun) -> RunSpec:
+    """Returns the specification that the run started with. Keys that this version does not know are ignored."""
     known, of_load = ({field.name for field in fields(kind)} for kind in (RunSpec, LoadSpec))
     load = {name: value for name, value in run.spec["load"].items() if name in of_load}
     spec = {name: value for name, value in run.spec.items() if name in known}
-    known_spec = RunSpec(**{**spec, "load": LoadSpec(**load)})
-    if run.live is None or not run.live.segments:
-        return known_spec
-    length_s = run.intervals[-1].end_s if run.intervals else 0.0
-    return segment_spec(known_spec, main_segment(run.live.segments, length_s))
+    return RunSpec(**{**spec, "load": LoadSpec(**load)})
 
 
 def segment_spec(spec: RunSpec, segment: Segment) -> RunSpec:

@@ -88,7 +88,8 @@ def opened(run: StoredRun) -> OpenedRun:
     report = run.report
     if report is None and run.intervals:
         report = report_of(recovered_measurement(run))
-    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples))
+    known = run.live.samples_known if run.live is not None else None
+    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples, known))
 
 
 def searchable_text(row: RunRow) -> str:
@@ -102,11 +103,19 @@ def searchable_text(row: RunRow) -> str:
     ).lower()
 
 
-def points_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> tuple[Point, ...]:
-    """Returns a chart point per interval; an interval without an answer gives none."""
+def points_of(
+    intervals: Sequence[Interval], samples: Sequence[EngineSample], known: Sequence[int] | None = None
+) -> tuple[Point, ...]:
+    """Returns a chart point per interval; an interval without an answer gives none.
+
+    `known`: for each interval, the number of samples that had arrived when it did; by default those until its end.
+    """
     points, end = [], 0
-    for interval in intervals:
-        while end < len(samples) and samples[end].time_s <= interval.end_s:
-            end += 1
+    for at, interval in enumerate(intervals):
+        if known is not None:
+            end = known[at]
+        else:
+            while end < len(samples) and samples[end].time_s <= interval.end_s:
+                end += 1
         points.append(point_of(interval, samples[max(0, end - _SAMPLES_PER_POINT) : end]))
     return tuple(point for point in points if point is not None)

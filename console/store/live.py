@@ -1,4 +1,4 @@
-"""What the store keeps of a run recorded from Live, in addition to other runs: segments, switches, markers and ticks."""
+"""What the store keeps only of a run recorded from Live: segments, switches, markers, ticks and samples."""
 
 import json
 import sqlite3
@@ -48,16 +48,19 @@ class LiveRecord:
     segments: tuple[Segment, ...]
     switches: SwitchRecord
     ticks: tuple[Tick, ...]
+    arrived_s: tuple[float, ...]
+    """For each interval, when it arrived: from then on the screen showed it."""
     ticks_known: tuple[int, ...]
     """For each interval, the number of ticks that had arrived when it did."""
     samples_known: tuple[int, ...]
     """For each interval, the number of the engine's samples that had arrived when it did."""
 
 
-def live_columns(ticks: Sequence[Tick], samples: Sequence[EngineSample]) -> Row:
+def live_columns(arrived_s: float, ticks: Sequence[Tick], samples: Sequence[EngineSample]) -> Row:
     """Returns the columns of an interval with the ticks and samples that arrived since the interval before it."""
     return {
-        "ticks": json.dumps([[round(one.time_s, 6), *_counters(one)] for one in ticks], separators=(",", ":")),
+        "arrived_s": arrived_s,
+        "ticks": json.dumps([[one.time_s, *_counters(one)] for one in ticks], separators=(",", ":")),
         "samples": json.dumps([asdict(sample) for sample in samples], separators=(",", ":")),
     }
 
@@ -126,6 +129,7 @@ def read_live(
             )),
         ),
         ticks=tuple(ticks),
+        arrived_s=tuple(row["arrived_s"] for row in intervals),
         ticks_known=tuple(ticks_known),
         samples_known=tuple(samples_known),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """The store's tables, as an ordered list of migrations. SQLite's `user_version` is the number of applied migrations.
 
 A released migration is never edited; a change is a new migration. Times are ISO 8601 in UTC, booleans are 0 and 1, and
-columns named in the plural, `facts` and `report` hold JSON. Runs that were recorded from Live have the origin `live`,
-segments, versions of switch deltas (`at_s`: when the screen showed it), markers, and the ticks and samples of intervals.
+columns named in the plural, `facts` and `report` hold JSON. Only runs recorded from Live (origin `live`) have segments,
+versions of switch deltas (`at_s`: when the screen showed one), markers, and the ticks and samples of intervals.
 """
 
 import sqlite3
@@ -105,6 +105,7 @@ _LIVE = """
 ALTER TABLE run ADD COLUMN origin TEXT NOT NULL DEFAULT 'measured';
 ALTER TABLE interval ADD COLUMN ticks TEXT;
 ALTER TABLE interval ADD COLUMN samples TEXT;
+ALTER TABLE interval ADD COLUMN arrived_s REAL;
 CREATE TABLE segment (
     run_id TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL,
