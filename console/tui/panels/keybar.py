@@ -70,7 +70,7 @@ def _name(frame: Frame, view: View, action: Action) -> str:
     if action.id == "engine":
         return action.name(frame).split(" ", maxsplit=1)[0]
     if action.id == "freeze" and view.frozen:
-        return "Thaw"
+        return "Live"
     if action.id == "maximise" and view.maximised:
         return "Back"
     if action.id == "pin" and view.pinned is not None:
