@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from console.model.engine import Batching, Deployment, Notice
+from console.model.load import Percentiles
 
 MEASURED = "measured"
 LIVE = "live"
@@ -27,6 +28,17 @@ class Segment:
     warnings: tuple[Notice, ...] = ()
     change: str = ""
     """What began the segment, such as `coalescing off`; empty for the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFigures:
+    """A segment with its throughput and its certified latency; None and n = 0 if it was too short to measure."""
+
+    segment: Segment
+    is_main: bool
+    """Whether the run's figures are those of this segment."""
+    texts_per_s: float | None
+    latency: Percentiles
 
 
 @dataclass(frozen=True, slots=True)

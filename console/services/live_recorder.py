@@ -70,6 +70,8 @@ class LiveRecorder:
         self._executor = ThreadPoolExecutor(1, "live-recorder")
         self._store: Store | None = None
         self._closed = False
+        self._summary = ""
+        """How the last run ended."""
         self._jobs: set[asyncio.Future[None]] = set()
         session.subscribe(self)
 
@@ -165,14 +167,14 @@ class LiveRecorder:
         if self._closed:
             return ""
         self._closed = True
-        before = self.state.notices
+        self._summary = ""
         self._end("", stopped=True)
         while self._jobs:
             await asyncio.wait(self._jobs)
         self._settling = []
         self._executor.submit(self._close_store)
         self._executor.shutdown(wait=False)
-        return self.state.notice if self.state.notices > before else ""
+        return self._summary
 
     # ---- the event loop's thread
 
@@ -232,10 +234,12 @@ class LiveRecorder:
             return
         self._session.note(f"recorded as {run_id}")
         if stopped:
-            name = f" #{one.name}" if one.name else ""
-            self._notify(f"Recorded as {run_id}{name}: {{live_run}} names or discards it")
+            words = f"Recorded as {run_id}" + (f" #{one.name}" if one.name else "")
+            self._notify(f"{words}: {{live_run}} names or discards it")
+            self._summary = words
 
     def _notify(self, notice: str, trouble: str = "") -> None:
+        self._summary = notice
         self._set_state(notice=notice, notices=self.state.notices + 1, trouble=trouble)
         if trouble:
             self._session.note(notice.replace("\n", "; "), "error")

@@ -10,8 +10,10 @@ from console.compare.gate_conditions import ConditionError, parse_condition
 from console.load.protocol import Interval
 from console.measure.recorder import utc_now
 from console.measure.result import as_json as report_of
+from console.measure.segment_figures import segment_figures
 from console.model.errors import CommandRefused
 from console.model.load import Point
+from console.model.recording import LIVE
 from console.output.gate import as_text
 from console.output.runs import recovered_measurement
 from console.report.build import report_text
@@ -89,17 +91,18 @@ def opened(run: StoredRun) -> OpenedRun:
     if report is None and run.intervals:
         report = report_of(recovered_measurement(run))
     known = run.live.samples_known if run.live is not None else None
-    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples, known))
+    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples, known), segment_figures(run))
 
 
 def searchable_text(row: RunRow) -> str:
     """Returns the text in which the filter of the Runs screen searches."""
     cell = cell_name(row.requested, row.effective)
     marks = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")
+    origin = "live " if row.origin == LIVE else ""
     tags = " ".join(f"#{tag}" for tag in row.tags)
     return (
         f"{row.run_id} {row.started_at} {cell} {row.effective_device} {row.model} {load_name(row)} b{row.batch} "
-        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {marks}{row.sweep_id} {tags}"
+        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {marks}{row.sweep_id} {origin}{tags}"
     ).lower()
 
 

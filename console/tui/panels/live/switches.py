@@ -30,7 +30,7 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
             "No switch yet: {backend} or {precision} opens the matrix. Results appear here."
         )
         if frame.replay is not None:
-            words = "Runs do not record the effect of a switch."
+            words = "No switch in this run so far." if frame.markers else "No switch in this run."
         hint = wrap(words, size.width, "muted")
         return StyledText(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
@@ -40,7 +40,7 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
     older = frame.deltas[-2::-1]
     if older and size.height - len(rows) >= 2:
         rows.append(line())
-        rows += [clip(_short(delta), size.width) for delta in older]
+        rows += [clip(short(delta), size.width) for delta in older]
     title = f"switch S{newest.ordinal} · before → after"
     return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)
 
@@ -48,7 +48,7 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
 def bottom_line(frame: Frame, view: View, size: Size) -> StyledText:
     """The newest switch and the CPU use of the console in one line; the modes in a second line if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{number_format.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
-    left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
+    left = short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
     if size.height > 1:
         ring = line(Span("10 Hz · ring 10 min ", "muted"))
@@ -107,7 +107,8 @@ def _verdict(delta: SwitchDelta) -> Line:
     return line(Span(f"{mark} {word}", role), Span(" · ", "muted"), failed)
 
 
-def _short(delta: SwitchDelta) -> Line:
+def short(delta: SwitchDelta) -> Line:
+    """A switch and what it changed, in one line."""
     head = line(Span(f"S{delta.ordinal} ", "marker"), Span(clean(delta.label)))
     if not delta.settled:
         return line(*head, Span(f"  settling {delta.settling_left_s:.0f} s", "accent"))

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.recording import LIVE, Segment
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.panels.live.switches import short
 from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 
 LABEL = 12
@@ -31,6 +33,7 @@ def facts(opened: OpenedRun, width: int) -> Lines:
     rows += [BLANK, *_figures(opened), *_server(report)]
     if report.get("bottleneck"):
         rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
+    rows += _segments(opened)
     rows += _notes(opened, width)
     rows += [BLANK, *_origin(opened, width)]
     events = run.events[-NEWEST_EVENTS:]
@@ -160,6 +163,29 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
     return rows
 
 
+def _segments(opened: OpenedRun) -> list[Line]:
+    """The segments of a run recorded from Live, with their figures, and what its switches changed."""
+    rows: list[Line] = []
+    for one in opened.segments:
+        segment, latency = one.segment, one.latency
+        span = f"{number_format.clock(segment.start_s)}–{number_format.clock(segment.end_s or 0.0)}"
+        what = line(Span(clean(segment.effective.cell), "strong"), Span(_knobs(segment), "muted"))
+        figures = line(
+            Span(number_format.count(one.texts_per_s), "strong" if one.is_main else "value"),
+            Span(" texts/s  ", "muted"),
+            *_percentile("p95", latency.p95_ms, latency.n, P95_FLOOR),
+        )
+        used = line(Span("◀ figures above", "accent")) if one.is_main and len(opened.segments) > 1 else BLANK
+        rows.append(_field(f"segment {segment.ordinal}", line(Span(span, "label")), what, figures, used))
+    live = opened.run.live
+    rows += [_field("switch", short(delta)) for delta in (live.switches.final if live is not None else ())]
+    return [BLANK, *rows] if rows else []
+
+
+def _knobs(segment: Segment) -> str:
+    return "" if segment.batching.coalesce else ", no coalescing"
+
+
 def _notes(opened: OpenedRun, width: int) -> list[Line]:
     run, rows = opened.run, []
     if run.row.tags:
@@ -181,6 +207,8 @@ def _origin(opened: OpenedRun, width: int) -> list[Line]:
     git = environment.get("git") or {}
     if git.get("revision"):
         rows.append(_field("git", line(Span(f"{git['revision'][:12]}{' (changed)' if git.get('dirty') else ''}"))))
+    if run.row.origin == LIVE:
+        rows.append(_field("origin", line(Span("recorded from Live"))))
     if run.row.sweep_id:
         rows.append(_field("sweep", line(Span(clean(run.row.sweep_id)))))
     rows.append(

@@ -13,8 +13,9 @@ from console.model.frame import Frame
 from console.model.load import LoadSpec
 from console.model.switch import SwitchDelta
 from console.output.replay import Replay
+from console.output.runs import as_object, as_text
 from console.services.live_recorder import LiveRecorder
-from console.services.runs import RunLibrary
+from console.services.runs import RunLibrary, searchable_text
 from console.store.database import Store, StoreError
 from console.store.opened_run import OpenedRun
 from console.store.read import LAST, list_runs, load_run, resolve_run
@@ -338,3 +339,16 @@ async def test_leaving_ends_the_run_and_says_where_it_is(it: Recorded) -> None:
     said = await it.recorder.close()
     assert said.startswith("Recorded as r-")
     assert [run.run.row.verdict != "unfinished" for run in await it.runs()] == [True]
+
+
+async def test_runs_show_says_what_each_segment_reached_and_what_the_switch_changed(it: Recorded) -> None:
+    run = await a_minute_with_a_switch(it)
+    text, shown = as_text(run.run), as_object(run.run)
+    assert "segment 1   0 to 20 s: onnx·fp32, " in text
+    assert "(the figures above)" in text
+    assert ": faster" in text
+    assert "from Live" in text
+    assert [one["main"] for one in shown["segments"]] == [False, True]
+    assert shown["switches"][0]["verdict"] == "faster"
+    assert [one.is_main for one in run.segments] == [False, True]
+    assert "live" in searchable_text(run.run.row).split()
