@@ -123,8 +123,12 @@ def _change(before: _Conditions | None, now: _Conditions) -> str:
         was, runs = before.effective, now.effective
         if was.cell != runs.cell:
             parts.append(f"{was.cell} → {runs.cell}")
-        else:
+        elif (was.instances, was.threads) != (runs.instances, runs.threads):
             parts.append(f"{was.instances} × {was.threads} → {runs.instances} × {runs.threads} threads")
+        elif before.requested != now.requested:
+            parts.append(f"requested {now.requested.cell}")
+        else:
+            parts.append("the deployment was replaced")
     for one in fields(Batching):
         value = getattr(now.batching, one.name)
         if value != getattr(before.batching, one.name):

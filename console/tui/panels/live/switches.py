@@ -35,12 +35,12 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
         return StyledText(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
-    rows += _table(newest)
-    rows.append(_verdict(newest))
+    rows += effect(newest)
+    rows.append(outcome(newest))
     older = frame.deltas[-2::-1]
     if older and size.height - len(rows) >= 2:
         rows.append(line())
-        rows += [clip(short(delta), size.width) for delta in older]
+        rows += [clip(_short(delta), size.width) for delta in older]
     title = f"switch S{newest.ordinal} · before → after"
     return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)
 
@@ -48,7 +48,7 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
 def bottom_line(frame: Frame, view: View, size: Size) -> StyledText:
     """The newest switch and the CPU use of the console in one line; the modes in a second line if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{number_format.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
-    left = short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
+    left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
     if size.height > 1:
         ring = line(Span("10 Hz · ring 10 min ", "muted"))
@@ -80,7 +80,8 @@ def change(delta: Change | None, *, more_is_better: bool) -> Line:
     return line(Span(number_format.percent(delta.relative, sign=True), role), Span(margin, "muted"))
 
 
-def _table(delta: SwitchDelta) -> list[Line]:
+def effect(delta: SwitchDelta) -> list[Line]:
+    """One line for each known figure: before → after, and the change with its uncertainty."""
     rows: list[tuple[str, Change | None, bool, Callable[[float], str]]] = [
         ("texts/s", delta.texts_per_s, True, number_format.count),
         ("p50 ms", delta.p50_ms, False, number_format.ms),
@@ -99,7 +100,8 @@ def _table(delta: SwitchDelta) -> list[Line]:
     ]
 
 
-def _verdict(delta: SwitchDelta) -> Line:
+def outcome(delta: SwitchDelta) -> Line:
+    """The verdict, or the time until it settles, and the number of failed requests."""
     failed = Span(f"{delta.errors} failed", "bad" if delta.errors else "good")
     if not delta.settled:
         return line(Span(f"◌ settling, {delta.settling_left_s:.0f} s left", "accent"), Span(" · "), failed)
@@ -107,8 +109,7 @@ def _verdict(delta: SwitchDelta) -> Line:
     return line(Span(f"{mark} {word}", role), Span(" · ", "muted"), failed)
 
 
-def short(delta: SwitchDelta) -> Line:
-    """A switch and what it changed, in one line."""
+def _short(delta: SwitchDelta) -> Line:
     head = line(Span(f"S{delta.ordinal} ", "marker"), Span(clean(delta.label)))
     if not delta.settled:
         return line(*head, Span(f"  settling {delta.settling_left_s:.0f} s", "accent"))

@@ -9,7 +9,7 @@ from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
 from console.tui.panels import marks
-from console.tui.panels.live.switches import short
+from console.tui.panels.live.switches import effect, outcome
 from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 
 LABEL = 12
@@ -166,19 +166,25 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
 def _segments(opened: OpenedRun) -> list[Line]:
     """The segments of a run recorded from Live, with their figures, and what its switches changed."""
     rows: list[Line] = []
+    several = len(opened.segments) > 1
     for one in opened.segments:
-        segment, latency = one.segment, one.latency
+        segment = one.segment
+        main = one.is_main and several
         span = f"{number_format.clock(segment.start_s)}–{number_format.clock(segment.end_s or 0.0)}"
-        what = line(Span(clean(segment.effective.cell), "strong"), Span(_knobs(segment), "muted"))
         figures = line(
-            Span(number_format.count(one.texts_per_s), "strong" if one.is_main else "value"),
-            Span(" texts/s  ", "muted"),
-            *_percentile("p95", latency.p95_ms, latency.n, P95_FLOOR),
+            Span(number_format.count(one.texts_per_s), "strong"),
+            Span("/s  p95 ", "muted"),
+            Span(number_format.ms(one.latency.p95_ms)),
         )
-        used = line(Span("◀ figures above", "accent")) if one.is_main and len(opened.segments) > 1 else BLANK
-        rows.append(_field(f"segment {segment.ordinal}", line(Span(span, "label")), what, figures, used))
+        what = line(Span(clean(segment.effective.cell), "strong"), Span(_knobs(segment), "muted"))
+        name = f"segment {segment.ordinal}"
+        rows.append(_field(name, line(Span("▸ " if main else "  ", "accent"), Span(span, "label")), figures, what))
+    if several:
+        rows.append(_field("", line(Span("▸ the segment of the figures above, the one measured longest", "muted"))))
     live = opened.run.live
-    rows += [_field("switch", short(delta)) for delta in (live.switches.final if live is not None else ())]
+    for delta in live.switches.final if live is not None else ():
+        rows.append(_field(f"switch S{delta.ordinal}", line(Span(clean(delta.label), "strong"))))
+        rows += [_field("", row) for row in (*effect(delta), outcome(delta))]
     return [BLANK, *rows] if rows else []
 
 
