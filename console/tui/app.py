@@ -256,7 +256,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.view = replace(self.view, mode=self.current_mode)
         with self.batch_update():
             for screen in reversed(self.screen_stack):
-                if isinstance(screen, ShowsFrames) and screen.is_mounted:
+                if screen.is_mounted and isinstance(screen, ShowsFrames):
                     screen.show(self._frame, self.view, self._tick)
                 if not screen.is_modal:
                     break
