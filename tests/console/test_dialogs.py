@@ -226,13 +226,3 @@ async def test_the_screen_behind_a_dialog_goes_on_moving(console: Open, key: str
         await it.beat()
         assert "987,654" in "\n".join(tile.text for tile in live.query(Tile))
         await it.press("escape")
-
-
-async def test_a_mode_that_another_one_covers_is_not_drawn(console: Open) -> None:
-    async with console(scenes.busy()) as it:
-        live = it.app.screen
-        await it.press("2")
-        load = replace(it.session.frame.load, texts=987_654)
-        it.session.frame = replace(it.session.frame, load=load)
-        await it.beat()
-        assert "987,654" not in "\n".join(tile.text for tile in live.query(Tile))
