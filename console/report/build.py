@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from console.report.data import as_csv, as_json
 from console.report.document import document
-from console.report.html import as_html
-from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
 from console.report.origin import measuring_command
+from console.report.render.html import as_html
+from console.report.render.md import as_markdown
 from console.store.database import Store, StoreError
 from console.store.read import LAST, RunFilter, list_runs
 from console.store.selectors import LAST_SWEEP, load_selection, resolve_selector

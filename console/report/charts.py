@@ -1,4 +1,4 @@
-"""The charts of a report as data, which `svg.py` draws. Pure functions.
+"""The charts of a report as data, which `render/svg.py` draws. Pure functions.
 
 Every chart marks the figures that were not steady.
 """

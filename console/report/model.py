@@ -112,12 +112,7 @@ def build_report(
     coalescing = _coalescing(rows)
     last = max(runs, key=lambda run: run.row.started_at)
     facts = environment_facts(last.environment)
-    machine = facts.get("cpu_model") or "an unknown machine"
-    if cores := facts.get("cores"):
-        machine += f", {cores} core{'s' if cores != 1 else ''}"
-    if gpu := facts.get("gpu.model"):
-        machine = f"{gpu}, {machine}"
-    title, mixed = f"{last.row.model or 'Embedding engine'} on {machine}", _mixed(runs)
+    title, mixed = f"{last.row.model or 'Embedding engine'} on {_machine(facts)}", _mixed(runs)
     answer = answer_of(rows, here, base, slo_ms, mixed)
     matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())
     return ReportModel(
@@ -144,6 +139,15 @@ def build_report(
         mixed=mixed,
         invalid=tuple(row for row in rows if not row.is_valid),
     )
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    """`AMD EPYC, 2 cores`, with the GPU before it if there is one."""
+    machine = str(facts.get("cpu_model") or "an unknown machine")
+    if cores := facts.get("cores"):
+        machine += f", {cores} core{'s' if cores != 1 else ''}"
+    gpu = facts.get("gpu.model")
+    return f"{gpu}, {machine}" if gpu else machine
 
 
 def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:

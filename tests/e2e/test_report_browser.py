@@ -16,8 +16,8 @@ from console.measure.environment import environment
 from console.model.engine import Engine, Machine, ModelCard
 from console.report.charts import Bars, Dots, Lines, Spans, Stack
 from console.report.document import document
-from console.report.html import as_html
 from console.report.model import build_report
+from console.report.render.html import as_html
 from console.store.selectors import load_selection, resolve_selector
 from tests.e2e.browser import FLAGS, browser
 from tests.unit.console.support.made import store_in

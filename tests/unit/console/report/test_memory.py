@@ -12,8 +12,8 @@ from console.model.engine import Deployment
 from console.model.load import LoadSpec
 from console.report.build import report_text
 from console.report.document import document
-from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
+from console.report.render.md import as_markdown
 from console.store.database import Store
 from console.store.selectors import load_selection, resolve_selector
 from console.store.write import begin_sweep

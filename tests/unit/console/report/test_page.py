@@ -15,8 +15,8 @@ from console.model.engine import Deployment
 from console.model.load import LoadSpec
 from console.report.build import report_text
 from console.report.document import document
-from console.report.html import as_html
 from console.report.model import build_report
+from console.report.render.html import as_html
 from console.store.database import Store
 from console.store.selectors import load_selection, resolve_selector
 from console.store.write import begin_sweep

@@ -19,9 +19,9 @@ from console.model.engine import Deployment
 from console.model.load import LoadSpec
 from console.report.charts import Bar, Bars, Dot, Dots, Lines, Point, Series, Span, Spans, Stack
 from console.report.document import document
-from console.report.html import as_html
 from console.report.model import NothingToReport, ReportModel, build_report
-from console.report.svg import WIDTH, draw, ticks
+from console.report.render.html import as_html
+from console.report.render.svg import WIDTH, draw, ticks
 from console.store.database import Store
 from console.store.selectors import load_selection, resolve_selector
 from tests.unit.console.support.made import store_in

@@ -14,10 +14,10 @@ from console.model.engine import Batching, Deployment
 from console.model.load import LoadSpec, Percentiles, Stages
 from console.report.document import document
 from console.report.figures import speed_status, status
-from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
 from console.report.platform import environment_rows
 from console.report.recommend import Recommendation
+from console.report.render.md import as_markdown
 from console.store.database import Store
 from console.store.selectors import load_selection, resolve_selector
 from console.store.write import begin_sweep

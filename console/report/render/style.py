@@ -29,6 +29,9 @@ td{border-bottom:1px solid var(--rule);padding:5px 10px 5px 0;vertical-align:top
 th:last-child,td:last-child{padding-right:0}
 tr:target,tr:has(:target){background:var(--band)}
 th.figure,td.figure{text-align:right;white-space:nowrap;padding-right:18px}.short,.run{white-space:nowrap}
+.dense{font-size:12px}.dense th,.dense td{padding-right:7px}
+.dense .figure{padding-right:10px}.dense td.run{font-size:11px}
+.dense.wrapped td.run{white-space:normal}
 .good{color:var(--good)}.unsure{color:var(--unsure)}.bad{color:var(--bad)}
 td.good,td.unsure,td.bad{font-weight:600}
 figure{margin:18px 0}figcaption{font-weight:600;margin-bottom:6px}
@@ -56,7 +59,8 @@ p{margin:3px 0}ul{margin:3px 0;padding-left:14px;font-size:7.2pt}li{margin:1px 0
 .answer{padding:7px 12px;margin-bottom:6px}.answer p.sentence{font-size:11.5pt;margin-bottom:2px}
 .answer .number{font-size:16pt}
 .wide{overflow:visible;margin:5px 0}table{font-size:6.8pt}th,td{padding:1.2px 5px 1.2px 0}td.run{font-size:6pt}
-th.figure,td.figure{padding-right:6px}
+th.figure,td.figure,.dense .figure{padding-right:6px}.dense{font-size:6.8pt}.dense td.run{font-size:6pt}
+.dense th,.dense td{padding-right:5px}
 dl{margin:5px 0;font-size:7.2pt}dl div,dl.facts div{gap:8px;margin:1px 0}dl div{grid-template-columns:150px 1fr}
 dl.facts div{grid-template-columns:90px 1fr}code{font-size:6.2pt;padding:0 3px;overflow-wrap:anywhere}
 figure{margin:3px 4% 3px 0}figcaption{margin-bottom:1px}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from console.report.charts import Bars, Chart, Dots, Lines, Spans, Stack
-from console.report.legend import Entry, cut_at, legend_of
+from console.report.render.legend import Entry, cut_at, legend_of
 
 WIDTH = 1040
 """Width of a chart in its own units, which is that of the page's tables in px; all lengths below are alike."""

@@ -19,14 +19,16 @@ from console.report.blocks import (
     Text,
 )
 from console.report.charts import Bars, Dots, Lines, Spans, Stack
-from console.report.style import STYLE
-from console.report.svg import draw
+from console.report.render.style import STYLE
+from console.report.render.svg import draw
 
 _KINDS = {"✓": "good", "~": "unsure", "✕": "bad"}
 _SHORT = 20
 """Characters up to which a status stays on one line."""
 _LONG = 60
 """Characters from which a value has the whole width."""
+_MANY, _TOO_MANY = 10, 13
+"""Columns beyond which a table is set closer, and beyond which the ids of runs take two lines."""
 _RUN_ID = re.compile(r"(?<![\w-])r-[\w-]*\w")
 
 
@@ -102,7 +104,9 @@ class _Page:
             f"<tr>{''.join(self.cell(text, is_right, ids) for text, is_right in zip(row, right, strict=True))}</tr>"
             for row, ids in zip(table.rows, table.runs or ((),) * len(table.rows), strict=True)
         )
-        return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
+        count = len(table.head)
+        kind = ' class="dense wrapped"' if count > _TOO_MANY else ' class="dense"' if count > _MANY else ""
+        return f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
 
     def cell(self, text: str, right: bool, ids: Sequence[str]) -> str:
         """A cell of the table. The cell that names a run of its own row is the target of links to all of them."""
