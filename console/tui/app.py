@@ -246,16 +246,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self._frame = replace(self._frame, experiments=self.experiments)
 
     def draw(self) -> None:
-        """Draws the frame on the active screen."""
-        screen = self.screen
-        if not isinstance(screen, ShowsFrames) or not screen.is_active or not screen.is_mounted:
-            return
+        """Draws the frame on every screen that can be seen: the one on top, and those behind its dialogs.
+
+        A dialog covers only a part of the screen behind it, which goes on moving. A mode covers all of it.
+        """
         if self.shutdown.hung_up:
             return
         if self.view.mode != self.current_mode:
             self.view = replace(self.view, mode=self.current_mode)
         with self.batch_update():
-            screen.show(self._frame, self.view, self._tick)
+            for screen in reversed(self.screen_stack):
+                if screen.is_mounted and isinstance(screen, ShowsFrames):
+                    screen.show(self._frame, self.view, self._tick)
+                if not screen.is_modal:
+                    break
 
     def update_view(self, **changes: Any) -> None:
         """Changes the view and draws at once."""
