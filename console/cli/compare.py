@@ -31,7 +31,8 @@ precision, and key=value of recipe, instances, threads, device, model, coalesce,
 baseline. "same" means that the whole 95 % interval of the ratio lies within 3 %, "inconclusive" (in JSON "undecided")
 that it includes 1.
 \b
-Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load generator was the bottleneck""",
+Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load generator was the bottleneck,
+1 errors""",
 )
 @click.argument("names", nargs=-1, metavar="A B [C D]")
 @option_group(

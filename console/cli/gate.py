@@ -24,7 +24,8 @@ A condition is FIGURE, one of < <= > >=, and a value with its unit; or a change 
 Figures: texts_per_s, pairs_per_s, requests_per_s, mean, p50, p90, p95, p99, max, fidelity, errors, rss.
 \b
 Exit codes, the first that applies:
-  3 usage, 5 the run failed, 4 the load generator was the bottleneck, 2 unstable, 1 regressed or SLO missed, 0 ok""",
+  3 usage, 5 the run failed, 4 the load generator was the bottleneck, 1 errors, 2 too short or unstable,
+  1 regressed or SLO missed, 0 ok""",
 )
 @click.argument("arguments", nargs=-1, metavar="[RUN] CONDITION...")
 @STORE_OPTION

@@ -28,7 +28,7 @@ STORE_OPTION = option(
     help="Experiment store.  [default: EMBEDCONSOLE_STORE, else runs.sqlite in the data folder]",
 )
 STORE_OPTIONS = option_group("Storage", STORE_OPTION, option("--no-store", is_flag=True, help="Record nothing."))
-VERDICTS = ("ok", "unstable", "client_bound", "failed", "unfinished")
+VERDICTS = ("ok", "too_short", "unstable", "errors", "client_bound", "failed", "unfinished")
 
 
 def store_of(flags: dict[str, Any]) -> "Store | None":

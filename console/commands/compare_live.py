@@ -20,7 +20,8 @@ from console.compare.stored import SIDES, ComparedFigure
 from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.engine import Deployment
-from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.model.exit_codes import EXIT_BY_SIGNAL
+from console.model.verdicts import NOT_STEADY, Verdict, exit_code_of
 from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text, verdict_text
 from console.output.table import table
 from console.session.port import SessionOptions
@@ -132,7 +133,7 @@ class LiveResult:
 
     def unsteady(self, side: int) -> int:
         """Returns the number of rounds that were not steady. They count in the ratios, since the round is the unit."""
-        return sum(figures.verdict == "unstable" for figures in self.of_side(side))
+        return sum(figures.verdict in NOT_STEADY for figures in self.of_side(side))
 
     def of_side(self, side: int) -> list[PointFigures]:
         """Returns the figures of a side in the rounds that were measured."""
@@ -275,8 +276,8 @@ def _spec_text(plan: LivePlan) -> str:
 
 
 def exit_code(state: SweepState) -> int:
-    """Returns 5 for a failed point, else 4 for a client-bound one, else 0; the interval covers unsteady rounds."""
+    """Returns the first exit code of the contract that applies; the interval covers rounds that are not steady."""
+    verdicts = {one.figures.verdict for one in state.points if one.figures is not None} - NOT_STEADY
     if any(one.status is PointStatus.FAILED for one in state.points):
-        return ExitCode.ENGINE_FAILED
-    bound = any(one.figures is not None and one.figures.verdict == "client_bound" for one in state.points)
-    return ExitCode.CLIENT_BOUND if bound else ExitCode.OK
+        verdicts.add(Verdict.FAILED)
+    return exit_code_of(verdicts)

@@ -108,13 +108,11 @@ def _figures(level: float, limit: Limit, measurement: Measurement, spec: MaxLoad
     }
 
 
-_LATE_BUT_MET = "ok: some requests were sent late; SLO met even including that delay"
-
 _LIMIT_WORDS = {
     Limit.NONE: "nothing: the highest level that was tried still holds",
     Limit.SLO: "the SLO: p95 exceeds it",
     Limit.CLIENT: "the load generator: the engine may sustain more; use a larger batch or --stream",
-    Limit.ERRORS: "errors: requests fail",
+    Limit.ERRORS: "errors: requests fail, are refused or are dropped",
     Limit.UNSTABLE: "no equilibrium: a backlog grows, or p95 cannot be stated",
 }
 
@@ -134,7 +132,7 @@ def as_text(result: MaxLoad) -> str:
         level = f"{spec.level_text(best)} (batch {spec.load.batch})"
         lines = [
             f"max load    {level}; measured {figures}; SLO {spec.slo_p95_ms:g} ms",
-            f"verdict     {_LATE_BUT_MET if result.late_but_met else verdict_sentence(winner)}",
+            f"verdict     {verdict_sentence(winner)}",
         ]
     lines.append(f"limit       {_LIMIT_WORDS[result.search.binding]}")
     kept = f"; embedconsole runs --sweep {result.sweep_id}" if result.sweep_id else ""

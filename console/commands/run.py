@@ -13,7 +13,7 @@ from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.measure.cleanup import run_to_completion
 from console.measure.driver_ceiling import DEFAULT_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.measure.environment import git_revision
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder
 from console.measure.result import as_json as json_object
 from console.measure.run import run
@@ -23,6 +23,7 @@ from console.model.errors import CommandRefused
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
 from console.model.frame import LogLine
 from console.model.load import LoadSpec
+from console.model.verdicts import exit_code_of
 from console.output.run import as_text
 from console.session.port import SessionOptions
 from console.session.session import Session
@@ -47,14 +48,9 @@ def check_corpus(load: LoadSpec) -> str:
 
 def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> int:
     """Returns the first exit code of the contract that applies. `engine_exit_code` is that of the engine, if ended."""
-    match measurement.verdict:
-        case Verdict.FAILED:
-            return ExitCode.USAGE if engine_exit_code == ENGINE_EXIT_USAGE else ExitCode.ENGINE_FAILED
-        case Verdict.CLIENT_BOUND:
-            return ExitCode.CLIENT_BOUND
-        case Verdict.UNSTABLE:
-            return ExitCode.UNSTABLE
-    return ExitCode.SLO_MISSED if measurement.slo_missed else ExitCode.OK
+    if measurement.failure and engine_exit_code == ENGINE_EXIT_USAGE:
+        return ExitCode.USAGE
+    return exit_code_of({measurement.verdict}, slo_missed=measurement.slo_missed)
 
 
 def run_once(

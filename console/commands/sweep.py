@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from console.model.durations import duration
-from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.model.exit_codes import EXIT_BY_SIGNAL
+from console.model.verdicts import Verdict, exit_code_of
 from console.output.sweep import as_json as json_object
 from console.output.sweep import as_text, ended_line, progress_line
 from console.session.port import SessionOptions
@@ -25,12 +26,10 @@ _MAX_LINE_CHARACTERS = 110
 def exit_code(state: SweepState) -> int:
     """Returns the first exit code of the contract that applies to any point."""
     measured = [one.figures for one in state.points if one.figures is not None]
+    verdicts = {figures.verdict for figures in measured}
     if any(one.status is PointStatus.FAILED for one in state.points):
-        return ExitCode.ENGINE_FAILED
-    for verdict, code in (("client_bound", ExitCode.CLIENT_BOUND), ("unstable", ExitCode.UNSTABLE)):
-        if any(figures.verdict == verdict for figures in measured):
-            return code
-    return ExitCode.SLO_MISSED if any(figures.slo_missed for figures in measured) else ExitCode.OK
+        verdicts.add(Verdict.FAILED)
+    return exit_code_of(verdicts, slo_missed=any(figures.slo_missed for figures in measured))
 
 
 class SweepProgress:

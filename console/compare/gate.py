@@ -11,6 +11,7 @@ from console.compare.run_ratios import block_rates
 from console.compare.stored import load_key
 from console.model.exit_codes import ExitCode
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.verdicts import exit_code_of
 from console.store.database import Store
 from console.store.labels import load_name
 from console.store.read import UNFINISHED, StoredRun, load_run
@@ -48,13 +49,8 @@ class Gate:
     @property
     def exit_code(self) -> ExitCode:
         """The first exit code of the contract that applies; a condition that cannot be judged counts as unstable."""
-        match self.run.row.verdict:
-            case "failed" | "unfinished":
-                return ExitCode.ENGINE_FAILED
-            case "client_bound":
-                return ExitCode.CLIENT_BOUND
-            case "unstable":
-                return ExitCode.UNSTABLE
+        if (code := exit_code_of({self.run.row.verdict})) is not ExitCode.OK:
+            return code
         if any(one.holds is None for one in self.outcomes):
             return ExitCode.UNSTABLE
         regressed = any(one.holds is False for one in self.outcomes) or bool(self.run.row.slo_missed)

@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from console.analysis.validity import SATURATED_CORES
+from console.analysis.validity import MAX_ERROR_SHARE, SATURATED_CORES
 from console.measure.max_load_search import Bounds, Limit, Search
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder
 from console.measure.run import run
 from console.measure.spec import RunSpec
@@ -15,6 +15,7 @@ from console.model.durations import duration
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
 from console.model.load import P95_FLOOR, LoadSpec
+from console.model.verdicts import exit_code_of
 from console.session.session import Session
 
 SCHEMA_VERSION = 1
@@ -26,9 +27,6 @@ MAX_TRIAL_S = 60.0
 
 MAX_RATE, MAX_CONCURRENCY = 20_000.0, 1024.0
 """Upper bounds of the search: requests per second, and requests in flight."""
-
-MAX_ERROR_SHARE = 0.001
-"""Share of failed requests above which a level does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +84,7 @@ class MaxLoad:
             return ExitCode.CLIENT_BOUND
         if self.winner is None:
             return ExitCode.SLO_MISSED
-        return ExitCode.OK if self.winner.verdict is Verdict.OK or self.late_but_met else ExitCode.UNSTABLE
-
-    @property
-    def late_but_met(self) -> bool:
-        """Whether the winner's requests were sent late, which increases latencies, and still met the SLO."""
-        winner = self.winner
-        return winner is not None and winner.verdict is Verdict.CLIENT_BOUND and winner.lag is not None
+        return exit_code_of({self.winner.verdict})
 
 
 def limit_of(measurement: Measurement, slo_p95_ms: float) -> Limit:
@@ -100,17 +92,20 @@ def limit_of(measurement: Measurement, slo_p95_ms: float) -> Limit:
 
     In an open loop latency counts from the scheduled time, so late sending increases it and never decreases it.
     Therefore an SLO that is met is met however busy the load generator was, and one that is missed by more than the
-    send lag is missed by the engine. A p95 that cannot be stated counts as missed.
+    send lag is missed by the engine. A p95 that cannot be stated counts as missed. Arrivals that were dropped count as
+    errors, unless the load generator had no CPU left.
     """
-    failed = sum(measurement.errors.values())
+    failed, busy = sum(measurement.errors.values()), measurement.client_cpu_cores > SATURATED_CORES
     if failed > MAX_ERROR_SHARE * (failed + measurement.latency.n):
         return Limit.ERRORS
+    if not measurement.failures.judgement.stable:
+        return Limit.CLIENT if busy else Limit.ERRORS
     p95_ms = measurement.latency.p95_ms
     if p95_ms is not None and p95_ms <= slo_p95_ms and measurement.little.stable:
         return Limit.NONE
     late_ms = measurement.lag.judged[1] if measurement.lag is not None else None
     of_the_engine = p95_ms is not None and late_ms is not None and p95_ms - late_ms > slo_p95_ms
-    if measurement.saturated and not (of_the_engine and measurement.client_cpu_cores <= SATURATED_CORES):
+    if measurement.saturated and not (of_the_engine and not busy):
         return Limit.CLIENT
     return Limit.SLO if p95_ms is not None and p95_ms > slo_p95_ms else Limit.UNSTABLE
 

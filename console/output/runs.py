@@ -10,6 +10,7 @@ from console.measure.result import as_json as report_of
 from console.measure.spec import spec_of
 from console.model.engine import Batching, Engine
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.verdicts import verdict_word
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name, load_name
 from console.store.read import RunRow, StoredRun, SweepRow
@@ -53,7 +54,7 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         figure(row.texts_per_s, ",.0f", row.throughput_stable),
         figure(row.p95_ms, ",.1f", row.p95_stable),
         figure(row.fidelity, ".4f", True),
-        f"{MARKS.get(row.verdict, '?')} {row.verdict}" + (", interrupted" if row.interrupted else ""),
+        f"{MARKS.get(row.verdict, '?')} {verdict_word(row.verdict)}" + (", interrupted" if row.interrupted else ""),
         row.sweep_id.rsplit("-", 1)[-1],
         " ".join(row.tags),
     )
@@ -124,7 +125,7 @@ def as_text(run: StoredRun) -> str:
         lines.append(f"so far      {rate} texts/s in {partial.duration_s:.0f} s")
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
     why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
-    word = row.verdict.replace("_", " ")
+    word = verdict_word(row.verdict)
     lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))
     for name, judged in ((report or {}).get("verdicts") or {}).items():
         if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):

@@ -49,7 +49,10 @@ MOST_LATENCY_ROWS = 24
 """With more rows the latency table holds the chosen load and ONE_AT_A_TIME alone."""
 ONE_AT_A_TIME = "1 × 1"
 """Name of the load with one text in flight."""
-_MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
+_MARK_OF = {
+    "ok": "✓ ok", "too_short": "~ too short", "unstable": "~ unstable", "errors": "✕ errors",
+    "client_bound": "~ client bound", "failed": "✕ failed",
+}  # fmt: skip
 
 
 def document(model: ReportModel) -> Document:

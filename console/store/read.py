@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from console.load.protocol import Interval
 from console.model.engine import CapabilityCell, CellState, Deployment
+from console.model.verdicts import UNFINISHED as UNFINISHED
 from console.session.live_metrics import EngineSample
 from console.store.database import Store, StoreError
 from console.store.rows import interval_of, sample_of
 
 LAST = "last"
-UNFINISHED = "unfinished"
-"""The verdict of a run that has not ended: it is being measured, or its process was killed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from console.tui.styled_text import Line, Span, clean, line
 
 VERDICTS = {
     "ok": ("✓", "ok", "good"),
+    "too_short": ("~", "too short", "warn"),
     "unstable": ("~", "unstable", "warn"),
+    "errors": ("✗", "errors", "bad"),
     "client_bound": ("!", "client bound", "warn"),
     "failed": ("✗", "failed", "bad"),
     "unfinished": ("…", "unfinished", "muted"),

@@ -191,4 +191,6 @@ def matrix_row(
     return tuple(spans)
 
 
-LEGEND = "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waits  ▶ runs  ★ best"
+LEGEND = (
+    "✓ ok  ~ not steady  ! client bound  > SLO missed  ✗ failed/errors  ⚠ fell back  – skipped  · waits  ▶ runs  ★ best"
+)

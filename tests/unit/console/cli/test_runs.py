@@ -72,7 +72,8 @@ def test_the_store_may_be_named_behind_the_subcommand_too(path: Path) -> None:
 
 def test_a_shown_run_has_its_stage_times_and_the_reason_why_it_is_not_valid(path: Path) -> None:
     with Store.open(path) as store:
-        record(store, replace(GOOD, run_id="r-4", little=Judgement(False, "callers were idle")))
+        idle = Judgement(False, "callers were idle")
+        record(store, replace(GOOD, run_id="r-4", little=idle, errors={"UNAVAILABLE": 2}))
     shown = runs(path, "show", "r-4").stdout
     for line in (
         "stages      queue 1.00, tokenize 2.00, infer 3.00, serialize 4.00 ms (means of a request)",
@@ -80,6 +81,7 @@ def test_a_shown_run_has_its_stage_times_and_the_reason_why_it_is_not_valid(path
         "memory      RSS 256 MiB",
         "errors      2 x UNAVAILABLE",
         "            requests in flight: callers were idle",
+        "            errors: 2 of 402 requests failed (0.5 %), all of them with UNAVAILABLE",
     ):
         assert f"\n{line}" in shown
 

@@ -135,7 +135,8 @@ def test_the_limit_of_a_trial_is_named(changes: dict[str, object], limit: Limit)
 
 def test_a_winner_whose_requests_went_out_late_is_no_worse_for_it() -> None:
     search, _ = searched(RATES, up_to(118.0))
-    winner = replace(FINE, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
+    spec = RunSpec(LoadSpec(8, rate=118.0), slo_p95_ms=50.0)
+    winner = replace(FINE, spec=spec, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
     found = MaxLoad(MaxLoadSpec(LoadSpec(8), 50.0), search, winner=winner)
     assert found.exit_code == 0
     assert "verdict     ok: some requests were sent late; SLO met" in as_text(found)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import BUSY_TIMEOUT_WHILE_MEASURING_S, Recorder
 from console.measure.run import run
 from console.measure.spec import RunSpec
 from console.model.load import LoadSpec
+from console.model.verdicts import Verdict
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
