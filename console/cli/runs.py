@@ -28,7 +28,7 @@ STORE_OPTION = option(
     help="Experiment store.  [default: EMBEDCONSOLE_STORE, else runs.sqlite in the data folder]",
 )
 STORE_OPTIONS = option_group("Storage", STORE_OPTION, option("--no-store", is_flag=True, help="Record nothing."))
-VERDICTS = ("ok", "too_short", "unstable", "errors", "client_bound", "failed", "unfinished")
+VERDICTS = ("ok", "too_short", "unstable", "errors", "client_bound", "failed", "unfinished", "running")
 
 
 def store_of(flags: dict[str, Any]) -> "Store | None":
@@ -48,7 +48,7 @@ def store_of(flags: dict[str, Any]) -> "Store | None":
 
 
 class Since(click.ParamType[str]):
-    """A time: `2h` or `7d` ago, or a date or time in ISO 8601."""
+    """A time: `2h` or `7d` ago, or a date or time in ISO 8601, in UTC unless it has an offset, as `runs` prints it."""
 
     name = "time"
 
@@ -61,11 +61,14 @@ class Since(click.ParamType[str]):
             moment = datetime.now(UTC) - timedelta(seconds=ago_s)
         except (ValueError, OverflowError):
             try:
-                moment = datetime.fromisoformat(text).astimezone(UTC)
+                moment = datetime.fromisoformat(text)
             except ValueError:
                 self.fail(
-                    f"{value!r} is not a time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30", param, ctx
+                    f"{value!r} is not a time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30 (UTC)",
+                    param,
+                    ctx,
                 )
+            moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
@@ -121,7 +124,8 @@ Examples:
   embedconsole runs pin main last
   embedconsole runs delete r-20261123-101500-3fa2 --yes
 \b
-A run is named by its id, a prefix or suffix of its id, or `last`.""",
+A run is named by its id, at least 4 characters from its start or end, or `last`, which is the last run that was
+measured. Times are in UTC.""",
 )
 @option_group(
     "Filter",
@@ -130,7 +134,13 @@ A run is named by its id, a prefix or suffix of its id, or `last`.""",
     option("--tag", default="", metavar="NAME", help="Tag.  [default: any]"),
     option("--verdict", type=click.Choice(VERDICTS), default=None, help="Verdict.  [default: any]"),
     option("--sweep", default="", metavar="NAME", help="Id or name of a sweep, or last-sweep.  [default: any]"),
-    option("--since", type=Since(), default=None, metavar="TIME", help="Age as 2h or 7d, or a date.  [default: any]"),
+    option(
+        "--since",
+        type=Since(),
+        default=None,
+        metavar="TIME",
+        help="Age as 2h or 7d, or a time in UTC.  [default: any]",
+    ),
     option(
         "--limit",
         type=click.IntRange(0),
@@ -327,11 +337,15 @@ Examples:
 @click.pass_obj
 def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
     """Delete runs with their intervals, notes and tags, after a question."""
-    from console.store.read import resolve_run
+    from console.model.verdicts import RUNNING
+    from console.store.read import RunFilter, list_runs, resolve_run
     from console.store.write import delete_runs
 
     with store.open() as opened:
         found = list(dict.fromkeys(resolve_run(opened, run_id) for run_id in run_ids))
+        for row in list_runs(opened, RunFilter(verdict=RUNNING)):
+            if row.run_id in found:
+                raise click.ClickException(f"{row.run_id} is still being measured: wait until it ends, or stop it")
         if not yes:
             click.confirm(f"delete {', '.join(found)} permanently?", abort=True, err=True)
         delete_runs(opened, found)

@@ -26,6 +26,7 @@ from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text, v
 from console.output.table import table
 from console.session.port import SessionOptions
 from console.store.database import Store
+from console.store.read import LIVE_COMPARISON
 from console.sweep.labels import load_of
 from console.sweep.point import SweepPoint, expected_s
 from console.sweep.runner import plan_sweep
@@ -248,7 +249,7 @@ async def _compare(
     options: SessionOptions, plan: LivePlan, store: Store | None, progress: SweepProgress, in_json: bool
 ) -> int:
     spec = SweepSpec(plan.name, plan.seed, 1, plan.points, _spec_text(plan))
-    sweep_plan = plan_sweep(spec, store)
+    sweep_plan = plan_sweep(spec, store, kind=LIVE_COMPARISON)
     progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.points, None))}")
     state, stopped_by = await run_sweep(
         options,

@@ -22,6 +22,7 @@ from console.model.frame import Frame
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
+from console.store.read import MAX_LOAD
 from console.store.write import begin_sweep, end_sweep
 
 
@@ -42,7 +43,8 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         loop.add_signal_handler(number, interrupt, number)
     sweep_id = f"s-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if store is not None:
-        begin_sweep(store, sweep_id, "max-load", utc_now(), spec.load.seed, 0, f"# {json.dumps(asdict(spec))}\n")
+        text = f"# {json.dumps(asdict(spec))}\n"
+        begin_sweep(store, sweep_id, "max-load", utc_now(), spec.load.seed, 0, text, MAX_LOAD)
     progress = Progress(sys.stderr)
 
     def recorder_of(trial: RunSpec) -> Recorder | None:

@@ -20,6 +20,7 @@ from console.model.frame import LogLine
 from console.session.live_metrics import EngineSample
 from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError, is_chosen, store_path
+from console.store.liveness import this_writer
 from console.store.rows import Row, interval_row
 from console.store.spill import write_spill
 from console.store.write import RunStart, add_intervals, begin_run, finish_run, set_capabilities
@@ -135,9 +136,11 @@ class Recorder:
     def _prepare(self, run_id: str, engine: Engine, capabilities: Sequence[CapabilityCell]) -> RunStart:
         self._run_id = run_id
         self._knows_capabilities = bool(capabilities)
+        host, pid = this_writer()
+        now = self._now()
         self._start = RunStart(
             run_id=run_id,
-            started_at=self._now(),
+            started_at=now,
             requested=engine.requested,
             effective=engine.effective,
             batching=engine.batching,
@@ -146,6 +149,9 @@ class Recorder:
             capabilities=capabilities,
             sweep_id=self._sweep_id,
             cell_hash=self._cell_hash,
+            writer_host=host,
+            writer_pid=pid,
+            heartbeat_at=now,
         )
         return self._start
 
@@ -159,7 +165,7 @@ class Recorder:
                 set_capabilities(self._store, self._run_id, self._late_capabilities, self._now())
                 self._late_capabilities = ()
             if self._pending:
-                add_intervals(self._store, self._run_id, self._pending, self._written)
+                add_intervals(self._store, self._run_id, self._pending, self._written, self._now())
                 self._written += len(self._pending)
                 self._pending.clear()
         except StoreError as error:

@@ -20,12 +20,16 @@ class Verdict(StrEnum):
 
 
 UNFINISHED = "unfinished"
-"""In place of a verdict: the run has not ended, and its process no longer measures it."""
+"""In place of a verdict: the run has no end, and nothing measures it any more."""
+RUNNING = "running"
+"""In place of a verdict: the run is being measured."""
+NOT_ENDED = frozenset({UNFINISHED, RUNNING})
 WORST_FIRST = tuple(str(one) for one in reversed(Verdict))
 NOT_STEADY = frozenset({str(Verdict.TOO_SHORT), str(Verdict.UNSTABLE)})
 
 MARKS = {
     "ok": "✓", "too_short": "~", "unstable": "~", "errors": "✗", "client_bound": "!", "failed": "✗", UNFINISHED: "…",
+    RUNNING: "▶",
 }  # fmt: skip
 """The mark of each verdict; the word follows where there is room."""
 

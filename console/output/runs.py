@@ -32,7 +32,8 @@ def _object(row: RunRow) -> dict[str, Any]:
     for side in ("requested", "effective"):
         for name in [name for name in columns if name.startswith(f"{side}_")]:
             del columns[name]
-    del columns["tag_names"]
+    for name in ("tag_names", "writer_host", "writer_pid", "heartbeat_at"):
+        del columns[name]
     booleans = {name: None if columns[name] is None else bool(columns[name]) for name in _BOOLEANS}
     sides = {"requested": asdict(row.requested), "effective": asdict(row.effective)}
     return {**columns, **booleans, **sides, "tags": list(row.tags)}
@@ -133,7 +134,7 @@ def as_text(run: StoredRun) -> str:
     lines.append(f"recorded    {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
     lines += _environment(run)
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
-    lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
+    lines += [f"note        {written_at[:16].replace('T', ' ')} UTC  {text}" for written_at, text in run.notes]
     return "\n".join(lines)
 
 

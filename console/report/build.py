@@ -8,8 +8,8 @@ from console.report.html import as_html
 from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
 from console.store.database import Store, StoreError
-from console.store.read import LAST
-from console.store.selectors import LAST_SWEEP, load_selection, resolve_selector
+from console.store.read import LAST, LAST_SWEEP
+from console.store.selectors import load_selection, resolve_selector
 
 RENDERERS: dict[str, Callable[[ReportModel], str]] = {
     "md": lambda model: as_markdown(document(model)),

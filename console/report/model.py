@@ -8,10 +8,11 @@ from typing import Any
 from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.model.engine import CapabilityCell
+from console.model.verdicts import NOT_ENDED
 from console.report.findings import SummaryRow, findings_of, summarise
 from console.report.recommend import Recommendation, recommend
 from console.report.rows import Coalescing, ReportRow, rows_of
-from console.store.read import UNFINISHED, StoredRun
+from console.store.read import StoredRun
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
 """Deployments that serve as the baseline unless one is named, in order of preference."""
@@ -110,7 +111,7 @@ def build_report(
     return ReportModel(
         title=f"{last.row.model or 'Embedding engine'} on {machine}",
         sources=_sources(sources),
-        runs_given=sum(run.row.verdict != UNFINISHED for run in runs),
+        runs_given=sum(run.row.verdict not in NOT_ENDED for run in runs),
         first_run_at=min(run.row.started_at for run in runs),
         last_run_at=last.row.started_at,
         slo_p95_ms=slo_ms,

@@ -13,10 +13,10 @@ from console.compare.run_ratios import block_rates, has_rate, steady_intervals
 from console.compare.stored import load_key
 from console.model.engine import PLAIN, Deployment
 from console.model.load import Percentiles
-from console.model.verdicts import NOT_STEADY, WORST_FIRST
+from console.model.verdicts import NOT_ENDED, NOT_STEADY, WORST_FIRST
 from console.output.runs import client_bound_reason
 from console.store.labels import cell_name, load_name
-from console.store.read import UNFINISHED, StoredRun
+from console.store.read import StoredRun
 
 STAGES = ("queue", "tokenize", "infer", "serialize")
 LEAST_REPEATS = 3
@@ -190,7 +190,7 @@ def deployment_flags(asked: Deployment) -> list[str]:
 
 def rows_of(runs: Sequence[StoredRun]) -> tuple[ReportRow, ...]:
     """Returns the rows in the order of their first run. Leaves out unfinished and superseded runs."""
-    ended = _without_superseded([run for run in runs if run.row.verdict != UNFINISHED])
+    ended = _without_superseded([run for run in runs if run.row.verdict not in NOT_ENDED])
     names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run, name in zip(ended, names, strict=True):

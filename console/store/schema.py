@@ -100,7 +100,16 @@ ALTER TABLE run ADD COLUMN cell_hash TEXT;
 CREATE INDEX run_by_sweep ON run(sweep_id, cell_hash);
 """
 
-MIGRATIONS = (_RUNS, _SWEEPS)
+_WRITERS = """
+ALTER TABLE run ADD COLUMN writer_host TEXT;
+ALTER TABLE run ADD COLUMN writer_pid INTEGER;
+ALTER TABLE run ADD COLUMN heartbeat_at TEXT;
+ALTER TABLE sweep ADD COLUMN kind TEXT NOT NULL DEFAULT 'sweep';
+UPDATE sweep SET kind = 'max-load' WHERE name = 'max-load' AND spec LIKE '# {"load": %';
+UPDATE sweep SET kind = 'live' WHERE name LIKE 'live: %' AND spec LIKE '# embedconsole compare --live,%';
+"""
+
+MIGRATIONS = (_RUNS, _SWEEPS, _WRITERS)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -12,6 +12,7 @@ VERDICTS = {
     "client_bound": ("!", "client bound", "warn"),
     "failed": ("✗", "failed", "bad"),
     "unfinished": ("…", "unfinished", "muted"),
+    "running": ("▶", "running", "accent"),
 }
 GREEN, AMBER = 0.995, 0.98
 """Mean cosine to fp32 from which fidelity is green or amber by default."""

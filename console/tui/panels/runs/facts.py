@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.verdicts import RUNNING
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
@@ -67,7 +68,7 @@ def _shape(opened: OpenedRun) -> str:
 
 def _how_long(opened: OpenedRun) -> str:
     row, spec = opened.run.row, opened.run.spec
-    measured = f"{row.duration_s:.0f} s" if row.duration_s is not None else f"{len(opened.points)} s kept"
+    measured = f"{row.duration_s:.0f} s" if row.duration_s is not None else f"{len(opened.points)} s recorded"
     warm_up = spec.get("warm_up_s")
     return f"{measured} after {warm_up:g} s of warm-up" if warm_up else measured
 
@@ -79,7 +80,8 @@ def _because(opened: OpenedRun, width: int) -> list[Line]:
     if row.failure:
         rows += _wrapped("", row.failure, width, "bad")
     if opened.run.report is None:
-        rows += _wrapped("", "it never ended: what its intervals say so far", width, "muted")
+        state = "still running" if row.verdict == RUNNING else "no end recorded"
+        rows += _wrapped("", f"{state}: the figures so far", width, "muted")
     for notice in report.get("warnings") or ():
         rows += _wrapped("", f"⚠ {notice.get('message', '')}", width, "warn")
     for name, judged in (report.get("verdicts") or {}).items():

@@ -91,7 +91,7 @@ class TestFinding:
                 resolve_run(store, LAST)
             record(store, replace(GOOD, run_id="r-20261123-a1"))
             record(store, replace(GOOD, run_id="r-20261123-b2"), started_at="2026-11-23T11:00:00Z")
-            assert resolve_run(store, "b2") == resolve_run(store, LAST) == "r-20261123-b2"
+            assert resolve_run(store, "3-b2") == resolve_run(store, LAST) == "r-20261123-b2"
             with pytest.raises(StoreError, match="several runs"):
                 resolve_run(store, "r-2026")
             for unknown in ("r-7", "", "%"):
