@@ -15,7 +15,7 @@ from typing import Any
 
 from console.analysis.ratios import paired_ratio
 from console.analysis.steady_state import EQUIVALENCE_MARGIN
-from console.commands.sweep import SweepProgress, run_sweep
+from console.commands.sweep import SweepProgress, has_runs, run_sweep
 from console.compare.stored import SIDES, ComparedFigure
 from console.measure.spec import RunSpec
 from console.model.durations import duration
@@ -264,7 +264,7 @@ async def _compare(
         print(json.dumps(as_json(result, interrupted=bool(stopped_by)), ensure_ascii=False), flush=True)
     else:
         print(as_text(result), flush=True)
-    if store is not None:
+    if store is not None and has_runs(state):
         progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}")
     return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 

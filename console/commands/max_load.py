@@ -23,7 +23,7 @@ from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
 from console.store.read import MAX_LOAD
-from console.store.write import begin_sweep, end_sweep
+from console.store.write import begin_sweep, delete_empty_sweep, end_sweep
 
 
 def max_load_once(options: SessionOptions, spec: MaxLoadSpec, *, store: Store | None, as_json: bool) -> int:
@@ -61,7 +61,8 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
     try:
         async with Session(options) as session:
             result = await find_max_load(session, spec, interrupted, show, report, recorder_of)
-            result.sweep_id = sweep_id if store is not None else ""
+            result.sweep_id = sweep_id if store is not None and result.trials else ""
+            refused = session.refused_options
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
@@ -69,11 +70,19 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         try:
             progress.clear()
         finally:
-            if store is not None:
-                end_sweep(store, sweep_id, utc_now())
+            _end(store, sweep_id)
     json_object = as_json(result, interrupted=bool(received))
     print(json.dumps(json_object, ensure_ascii=False) if in_json else as_text(result), flush=True)
-    return EXIT_BY_SIGNAL + received[0] if received else result.exit_code
+    if received:
+        return EXIT_BY_SIGNAL + received[0]
+    return ExitCode.USAGE if refused else result.exit_code
+
+
+def _end(store: Store | None, sweep_id: str) -> None:
+    """Stores the end of the search; a search without a trial leaves nothing in the store."""
+    if store is not None:
+        end_sweep(store, sweep_id, utc_now())
+        delete_empty_sweep(store, sweep_id)
 
 
 def as_json(result: MaxLoad, *, interrupted: bool = False) -> dict[str, Any]:

@@ -128,7 +128,7 @@ async def find_max_load(
         trial = spec.trial(level, again=again, number=len(result.trials))
         recorder = recorder_of(trial)
         measurement = await run(session, trial, progress, interrupted, recorder)
-        if recorder is not None:
+        if recorder is not None and recorder.has_started:
             recorder.finish(measurement, session.frame.log)
         if measurement.failure and not measurement.errors:
             result.failure = measurement.failure

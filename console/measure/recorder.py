@@ -90,6 +90,11 @@ class Recorder:
         self._store.set_busy_timeout(BUSY_TIMEOUT_WHILE_MEASURING_S)
         self._flush()
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the load of the run has started."""
+        return self._start is not None
+
     def on_intervals(self, session: Session) -> None:
         """Writes the intervals that have arrived since the last call."""
         new = []
