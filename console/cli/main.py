@@ -24,6 +24,7 @@ from console.cli.param_types import AUTO, Duration
 from console.cli.profile import profile
 from console.cli.report import report
 from console.cli.runs import STORE_OPTIONS, runs, store_of
+from console.cli.suggestions import SuggestingGroup
 from console.cli.sweep import sweep
 from console.cli.web_options import WEB_OPTIONS, command_of
 from console.model.exit_codes import EXIT_INTERRUPTED, ExitCode
@@ -35,6 +36,7 @@ FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
 
 
 @cloup.group(
+    cls=SuggestingGroup,
     formatter_settings=FORMATTER,
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,

@@ -12,6 +12,7 @@ from cloup import option, option_group
 
 from console.cli.console import FRESH_OPTION, open_console, refuse_without_terminal
 from console.cli.keys import KEYMAP_OPTION, registry_of
+from console.cli.suggestions import SuggestingGroup, complete_run_names
 from console.model.durations import parse_duration_s
 from console.model.modes import REPLAY_SPEEDS
 
@@ -99,7 +100,7 @@ STORE_AFTER_COMMAND = option(
 )
 
 
-class _Group(cloup.Group):
+class _Group(SuggestingGroup):
     """A group that reports a StoreError as an error of the command line."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -200,7 +201,7 @@ Examples:
   embedconsole runs show last
   embedconsole runs show r-20261123-101500-3fa2 --json"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @STORE_AFTER_COMMAND
 @click.pass_obj
@@ -220,7 +221,7 @@ Examples:
   embedconsole runs replay last
   embedconsole runs replay last --speed 10"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @option(
     "--speed",
     type=click.FloatRange(REPLAY_SPEEDS[0], REPLAY_SPEEDS[-1]),
@@ -254,7 +255,7 @@ Examples:
   embedconsole runs tag last main
   embedconsole runs tag last main --remove"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @click.argument("names", nargs=-1, required=True, metavar="TAG...")
 @option("--remove", is_flag=True, help="Remove the tags instead of adding them.")
 @STORE_AFTER_COMMAND
@@ -275,7 +276,7 @@ Examples:
   embedconsole runs pin main s-20261123-101500-3fa2"""
 )
 @click.argument("name")
-@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_run_names)
 @STORE_AFTER_COMMAND
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
@@ -294,7 +295,7 @@ def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
 Examples:
   embedconsole runs note last 'other work on the machine'"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @click.argument("text")
 @STORE_AFTER_COMMAND
 @click.pass_obj
@@ -331,7 +332,7 @@ Examples:
   embedconsole runs delete last
   embedconsole runs delete r-20261123-101500-3fa2 r-20261123-101512-9b1c --yes"""
 )
-@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_run_names)
 @option("--yes", is_flag=True, help="Delete without asking.")
 @STORE_AFTER_COMMAND
 @click.pass_obj

@@ -25,6 +25,9 @@ MIN_TRIAL_REQUESTS = P95_FLOOR + 45
 
 MAX_TRIAL_S = 60.0
 
+BETWEEN_TRIALS_S = 1.0
+"""Time to stop and start a load; an estimate."""
+
 MAX_RATE, MAX_CONCURRENCY = 20_000.0, 1024.0
 """Upper bounds of the search: requests per second, and requests in flight."""
 
@@ -74,6 +77,20 @@ class MaxLoad:
     winner: Measurement | None = None
     failure: str = ""
     sweep_id: str = ""
+    left_s: float = math.inf
+    """The longest time that the remaining trials are expected to take. It grows only if no level has held yet."""
+
+    def count_down(self, trial_s: float) -> None:
+        """Updates `left_s` after a trial that measured for `trial_s`."""
+        search, spec = self.search, self.spec
+        around_s = spec.warm_up_s + BETWEEN_TRIALS_S
+        lowest = search.best or (spec.bounds.least if search.may_go_down else spec.bounds.start)
+        longest_s = spec.trial(lowest).duration_s + around_s
+        at_most_s = search.trials_left * longest_s
+        if search.best is not None or at_most_s < self.left_s:
+            counted_s = min(at_most_s, self.left_s - trial_s - around_s)
+            at_most_s = min(max(counted_s, longest_s if at_most_s else 0.0), self.left_s)
+        self.left_s = at_most_s
 
     @property
     def exit_code(self) -> ExitCode:
@@ -140,6 +157,7 @@ async def find_max_load(
         result.trials.append((level, limit, measurement))
         if again and limit is Limit.NONE:
             result.winner = measurement
+        result.count_down(measurement.duration_s)
         report(_trial_text(result, again=again))
     return result
 
@@ -150,6 +168,5 @@ def _trial_text(result: MaxLoad, *, again: bool) -> str:
     p95_ms, spec = measurement.latency.p95_ms, result.spec
     p95 = f"p95 {p95_ms:,.1f} ms" if p95_ms is not None else f"no p95 (n={measurement.latency.n})"
     trial = f"{spec.level_text(level)}{', measured again' if again else ''}"
-    left_s = result.search.trials_left * (measurement.duration_s + spec.warm_up_s + 1.0)
-    left = "" if result.winner is not None else f"; about {duration(left_s)} left"
+    left = f"; at most {duration(result.left_s)} left" if result.left_s else ""
     return f"[{len(result.trials)}] {trial}: {p95}, {'holds' if limit is Limit.NONE else f'limit: {limit}'}{left}"
