@@ -301,7 +301,7 @@ Examples:
 @click.pass_obj
 def note(store: _Store, run_id: str, text: str) -> None:
     """Add a note to a run."""
-    from console.measure.recorder import utc_now
+    from console.store.liveness import utc_now
     from console.store.read import resolve_run
     from console.store.write import add_note
 

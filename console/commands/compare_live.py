@@ -26,7 +26,7 @@ from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text, v
 from console.output.table import table
 from console.session.port import SessionOptions
 from console.store.database import Store
-from console.store.read import LIVE_COMPARISON
+from console.store.schema import LIVE_COMPARISON
 from console.sweep.labels import load_of
 from console.sweep.point import SweepPoint, expected_s
 from console.sweep.runner import plan_sweep

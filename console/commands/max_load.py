@@ -13,7 +13,7 @@ from console.commands.progress import Progress
 from console.measure.max_load import SCHEMA_VERSION, MaxLoad, MaxLoadSpec, find_max_load
 from console.measure.max_load_search import Limit
 from console.measure.measurement import Measurement
-from console.measure.recorder import Recorder, utc_now
+from console.measure.recorder import Recorder
 from console.measure.result import verdict_sentence
 from console.measure.spec import RunSpec
 from console.model.errors import CommandRefused
@@ -22,7 +22,8 @@ from console.model.frame import Frame
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
-from console.store.read import MAX_LOAD
+from console.store.liveness import utc_now
+from console.store.schema import MAX_LOAD
 from console.store.write import begin_sweep, delete_empty_sweep, end_sweep
 
 

@@ -36,6 +36,11 @@ class Liveness:
     process_exists: Callable[[int], bool] = process_exists
 
 
+def utc_now() -> str:
+    """Returns the current time as ISO 8601 with milliseconds, the format of all times in the store."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
 def this_writer() -> tuple[str, int]:
     """Returns host and process id of this process, for the runs that it records."""
     return platform.node(), os.getpid()

@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 from console.load.protocol import Interval
 from console.model.engine import CapabilityCell, CellState, Deployment
-from console.model.verdicts import NOT_ENDED, RUNNING, Verdict
+from console.model.recording import LIVE
+from console.model.verdicts import NOT_ENDED, RUNNING
 from console.model.verdicts import UNFINISHED as UNFINISHED
 from console.session.live_metrics import EngineSample
 from console.store.database import Store, StoreError
+from console.store.live import LiveRecord, read_live
 from console.store.liveness import Liveness, is_running
 from console.store.rows import interval_of, sample_of
+from console.store.schema import SWEEP
 
 LAST = "last"
 LAST_SWEEP = "last-sweep"
-SWEEP, MAX_LOAD, LIVE_COMPARISON = "sweep", "max-load", "live"
-"""Kinds of sweeps: measured cells, the trials of a search, the rounds of a live comparison."""
 LEAST_CHARACTERS = 4
 """A shorter part of an id names nothing, so that a single letter cannot select, or delete, a run."""
 
@@ -89,6 +90,7 @@ class RunRow(NamedTuple):
     writer_host: str
     writer_pid: int
     heartbeat_at: str
+    origin: str
 
     @property
     def requested(self) -> Deployment:
@@ -126,6 +128,8 @@ class StoredRun:
     """Including the warm-up; times start with the load."""
     samples: tuple[EngineSample, ...]
     capabilities: tuple[CapabilityCell, ...]
+    live: LiveRecord | None = None
+    """None unless the run was recorded from Live."""
 
 
 _COLUMN_OF = {
@@ -190,14 +194,14 @@ def _with_liveness(row: RunRow, liveness: Liveness) -> RunRow:
     return row._replace(verdict=RUNNING)
 
 
-def resolve_run(store: Store, name: str, liveness: Liveness = SEEN_FROM_HERE) -> str:
+def resolve_run(store: Store, name: str) -> str:
     """Returns the id of a run by its id, `last`, or the start or end of exactly one id. Raises StoreError.
 
-    `last` is the last run that was measured: neither one that is being measured, nor one that did not start. A part of
-    an id has at least LEAST_CHARACTERS.
+    `last` is the run that started last of those that have ended, whether it was measured or recorded from Live; never
+    one that failed before its load started. A part of an id has at least LEAST_CHARACTERS.
     """
     if name == LAST:
-        return _last_run(store, liveness)
+        return _last_run(store)
     with store.reading() as connection:
         rows = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
         if not rows and len(name) >= LEAST_CHARACTERS:
@@ -227,21 +231,15 @@ def _sweep_named(name: str) -> dict[str, str]:
     return {"name": name, "last": LAST_SWEEP}
 
 
-def _last_run(store: Store, liveness: Liveness) -> str:
-    """Returns the id of the newest run that was measured. Raises StoreError."""
-    columns = "id, coalesce(verdict, 'unfinished'), coalesce(writer_host, ''), coalesce(writer_pid, 0), heartbeat_at"
-    started = "EXISTS (SELECT 1 FROM interval WHERE run_id = run.id)"
-    newest = f"SELECT {columns}, {started} FROM run ORDER BY started_at DESC, rowid DESC"  # noqa: S608 - constants
-    known = False
+def _last_run(store: Store) -> str:
+    """Returns the id of the newest run that was measured and has ended. Raises StoreError."""
+    started = "(verdict <> 'failed' OR EXISTS (SELECT 1 FROM interval WHERE run_id = run.id))"
+    newest = f"SELECT id FROM run WHERE verdict IS NOT NULL AND {started} ORDER BY started_at DESC, rowid DESC LIMIT 1"  # noqa: S608 - constants
     with store.reading() as connection:
-        for run_id, verdict, host, pid, heartbeat_at, has_started in connection.execute(newest):
-            known = True
-            if verdict == UNFINISHED and is_running(host, pid, heartbeat_at or "", liveness):
-                continue
-            if has_started or verdict != Verdict.FAILED:
-                return str(run_id)
-    why = "no run that was measured" if known else "no run yet"
-    raise StoreError(f"the store {store.path} has {why}: record one with `embedconsole run`")
+        row = connection.execute(newest).fetchone()
+    if row is None:
+        raise StoreError(f"the store {store.path} has no ended run yet: record one with `embedconsole run`")
+    return str(row["id"])
 
 
 def load_run(store: Store, run_id: str) -> StoredRun:
@@ -259,7 +257,10 @@ def load_run(store: Store, run_id: str) -> StoredRun:
         )
         intervals = connection.execute("SELECT * FROM interval WHERE run_id = ? ORDER BY ordinal", (run_id,)).fetchall()
         cells = connection.execute("SELECT * FROM capability WHERE matrix = ?", (run["capabilities"],)).fetchall()
-        samples = [sample for row in intervals if (sample := sample_of(row)) is not None]
+        samples = tuple(sample for row in intervals if (sample := sample_of(row)) is not None)
+        live = None
+        if rows[0].origin == LIVE:
+            live, samples = read_live(connection, run_id, intervals)
         return StoredRun(
             row=rows[0],
             spec=json.loads(run["spec"]),
@@ -268,8 +269,9 @@ def load_run(store: Store, run_id: str) -> StoredRun:
             notes=tuple((row["written_at"], row["text"]) for row in notes),
             events=tuple((row["wall_time"], row["source"], row["level"], row["text"]) for row in events),
             intervals=tuple(interval_of(row) for row in intervals),
-            samples=tuple(samples),
+            samples=samples,
             capabilities=tuple(_capability(row) for row in cells),
+            live=live,
         )
 
 
@@ -315,6 +317,15 @@ def newest_sweep(store: Store, name: str) -> str:
             (name, SWEEP),
         ).fetchone()
     return str(row["id"]) if row else ""
+
+
+def load_sweep_text(store: Store, sweep_id: str) -> tuple[str, str]:
+    """Returns the name of a sweep and the text of its specification. Raises StoreError if there is no such sweep."""
+    with store.reading() as connection:
+        row = connection.execute("SELECT name, spec FROM sweep WHERE id = ?", (sweep_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"no sweep {sweep_id!r} in {store.path}: `embedconsole runs sweeps` lists them")
+    return str(row["name"]), str(row["spec"])
 
 
 def points_done(store: Store, sweep_id: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from console.store.read import (
     LAST,
     LAST_SWEEP,
     LEAST_CHARACTERS,
-    SWEEP,
     RunFilter,
     RunRow,
     StoredRun,
@@ -16,6 +15,7 @@ from console.store.read import (
     load_run,
     resolve_run,
 )
+from console.store.schema import SWEEP
 
 _LEAST = f"; write at least {LEAST_CHARACTERS} characters of the id"
 

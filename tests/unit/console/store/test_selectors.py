@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from console.compare.gate import judge_run
-from console.measure.recorder import Recorder
 from console.measure.result import as_json
+from console.measure.run_writer import RunWriter
 from console.model.verdicts import RUNNING, UNFINISHED
 from console.report.build import report_text
 from console.store import schema
 from console.store.database import Store, StoreError
 from console.store.liveness import HEARTBEAT_TIMEOUT_S, Liveness
 from console.store.read import LAST, LAST_SWEEP, RunFilter, list_runs, list_sweeps, load_run, newest_sweep, resolve_run
+from console.store.rows import interval_row
 from console.store.selectors import find_sweep, resolve_selector
 from console.store.write import begin_run, begin_sweep, delete_empty_sweep, finish_run
+from tests.unit.console.support.intervals import second
 from tests.unit.console.support.made import GOOD, record, start_of, store_in
 
 DAY = "2026-11-23T"
@@ -74,19 +76,21 @@ class TestRunning:
         begin_run(store, start_of(GOOD))
         assert list_runs(store, liveness=liveness())[0].verdict == UNFINISHED
 
-    def test_the_recorder_says_who_writes_and_when_it_last_did(self, store: Store) -> None:
-        recorder = Recorder(store, GOOD.spec, now=lambda: f"{DAY}12:00:00.000Z")
-        start = recorder._prepare("r-now", GOOD.engine, ())
-        begin_run(store, start)
-        assert (start.writer_pid, start.heartbeat_at) == (os.getpid(), f"{DAY}12:00:00.000Z")
-        here = Liveness(now=lambda: AT, process_exists=lambda pid: pid == os.getpid())
+    def test_a_writer_says_who_it_is_and_with_every_interval_that_it_still_writes(self, store: Store) -> None:
+        times = iter([f"{DAY}12:00:00.000Z", f"{DAY}12:00:50.000Z"])
+        writer = RunWriter(lambda: store, start_of(GOOD, next(times)), now=lambda: next(times))
+        writer.begin()
+        for age_s, verdict in ((20.0, RUNNING), (50.0, UNFINISHED)):
+            now = datetime.fromtimestamp(AT.timestamp() + age_s, UTC)
+            here = Liveness(now=lambda now=now: now, process_exists=lambda pid: pid == os.getpid())  # type: ignore[misc]
+            assert list_runs(store, liveness=here)[0].verdict == verdict
+        writer.add_intervals([interval_row(second(0), None, 0.0, 0.0)])
         assert list_runs(store, liveness=here)[0].verdict == RUNNING
 
-    def test_last_is_the_last_run_that_is_not_running(self, store: Store) -> None:
+    def test_last_is_the_last_run_that_has_ended(self, store: Store) -> None:
         record(store, replace(GOOD, run_id="r-ended"), started_at=f"{DAY}10:00:00Z")
         begun(store)
-        assert resolve_run(store, LAST, liveness()) == "r-ended"
-        assert resolve_run(store, LAST, liveness(alive=False)) == "r-running", "it was broken off"
+        assert resolve_run(store, LAST) == "r-ended"
 
     def test_a_gate_refuses_a_run_that_is_still_measured(self, store: Store) -> None:
         begun(store)
@@ -120,7 +124,7 @@ class TestLast:
 
     def test_where_nothing_has_started_last_says_so(self, store: Store) -> None:
         did_not_start(store, "r-refused", f"{DAY}11:00:00Z")
-        with pytest.raises(StoreError, match="no run that was measured"):
+        with pytest.raises(StoreError, match="no ended run yet"):
             resolve_run(store, LAST)
 
 
