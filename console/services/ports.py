@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from console.store.read import RunRow
+    from console.sweep.restore import StateBefore
     from console.sweep.state import SweepState
 from console.store.opened_run import OpenedRun
 
@@ -72,6 +73,10 @@ class SweepOffer:
     fidelity: bool
     about: str = ""
     """The first comment of the specification."""
+    knobs: str = ""
+    """Values of the batching settings that the specification does not name."""
+    inherited: str = ""
+    """What the sweep takes from the engine, with the values; empty if it takes nothing."""
 
 
 class SweepsPort(Protocol):
@@ -87,12 +92,17 @@ class SweepsPort(Protocol):
         """The names of the presets."""
         ...
 
+    @property
+    def before(self) -> "StateBefore | None":
+        """The user's engine options and load while a sweep changes them; None while none runs."""
+        ...
+
     async def offer(self, source: str) -> SweepOffer:
         """Reads a preset or a file, and counts what is measured already."""
         ...
 
     async def sweep(self, source: str, *, resume: bool) -> None:
-        """Runs a sweep to its end. The front end owns the task; `state` shows the progress."""
+        """Runs a sweep to its end, then restores engine and load. The front end owns the task; `state` shows it."""
         ...
 
     def pause(self) -> None:
@@ -111,8 +121,8 @@ class SweepsPort(Protocol):
         """Ends the sweep after the running point."""
         ...
 
-    def stop_now(self) -> None:
-        """Ends the sweep now; what the running point has measured is kept."""
+    def stop_now(self, *, restore: bool = True) -> None:
+        """Ends the sweep now; what the running point has measured is kept. `restore`: also the engine and the load."""
         ...
 
 

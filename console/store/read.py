@@ -250,14 +250,3 @@ def newest_sweep(store: Store, name: str) -> str:
             "SELECT id FROM sweep WHERE name = ? ORDER BY started_at DESC, rowid DESC LIMIT 1", (name,)
         ).fetchone()
     return str(row["id"]) if row else ""
-
-
-def points_done(store: Store, sweep_id: str) -> dict[str, str]:
-    """Returns the run ids, by hash, of the points that are measured: ended, not interrupted and not failed."""
-    with store.reading() as connection:
-        rows: Sequence[Mapping[str, Any]] = connection.execute(
-            "SELECT cell_hash, id FROM run WHERE sweep_id = ? AND cell_hash IS NOT NULL"
-            " AND verdict IS NOT NULL AND verdict <> 'failed' AND interrupted = 0 ORDER BY started_at",
-            (sweep_id,),
-        ).fetchall()
-    return {row["cell_hash"]: row["id"] for row in rows}

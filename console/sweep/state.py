@@ -73,6 +73,10 @@ class SweepState:
     ending: bool = False
     """The sweep ends after the running point."""
     ended: bool = False
+    knobs: str = ""
+    """Values of the batching settings that some point does not name; empty if every point names all."""
+    inherited: str = ""
+    """What some point takes from the engine before the sweep, with the values; empty if it takes nothing."""
     trouble: str = ""
     """Why the store or the restoration of the engine failed; empty if neither did."""
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from console.actions.saved_state import Memory
     from console.services.ports import ExperimentsPort
     from console.session.port import SessionPort
+    from console.sweep.restore import StateBefore
     from console.tui.replay_player import Player
 
 CLOCK_S = 0.1
@@ -317,11 +318,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.update_context(sweep_source=source)
         self._sweeping = self.in_background("the sweep", self.experiments_port.sweeps.sweep(source, resume=resume))
 
-    async def end_sweep(self) -> None:
-        """At once; what the running cell has measured is kept."""
+    @property
+    def before_sweep(self) -> "StateBefore | None":
+        """Load and engine options of the user while a sweep changes them; None while none runs."""
+        return self._experiments_port.sweeps.before if self._experiments_port else None
+
+    async def end_sweep(self, *, restore: bool) -> None:
+        """Ends the sweep now; what the running cell has measured is kept. `restore`: also the engine and the load."""
         if self._sweeping is not None and not self._sweeping.is_finished:
             with suppress(CommandRefused):
-                self.experiments_port.sweeps.stop_now()
+                self.experiments_port.sweeps.stop_now(restore=restore)
             await self._sweeping.wait()
 
     def _refused(self, why: str) -> None:

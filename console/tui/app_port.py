@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from console.model.modes import ExperimentContext
     from console.services.ports import ExperimentsPort
     from console.session.port import SessionPort
+    from console.sweep.restore import StateBefore
     from console.tui.replay_player import Player
     from console.tui.screens.dialogs.dialog import Dialog
     from console.tui.view import View
@@ -107,8 +108,13 @@ class AppPort(Protocol):
         """Starts a sweep in a worker of the app."""
         ...
 
-    async def end_sweep(self) -> None:
-        """Ends the running sweep at once; keeps what it has measured."""
+    @property
+    def before_sweep(self) -> "StateBefore | None":
+        """Load and engine options of the user while a sweep changes them; None while none runs."""
+        ...
+
+    async def end_sweep(self, *, restore: bool) -> None:
+        """Ends the running sweep now; keeps what it has measured. `restore`: also the engine and the load."""
         ...
 
     def ask_to_quit(self) -> None:

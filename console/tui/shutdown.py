@@ -77,7 +77,7 @@ class Shutdown:
     async def _leave_running(self) -> None:
         if self._app.session is None:
             return
-        failure = await self._failure_of("ending the sweep", self._app.end_sweep())
+        failure = await self._failure_of("ending the sweep", self._app.end_sweep(restore=True))
         left = await self._app.session.detach()
         serves_on = (
             f"embedconsole: the engine serves on at {left.address} (pid {left.pid}), log {left.log_path}; "
@@ -97,7 +97,7 @@ class Shutdown:
         app, code = self._app, self._code()
         failures = [
             await self._failure_of("keeping the console's state", self._keep_state()),
-            await self._failure_of("ending the sweep", app.end_sweep()),
+            await self._failure_of("ending the sweep", app.end_sweep(restore=False)),
         ]
         if app.session is not None:
             unclosed = await self._failure_of("stopping", app.session.close())

@@ -6,7 +6,7 @@ from textual.geometry import Size
 
 from console.actions.registry import Registry
 from console.model.durations import duration
-from console.sweep.labels import load_of
+from console.sweep.labels import knobs_of, load_of
 from console.sweep.state import PointFigures, PointState, PointStatus, SweepState
 from console.tui import number_format
 from console.tui.panels import marks
@@ -62,6 +62,7 @@ def facts(one: PointState, width: int) -> Lines:
     rows: list[Line] = [
         joined((ran, line(Span(clean(load_of(cell)))), line(Span(_status(one), "muted"))), Span("  ")),
     ]
+    rows.append(line(Span(knobs_of(cell), "muted")))
     if found is not None and found.texts_per_s is not None:
         rows += _figures(found)
     if one.fell_back:

@@ -11,7 +11,7 @@ from console.sweep.point import SweepPoint
 from console.sweep.state import PointState, PointStatus, SweepState
 from console.tui import number_format
 from console.tui.panels import marks
-from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of
+from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of, wrap
 
 _BACKENDS = ("torch", "onnx", "openvino", "")
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "")
@@ -189,6 +189,14 @@ def matrix_row(
             cell = [cell[0], *(span._replace(role="cursor") for span in cell[1:])]
         spans += cell
     return tuple(spans)
+
+
+def settings(state: SweepState, width: int, height: int) -> list[Line]:
+    """The knobs that the points do not name, and what they inherit from the engine, in at most `height` lines."""
+    named = f"unless named: {state.knobs}" if state.knobs else ""
+    inherited = f"as it was: {state.inherited}" if state.inherited else ""
+    rows = [row for text in (named, inherited) if text for row in wrap(text, width, "muted")]
+    return rows[: max(0, height)]
 
 
 LEGEND = "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waits  ▶ runs  ★ best"

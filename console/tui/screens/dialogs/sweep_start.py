@@ -144,18 +144,20 @@ class SweepDialog(Dialog[SweepChoice]):
                     Span(f"  {offer.measured} of {offer.points} cells are measured already", "muted"),
                 )
             )
+        if offer.knobs:
+            rows.append(line(Span("unless named: ", "label"), Span(offer.knobs, "muted")))
+        if offer.inherited:
+            rows.append(line(Span("as it is now: ", "label"), Span(clean(offer.inherited), "muted")))
         rows += [line(Span(f"⚠ {words}", "warn")) for words in self._consequences()]
         return rows
 
     def _consequences(self) -> list[str]:
-        words = []
-        if self.frame.load.running:
-            words.append("the running load is stopped")
-        if self.frame.engine.state in {EngineState.STOPPED, EngineState.LOST} and not self.frame.engine.remote:
-            words.append("the engine is started")
-        elif not self.frame.engine.remote:
-            words.append("the engine is switched from cell to cell, and stays with the last one")
-        return words
+        engine = self.frame.engine
+        load = "the running load is stopped" if self.frame.load.running else ""
+        down = engine.state in {EngineState.STOPPED, EngineState.LOST} and not engine.remote
+        steps = ", ".join(filter(None, (load, "the engine is started" if down else "the engine switches")))
+        after = "the engine is stopped again" if down else "engine and load are as they are now"
+        return [steps, f"afterwards {after}"]
 
     # ---- keys
 

@@ -145,7 +145,9 @@ class SweepScreen(ModeScreen):
         cursor = self.cursor
         rows += [sweep_matrix.matrix_row(grid, state, self.frame, row, fit, values, cursor) for row in self.window.seen]
         if legend:
-            rows += [line()] * (size.height - len(rows) - 1) + [line(Span(sweep_matrix.LEGEND, "muted"))]
+            below = sweep_matrix.settings(state, size.width, size.height - len(rows) - 2)
+            below = [*below, line(Span(sweep_matrix.LEGEND, "muted"))]
+            rows += [line()] * (size.height - len(rows) - len(below)) + below
         more = [
             f"rows {self.window.top + 1}–{self.window.seen.stop} of {len(grid.rows)}"
             if len(self.window.seen) < len(grid.rows)
