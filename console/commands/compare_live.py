@@ -21,7 +21,7 @@ from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.engine import Deployment
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
-from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text
+from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text, verdict_text
 from console.output.table import table
 from console.session.port import SessionOptions
 from console.store.database import Store
@@ -36,10 +36,6 @@ _PRECISIONS = ("fp32", "bf16", "fp16", "tf32", "int8", "int4", "fp8")
 _KEYS = ("recipe", "instances", "threads", "device", "model", "coalesce", "max-batch-tokens")
 _THROUGHPUT_WORDS = {"more": "faster", "less": "slower"}
 _LATENCY_WORDS = {"more": "higher", "less": "lower"}
-
-
-_VERDICT_WORDS = {"undecided": "inconclusive"}
-"""Words for display; the JSON output keeps the values."""
 
 
 class SideError(Exception):
@@ -203,7 +199,7 @@ def as_text(result: LiveResult) -> str:
         speed = result.compared(index, "texts_per_s")
         p95 = result.compared(index, "p95_ms")
         unsteady = result.unsteady(index)
-        verdict = _VERDICT_WORDS.get(speed.verdict, speed.verdict)
+        verdict = verdict_text(speed)
         lines.append((
             SIDES[index], side.words, "–" if speed.other is None else f"{speed.other:,.0f}",
             "–" if p95.other is None else f"{p95.other:,.1f}",

@@ -111,10 +111,10 @@ async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(
             raise CommandRefused("No sweep is running: {sweep_new} begins one")
 
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:
-        from console.tui.handlers.experiments import PERFORM
+        from console.tui.handlers import HANDLERS
 
         it.app.update_context(sweep_stage=SweepStage.RUNNING)
-        await PERFORM["sweep_stop"](it.app)
+        await HANDLERS["sweep_stop"](it.app)
         await it.press("a")
         assert "No sweep is running" in it.said
         assert it.app.is_running

@@ -11,7 +11,7 @@ from console.model.engine import Engine, EngineSpec
 from console.model.load import Load, LoadSpec
 from console.sweep.restore import StateBefore
 from tests.console.conftest import Open
-from tests.console.fakes import recorded, scenes
+from tests.console.fakes import recorded, scenes, sweeps
 from tests.console.fakes.experiments import FakeExperiments
 
 LEFT = SavedState(
@@ -85,7 +85,7 @@ async def test_the_console_opens_as_it_was_left_and_says_so(console: Open, tmp_p
         assert (it.app.theme, it.app.current_mode) == ("light", "runs")
         assert (it.app.view.span_s, it.app.view.log_y) == (300.0, True)
         assert "theme light" in it.said
-        assert "--fresh starts without" in it.said
+        assert "Start with --fresh" in it.said
         assert it.session.calls[0][0] == "note"
 
 
@@ -149,7 +149,7 @@ async def test_a_state_that_cannot_be_written_is_told_once(console: Open, tmp_pa
             await it.press("t")
             await it.beat(30)
             await it.app.workers.wait_for_complete()
-        with_keys = [one.message for one in it.app._notifications if "cannot be kept" in one.message]
+        with_keys = [one.message for one in it.app._notifications if "cannot be saved" in one.message]
         assert len(with_keys) == 1
 
 
@@ -165,9 +165,10 @@ async def test_while_a_sweep_runs_the_user_s_load_and_engine_are_kept_and_not_th
     memory, port = Memory(tmp_path / "console.json"), FakeExperiments()
     mine, engine = LoadSpec(64, 8), EngineSpec(backend="onnx", precision="int8")
     async with console(scenes.busy(), memory=memory, experiments=port) as it:
+        port.sweeps.state = sweeps.running()
         port.sweeps.before = StateBefore(Engine(), engine, Load(spec=mine))
         await it.press("2")
         assert it.session.frame.load.spec != mine
-        await it.app.restorer.keep()
+        await it.app.restorer.save()
     kept = Memory(memory.path).found
     assert (kept.load, kept.engine) == (mine, engine)

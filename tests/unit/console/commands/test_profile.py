@@ -50,7 +50,9 @@ async def test_an_engine_on_another_machine_cannot_be_recorded_from_here(tmp_pat
         await record("py-spy", 2**22 + 1, 1.0, tmp_path / "engine.txt")
 
 
-@pytest.mark.parametrize(("name", "says"), [("engine.png", "one of .svg, .json, .txt"), ("no/where.svg", "does not exist")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("engine.png", "one of .svg, .json, .txt"), ("no/where.svg", "does not exist")]
+)
 def test_a_file_that_cannot_be_is_refused_before_an_engine_starts(
     name: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
