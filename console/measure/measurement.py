@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from console.analysis.bottleneck import Bottleneck, ObservedLoad, find_bottleneck
+from console.analysis.memory import deployments_before
 from console.analysis.steady_state import WINDOW_MIN_REQUESTS, Judgement, Rates, percentiles, rates
 from console.analysis.validity import (
     Lag,
@@ -64,6 +65,8 @@ class Measurement:
     dropped: int = 0
     """Open loop: arrivals that were not sent."""
     engine_cpu_cores: float | None = None
+    deployments_before: int | None = None
+    """Deployments that the engine process had served before this one, whose memory it may keep; None: not known."""
     ceiling: Ceiling | None = None
     """The load generator's highest request rate at this load shape; None if it is not known."""
     fidelity: float | None = None
@@ -182,6 +185,7 @@ def summarise(
         lag=lag,
         dropped=sum(interval.dropped for interval in intervals),
         engine_cpu_cores=_engine_cpu_cores(intervals, samples),
+        deployments_before=deployments_before(intervals, engine.epoch),
         errors=dict(errors),
         retries=sum(interval.retries for interval in intervals),
         truncated_texts=sum(interval.truncated for interval in intervals),

@@ -52,6 +52,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
             "mean_batch_tokens": _rounded(batches.mean_tokens),
             "padding_ratio": _rounded(batches.padding_ratio, 4),
             "rss_bytes": measurement.rss_bytes,
+            "deployments_before": measurement.deployments_before,
             "cpu": _rounded(measurement.engine_cpu_cores),
             "stages_ms": {
                 name: _rounded(getattr(stages, f"{name}_ms") if stages else None, 4)

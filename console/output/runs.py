@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from console.analysis.memory import memory_note, recorded_deployments_before
 from console.analysis.validity import SATURATED_CORES
 from console.measure.measurement import Measurement, recovered
 from console.measure.result import as_json as report_of
@@ -116,7 +117,7 @@ def as_text(run: StoredRun) -> str:
         lines += [
             f"throughput  {figure(row.texts_per_s, ',.1f', row.throughput_stable)} texts/s{interval}",
             f"latency     p50 {figure(row.p50_ms, ',.2f', True)}, p95 {p95}, p99 {p99} ms, n={row.latency_n:,}",
-            *_server(report or {}),
+            *_server(report or {}, recorded_deployments_before(report, run.intervals)),
         ]
     elif report is None and run.intervals:
         partial = recovered_measurement(run)
@@ -136,8 +137,11 @@ def as_text(run: StoredRun) -> str:
     return "\n".join(lines)
 
 
-def _server(report: Mapping[str, Any]) -> list[str]:
-    """Returns stage times, bottleneck, memory and errors from the report that `run` stored."""
+def _server(report: Mapping[str, Any], before: int | None) -> list[str]:
+    """Returns stage times, bottleneck, memory and errors from the report that `run` stored.
+
+    `before`: deployments that the engine process had served before.
+    """
     server, limit, errors = report.get("server") or {}, report.get("bottleneck"), report.get("errors") or {}
     stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
     lines = []
@@ -145,7 +149,8 @@ def _server(report: Mapping[str, Any]) -> list[str]:
         means = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
         lines.append(f"stages      {means} ms (means of a request)")
     lines += [f"bottleneck  {limit['sentence']}"] if limit else []
-    lines += [f"memory      RSS {server['rss_bytes'] / 2**20:,.0f} MiB"] if server.get("rss_bytes") else []
+    if rss_bytes := server.get("rss_bytes"):
+        lines.append(f"memory      RSS {rss_bytes / 2**20:,.0f} MiB {memory_note(before)}".rstrip())
     lines += [f"errors      {', '.join(f'{count:,} x {code}' for code, count in errors.items())}"] if errors else []
     return lines
 

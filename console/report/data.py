@@ -71,6 +71,7 @@ def _line(row: ReportRow) -> dict[str, Any]:
         "overlap_at_10": row.overlap_at_10,
         "grade": row.grade,
         "rss_bytes": row.rss_bytes,
+        "deployments_before": row.deployments_before,
         "errors": row.errors,
         **{f"{stage}_ms": row.stages_ms.get(stage) for stage in STAGES},
         "padding_ratio": row.padding_ratio,

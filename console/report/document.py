@@ -289,7 +289,7 @@ def _all_cells(model: ReportModel) -> Section:
         (
             row.name, row.load.name, figure(row.texts_per_s, ",.0f"), _interval(row), f"{row.latency.n:,}",
             *(figure(value, ",.1f") for value in (row.latency.p50_ms, row.latency.p95_ms, row.latency.p99_ms)),
-            figure(row.rss_bytes and row.rss_bytes / 2**20, ",.0f"), f"{row.errors:,}", status(row), row.runs[-1],
+            _rss(row), f"{row.errors:,}", status(row), row.runs[-1],
         )
         for row in sorted(model.rows, key=_by_name_and_load)
     )  # fmt: skip
@@ -297,7 +297,19 @@ def _all_cells(model: ReportModel) -> Section:
         "Deployment", "Load", "texts/s", "95 %", "n", "p50 ms", "p95 ms", "p99 ms", "RSS MiB", "errors", "Verdict",
         "Run",
     )  # fmt: skip
-    return Section("All cells", (Table(head, lines, frozenset({head[2], *head[4:10]})),))
+    table = Table(head, lines, frozenset({head[2], *head[4:10]}))
+    shared = any(row.rss_bytes and row.deployments_before for row in model.rows)
+    note = (
+        "RSS (+N): the engine process had served N other deployments before and may keep memory of them, so this RSS is"
+        " not compared. `embedconsole run` measures a deployment in a process of its own."
+    )
+    return Section("All cells", (table, Text(note)) if shared else (table,))
+
+
+def _rss(row: ReportRow) -> str:
+    """RSS in MiB, with the number of deployments that the process had served before: `650 (+2)`."""
+    earlier = f" (+{row.deployments_before})" if row.deployments_before else ""
+    return f"{row.rss_bytes / 2**20:,.0f}{earlier}" if row.rss_bytes else "–"
 
 
 def _by_name_and_load(row: ReportRow) -> tuple[str, int, int, float, bool]:

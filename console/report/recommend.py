@@ -12,7 +12,7 @@ from console.report.findings import best_of, latency_text, quickness, speed, spe
 from console.report.rows import ReportRow, deployment_flags
 
 _CLEAR_MEMORY_LEAD = 0.9
-"""Largest ratio of two RSS values that proves a lead: RSS has no interval, and a switched engine retains memory."""
+"""Largest ratio of two RSS values that proves a lead, because RSS has no interval. Chosen."""
 _MANY_CALLERS = 8
 """Concurrency from which a load counts as many callers."""
 _CHECK_ROUNDS = "10"
@@ -74,12 +74,14 @@ def _purposes(rows: Sequence[ReportRow], here: Sequence[ReportRow], slo_p95_ms: 
     if fastest is not None and fastest.grade == "amber":
         green = [row for row in closed if row.grade == "green"]
         purposes.append(_Purpose("Highest throughput with green fidelity", green, speed, _by_speed))
-    return [
-        *purposes,
+    purposes += [
         _Purpose("Lowest single-text latency", single, quickness, _by_latency),
         _Purpose("Many callers with one text each", many, speed, _by_speed),
-        _Purpose("Least memory", [row for row in here if row.rss_bytes], _negative_rss, _by_memory, by_memory=True),
     ]
+    alone = [row for row in here if row.rss_bytes and row.deployments_before == 0]
+    if len({row.name for row in alone}) > 1:  # one that can be compared with none would look like the least
+        purposes.append(_Purpose("Least memory", alone, _negative_rss, _by_memory, by_memory=True))
+    return purposes
 
 
 def _negative_rss(row: ReportRow) -> float:
@@ -121,7 +123,7 @@ def _facts(row: ReportRow) -> str:
     if row.fidelity is not None:
         facts.append(f"mean cosine {row.fidelity:.4f} ({row.grade})")
     if row.rss_bytes:
-        facts.append(f"RSS {row.rss_bytes / 2**20:,.0f} MiB")
+        facts.append(f"RSS {row.rss_text}")
     return ", ".join(facts)
 
 
@@ -143,7 +145,7 @@ def _by_latency(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
 def _by_memory(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     mine, other = best.rss_bytes or 0, second.rss_bytes or 0
     text = f"next is {second.name} with {other / 2**20:,.0f} MiB"
-    return mine <= _CLEAR_MEMORY_LEAD * other, f"{text}; a freshly started engine may need less than a switched one"
+    return mine <= _CLEAR_MEMORY_LEAD * other, f"{text}; each was the first deployment of its engine process"
 
 
 def _check(best: ReportRow, second: ReportRow) -> str:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from console.analysis.bottleneck import Bottleneck
+from console.analysis.memory import memory_note, recorded_deployments_before
 from console.analysis.ratios import Ratio, unpaired_ratio
 from console.analysis.steady_state import mean_margin, percentiles
 from console.compare.run_ratios import block_rates, has_rate, steady_intervals
@@ -98,6 +99,8 @@ class ReportRow:
     grade: str
     """green, amber or red; empty if fidelity is unknown."""
     rss_bytes: int | None
+    deployments_before: int | None
+    """Deployments that the engine process had served before, whose memory it may keep; None: not known."""
     errors: int
     slo_p95_ms: float | None
     stages_ms: Mapping[str, float]
@@ -130,6 +133,12 @@ class ReportRow:
     def fell_back(self) -> bool:
         asked, ran = self.requested, self.effective
         return bool(asked.cell) and (asked.backend, asked.precision) != (ran.backend, ran.precision)
+
+    @property
+    def rss_text(self) -> str:
+        """`650 MiB`, with the number of deployments that the process had served before; empty if not measured."""
+        note = memory_note(self.deployments_before)
+        return f"{self.rss_bytes / 2**20:,.0f} MiB {note}".rstrip() if self.rss_bytes else ""
 
     @property
     def may_be_recommended(self) -> bool:
@@ -282,6 +291,7 @@ def _report_row(name: str, runs: Sequence[StoredRun]) -> ReportRow:
         overlap_at_10=fidelity.get("overlap_at_10"),
         grade=fidelity.get("grade") or _grade(row.fidelity, fidelity.get("overlap_at_10")),
         rss_bytes=row.rss_bytes or None,
+        deployments_before=recorded_deployments_before(report, last.intervals),
         errors=sum(run.row.errors for run in runs),
         slo_p95_ms=last.spec.get("slo_p95_ms"),
         stages_ms=stages,

@@ -80,6 +80,7 @@ class RunRow(NamedTuple):
     sweep_id: str
     cell_hash: str
     tag_names: str
+    deployments_before: int | None = None
 
     @property
     def requested(self) -> Deployment:

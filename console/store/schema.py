@@ -100,7 +100,9 @@ ALTER TABLE run ADD COLUMN cell_hash TEXT;
 CREATE INDEX run_by_sweep ON run(sweep_id, cell_hash);
 """
 
-MIGRATIONS = (_RUNS, _SWEEPS)
+_DEPLOYMENTS_BEFORE = "ALTER TABLE run ADD COLUMN deployments_before INTEGER"
+
+MIGRATIONS = (_RUNS, _SWEEPS, _DEPLOYMENTS_BEFORE)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -41,6 +41,7 @@ class PointFigures:
     errors: int
     slo_missed: bool
     rss_bytes: int | None
+    deployments_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def figures_of_measurement(measurement: Measurement) -> PointFigures:
         errors=sum(measurement.errors.values()),
         slo_missed=measurement.slo_missed,
         rss_bytes=measurement.rss_bytes or None,
+        deployments_before=measurement.deployments_before,
     )
 
 
@@ -138,6 +140,7 @@ def figures_of_row(row: RunRow) -> PointFigures:
         errors=row.errors,
         slo_missed=bool(row.slo_missed),
         rss_bytes=row.rss_bytes,
+        deployments_before=row.deployments_before,
     )
 
 

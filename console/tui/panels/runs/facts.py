@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from console.analysis.memory import memory_note, recorded_deployments_before
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
@@ -28,7 +29,11 @@ def facts(opened: OpenedRun, width: int) -> Lines:
         ),
     ]
     rows += _reasons(opened, width)
-    rows += [BLANK, *_figures(opened), *_server(report)]
+    rows += [
+        BLANK,
+        *_figures(opened),
+        *_server(report, recorded_deployments_before(opened.report, opened.run.intervals)),
+    ]
     if report.get("bottleneck"):
         rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
     rows += _notes(opened, width)
@@ -135,7 +140,7 @@ def _percentile(name: str, value: float | None, n: int, floor: int) -> Line:
     return line(Span(f"{name} ", "label"), Span(number_format.ms(value), "strong"))
 
 
-def _server(report: Mapping[str, Any]) -> list[Line]:
+def _server(report: Mapping[str, Any], before: int | None) -> list[Line]:
     server, client = report.get("server") or {}, report.get("client") or {}
     rows: list[Line] = []
     if (items := server.get("mean_batch_items")) is not None:
@@ -147,7 +152,8 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
         rows.append(_field("stages ms", joined(named, Span("  "))))
     cost = []
     if server.get("rss_bytes"):
-        cost.append(line(Span("RSS "), Span(number_format.megabytes(server["rss_bytes"]))))
+        note = f" {memory_note(before)}".rstrip()
+        cost.append(line(Span("RSS "), Span(number_format.megabytes(server["rss_bytes"])), Span(note, "muted")))
     if server.get("cpu") is not None:
         cost.append(line(Span("engine "), Span(number_format.cores(server["cpu"]))))
     if client.get("cpu") is not None:

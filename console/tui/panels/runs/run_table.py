@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from console.analysis.memory import memory_note
 from console.services.ports import ListedRun
 from console.store.labels import load_name
 from console.store.read import RunRow
@@ -159,7 +160,8 @@ def brief(row: RunRow, width: int) -> Lines:
         line(Span(f"n={row.latency_n:,}", "muted")),
     ]
     if row.rss_bytes:
-        measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes))))
+        note = Span(f" {memory_note(row.deployments_before)}".rstrip(), "muted")
+        measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes)), note))
     verdict = marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
     failure = Span(f": {clean(row.failure)}" if row.failure else "", "bad")
     tags = Span("  " + clean(" ".join(f"#{tag}" for tag in row.tags)), "accent")

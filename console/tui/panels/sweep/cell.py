@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from textual.geometry import Size
 
 from console.actions.registry import Registry
+from console.analysis.memory import memory_note
 from console.model.durations import duration
 from console.sweep.labels import knobs_of, load_of
 from console.sweep.state import PointFigures, PointState, PointStatus, SweepState
@@ -105,7 +106,8 @@ def _figures(figures: PointFigures) -> list[Line]:
     )
     second = [line(Span("fidelity ", "label"), *marks.cosine(figures.fidelity))]
     if figures.rss_bytes:
-        second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(figures.rss_bytes))))
+        note = Span(f" {memory_note(figures.deployments_before)}".rstrip(), "muted")
+        second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(figures.rss_bytes)), note))
     second.append(line(Span("errors ", "label"), Span(f"{figures.errors:,}", "bad" if figures.errors else "value")))
     return [first, joined(second, Span("  "))]
 

@@ -201,6 +201,16 @@ class TestRecommendations:
         assert f"RSS {mib} MiB" in least.evidence
         assert least.reproduce.startswith("embedconsole run --backend onnx"), "in a process of its own"
 
+    def test_memory_is_not_recommended_if_the_process_had_served_another_deployment(self, store: Store) -> None:
+        heavy = measured(FP32, LoadSpec(32, 4), 900.0, rss_mib=250)
+        after = replace(measured(INT8, LoadSpec(32, 4), 1400.0, rss_mib=150), deployments_before=1)
+        model = reported(store, heavy, after)
+        assert "Least memory" not in [one.purpose for one in model.recommendations]
+        text = as_markdown(document(model))
+        assert "150 (+1)" in text
+        assert "RSS 150 MiB after 1 other deployment in this process" in text
+        assert "had served N other deployments before" in text
+
     def test_where_the_fastest_is_not_green_the_fastest_green_one_is_named_too(self, store: Store) -> None:
         model = reported(
             store,
