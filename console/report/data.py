@@ -71,7 +71,6 @@ def _line(row: ReportRow) -> dict[str, Any]:
         "overlap_at_10": row.overlap_at_10,
         "grade": row.grade,
         "rss_bytes": row.rss_bytes,
-        "deployments_before": row.deployments_before,
         "errors": row.errors,
         **{f"{stage}_ms": row.stages_ms.get(stage) for stage in STAGES},
         "padding_ratio": row.padding_ratio,
@@ -79,4 +78,5 @@ def _line(row: ReportRow) -> dict[str, Any]:
         "engine_cpu_cores": row.engine_cpu,
         "client_cpu_cores": row.client_cpu,
         "runs": " ".join(row.runs),
+        "rss_shared_process": int(row.rss_shared_process),
     }

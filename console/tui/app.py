@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.actions import SkipAction
@@ -32,6 +33,7 @@ from console.tui.handlers import perform
 from console.tui.handlers.replay import start_replay
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
+from console.tui.phase_clock import PhaseClock
 from console.tui.restore import StateRestorer
 from console.tui.screens.dialogs.dialog import Dialog
 from console.tui.screens.protocols import ShowsFrames
@@ -123,7 +125,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.clock = clock
         self._frame = OPENING if start else Frame()
         self._tick = 0
-        self._phase_since: tuple[EngineState, float] | None = None
+        self._phase_clock = PhaseClock()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(DARK.variables)
@@ -172,9 +174,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if self._clock_s:
             self.set_interval(self._clock_s, self.tick)
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(
-            self.supervisor.on_loop_fault
-        )  # the default one writes to stderr, which the screen hides
+        # the default handler writes to stderr, which the screen hides
+        loop.set_exception_handler(self.supervisor.on_loop_fault)
         if self._on_terminal:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.shutdown.at_once)
@@ -199,9 +200,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
             gc.freeze()  # collections skip the imported modules: scanning them delays keys by tens of ms
         if self._start:
             self.command(self.session.start_engine())
+        self.command(self._open_experiments())
         self.command(self.restorer.restore_mode())
         if self._replay:
             self.command(start_replay(self, *self._replay))
+
+    async def _open_experiments(self) -> None:
+        """Opens the store and the sweeps, if there are any. From then on the loads of the session are recorded."""
+        if self._make_experiments is not None:
+            await asyncio.to_thread(import_module, "console.services.sweeps")  # takes long enough to be noticed
+            self._experiments_port = self.experiments_port
 
     def tick(self) -> None:
         """Runs one tick of the clock: draws the newest frame on the active screen."""
@@ -216,23 +224,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             elif self.view.frozen:
                 self.view = replace(self.view, behind_s=float(int(newest.now_s - self._frame.now_s)))
             else:
-                self._frame = self._with_phase_time(newest)
+                self._frame = self._phase_clock.with_elapsed_time(newest)
         self._sync_context()
         self.draw()
         self.restorer.save_if_changed(self._tick)
-
-    def _with_phase_time(self, frame: Frame) -> Frame:
-        """The frame with the elapsed time of its phase: the engine reports a phase only when it begins."""
-        phase, state = frame.engine.phase, frame.engine.state
-        if phase is None or state not in {EngineState.STARTING, EngineState.SWITCHING}:
-            self._phase_since = None
-            return frame
-        if self._phase_since is None or self._phase_since[0] is not state:
-            self._phase_since = (state, frame.now_s - phase.elapsed_s)
-        elapsed_s = max(phase.elapsed_s, frame.now_s - self._phase_since[1])
-        if elapsed_s == phase.elapsed_s:
-            return frame
-        return replace(frame, engine=replace(frame.engine, phase=replace(phase, elapsed_s=elapsed_s)))
 
     def _sync_context(self) -> None:
         """Puts the experiment context into the frame. An unchanged frame stays the same object and is not redrawn."""
@@ -242,20 +237,30 @@ class ConsoleApp(App[int], inherit_bindings=False):
             stage = sweep_stage(ended=state.ended, ending=state.ending, paused=state.paused)
         if stage is not self.experiments.sweep_stage:
             self.experiments = replace(self.experiments, sweep_stage=stage)
+        before = self.experiments.recording
+        recording = self._experiments_port.live.state if self._experiments_port else before
+        if recording is not before:
+            self.experiments = replace(self.experiments, recording=recording)
+            if recording.notices > before.notices:
+                self.show_message(recording.notice, severity="warning" if recording.trouble else "information")
         if self._frame.experiments != self.experiments:
             self._frame = replace(self._frame, experiments=self.experiments)
 
     def draw(self) -> None:
-        """Draws the frame on the active screen."""
-        screen = self.screen
-        if not isinstance(screen, ShowsFrames) or not screen.is_active or not screen.is_mounted:
-            return
+        """Draws the frame on every screen that can be seen: the one on top, and those behind its dialogs.
+
+        A dialog covers only a part of the screen behind it, which goes on moving. A mode covers all of it.
+        """
         if self.shutdown.hung_up:
             return
         if self.view.mode != self.current_mode:
             self.view = replace(self.view, mode=self.current_mode)
         with self.batch_update():
-            screen.show(self._frame, self.view, self._tick)
+            for screen in reversed(self.screen_stack):
+                if screen.is_mounted and isinstance(screen, ShowsFrames):
+                    screen.show(self._frame, self.view, self._tick)
+                if not screen.is_modal:
+                    break
 
     def update_view(self, **changes: Any) -> None:
         """Changes the view and draws at once."""
@@ -329,6 +334,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             with suppress(CommandRefused):
                 self.experiments_port.sweeps.stop_now(restore=restore)
             await self._sweeping.wait()
+
+    async def end_recording(self) -> str:
+        """Ends the run that is recorded from Live, if there is one; returns what to tell the user."""
+        return await self._experiments_port.live.close() if self._experiments_port is not None else ""
 
     def _show_refusal(self, why: str) -> None:
         self.show_message(why, severity="warning")

@@ -111,6 +111,10 @@ class AppPort(Protocol):
         """Stops the running sweep now. The partial cell is kept. `restore`: restores engine and load."""
         ...
 
+    async def end_recording(self) -> str:
+        """Ends the run that is recorded from Live, if there is one; returns what to tell the user."""
+        ...
+
     def ask_to_quit(self) -> None:
         """Opens the Quit dialog, or quits if nothing is running."""
         ...

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CLOSE_LIMIT_S = 15.0
 """Time limit of each step in seconds (a rule)."""
-_STEPS = 3
-"""Steps of a shutdown: save the state, end the sweep, close the session."""
+_STEPS = 4
+"""Steps of a shutdown: save the state, end the sweep, end the recording, close the session."""
 
 
 class Shutdown:
@@ -37,6 +37,8 @@ class Shutdown:
         self._begun = False
         self.exit_message = ""
         """Printed on the terminal after the screen has closed."""
+        self._recorded = ""
+        """What the recorder of Live says of the run that the shutdown ended."""
         self.hung_up = False
         """The terminal has hung up: a write to it would block forever."""
 
@@ -101,16 +103,21 @@ class Shutdown:
         failures = [
             await self._run_step("saving the console's state", self._save_state()),
             await self._run_step("ending the sweep", app.end_sweep(restore=False)),
+            await self._run_step("ending the recording", self._end_recording()),
         ]
         if app.session is not None:
             close_failure = await self._run_step("stopping", app.session.close())
             if close_failure:
                 self.exit_message = ""  # it says that the engine stopped, which is not certain
             failures.append(close_failure)
-        self.exit_message = _lines(self.exit_message, *failures)
+        self.exit_message = _lines(self.exit_message, self._recorded, *failures)
         if self.hung_up:
             os._exit(code)  # restoring the terminal would block
         app.exit(code)
+
+    async def _end_recording(self) -> None:
+        if summary := await self._app.end_recording():
+            self._recorded = f"embedconsole: {summary}"
 
     async def _run_step(self, what: str, step: Coroutine[Any, Any, None]) -> str:
         """Runs one step. Returns its failure, or an empty string.

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from console.model.engine import Batching, EngineState, ServingPlan
 from console.model.frame import Frame
 from console.model.load import LoadSpec
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.screens.dialogs.switch import SwitchDialog
 from console.tui.screens.modes.live import LiveScreen
+from console.tui.widgets.tile import Tile
 from tests.console.conftest import Open
 from tests.console.fakes import scenes
 
@@ -210,3 +213,16 @@ async def test_a_session_that_cannot_be_opened_is_told_on_the_screen(console: Op
         assert "no such model [x]" in it.text("alarm")
         await it.press("r")
         assert "still being opened" in it.said
+
+
+@pytest.mark.parametrize("key", ["b", "question_mark", "i", "k", "l", "m", "q"])
+async def test_the_screen_behind_a_dialog_goes_on_moving(console: Open, key: str) -> None:
+    async with console(scenes.busy()) as it:
+        live = it.app.screen
+        await it.press(key)
+        assert it.app.screen is not live
+        load = replace(it.session.frame.load, texts=987_654)
+        it.session.frame = replace(it.session.frame, load=load)
+        await it.beat()
+        assert "987,654" in "\n".join(tile.text for tile in live.query(Tile))
+        await it.press("escape")

@@ -24,7 +24,7 @@ def log(it: Console) -> str:
 async def test_the_traceback_of_a_command_is_in_the_log_that_mode_5_shows(console: Open) -> None:
     async with console(scenes.busy()) as it:
         it.session.fault = TypeError("a fault")
-        await it.press("s")
+        await it.press("r")
         assert "TypeError: a fault" in it.said
         assert it.app.registry.key("mode_log") in it.said
         assert severity(it) == "error"

@@ -31,11 +31,12 @@ class Steps:
         self.keep_state = self._step("keep")
         end_sweep = self._step("end_sweep")
         self.end_sweep = lambda *, restore: end_sweep()
+        self.end_recording = self._step("end_recording", "Recorded as r-1")
         self.let_go = asyncio.Event()
         self.closing: asyncio.Task[None] | None = None
         self._faults = faults
 
-    def _step(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+    def _step(self, name: str, answer: Any = None) -> Callable[[], Coroutine[Any, Any, Any]]:
         async def step() -> Any:
             self.begun.append(name)
             if name in self._faults:
@@ -45,7 +46,9 @@ class Steps:
                 while not self.let_go.is_set():  # not even where it is cancelled
                     with suppress(asyncio.CancelledError):
                         await self.let_go.wait()
-            return SimpleNamespace(address="127.0.0.1:50051", pid=4121, log_path="log", stop_command="kill 4121")
+            return answer or SimpleNamespace(
+                address="127.0.0.1:50051", pid=4121, log_path="log", stop_command="kill 4121"
+            )
 
         return step
 
@@ -71,16 +74,16 @@ async def left(app: Steps, limit_s: float = 60.0) -> Shutdown:
 async def test_all_steps_are_taken_in_turn_and_the_message_is_what_was_asked_for() -> None:
     app = Steps()
     shutdown = await left(app)
-    assert app.begun == ["keep", "end_sweep", "close"]
-    assert (shutdown.exit_message, app.exit_code) == (STOPPED, 0)
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
+    assert (shutdown.exit_message, app.exit_code) == (f"{STOPPED}\nembedconsole: Recorded as r-1", 0)
 
 
-@pytest.mark.parametrize("failing", ["keep", "end_sweep", "close"])
+@pytest.mark.parametrize("failing", ["keep", "end_sweep", "end_recording", "close"])
 @pytest.mark.parametrize("fault", [OSError("no room"), TimeoutError(), asyncio.CancelledError()])
 async def test_a_step_that_fails_keeps_none_from_being_taken_and_is_told(failing: str, fault: BaseException) -> None:
     app = Steps(**{failing: fault})
     shutdown = await left(app)
-    assert app.begun == ["keep", "end_sweep", "close"]
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
     assert type(fault).__name__ in shutdown.exit_message
     assert app.exit_code == 0
 
@@ -99,11 +102,11 @@ async def test_what_is_done_is_still_said_where_something_else_failed() -> None:
     assert "stuck" in message
 
 
-@pytest.mark.parametrize("hanging", ["keep", "end_sweep", "close"])
+@pytest.mark.parametrize("hanging", ["keep", "end_sweep", "end_recording", "close"])
 async def test_a_step_that_never_ends_is_left_behind_and_told(hanging: str) -> None:
     app = Steps(**{hanging: None})
     shutdown = await left(app, limit_s=0.02)
-    assert app.begun == ["keep", "end_sweep", "close"]
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
     assert "0.02 s" in shutdown.exit_message
     assert app.exit_code == 0
 

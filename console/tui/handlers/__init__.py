@@ -7,14 +7,14 @@ mappings together do not match the catalog.
 from typing import TYPE_CHECKING
 
 from console.actions.catalog import BY_ID
-from console.tui.handlers import engine, experiments, general, replay, view
+from console.tui.handlers import engine, experiments, general, recording, replay, view
 from console.tui.handlers.handler import Handler, assemble
 
 if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
 HANDLERS: dict[str, Handler] = assemble(
-    BY_ID, engine.HANDLERS, experiments.HANDLERS, general.HANDLERS, replay.HANDLERS, view.HANDLERS
+    BY_ID, engine.HANDLERS, experiments.HANDLERS, general.HANDLERS, recording.HANDLERS, replay.HANDLERS, view.HANDLERS
 )
 """The handler of every action, by its id."""
 

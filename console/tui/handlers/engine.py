@@ -19,8 +19,21 @@ async def _start_or_stop(app: "AppPort") -> None:
     session = app.open_session
     if app.frame.engine.state in DOWN:
         await session.start_engine()
+    elif session.frame.load.running:
+        _ask_to_stop(app)
     else:
         await session.stop_engine()
+
+
+def _ask_to_stop(app: "AppPort") -> None:
+    """A load is a measurement in progress: one key pressed in the wrong mode must not end it."""
+    from console.tui.screens.dialogs.ask import ConfirmDialog
+
+    about = "The load is running and stops too."
+    app.open_dialog(
+        ConfirmDialog(app.frame, app.view, "stop the engine", "Stop the engine?", about, "stop"),
+        lambda yes: app.command(app.open_session.stop_engine()) if yes else None,
+    )
 
 
 async def _restart(app: "AppPort") -> None:

@@ -16,6 +16,8 @@ WIDE = 150
 """From this width on the header shows requested and effective deployment in full."""
 MIDDLE = 112
 """From this width on the header shows the modes."""
+SHORT_ID = 16
+"""Cells for the end of a recorded run's id with its mark."""
 SHORT_BADGE = 76
 """Below this width a replayed run is named by the end of its id."""
 
@@ -62,6 +64,20 @@ def _load(frame: Frame) -> Line:
     return line(Span(f"load {state} ", "good"), Span(number_format.clock(load.elapsed_s)))
 
 
+def recording(frame: Frame, room: int) -> Line:
+    """`rec ●` while the load is recorded, with as much of the run's id as fits; `rec ⚠` while it cannot be stored."""
+    live = frame.experiments.recording
+    if not live.running:
+        return BLANK
+    mark, role = ("⚠", "warn") if live.trouble else ("○", "muted") if live.discarded else ("●", "bad")
+    badge_line = line(Span(f"rec {mark} ", role, "live_run"))
+    run_id = clean(live.run_id)
+    for name in (f"run {run_id} ", f"run …{run_id[-4:]} "):
+        if len(name) + width_of(badge_line) <= room:
+            return line(Span(name, "value", "live_run"), *badge_line)
+    return badge_line
+
+
 def _replayed(frame: Frame, replay: ReplayState, view: View, width: int) -> Line:
     """The header of a replay. It shows the recorded deployment in place of the engine's state."""
     engine, spec = frame.engine, frame.load.spec
@@ -79,7 +95,7 @@ def _replayed(frame: Frame, replay: ReplayState, view: View, width: int) -> Line
 def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
-    tail = liveness(frame, view)
+    tail = line(*recording(frame, SHORT_ID if width >= MIDDLE else 0), *liveness(frame, view))
     head = line(*state_label(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
@@ -116,4 +132,6 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
     left = joined([name, line(*state_label(frame), *where), both], Span("     "))
-    return spread(left, liveness(frame, view, long=True), width)
+    tail = liveness(frame, view, long=True)
+    room = width - width_of(left) - width_of(tail) - 1
+    return spread(left, line(*recording(frame, room), *tail), width)

@@ -2,7 +2,7 @@
 
 from textual.geometry import Size
 
-from console.model.engine import Engine, EngineState
+from console.model.engine import EngineState
 from console.model.frame import Frame
 from console.tui import number_format
 from console.tui.panels.words import fell_back
@@ -65,24 +65,34 @@ def progress(frame: Frame, view: View, size: Size) -> StyledText:
         rows.append(_phase(frame, view, size.width))
     if engine.state is EngineState.STOPPED and engine.message:
         rows.append(line(Span(" ✖ ", "bad"), Span(clean(engine.message), "bad")))
-    rows.extend(_silence(engine, view))
+    rows.extend(_slow(frame, view))
     if frame.load.message:
         rows.append(line(Span(" ⚠ load: ", "warn"), Span(clean(frame.load.message), "warn")))
     return StyledText(tuple(clip(row, size.width) for row in rows))
 
 
-def _silence(engine: Engine, view: View) -> Lines:
+def _slow(frame: Frame, view: View) -> Lines:
+    """A silent engine, or requests that wait for long: with the cause and the key that helps."""
+    engine = frame.engine
     if engine.state not in {EngineState.RUNNING, EngineState.SWITCHING}:
         return ()
+    silent, waiting = engine.last_frame_age_s >= SILENT_S, engine.oldest_in_flight_s >= HUNG_S
     words: list[str] = []
-    if engine.last_frame_age_s >= SILENT_S:
+    if silent:
         words.append(f"no data from the engine for {engine.last_frame_age_s:.0f} s")
-    if engine.oldest_in_flight_s >= HUNG_S:
+    if waiting:
         words.append(f"the oldest request in flight has waited {engine.oldest_in_flight_s:.1f} s")
     if not words:
         return ()
-    restart = Span(f"   {view.key('restart')} restart", "key", "restart")
-    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), restart),)
+    keys: Line = ()
+    if engine.state is EngineState.SWITCHING:
+        words.append("a switch is in progress")
+    elif not silent and frame.load.running and frame.load.spec.is_open and frame.window.texts_per_s:
+        words.append("a backlog grows, the engine does not keep up with the rate: lower it")
+        keys = (Span(f"   {view.key('load')} load", "key", "load"),)
+    elif silent or not frame.window.texts_per_s:
+        keys = (Span(f"   {view.key('restart')} restart", "key", "restart"),)
+    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), *keys),)
 
 
 def _phase(frame: Frame, view: View, width: int) -> Line:

@@ -7,14 +7,17 @@ from console.model.load import P95_FLOOR, P99_FLOOR, Window
 from console.tui import number_format
 from console.tui.panels.live import pinned
 from console.tui.panels.words import loop_note
-from console.tui.styled_text import BLANK, Line, Span, StyledText, clip, joined, line, spread, width_of
+from console.tui.styled_text import BLANK, Line, Span, StyledText, clean, clip, joined, line, spread, width_of
 from console.tui.view import Pinned, View
+
+ID_WIDTH = 70
+"""Cells from which the title has room for the id of the run that is recorded."""
 
 
 def now(frame: Frame, view: View, size: Size) -> StyledText:
     """One line, three lines, or large digits over the details, depending on the size."""
     window = frame.window
-    title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}"
+    title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}{_recorded(frame, size.width)}"
     changes = [] if view.pinned is None else [pinned.changes(window, view.pinned)]
     foot = "" if view.pinned is None else pinned.title(view.pinned)
     if size.height < 3:
@@ -30,6 +33,14 @@ def now(frame: Frame, view: View, size: Size) -> StyledText:
         details.insert(2, _gap(window))
     rows += [clip(row, size.width) for row in details]
     return StyledText(tuple(rows[: size.height]), title, foot)
+
+
+def _recorded(frame: Frame, width: int) -> str:
+    """` · rec ● r-20261123-100000-3fa2` in a wide tile while the load is recorded."""
+    live = frame.experiments.recording
+    if not live.running or frame.replay is not None or width < ID_WIDTH:
+        return ""
+    return f" · rec {'⚠' if live.trouble else '○' if live.discarded else '●'} {clean(live.run_id)}"
 
 
 def trend(window: Window) -> Line:

@@ -30,13 +30,13 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
             "No switch yet: {backend} or {precision} opens the matrix. Results appear here."
         )
         if frame.replay is not None:
-            words = "Runs do not record the effect of a switch."
+            words = "No switch in this run so far." if frame.markers else "No switch in this run."
         hint = wrap(words, size.width, "muted")
         return StyledText(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
-    rows += _table(newest)
-    rows.append(_verdict(newest))
+    rows += effect(newest)
+    rows.append(outcome(newest))
     older = frame.deltas[-2::-1]
     if older and size.height - len(rows) >= 2:
         rows.append(line())
@@ -80,7 +80,8 @@ def change(delta: Change | None, *, more_is_better: bool) -> Line:
     return line(Span(number_format.percent(delta.relative, sign=True), role), Span(margin, "muted"))
 
 
-def _table(delta: SwitchDelta) -> list[Line]:
+def effect(delta: SwitchDelta) -> list[Line]:
+    """One line for each known figure: before → after, and the change with its uncertainty."""
     rows: list[tuple[str, Change | None, bool, Callable[[float], str]]] = [
         ("texts/s", delta.texts_per_s, True, number_format.count),
         ("p50 ms", delta.p50_ms, False, number_format.ms),
@@ -99,7 +100,8 @@ def _table(delta: SwitchDelta) -> list[Line]:
     ]
 
 
-def _verdict(delta: SwitchDelta) -> Line:
+def outcome(delta: SwitchDelta) -> Line:
+    """The verdict, or the time until it settles, and the number of failed requests."""
     failed = Span(f"{delta.errors} failed", "bad" if delta.errors else "good")
     if not delta.settled:
         return line(Span(f"◌ settling, {delta.settling_left_s:.0f} s left", "accent"), Span(" · "), failed)

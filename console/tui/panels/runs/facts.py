@@ -5,10 +5,12 @@ from typing import Any
 
 from console.analysis.memory import memory_note, recorded_deployments_before
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.recording import LIVE, Segment
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.panels.live.switches import effect, outcome
 from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 
 LABEL = 12
@@ -32,10 +34,11 @@ def facts(opened: OpenedRun, width: int) -> Lines:
     rows += [
         BLANK,
         *_figures(opened),
-        *_server(report, recorded_deployments_before(opened.report, opened.run.intervals)),
+        *_server(report, recorded_deployments_before(report, run.intervals)),
     ]
     if report.get("bottleneck"):
         rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
+    rows += _segments(opened)
     rows += _notes(opened, width)
     rows += [BLANK, *_origin(opened, width)]
     events = run.events[-NEWEST_EVENTS:]
@@ -166,6 +169,35 @@ def _server(report: Mapping[str, Any], before: int | None) -> list[Line]:
     return rows
 
 
+def _segments(opened: OpenedRun) -> list[Line]:
+    """The segments of a run recorded from Live, with their figures, and what its switches changed."""
+    rows: list[Line] = []
+    several = len(opened.segments) > 1
+    for one in opened.segments:
+        segment = one.segment
+        main = one.is_main and several
+        span = f"{number_format.clock(segment.start_s)}–{number_format.clock(segment.end_s or 0.0)}"
+        figures = line(
+            Span(number_format.count(one.texts_per_s), "strong"),
+            Span("/s  p95 ", "muted"),
+            Span(number_format.ms(one.latency.p95_ms)),
+        )
+        what = line(Span(clean(segment.effective.cell), "strong"), Span(_knobs(segment), "muted"))
+        name = f"segment {segment.ordinal}"
+        rows.append(_field(name, line(Span("▸ " if main else "  ", "accent"), Span(span, "label")), figures, what))
+    if several:
+        rows.append(_field("", line(Span("▸ the segment of the figures above, the one measured longest", "muted"))))
+    live = opened.run.live
+    for delta in live.switches.final if live is not None else ():
+        rows.append(_field(f"switch S{delta.ordinal}", line(Span(clean(delta.label), "strong"))))
+        rows += [_field("", row) for row in (*effect(delta), outcome(delta))]
+    return [BLANK, *rows] if rows else []
+
+
+def _knobs(segment: Segment) -> str:
+    return "" if segment.batching.coalesce else ", no coalescing"
+
+
 def _notes(opened: OpenedRun, width: int) -> list[Line]:
     run, rows = opened.run, []
     if run.row.tags:
@@ -187,6 +219,8 @@ def _origin(opened: OpenedRun, width: int) -> list[Line]:
     git = environment.get("git") or {}
     if git.get("revision"):
         rows.append(_field("git", line(Span(f"{git['revision'][:12]}{' (changed)' if git.get('dirty') else ''}"))))
+    if run.row.origin == LIVE:
+        rows.append(_field("origin", line(Span("recorded from Live"))))
     if run.row.sweep_id:
         rows.append(_field("sweep", line(Span(clean(run.row.sweep_id)))))
     rows.append(

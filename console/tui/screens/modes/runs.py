@@ -93,7 +93,8 @@ class RunsScreen(ModeScreen):
             state = self.console_app.experiments_port.sweeps.state
         except CommandRefused:
             return 0
-        return sum(one.figures is not None for one in state.points) if state is not None else 0
+        measured = sum(one.figures is not None for one in state.points) if state is not None else 0
+        return measured + self.console_app.experiments.recording.notices
 
     def reload(self) -> None:
         """Reads the runs and the details of the selected one again, in the background."""
