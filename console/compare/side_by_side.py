@@ -173,6 +173,9 @@ def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tu
         warnings.append("not the same load: the ratios also contain the effect of the load")
     if not _memory_is_comparable(runs):
         warnings.append("RSS is not compared: an engine process had served other deployments before")
+    methods = {(opened.report.get("fidelity") or {}).get("method") for opened in runs if opened.run.row.fidelity}
+    if len(methods) > 1:
+        warnings.append("not the same fidelity: a measured one, and the cosine of the texts that verify a load")
     for number, opened in enumerate(runs, start=1):
         row = opened.run.row
         if row.verdict != "ok":

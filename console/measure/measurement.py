@@ -23,7 +23,7 @@ from console.load.protocol import Interval
 from console.measure.certification import judgements, steady
 from console.measure.driver_ceiling import Ceiling
 from console.measure.spec import RunSpec
-from console.model.engine import Engine
+from console.model.engine import Cosine, Engine
 from console.model.load import P95_FLOOR, Percentiles, Stages
 from console.session.live_metrics import Batches, EngineSample, batches_between, mean_stages
 
@@ -71,6 +71,8 @@ class Measurement:
     """The load generator's highest request rate at this load shape; None if it is not known."""
     fidelity: float | None = None
     """Mean cosine to fp32 of the cell that ran, as the engine last measured it."""
+    cosine: Cosine | None = None
+    """How `fidelity` was obtained; None: not known."""
     failure: str = ""
     """Why the run has no or incomplete results; empty if it ran to its end."""
 

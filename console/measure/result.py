@@ -1,11 +1,13 @@
 """A measurement as the JSON object of `run --json`, and its verdict as a sentence."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from console.analysis.validity import SATURATED_CORES, Lag
 from console.measure.environment import environment
 from console.measure.measurement import Measurement, Verdict
+from console.model.engine import MEASURED, Cosine
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
 
 SCHEMA_VERSION = 1
@@ -62,9 +64,26 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         "client": _client(measurement),
         "bottleneck": asdict(measurement.bottleneck) if measurement.bottleneck is not None else None,
         "errors": measurement.errors,
-        "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
+        "fidelity": _fidelity(measurement),
         "environment": environment(engine),
     }
+
+
+def recorded_cosine(mean: float, fidelity: Mapping[str, Any]) -> Cosine:
+    """Returns the cosine of a stored run with its origin. `fidelity`: that object of the run's report.
+
+    An older report does not name the method; only a measured fidelity has an overlap.
+    """
+    method = fidelity.get("method") or (MEASURED if fidelity.get("overlap_at_10") is not None else "")
+    return Cosine(mean, method, fidelity.get("n") or 0)
+
+
+def _fidelity(measurement: Measurement) -> dict[str, Any] | None:
+    if measurement.fidelity is None:
+        return None
+    cosine = measurement.cosine
+    origin = {"n": cosine.texts or None, "method": cosine.method or None} if cosine else {}
+    return {"cosine_mean": round(measurement.fidelity, 6), **origin}
 
 
 def _client(measurement: Measurement) -> dict[str, Any]:

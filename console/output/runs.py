@@ -8,6 +8,7 @@ from console.analysis.memory import memory_note, recorded_deployments_before
 from console.analysis.validity import SATURATED_CORES
 from console.measure.measurement import Measurement, recovered
 from console.measure.result import as_json as report_of
+from console.measure.result import recorded_cosine
 from console.measure.segment_figures import segment_figures
 from console.measure.spec import spec_of
 from console.model.engine import Batching, Engine
@@ -162,7 +163,9 @@ def as_text(run: StoredRun) -> str:
         partial = recovered_measurement(run)
         rate = figure(partial.rates.texts_per_s if partial.rates else None, ",.1f", partial.throughput_judgement.stable)
         lines.append(f"so far      {rate} texts/s in {partial.duration_s:.0f} s")
-    lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
+    if row.fidelity is not None:
+        cosine = recorded_cosine(row.fidelity, (report or {}).get("fidelity") or {})
+        lines.append(f"{cosine.name:<12}{row.fidelity:.4f} {cosine.origin}")
     why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
     word = row.verdict.replace("_", " ")
     lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))

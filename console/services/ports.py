@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from console.model.engine import Engine
+from console.model.load import LoadSpec
 from console.model.recording import LiveRecording
 
 if TYPE_CHECKING:
+    from console.services.measured_cells import MeasuredCells
     from console.store.read import RunRow
     from console.sweep.restore import StateBefore
     from console.sweep.state import SweepState
@@ -31,6 +34,10 @@ class RunsPort(Protocol):
 
     async def runs(self) -> Sequence[ListedRun]:
         """Returns all runs, newest first."""
+        ...
+
+    async def measured_cells(self, engine: Engine, load: LoadSpec) -> "MeasuredCells":
+        """Returns the newest throughput of each cell of the engine's model on its machine, from the store."""
         ...
 
     async def run(self, run_id: str) -> OpenedRun:

@@ -84,6 +84,8 @@ class RunRow(NamedTuple):
     tag_names: str
     origin: str
     deployments_before: int | None = None
+    fidelity_method: str = ""
+    """`measured`, `when_loaded`, or empty: not known."""
 
     @property
     def requested(self) -> Deployment:
@@ -235,6 +237,17 @@ def _capability(row: Mapping[str, Any]) -> CapabilityCell:
     )
     plain = {name: row[name] for name in ("backend", "precision", "recipe", "device", "reason", "fix", "fidelity")}
     return CapabilityCell(state=CellState(row["state"]), effective=effective, **plain)
+
+
+def runs_on_machine(store: Store, host_name: str, cpu_model: str) -> frozenset[str]:
+    """Returns the ids of the runs whose engine ran on this machine. Raises StoreError."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT run.id FROM run JOIN environment ON environment.hash = run.environment"
+            " WHERE coalesce(environment.host_name, '') = ? AND coalesce(environment.cpu_model, '') = ?",
+            (host_name, cpu_model),
+        )
+        return frozenset(str(row["id"]) for row in rows)
 
 
 class SweepRow(NamedTuple):

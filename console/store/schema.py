@@ -127,9 +127,12 @@ CREATE TABLE marker (
 ) WITHOUT ROWID;
 """
 
-_DEPLOYMENTS_BEFORE = "ALTER TABLE run ADD COLUMN deployments_before INTEGER"
+_ORIGINS = """
+ALTER TABLE run ADD COLUMN deployments_before INTEGER;
+ALTER TABLE run ADD COLUMN fidelity_method TEXT;
+"""
 
-MIGRATIONS = (_RUNS, _SWEEPS, _LIVE, _DEPLOYMENTS_BEFORE)
+MIGRATIONS = (_RUNS, _SWEEPS, _LIVE, _ORIGINS)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -136,6 +136,7 @@ def _figures(report: Mapping[str, Any]) -> Row:
         "deployments_before": report["server"].get("deployments_before"),
         "errors": sum(report["errors"].values()),
         "fidelity": fidelity.get("cosine_mean"),
+        "fidelity_method": fidelity.get("method"),
     }
 
 

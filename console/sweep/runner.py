@@ -18,7 +18,7 @@ from console.measure.environment import git_revision
 from console.measure.measurement import Measurement, unmeasured
 from console.measure.recorder import Recorder, utc_now
 from console.measure.run import run
-from console.model.engine import Engine
+from console.model.engine import MEASURED, Cosine, Engine
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session.session import Session
@@ -226,7 +226,8 @@ class Sweep:
         recorder = self._recorder(point, log_from)
         measurement = await self._run(point, refusal, recorder)
         if fidelity is not None:
-            measurement = replace(measurement, fidelity=fidelity["cosine"]["mean"])
+            mean = fidelity["cosine"]["mean"]
+            measurement = replace(measurement, fidelity=mean, cosine=Cosine(mean, MEASURED, fidelity["n"]))
         self._keep(recorder, measurement, fidelity)
         if self._engine.switched and not refusal:
             self._switches_s.append(ready_s - began_s)

@@ -42,6 +42,8 @@ class PointFigures:
     slo_missed: bool
     rss_bytes: int | None
     deployments_before: int | None = None
+    fidelity_method: str = ""
+    """`measured`, `when_loaded`, or empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def figures_of_measurement(measurement: Measurement) -> PointFigures:
         slo_missed=measurement.slo_missed,
         rss_bytes=measurement.rss_bytes or None,
         deployments_before=measurement.deployments_before,
+        fidelity_method=measurement.cosine.method if measurement.cosine else "",
     )
 
 
@@ -141,6 +144,7 @@ def figures_of_row(row: RunRow) -> PointFigures:
         slo_missed=bool(row.slo_missed),
         rss_bytes=row.rss_bytes,
         deployments_before=row.deployments_before,
+        fidelity_method=row.fidelity_method,
     )
 
 

@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from console.model.engine import Engine
 from console.model.errors import CommandRefused
+from console.model.load import LoadSpec
 from console.model.recording import LiveRecording
+from console.services.measured_cells import MeasuredCells
 from console.services.ports import ListedRun, SweepOffer
 from console.services.runs import searchable_text
 from console.store.opened_run import OpenedRun
@@ -28,6 +31,7 @@ class FakeRuns:
     opened: dict[str, OpenedRun] = field(default_factory=dict)
     rows: list[RunRow] = field(default_factory=list)
     refusal: str = ""
+    measured: MeasuredCells = field(default_factory=lambda: MeasuredCells("32 × 4"))
     calls: list[tuple[object, ...]] = field(default_factory=list)
     path: str = "/data/runs.sqlite"
     reads: int = 0
@@ -40,6 +44,10 @@ class FakeRuns:
         self._refuse()
         self.reads += 1
         return [ListedRun(row, searchable_text(row)) for row in self.rows]
+
+    async def measured_cells(self, engine: Engine, load: LoadSpec) -> MeasuredCells:
+        self._refuse()
+        return self.measured
 
     async def run(self, run_id: str) -> OpenedRun:
         self._refuse()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from console.analysis.memory import memory_note, recorded_deployments_before
+from console.measure.result import recorded_cosine
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.model.recording import LIVE, Segment
 from console.store.labels import load_name
@@ -127,8 +128,9 @@ def _figures(opened: OpenedRun) -> list[Line]:
     fidelity = report.get("fidelity") or {}
     if (mean := fidelity.get("cosine_mean", row.fidelity)) is not None:
         overlap = fidelity.get("overlap_at_10")
-        more = f"overlap@10 {overlap:.3f}" if overlap is not None else "mean cosine to fp32"
-        rows.append(_field("fidelity", marks.cosine(mean), line(Span(more, "muted"))))
+        cosine = recorded_cosine(mean, fidelity)
+        more = f"mean cosine {cosine.origin}" + (f", overlap@10 {overlap:.3f}" if overlap is not None else "")
+        rows.append(_field(cosine.name, marks.cosine(mean, cosine.method), line(Span(more, "muted"))))
     errors = ", ".join(f"{count:,} × {clean(code)}" for code, count in (report.get("errors") or {}).items())
     rows.append(_field("errors", line(Span(f"✖ {errors}", "bad") if errors else Span("none"))))
     return rows

@@ -48,7 +48,7 @@ COLUMNS = (
         True,
     ),
     Column("p95 ms", 8, lambda row, w: marks.with_stability(number_format.ms(row.p95_ms), row.p95_stable, w), True),
-    Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity)),
+    Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity, row.fidelity_method)),
     Column("errors", 7, lambda row, w: _count(row.errors, w), True, 4),
     Column("verdict", 14, _verdict),
     Column("tags", 12, lambda row, _: line(Span(clean(" ".join(row.tags)), "accent")), rank=3),

@@ -7,6 +7,7 @@ from textual.geometry import Size
 from console.actions.registry import Registry
 from console.analysis.memory import memory_note
 from console.model.durations import duration
+from console.model.engine import WHEN_LOADED
 from console.sweep.labels import knobs_of, load_of
 from console.sweep.state import PointFigures, PointState, PointStatus, SweepState
 from console.tui import number_format
@@ -104,7 +105,8 @@ def _figures(figures: PointFigures) -> list[Line]:
         ),
         Span("  "),
     )
-    second = [line(Span("fidelity ", "label"), *marks.cosine(figures.fidelity))]
+    name = "cosine when loaded " if figures.fidelity_method == WHEN_LOADED else "fidelity "
+    second = [line(Span(name, "label"), *marks.cosine(figures.fidelity, figures.fidelity_method))]
     if figures.rss_bytes:
         note = Span(f" {memory_note(figures.deployments_before)}".rstrip(), "muted")
         second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(figures.rss_bytes)), note))
@@ -147,7 +149,7 @@ def pareto(state: SweepState, size: Size) -> Lines:
 
 def _named(letter: str, one: PointState, texts: float, p95_ms: float, width: int) -> Line:
     figures = one.figures
-    fidelity = marks.cosine(figures.fidelity if figures is not None else None)
+    fidelity = marks.cosine(figures.fidelity, figures.fidelity_method) if figures is not None else marks.cosine(None)
     mark = marks.verdict(figures.verdict if figures is not None else "", word=False)
     name = f"{clean(one.point.target.cell) or CURRENT}, {clean(load_of(one.point))}"
     right = line(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from console.model.engine import Deployment
+from console.model.engine import WHEN_LOADED, Deployment
 from console.model.frame import Frame
 from console.sweep.labels import load_of
 from console.sweep.point import SweepPoint
@@ -123,17 +123,22 @@ def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
                 text = clip(line(Span(words[part], "strong" if part < 2 else "muted")), fit.column - 1)
                 spans += [Span(" " * (fit.column - width_of(text))), *text]
             rows.append(tuple(spans))
-    spans = [Span("fidelity".ljust(fit.label), "label")]
-    for column in range(fit.first, fit.first + fit.count):
-        drawn = marks.cosine(_fidelity(grid, state, column))
+    cosines = [_fidelity(grid, state, column) for column in range(fit.first, fit.first + fit.count)]
+    when_loaded = any(mean is not None and method == WHEN_LOADED for mean, method in cosines)
+    name = "fidelity" if not when_loaded else "◌ cosine when loaded" if fit.label > 20 else "◌ at load"
+    spans = [Span(name.ljust(fit.label), "label")]
+    for mean, method in cosines:
+        drawn = marks.cosine(mean, method)
         spans += [Span(" " * max(0, fit.column - width_of(drawn))), *drawn]
     return [*rows, tuple(spans)]
 
 
-def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> float | None:
+def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> tuple[float | None, str]:
+    """The cosine of a deployment and its method; a measured one goes before that of the load."""
     indices = (row[column] for row in grid.indices)
-    measured = (state.points[index].figures for index in indices if index is not None)
-    return next((one.fidelity for one in measured if one is not None and one.fidelity is not None), None)
+    figures = [state.points[index].figures for index in indices if index is not None]
+    known = [(one.fidelity, one.fidelity_method) for one in figures if one is not None and one.fidelity is not None]
+    return min(known, key=lambda one: one[1] == WHEN_LOADED, default=(None, ""))
 
 
 def best(state: SweepState, values: Values) -> int | None:
