@@ -328,11 +328,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.update_context(sweep_source=source)
         self._sweeping = self.in_background("the sweep", self.experiments_port.sweeps.sweep(source, resume=resume))
 
-    async def end_sweep(self) -> None:
-        """Stops the sweep now and waits for its end. The partial cell is kept."""
+    async def end_sweep(self, *, restore: bool) -> None:
+        """Stops the sweep now and waits for its end. The partial cell is kept. `restore`: restores engine and load."""
         if self._sweeping is not None and not self._sweeping.is_finished:
             with suppress(CommandRefused):
-                self.experiments_port.sweeps.stop_now()
+                self.experiments_port.sweeps.stop_now(restore=restore)
             await self._sweeping.wait()
 
     async def end_recording(self) -> str:

@@ -21,7 +21,7 @@ class LiveDeployment:
     """A deployment that answers requests, from its cut-over until its release.
 
     `planned` is the deployment before it was loaded; `plan.effective` has what loading showed, such as the precision.
-    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded.
+    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded, of `verified_texts` texts.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class LiveDeployment:
         self.files = files
         self.tokenizer = tokenizer
         self.cosine = cosine
-        compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
+        self.verified_texts = len(artifact.reference.token_ids)
+        compared = f"mean cosine {cosine:.5f} to fp32 on {self.verified_texts} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
         self.packs = model.packs
         self.scheduler = scheduler

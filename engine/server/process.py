@@ -35,7 +35,7 @@ from engine.server.end import end_process_with
 from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
 from engine.server.health import HealthPublisher, probe_when_due
 from engine.server.lifeline import Lifeline
-from engine.server.observations import record_load_cosine, record_peak_throughput
+from engine.server.observations import LoadSample, record_load_cosine, record_peak_throughput
 from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
@@ -181,7 +181,13 @@ class EngineServer:
         """Serves from the ready line until the last request is answered."""
         telemetry, counts = self._telemetry, self._telemetry.counts
         background = [
-            asyncio.create_task(record_peak_throughput(self._deployments, lambda: counts.texts, telemetry.now_s)),
+            asyncio.create_task(
+                record_peak_throughput(
+                    self._deployments,
+                    lambda: LoadSample(counts.texts, counts.requests, telemetry.in_flight_requests),
+                    telemetry.now_s,
+                )
+            ),
             asyncio.create_task(collect_when_idle(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
             asyncio.create_task(
                 probe_when_due(

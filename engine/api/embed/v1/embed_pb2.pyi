@@ -157,6 +157,28 @@ PASSED: ProbeResult.ValueType  # 1
 FAILED: ProbeResult.ValueType  # 2
 Global___ProbeResult: _TypeAlias = ProbeResult  # noqa: Y015
 
+class _FidelityMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FidelityMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FidelityMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIDELITY_METHOD_UNSPECIFIED: _FidelityMethod.ValueType  # 0
+    WHEN_LOADED: _FidelityMethod.ValueType  # 1
+    """of the few texts that verify every load"""
+    MEASURED: _FidelityMethod.ValueType  # 2
+    """by MeasureFidelity or `engine fidelity`"""
+
+class FidelityMethod(_FidelityMethod, metaclass=_FidelityMethodEnumTypeWrapper):
+    """How the cosine of a cell to fp32 was obtained."""
+
+FIDELITY_METHOD_UNSPECIFIED: FidelityMethod.ValueType  # 0
+WHEN_LOADED: FidelityMethod.ValueType  # 1
+"""of the few texts that verify every load"""
+MEASURED: FidelityMethod.ValueType  # 2
+"""by MeasureFidelity or `engine fidelity`"""
+Global___FidelityMethod: _TypeAlias = FidelityMethod  # noqa: Y015
+
 class _FidelityGrade:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -926,6 +948,10 @@ class CapabilityCell(_message.Message):
     TEXTS_PER_S_FIELD_NUMBER: _builtins.int
     FIDELITY_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    FIDELITY_TEXTS_FIELD_NUMBER: _builtins.int
+    FIDELITY_METHOD_FIELD_NUMBER: _builtins.int
+    FIDELITY_AT_UNIX_S_FIELD_NUMBER: _builtins.int
+    PEAK_FIELD_NUMBER: _builtins.int
     backend: _builtins.str
     precision: _builtins.str
     device: _builtins.str
@@ -937,12 +963,21 @@ class CapabilityCell(_message.Message):
     texts_per_s: _builtins.float
     """last measured on this machine, if known"""
     fidelity: _builtins.float
-    """mean cosine to fp32, if known"""
+    """mean cosine to fp32, if known: measured, else of the texts of the last load"""
     code: _builtins.str
     """the warning's code when the cell falls back"""
+    fidelity_texts: _builtins.int
+    """texts behind `fidelity`; 0 = not known"""
+    fidelity_method: Global___FidelityMethod.ValueType
+    fidelity_at_unix_s: _builtins.float
+    """0 = not known"""
     @_builtins.property
     def effective(self) -> Global___Deployment:
         """backend, precision and device that would run"""
+
+    @_builtins.property
+    def peak(self) -> Global___PeakThroughput:
+        """how texts_per_s was measured; absent = not known"""
 
     def __init__(
         self,
@@ -959,10 +994,14 @@ class CapabilityCell(_message.Message):
         texts_per_s: _builtins.float | None = ...,
         fidelity: _builtins.float | None = ...,
         code: _builtins.str = ...,
+        fidelity_texts: _builtins.int = ...,
+        fidelity_method: Global___FidelityMethod.ValueType = ...,
+        fidelity_at_unix_s: _builtins.float = ...,
+        peak: Global___PeakThroughput | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "effective", b"effective", "fidelity", b"fidelity", "texts_per_s", b"texts_per_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "effective", b"effective", "fidelity", b"fidelity", "peak", b"peak", "texts_per_s", b"texts_per_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "backend", b"backend", "code", b"code", "device", b"device", "effective", b"effective", "fidelity", b"fidelity", "fix", b"fix", "precision", b"precision", "probe", b"probe", "reason", b"reason", "recipe", b"recipe", "state", b"state", "texts_per_s", b"texts_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "backend", b"backend", "code", b"code", "device", b"device", "effective", b"effective", "fidelity", b"fidelity", "fidelity_at_unix_s", b"fidelity_at_unix_s", "fidelity_method", b"fidelity_method", "fidelity_texts", b"fidelity_texts", "fix", b"fix", "peak", b"peak", "precision", b"precision", "probe", b"probe", "reason", b"reason", "recipe", b"recipe", "state", b"state", "texts_per_s", b"texts_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fidelity: _TypeAlias = _typing.Literal["fidelity"]  # noqa: Y015
     _WhichOneofArgType__fidelity: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity"]  # noqa: Y015
@@ -974,6 +1013,40 @@ class CapabilityCell(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__texts_per_s) -> _WhichOneofReturnType__texts_per_s | None: ...
 
 Global___CapabilityCell: _TypeAlias = CapabilityCell  # noqa: Y015
+
+@_typing.final
+class PeakThroughput(_message.Message):
+    """The best throughput of a deployment while it last served, and the load at that time as the engine saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXTS_PER_S_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    AT_UNIX_S_FIELD_NUMBER: _builtins.int
+    TEXTS_PER_REQUEST_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_REQUESTS_FIELD_NUMBER: _builtins.int
+    texts_per_s: _builtins.float
+    window_s: _builtins.float
+    at_unix_s: _builtins.float
+    texts_per_request: _builtins.float
+    in_flight_requests: _builtins.float
+    """mean over the window"""
+    def __init__(
+        self,
+        *,
+        texts_per_s: _builtins.float = ...,
+        window_s: _builtins.float = ...,
+        at_unix_s: _builtins.float = ...,
+        texts_per_request: _builtins.float = ...,
+        in_flight_requests: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_s", b"at_unix_s", "in_flight_requests", b"in_flight_requests", "texts_per_request", b"texts_per_request", "texts_per_s", b"texts_per_s", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeakThroughput: _TypeAlias = PeakThroughput  # noqa: Y015
 
 @_typing.final
 class Capabilities(_message.Message):
