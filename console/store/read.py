@@ -266,6 +266,15 @@ def newest_sweep(store: Store, name: str) -> str:
     return str(row["id"]) if row else ""
 
 
+def load_sweep_text(store: Store, sweep_id: str) -> tuple[str, str]:
+    """Returns the name of a sweep and the text of its specification. Raises StoreError if there is no such sweep."""
+    with store.reading() as connection:
+        row = connection.execute("SELECT name, spec FROM sweep WHERE id = ?", (sweep_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"no sweep {sweep_id!r} in {store.path}: `embedconsole runs sweeps` lists them")
+    return str(row["name"]), str(row["spec"])
+
+
 def points_done(store: Store, sweep_id: str) -> dict[str, str]:
     """Returns the run ids, by hash, of the points that are measured: ended, not interrupted and not failed."""
     with store.reading() as connection:

@@ -87,7 +87,7 @@ class SimulatedSession:
     def begin_switch(self) -> None:
         """The engine accepts a switch, which is in progress from now on."""
         self._requested_s = self.now_s
-        self._engine.set_switch_phase(Phase("loading"))
+        self._engine.set_switch_phase(Phase("loading"), Deployment())
         self.session._conditions_changed(self.now_s)
 
     def complete_switch(self, to: Deployment = INT8) -> None:
