@@ -34,6 +34,7 @@ from console.tui.handlers.replay import start_replay
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.phase_clock import PhaseClock
+from console.tui.recording import with_recording
 from console.tui.restore import StateRestorer
 from console.tui.screens.dialogs.dialog import Dialog
 from console.tui.screens.protocols import ShowsFrames
@@ -237,12 +238,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             stage = sweep_stage(ended=state.ended, ending=state.ending, paused=state.paused)
         if stage is not self.experiments.sweep_stage:
             self.experiments = replace(self.experiments, sweep_stage=stage)
-        before = self.experiments.recording
-        recording = self._experiments_port.live.state if self._experiments_port else before
-        if recording is not before:
-            self.experiments = replace(self.experiments, recording=recording)
-            if recording.notices > before.notices:
-                self.show_message(recording.notice, severity="warning" if recording.trouble else "information")
+        self.experiments = with_recording(self.experiments, self._experiments_port, self.show_message)
         if self._frame.experiments != self.experiments:
             self._frame = replace(self._frame, experiments=self.experiments)
 
