@@ -44,6 +44,7 @@ cell:
 def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: Any) -> None:
     """Measure a grid of cells on one engine, one after the other."""
     from console.commands.sweep import sweep_once
+    from console.model.engine import EngineSpec
     from console.session.port import SessionOptions
     from console.store.database import StoreError
     from console.sweep.spec import SpecError, read_spec
@@ -57,7 +58,8 @@ def sweep(spec: Path | None, preset: str | None, connect: str | None, **flags: A
         wanted = read_spec(spec) if spec is not None else preset_spec(str(preset))
     except SpecError as error:
         raise click.UsageError(str(error)) from error
-    options = SessionOptions(engine=wanted.points[0].engine_spec, connect=connect or "")
+    first = wanted.points[0].target
+    options = SessionOptions(engine=EngineSpec(model=first.model, device=first.device), connect=connect or "")
     store = store_of(flags)
     if flags["resume"] and store is None:
         raise click.ClickException("--resume needs the store, which cannot be used: name another with --store")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.analysis.differences import differing, environment_facts
+from console.analysis.memory import memory_note, recorded_deployments_before
 from console.analysis.ratios import Ratio, unpaired_ratio
 from console.compare.gate_conditions import Condition
 from console.compare.run_ratios import block_rates
@@ -72,7 +73,8 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
     if not condition.baseline:
         if value is None:
             return Outcome(condition, None, None, _missing_note(run, condition.figure))
-        return Outcome(condition, value, condition.holds(value), _unsteady_note(run, condition.figure))
+        notes = [_unsteady_note(run, condition.figure), _rss_note(run, condition.figure)]
+        return Outcome(condition, value, condition.holds(value), "; ".join(filter(None, notes)))
     base = _baseline(store, run, condition.baseline)
     base_value = figure_of(base, condition.figure)
     if base.row.run_id == run.row.run_id:
@@ -83,6 +85,12 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
         return Outcome(condition, None, None, note, base.row.run_id)
     if not base_value:
         return Outcome(condition, None, None, f"{condition.baseline} has 0 {condition.figure}", base.row.run_id)
+    if condition.figure == "rss" and _before(run) != _before(base):
+        note = (
+            f"RSS cannot be compared: {run.row.run_id} was measured after {_before(run)} other deployments in its"
+            f" engine process, {condition.baseline} after {_before(base)}: measure both with embedconsole run"
+        )
+        return Outcome(condition, None, None, note, base.row.run_id)
     ratio = None
     if condition.figure == "texts_per_s":
         ratio = unpaired_ratio(block_rates(run), block_rates(base))
@@ -94,6 +102,8 @@ def _outcome(store: Store, run: StoredRun, condition: Condition) -> Outcome:
         _unsteady_note(run, condition.figure),
         _unsteady_note(base, condition.figure, f"{condition.baseline}: "),
         _interval_note(ratio, condition),
+        _rss_note(run, condition.figure),
+        _rss_note(base, condition.figure, f"{condition.baseline}: "),
     ]
     return Outcome(condition, change, condition.holds(change), "; ".join(filter(None, notes)), base.row.run_id, ratio)
 
@@ -106,6 +116,17 @@ def _environment_note(run: StoredRun, base: StoredRun, name: str) -> str:
         if not fact.startswith("git")
     ]
     return f"{name} was measured in another environment ({', '.join(names)})" if names else ""
+
+
+def _before(run: StoredRun) -> int:
+    """Returns how many deployments the engine process had served before; 0 if that is not known."""
+    return recorded_deployments_before(run.report, run.intervals) or 0
+
+
+def _rss_note(run: StoredRun, figure: str, prefix: str = "") -> str:
+    """Returns what the run's RSS also contains; empty for another figure, or if the process served nothing before."""
+    note = memory_note(_before(run)) if figure == "rss" else ""
+    return f"{prefix}RSS was measured {note}" if note else ""
 
 
 def _interval_note(ratio: Ratio | None, condition: Condition) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.analysis.differences import differing, environment_facts
+from console.analysis.memory import recorded_deployments_before
 from console.analysis.ratios import Ratio
 from console.compare.run_ratios import RunRatio, percentile_ratio, throughput_ratio
 from console.model.load import P95_FLOOR, P99_FLOOR
@@ -74,7 +75,7 @@ def _figures(runs: Sequence[OpenedRun]) -> tuple[FigureRow, ...]:
         _row("p95 ms", runs, ("latency_ms", "p95"), False, p95, "p95"),
         _row("p99 ms", runs, ("latency_ms", "p99"), False, p99),
         _row("fidelity", runs, ("fidelity", "cosine_mean"), True, as_ratio=False),
-        _row("RSS", runs, ("server", "rss_bytes"), False),
+        _row("RSS", runs, ("server", "rss_bytes"), False, as_ratio=_memory_is_comparable(runs)),
         _row("texts a batch", runs, ("server", "mean_batch_items"), True, as_ratio=False),
         _row("n", runs, ("latency_ms", "n"), True, as_ratio=False),
     )
@@ -156,6 +157,12 @@ def _shown(name: str, value: Any) -> str:
     return words[:_REVISION_CHARACTERS] if name == "git.revision" else words
 
 
+def _memory_is_comparable(runs: Sequence[OpenedRun]) -> bool:
+    """Whether each run's deployment was the first one of its engine process."""
+    with_rss = [opened for opened in runs if (opened.report.get("server") or {}).get("rss_bytes")]
+    return not any(recorded_deployments_before(opened.report, opened.run.intervals) for opened in with_rss)
+
+
 def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tuple[str, ...]:
     """Returns what limits the comparison: differences of environment and load, and runs whose verdict is not ok."""
     warnings = []
@@ -164,6 +171,11 @@ def _warnings(runs: Sequence[OpenedRun], environment: Sequence[ConfigRow]) -> tu
         warnings.append(f"not the same environment ({names}): it may explain differences of the figures")
     if len({load_name(opened.run.row) for opened in runs}) > 1:
         warnings.append("not the same load: the ratios also contain the effect of the load")
+    if not _memory_is_comparable(runs):
+        warnings.append("RSS is not compared: an engine process had served other deployments before")
+    methods = {(opened.report.get("fidelity") or {}).get("method") for opened in runs if opened.run.row.fidelity}
+    if len(methods) > 1:
+        warnings.append("not the same fidelity: a measured one, and the cosine of the texts that verify a load")
     for number, opened in enumerate(runs, start=1):
         row = opened.run.row
         if row.verdict != "ok":

@@ -12,11 +12,11 @@ from console.measure.environment import environment
 from console.measure.measurement import summarise
 from console.measure.recorder import KEPT_LEVELS, newest_sample
 from console.measure.result import as_json
-from console.measure.run import fidelity_of
+from console.measure.run import cosine_of
 from console.measure.run_writer import RunEnd
 from console.measure.segments import SegmentTracker, main_segment
 from console.measure.spec import RunSpec, segment_spec
-from console.model.engine import CapabilityCell, Engine, EngineState
+from console.model.engine import CapabilityCell, Cosine, Engine, EngineState
 from console.model.frame import LogLine
 from console.model.recording import LIVE, Segment
 from console.session.live_metrics import TICKS_S, WARM_UP_S, EngineSample
@@ -68,7 +68,7 @@ class RunResult:
     intervals: tuple[Interval, ...]
     """Those of the run; times start with the load."""
     samples: tuple[EngineSample, ...]
-    fidelity: float | None
+    cosine: Cosine | None
     failure: str
     lines: tuple[LogLine, ...]
 
@@ -76,7 +76,8 @@ class RunResult:
         """Computes the report. Its cost grows with the run; call it in a thread."""
         spec = segment_spec(self.spec, self.segment)
         measured = summarise(spec, self.engine, steady(self.intervals, 0.0, spec), self.samples, False, self.failure)
-        report = as_json(replace(measured, run_id=self.run_id, fidelity=self.fidelity))
+        mean = self.cosine.mean if self.cosine else None
+        report = as_json(replace(measured, run_id=self.run_id, fidelity=mean, cosine=self.cosine))
         return RunEnd(
             self.ended_at,
             {**report, "origin": LIVE},
@@ -206,7 +207,7 @@ class LiveRun:
             engine=engine,
             intervals=tuple(shift(one, -self._started_s) for one in own),
             samples=tuple(replace(one, time_s=one.time_s - self._started_s) for one in session.samples),
-            fidelity=fidelity_of(engine.effective, frame.capabilities),
+            cosine=cosine_of(engine.effective, frame.capabilities),
             failure=failure,
             lines=tuple(self._lines),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from console.analysis.bottleneck import Bottleneck, ObservedLoad, find_bottleneck
+from console.analysis.memory import deployments_before
 from console.analysis.steady_state import WINDOW_MIN_REQUESTS, Judgement, Rates, percentiles, rates
 from console.analysis.validity import (
     Failures,
@@ -23,7 +24,7 @@ from console.load.protocol import Interval
 from console.measure.certification import judgements, steady
 from console.measure.driver_ceiling import Ceiling
 from console.measure.spec import RunSpec
-from console.model.engine import Engine
+from console.model.engine import Cosine, Engine
 from console.model.load import P95_FLOOR, Percentiles, Stages
 from console.model.verdicts import Verdict
 from console.session.live_metrics import Batches, EngineSample, batches_between, mean_stages
@@ -57,10 +58,14 @@ class Measurement:
     dropped: int = 0
     """Open loop: arrivals that were not sent."""
     engine_cpu_cores: float | None = None
+    deployments_before: int | None = None
+    """Deployments that the engine process had served before this one, whose memory it may keep; None: not known."""
     ceiling: Ceiling | None = None
     """The load generator's highest request rate at this load shape; None if it is not known."""
     fidelity: float | None = None
     """Mean cosine to fp32 of the cell that ran, as the engine last measured it."""
+    cosine: Cosine | None = None
+    """How `fidelity` was obtained; None: not known."""
     failure: str = ""
     """Why the run has no or incomplete results; empty if it ran to its end."""
 
@@ -195,6 +200,7 @@ def summarise(
         lag=lag,
         dropped=sum(interval.dropped for interval in intervals),
         engine_cpu_cores=_engine_cpu_cores(intervals, samples),
+        deployments_before=deployments_before(intervals, engine.epoch),
         errors=dict(errors),
         retries=sum(interval.retries for interval in intervals),
         truncated_texts=sum(interval.truncated for interval in intervals),

@@ -14,7 +14,7 @@ from console.measure.measurement import Measurement
 from console.measure.result import as_json
 from console.measure.run_writer import RunEnd, RunWriter
 from console.measure.spec import RunSpec
-from console.model.engine import CapabilityCell, Engine
+from console.model.engine import MEASURED, CapabilityCell, Engine
 from console.model.frame import LogLine
 from console.session.live_metrics import EngineSample
 from console.session.session import Session
@@ -115,7 +115,7 @@ class Recorder:
         writer = self._writer or self._prepare(measurement.run_id, engine, ())
         report = as_json(measurement)
         if fidelity is not None:
-            report["fidelity"] = {**(report["fidelity"] or {}), **fidelity}
+            report["fidelity"] = {**(report["fidelity"] or {}), **fidelity, "method": MEASURED}
         lines = [line for line in log if line.sequence >= self._log_from and line.level in KEPT_LEVELS]
         return writer.finish(RunEnd(self._now(), report, lines, engine.requested, engine.effective))
 

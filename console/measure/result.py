@@ -1,11 +1,13 @@
 """A measurement as the JSON object of `run --json`, and its verdict as a sentence."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from console.analysis.validity import DROPPED, SATURATED_CORES, Lag
 from console.measure.environment import environment
 from console.measure.measurement import Measurement
+from console.model.engine import MEASURED, Cosine
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
 from console.model.verdicts import Verdict
 
@@ -54,6 +56,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
             "mean_batch_tokens": _rounded(batches.mean_tokens),
             "padding_ratio": _rounded(batches.padding_ratio, 4),
             "rss_bytes": measurement.rss_bytes,
+            "deployments_before": measurement.deployments_before,
             "cpu": _rounded(measurement.engine_cpu_cores),
             "stages_ms": {
                 name: _rounded(getattr(stages, f"{name}_ms") if stages else None, 4)
@@ -63,7 +66,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         "client": _client(measurement),
         "bottleneck": asdict(measurement.bottleneck) if measurement.bottleneck is not None else None,
         "errors": measurement.errors,
-        "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
+        "fidelity": _fidelity(measurement),
         "environment": environment(engine),
     }
 
@@ -72,6 +75,23 @@ def _errors(measurement: Measurement) -> dict[str, Any]:
     failed, judgement = measurement.failures, measurement.failures.judgement
     share = _rounded(failed.share, 6)
     return {"holds": judgement.stable, "ratio": share, "code": failed.code or None, "reason": judgement.reason}
+
+
+def recorded_cosine(mean: float, fidelity: Mapping[str, Any]) -> Cosine:
+    """Returns the cosine of a stored run with its origin. `fidelity`: that object of the run's report.
+
+    An older report does not name the method; only a measured fidelity has an overlap.
+    """
+    method = fidelity.get("method") or (MEASURED if fidelity.get("overlap_at_10") is not None else "")
+    return Cosine(mean, method, fidelity.get("n") or 0)
+
+
+def _fidelity(measurement: Measurement) -> dict[str, Any] | None:
+    if measurement.fidelity is None:
+        return None
+    cosine = measurement.cosine
+    origin = {"n": cosine.texts or None, "method": cosine.method or None} if cosine else {}
+    return {"cosine_mean": round(measurement.fidelity, 6), **origin}
 
 
 def _client(measurement: Measurement) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from console.measure.certification import SteadyIntervals, is_complete, steady
 from console.measure.cleanup import running_load
 from console.measure.measurement import Measurement, new_run_id, summarise
 from console.measure.spec import RunSpec
-from console.model.engine import CapabilityCell, Deployment, EngineState
+from console.model.engine import CapabilityCell, Cosine, Deployment, EngineState
 from console.model.frame import Frame
 from console.session.session import Session
 
@@ -63,14 +63,15 @@ async def run(
         observer.on_intervals(session)
     intervals = steady(session.intervals, started_s, spec)
     measured = summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
-    return replace(measured, fidelity=fidelity_of(frame.engine.effective, frame.capabilities), run_id=run_id)
+    cosine = cosine_of(frame.engine.effective, frame.capabilities)
+    return replace(measured, run_id=run_id, fidelity=cosine.mean if cosine else None, cosine=cosine)
 
 
-def fidelity_of(live: Deployment, capabilities: Sequence[CapabilityCell]) -> float | None:
-    """Returns the mean cosine to fp32 of a deployment; None if the engine has not measured it."""
+def cosine_of(live: Deployment, capabilities: Sequence[CapabilityCell]) -> Cosine | None:
+    """Returns the cosine to fp32 of a deployment; None if the engine does not know it."""
     return next(
         (
-            cell.fidelity
+            cell.cosine
             for cell in capabilities
             if (cell.backend, cell.precision, cell.device, cell.recipe)
             == (live.backend, live.precision, live.device, live.recipe)

@@ -77,6 +77,7 @@ class RunWriter:
         self._clock = now
         self._spill_folder = spill_folder or Path(tempfile.gettempdir())
         self._pending = _Pending()
+        self._segments: Sequence[Segment] = ()
         self._now = start.started_at
         self._begun = False
         self._written = 0
@@ -99,7 +100,8 @@ class RunWriter:
 
     def set_segments(self, segments: Sequence[Segment]) -> None:
         """Replaces the segments; they are written with the next interval."""
-        self._pending.segments = segments
+        if segments != self._segments:
+            self._segments = self._pending.segments = segments
 
     def add_switches(self, record: SwitchRecord) -> None:
         """Adds versions of switch deltas, and markers, also after the end."""

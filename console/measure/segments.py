@@ -39,7 +39,6 @@ def main_segment(segments: Sequence[Segment], length_s: float) -> Segment:
 class _Conditions:
     """What a change of begins a segment."""
 
-    requested: Deployment
     effective: Deployment
     epoch: int
     batching: Batching
@@ -63,11 +62,11 @@ class SegmentTracker:
         changed_s = time_s if since_s is None else since_s
         if engine.state is EngineState.SWITCHING:
             return self.close(changed_s)
-        if engine.state is not EngineState.RUNNING:
+        now = _Conditions(engine.effective, engine.epoch, engine.batching)
+        if engine.state is not EngineState.RUNNING or self._is_behind(now):
             return False
-        now = _Conditions(engine.requested, engine.effective, engine.epoch, engine.batching)
         if now == self._before and self._is_open:
-            return False
+            return self._update(engine)
         self.close(changed_s)
         last_end_s = self.segments[-1].end_s or 0.0 if self.segments else 0.0
         start_s = max(last_end_s, time_s if self._cut_over_s is None else self._cut_over_s)
@@ -75,6 +74,17 @@ class SegmentTracker:
         self._begin(engine, start_s, max(settled_s, self._warm_up_s), _change(self._before, now))
         self._before, self._cut_over_s = now, None
         return True
+
+    def _is_behind(self, now: _Conditions) -> bool:
+        """Whether a deployment has cut over that the engine's status does not show yet."""
+        return self._cut_over_s is not None and self._before is not None and now.epoch == self._before.epoch
+
+    def _update(self, engine: Engine) -> bool:
+        """Takes what the engine's status shows only some time after a change. Returns whether it has changed."""
+        last = self.segments[-1]
+        updated = replace(last, requested=engine.requested, warnings=engine.warnings)
+        self.segments = (*self.segments[:-1], updated)
+        return updated != last
 
     def _begin(self, engine: Engine, start_s: float, measured_from_s: float, change: str = "") -> None:
         segment = Segment(
@@ -119,14 +129,12 @@ def _change(before: _Conditions | None, now: _Conditions) -> str:
     if before is None:
         return ""
     parts = []
-    if before.effective != now.effective or before.requested != now.requested or before.epoch != now.epoch:
+    if before.effective != now.effective or before.epoch != now.epoch:
         was, runs = before.effective, now.effective
         if was.cell != runs.cell:
             parts.append(f"{was.cell} → {runs.cell}")
         elif (was.instances, was.threads) != (runs.instances, runs.threads):
             parts.append(f"{was.instances} × {was.threads} → {runs.instances} × {runs.threads} threads")
-        elif before.requested != now.requested:
-            parts.append(f"requested {now.requested.cell}")
         else:
             parts.append("the deployment was replaced")
     for one in fields(Batching):

@@ -220,6 +220,46 @@ class CellState(StrEnum):
     """A state that this version of the console does not know."""
 
 
+MEASURED, WHEN_LOADED = "measured", "when_loaded"
+"""The methods of a cosine to fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cosine:
+    """A mean cosine to fp32. The measured fidelity and the cosine of the texts that verify a load are two figures."""
+
+    mean: float
+    method: str = ""
+    """MEASURED, WHEN_LOADED, or empty: not known."""
+    texts: int = 0
+    """0: not known."""
+
+    @property
+    def name(self) -> str:
+        """`fidelity` if it was measured, else `cosine`."""
+        return "fidelity" if self.method == MEASURED else "cosine"
+
+    @property
+    def origin(self) -> str:
+        """`measured on 576 texts`, `of 24 texts when loaded`, or `to fp32` if neither is known."""
+        texts = f"{self.texts:,} texts" if self.texts else "a few texts"
+        return {MEASURED: f"measured on {texts}", WHEN_LOADED: f"of {texts} when loaded"}.get(self.method, "to fp32")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.mean:.4f} {self.origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class PeakThroughput:
+    """The best throughput over `window_s` while a cell last served, and the load at that time as the engine saw it."""
+
+    texts_per_s: float
+    window_s: float
+    at_unix_s: float
+    texts_per_request: float
+    in_flight_requests: float
+
+
 @dataclass(frozen=True, slots=True)
 class CapabilityCell:
     """One cell of the capability matrix, as the engine reports it."""
@@ -234,3 +274,15 @@ class CapabilityCell:
     fix: str = ""
     texts_per_s: float | None = None
     fidelity: float | None = None
+    """Mean cosine to fp32, obtained as `fidelity_method` says, of `fidelity_texts` texts."""
+    fidelity_method: str = ""
+    """`measured`, `when_loaded` (the few texts that verify every load), or empty: the engine does not report it."""
+    fidelity_texts: int = 0
+    """0: not known."""
+    peak: PeakThroughput | None = None
+    """How `texts_per_s` was measured; None: not known."""
+
+    @property
+    def cosine(self) -> "Cosine | None":
+        """`fidelity` with its method and its number of texts; None if it is not known."""
+        return None if self.fidelity is None else Cosine(self.fidelity, self.fidelity_method, self.fidelity_texts)

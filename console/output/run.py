@@ -1,5 +1,6 @@
 """One run as text for a terminal."""
 
+from console.analysis.memory import memory_note
 from console.analysis.validity import Lag
 from console.measure.measurement import Measurement
 from console.measure.result import verdict_sentence
@@ -58,7 +59,8 @@ def _figures(measurement: Measurement) -> list[str]:
     ]
     if batches.mean_items is not None:
         padding = f", padding {batches.padding_ratio:.0%}" if batches.padding_ratio is not None else ""
-        rss = f", RSS {measurement.rss_bytes / 2**20:,.0f} MiB" if measurement.rss_bytes else ""
+        note = memory_note(measurement.deployments_before)
+        rss = f", RSS {measurement.rss_bytes / 2**20:,.0f} MiB {note}".rstrip() if measurement.rss_bytes else ""
         lines.append(
             f"server      {batches.mean_items:.1f} texts a batch, {batches.mean_tokens:.0f} tokens{padding}{rss}"
         )

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from console.analysis.memory import memory_note, recorded_deployments_before
 from console.analysis.validity import SATURATED_CORES
 from console.measure.measurement import Measurement, recovered
 from console.measure.result import as_json as report_of
+from console.measure.result import recorded_cosine
 from console.measure.segment_figures import segment_figures
 from console.measure.spec import spec_of
 from console.model.engine import Batching, Engine
@@ -157,13 +159,15 @@ def as_text(run: StoredRun) -> str:
         lines += [
             f"throughput  {figure(row.texts_per_s, ',.1f', row.throughput_stable)} texts/s{interval}",
             f"latency     p50 {figure(row.p50_ms, ',.2f', True)}, p95 {p95}, p99 {p99} ms, n={row.latency_n:,}",
-            *_server(report or {}),
+            *_server(report or {}, recorded_deployments_before(report, run.intervals)),
         ]
     elif report is None and run.intervals:
         partial = recovered_measurement(run)
         rate = figure(partial.rates.texts_per_s if partial.rates else None, ",.1f", partial.throughput_judgement.stable)
         lines.append(f"so far      {rate} texts/s in {partial.duration_s:.0f} s")
-    lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
+    if row.fidelity is not None:
+        cosine = recorded_cosine(row.fidelity, (report or {}).get("fidelity") or {})
+        lines.append(f"{cosine.name:<12}{row.fidelity:.4f} {cosine.origin}")
     why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
     word = verdict_word(row.verdict)
     lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))
@@ -178,8 +182,11 @@ def as_text(run: StoredRun) -> str:
     return "\n".join(lines)
 
 
-def _server(report: Mapping[str, Any]) -> list[str]:
-    """Returns stage times, bottleneck, memory and errors from the report that `run` stored."""
+def _server(report: Mapping[str, Any], before: int | None) -> list[str]:
+    """Returns stage times, bottleneck, memory and errors from the report that `run` stored.
+
+    `before`: deployments that the engine process had served before.
+    """
     server, limit, errors = report.get("server") or {}, report.get("bottleneck"), report.get("errors") or {}
     stages = {name: value for name, value in (server.get("stages_ms") or {}).items() if value is not None}
     lines = []
@@ -187,7 +194,8 @@ def _server(report: Mapping[str, Any]) -> list[str]:
         means = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
         lines.append(f"stages      {means} ms (means of a request)")
     lines += [f"bottleneck  {limit['sentence']}"] if limit else []
-    lines += [f"memory      RSS {server['rss_bytes'] / 2**20:,.0f} MiB"] if server.get("rss_bytes") else []
+    if rss_bytes := server.get("rss_bytes"):
+        lines.append(f"memory      RSS {rss_bytes / 2**20:,.0f} MiB {memory_note(before)}".rstrip())
     lines += [f"errors      {', '.join(f'{count:,} x {code}' for code, count in errors.items())}"] if errors else []
     return lines
 

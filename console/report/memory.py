@@ -11,9 +11,6 @@ from console.store.read import RunRow
 if TYPE_CHECKING:
     from console.model.engine import Deployment
 
-SHARED = "rss_shared_process"
-"""Field of `server` in the object of `run --json`: whether the engine's process had served another deployment."""
-
 
 def shared_process_runs(rows: Iterable[RunRow]) -> frozenset[str]:
     """Returns the ids of the runs of a sweep that began after another deployment of the same sweep was live.
@@ -34,5 +31,5 @@ def shared_process_runs(rows: Iterable[RunRow]) -> frozenset[str]:
 
 def measured_in_shared_process(run_id: str, report: Mapping[str, Any], shared: frozenset[str]) -> bool:
     """Whether the run's RSS holds memory of another deployment: as its report says, else by the order of its sweep."""
-    said = (report.get("server") or {}).get(SHARED)
-    return run_id in shared if said is None else bool(said)
+    before = (report.get("server") or {}).get("deployments_before")
+    return run_id in shared if before is None else before > 0

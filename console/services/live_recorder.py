@@ -16,6 +16,7 @@ from console.measure.run_writer import BUSY_TIMEOUT_WHILE_MEASURING_S, RunWriter
 from console.model.engine import EngineState
 from console.model.errors import CommandRefused
 from console.model.recording import LiveRecording
+from console.model.supervise import Supervisor
 from console.session.session import Session
 from console.store.database import Store, StoreError
 from console.store.live import SwitchRecord
@@ -58,6 +59,7 @@ class LiveRecorder:
         """`path`: the store's file. `open_store`: takes it and the busy timeout in seconds."""
         self.state = LiveRecording()
         self._session = session
+        self._supervisor = Supervisor(lambda level, text: session.note(text, level))
         self._path = path
         self._spill_folder = spill_folder
         self._now = now
@@ -205,7 +207,7 @@ class LiveRecorder:
             self._set_state(run_id="")
             return
         if one.discarded:
-            self._track(asyncio.ensure_future(self._delete(one)))
+            self._track(self._supervisor.run("discarding a recorded run", self._delete(one)))
             return
         result = one.run.end(self._now(), failure)
         segments = one.run.segments
@@ -217,7 +219,8 @@ class LiveRecorder:
                 one.writer.finish(result.as_end())
 
         writing = self._in_store_thread(one, write)
-        self._track(asyncio.ensure_future(self._say_how_it_ended(one, writing, stopped)))
+        ended = self._say_how_it_ended(one, writing, stopped)
+        self._track(self._supervisor.run("ending a recorded run", ended))
 
     async def _say_how_it_ended(self, one: _Recording, writing: "asyncio.Future[None]", stopped: bool) -> None:
         run_id = one.run.run_id

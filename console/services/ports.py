@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from console.model.engine import Engine
+from console.model.load import LoadSpec
 from console.model.recording import LiveRecording
 
 if TYPE_CHECKING:
+    from console.services.measured_cells import MeasuredCells
     from console.store.read import RunRow
+    from console.sweep.restore import StateBefore
     from console.sweep.state import SweepState
 from console.store.opened_run import OpenedRun
 
@@ -30,6 +34,10 @@ class RunsPort(Protocol):
 
     async def runs(self) -> Sequence[ListedRun]:
         """Returns all runs, newest first."""
+        ...
+
+    async def measured_cells(self, engine: Engine, load: LoadSpec) -> "MeasuredCells":
+        """Returns the newest throughput of each cell of the engine's model on its machine, from the store."""
         ...
 
     async def run(self, run_id: str) -> OpenedRun:
@@ -74,6 +82,10 @@ class SweepOffer:
     fidelity: bool
     about: str = ""
     """The first comment of the specification."""
+    knobs: str = ""
+    """Values of the batching settings that the specification does not name."""
+    inherited: str = ""
+    """What the sweep takes from the engine, with the values; empty if it takes nothing."""
 
 
 class SweepsPort(Protocol):
@@ -89,12 +101,17 @@ class SweepsPort(Protocol):
         """The names of the presets."""
         ...
 
+    @property
+    def before(self) -> "StateBefore | None":
+        """The user's engine options and load while a sweep changes them; None while none runs."""
+        ...
+
     async def offer(self, source: str) -> SweepOffer:
         """Reads a preset or a file, and counts what is measured already."""
         ...
 
     async def sweep(self, source: str, *, resume: bool) -> None:
-        """Runs a sweep to its end. The front end owns the task; `state` shows the progress."""
+        """Runs a sweep to its end, then restores engine and load. The front end owns the task; `state` shows it."""
         ...
 
     def pause(self) -> None:
@@ -113,8 +130,8 @@ class SweepsPort(Protocol):
         """Ends the sweep after the running point."""
         ...
 
-    def stop_now(self) -> None:
-        """Ends the sweep now; what the running point has measured is kept."""
+    def stop_now(self, *, restore: bool = True) -> None:
+        """Ends the sweep now; what the running point has measured is kept. `restore`: also the engine and the load."""
         ...
 
 

@@ -10,20 +10,22 @@ from console.compare.gate_conditions import ConditionError, parse_condition
 from console.load.protocol import Interval
 from console.measure.result import as_json as report_of
 from console.measure.segment_figures import segment_figures
+from console.model.engine import Engine
 from console.model.errors import CommandRefused
-from console.model.load import Point
+from console.model.load import LoadSpec, Point
 from console.model.recording import LIVE
 from console.output.gate import as_text
 from console.output.runs import recovered_measurement
 from console.report.build import report_text
 from console.report.model import NothingToReport
+from console.services.measured_cells import MeasuredCells, measured_cells
 from console.services.ports import ListedRun
 from console.session.live_metrics import EngineSample, point_of
 from console.store.database import Store, StoreError
 from console.store.labels import cell_name, load_name
 from console.store.liveness import utc_now
 from console.store.opened_run import OpenedRun
-from console.store.read import RunRow, StoredRun, list_runs, load_run
+from console.store.read import RunRow, StoredRun, list_runs, load_run, runs_on_machine
 from console.store.write import add_note, add_tags, delete_runs, remove_tags
 
 T = TypeVar("T")
@@ -43,6 +45,16 @@ class RunLibrary:
 
     async def runs(self) -> Sequence[ListedRun]:
         return await self._with_store(lambda store: [ListedRun(row, searchable_text(row)) for row in list_runs(store)])
+
+    async def measured_cells(self, engine: Engine, load: LoadSpec) -> MeasuredCells:
+        machine = (engine.machine.host_name, engine.cpu_model)
+
+        def read(store: Store) -> MeasuredCells:
+            ids = runs_on_machine(store, *machine)
+            here = (row for row in list_runs(store) if row.run_id in ids)
+            return measured_cells(here, engine.effective.model, load, engine.batching)
+
+        return await self._with_store(read)
 
     async def run(self, run_id: str) -> OpenedRun:
         return await self._with_store(lambda store: opened(load_run(store, run_id)))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from console.model.engine import (
+    MEASURED,
+    WHEN_LOADED,
     Batching,
     CapabilityCell,
     CellState,
@@ -14,6 +16,7 @@ from console.model.engine import (
     Machine,
     ModelCard,
     Notice,
+    PeakThroughput,
     Phase,
     ServingPlan,
 )
@@ -26,6 +29,7 @@ _CELL_STATES = {
     embed_pb2.FALLS_BACK: CellState.FALLS_BACK,
     embed_pb2.UNAVAILABLE: CellState.UNAVAILABLE,
 }
+_FIDELITY_METHODS = {embed_pb2.MEASURED: MEASURED, embed_pb2.WHEN_LOADED: WHEN_LOADED}
 _AFTER_CUT_OVER = (embed_pb2.CUT_OVER, embed_pb2.DRAINING, embed_pb2.RELEASED)
 UNKNOWN_STATE = "unknown_state"
 """Code of the warning about an unknown serving state."""
@@ -120,6 +124,19 @@ def capability(message: embed_pb2.CapabilityCell) -> CapabilityCell:
         fix=message.fix,
         texts_per_s=message.texts_per_s if message.HasField("texts_per_s") else None,
         fidelity=message.fidelity if message.HasField("fidelity") else None,
+        fidelity_method=_FIDELITY_METHODS.get(message.fidelity_method, ""),
+        fidelity_texts=message.fidelity_texts,
+        peak=peak_throughput(message.peak) if message.HasField("peak") else None,
+    )
+
+
+def peak_throughput(message: embed_pb2.PeakThroughput) -> PeakThroughput:
+    return PeakThroughput(
+        texts_per_s=message.texts_per_s,
+        window_s=message.window_s,
+        at_unix_s=message.at_unix_s,
+        texts_per_request=message.texts_per_request,
+        in_flight_requests=message.in_flight_requests,
     )
 
 

@@ -117,6 +117,10 @@ class Session:
     def engine_spec(self) -> EngineSpec:
         return self._spec
 
+    def set_engine_spec(self, spec: EngineSpec) -> None:
+        """Sets the options of the next start; a running engine keeps its own."""
+        self._spec = spec
+
     async def start_engine(self) -> None:
         self._load.clear_message()
         await self._engine.start(self._spec)

@@ -91,6 +91,9 @@ class RunRow(NamedTuple):
     writer_pid: int
     heartbeat_at: str
     origin: str
+    deployments_before: int | None = None
+    fidelity_method: str = ""
+    """`measured`, `when_loaded`, or empty: not known."""
 
     @property
     def requested(self) -> Deployment:
@@ -283,6 +286,17 @@ def _capability(row: Mapping[str, Any]) -> CapabilityCell:
     return CapabilityCell(state=CellState(row["state"]), effective=effective, **plain)
 
 
+def runs_on_machine(store: Store, host_name: str, cpu_model: str) -> frozenset[str]:
+    """Returns the ids of the runs whose engine ran on this machine. Raises StoreError."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT run.id FROM run JOIN environment ON environment.hash = run.environment"
+            " WHERE coalesce(environment.host_name, '') = ? AND coalesce(environment.cpu_model, '') = ?",
+            (host_name, cpu_model),
+        )
+        return frozenset(str(row["id"]) for row in rows)
+
+
 class SweepRow(NamedTuple):
     """A sweep in a list. `cells` is its number of points; 0 if that was not known when it started.
 
@@ -326,14 +340,3 @@ def load_sweep_text(store: Store, sweep_id: str) -> tuple[str, str]:
     if row is None:
         raise StoreError(f"no sweep {sweep_id!r} in {store.path}: `embedconsole runs sweeps` lists them")
     return str(row["name"]), str(row["spec"])
-
-
-def points_done(store: Store, sweep_id: str) -> dict[str, str]:
-    """Returns the run ids, by hash, of the points that are measured: ended, not interrupted and not failed."""
-    with store.reading() as connection:
-        rows: Sequence[Mapping[str, Any]] = connection.execute(
-            "SELECT cell_hash, id FROM run WHERE sweep_id = ? AND cell_hash IS NOT NULL"
-            " AND verdict IS NOT NULL AND verdict <> 'failed' AND interrupted = 0 ORDER BY started_at",
-            (sweep_id,),
-        ).fetchall()
-    return {row["cell_hash"]: row["id"] for row in rows}

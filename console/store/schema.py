@@ -139,7 +139,12 @@ UPDATE sweep SET kind = 'max-load' WHERE name = 'max-load' AND spec LIKE '# {"lo
 UPDATE sweep SET kind = 'live' WHERE name LIKE 'live: %' AND spec LIKE '# embedconsole compare --live,%';
 """
 
-MIGRATIONS = (_RUNS, _SWEEPS, _LIVE, _WRITERS)
+_ORIGINS = """
+ALTER TABLE run ADD COLUMN deployments_before INTEGER;
+ALTER TABLE run ADD COLUMN fidelity_method TEXT;
+"""
+
+MIGRATIONS = (_RUNS, _SWEEPS, _LIVE, _WRITERS, _ORIGINS)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -145,8 +145,10 @@ def _figures(report: Mapping[str, Any]) -> Row:
         "latency_n": latency.get("n"),
         **{f"{name}_ms": latency.get(name) for name in ("mean", "p50", "p90", "p95", "p99", "max")},
         "rss_bytes": report["server"].get("rss_bytes"),
+        "deployments_before": report["server"].get("deployments_before"),
         "errors": sum(report["errors"].values()),
         "fidelity": fidelity.get("cosine_mean"),
+        "fidelity_method": fidelity.get("method"),
     }
 
 

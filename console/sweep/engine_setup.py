@@ -1,25 +1,22 @@
-"""Prepares the engine for each point of a sweep, and restores a remote engine's initial state at the end."""
+"""Prepares the engine for each point of a sweep."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from console.model.engine import DOWN, Deployment, Engine, EngineState
+from console.model.engine import DOWN, Deployment, Engine, EngineSpec, EngineState
 from console.model.errors import CommandRefused
 from console.session.session import Session
 from console.sweep.point import SweepPoint
+from console.sweep.restore import EngineRestorer
 
 REMOTE_TIMEOUT_S = 60.0
 """How long to wait for a remote engine that has stopped answering."""
-RESTORE_TIMEOUT_S = 60.0
-"""Limit of each step that restores a remote engine."""
 _POLL_S = 0.1
-_REFUSALS_AFTER_CANCELLING = 50
-"""How often a switch is retried, every _POLL_S, while the engine still ends a cancelled switch."""
-_BOUNDS = ("max_batch_tokens", "max_batch_items")
-"""Batching settings that a serving plan sets unless the user does."""
+_DEFAULT_KNOBS = {"coalesce": True, "max_wait_ms": 0.0, "max_batch_tokens": 0, "max_batch_items": 0}
+"""The batching settings of a point that does not name them. 0: the bound of the serving plan."""
 
 
 class EngineGone(Exception):
@@ -33,7 +30,10 @@ class Stopped(Exception):
 class SweepEngine:
     """Starts, switches, configures and restarts the engine. Call its methods on the event loop's thread."""
 
-    def __init__(self, session: Session, stop: asyncio.Event, doing: Callable[[str], None]) -> None:
+    def __init__(
+        self, session: Session, stop: asyncio.Event, doing: Callable[[str], None], *, restore_own: bool = False
+    ) -> None:
+        """`restore_own`: `restore` also restores an engine that the session itself has started."""
         self.live: Deployment | None = None
         """The deployment that was requested last and is live; None if none is."""
         self.switched = False
@@ -42,10 +42,10 @@ class SweepEngine:
         self._stop = stop
         self._doing = doing
         self._refused: dict[tuple[Deployment, bool], str] = {}
-        self._initial: Engine | None = None
-        """The engine's state when the first point was prepared."""
-        self._cancelled_a_switch = False
-        self._changed_knobs: set[str] = set()
+        self._before = EngineRestorer(session, doing)
+        self._options = session.engine_spec
+        """The session's options before the sweep, which fill what a point does not name."""
+        self._may_restore_own = restore_own
         self._fidelity: dict[Deployment, dict[str, Any] | None] = {}
 
     async def prepare(self, point: SweepPoint) -> str:
@@ -59,7 +59,7 @@ class SweepEngine:
             return self._refused[requested]
         try:
             await self._serve(point)
-            self._save_initial()
+            self._before.save(started=self.switched)
             await self._switch(point)
             await self._configure(point)
         except CommandRefused as refusal:
@@ -85,95 +85,22 @@ class SweepEngine:
     async def _measure_fidelity(self, results: list[dict[str, Any]]) -> None:
         results.append(await self._session.measure_fidelity(self._doing))
 
-    async def restore(self) -> str:
-        """Restores the initial batching settings and deployment of a remote engine. Returns what failed and why.
-
-        Each step is tried even if an earlier one failed, for at most RESTORE_TIMEOUT_S.
-        """
-        initial = self._initial
-        if initial is None or not self._session.frame.engine.remote:
-            return ""
-        failures = [
-            await _attempt(self._end_switch(), "a switch of this sweep is still under way"),
-            await _attempt(self._restore_knobs(), "the engine keeps this sweep's batching settings"),
-            await _attempt(
-                self._switch_back(initial), f"the engine does not serve {initial.requested.cell} again, as before"
-            ),
-        ]
-        return "; ".join(filter(None, failures))
-
-    async def _end_switch(self) -> None:
-        """Cancels a switch of this sweep, or waits for it if it can no longer be cancelled."""
-        with suppress(CommandRefused):
-            await self._session.cancel_switch()
-            self._cancelled_a_switch = True
-        await self._session.wait_until_switched()
-        while self._session.frame.engine.state is EngineState.SWITCHING:  # noqa: ASYNC110 - frames have no event
-            await asyncio.sleep(_POLL_S)
-
-    async def _restore_knobs(self) -> None:
-        """Restores every setting that the sweep changed, also if a change may not have reached the engine."""
-        if self._changed_knobs:
-            await self._session.configure(**self._initial_knobs)
-
-    async def _switch_back(self, initial: Engine) -> None:
-        """Switches to the initial deployment. Raises CommandRefused.
-
-        Names the model only if another one is live, and instances and threads only if the engine would choose others,
-        so that what the engine chose initially is its choice again.
-        """
-        if self._serves_as(initial):
-            return
-        same_model = self._session.frame.engine.effective.model == initial.effective.model
-        model = "" if same_model else initial.requested.model or initial.effective.model
-        target = replace(initial.requested, model=model)
-        try:
-            self._doing(f"switching back to {initial.requested.cell}")
-        finally:
-            await self._switch_to_one_of(dict.fromkeys((replace(target, instances=0, threads=0), target)), initial)
-
-    async def _switch_to_one_of(self, targets: Iterable[Deployment], initial: Engine) -> None:
-        """Tries the targets in order until the engine serves as initially. Raises CommandRefused if none does."""
-        for target in targets:
-            await self._retry_switch(target)
-            if self._serves_as(initial):
-                return
+    async def found(self) -> Engine | None:
+        """Returns the engine as it was found; None if none serves. Waits for one that starts. Raises Stopped."""
+        if self._session.frame.engine.state is EngineState.STARTING:
+            await self._unless_stopped(self._session.wait_until_ready())
         engine = self._session.frame.engine
-        if engine.effective != initial.effective:
-            raise CommandRefused(engine.message or f"it serves {engine.effective.cell}")
+        return None if engine.state in DOWN else engine
 
-    async def _retry_switch(self, target: Deployment) -> None:
-        """Switches, and retries while the engine refuses because it still ends a cancelled switch."""
-        refusals_left = _REFUSALS_AFTER_CANCELLING if self._cancelled_a_switch else 0
-        while True:
-            try:
-                await self._session.switch(target, fresh=True)
-            except CommandRefused:
-                if not refusals_left:
-                    raise
-                refusals_left -= 1
-                await asyncio.sleep(_POLL_S)
-            else:
-                break
-        await self._session.wait_until_switched()
+    def keep_own(self) -> None:
+        """Leaves an own engine as it is at the end, because it is about to be stopped or detached."""
+        self._may_restore_own = False
 
-    def _serves_as(self, initial: Engine) -> bool:
-        """Whether deployment, plan and requested cell are the initial ones."""
-        now = self._session.frame.engine
-        return (now.effective, now.plan, now.requested.cell) == (
-            initial.effective,
-            initial.plan,
-            initial.requested.cell,
-        )
-
-    @property
-    def _initial_knobs(self) -> dict[str, Any]:
-        """The initial values of the changed settings. 0 asks the serving plan for the bounds that it had set."""
-        if self._initial is None:
-            return {}
-        batching, plan = self._initial.batching, self._initial.plan
-        of_plan = {name for name in _BOUNDS if getattr(batching, name) == getattr(plan, name)}
-        return {name: 0 if name in of_plan else getattr(batching, name) for name in self._changed_knobs}
+    async def restore(self) -> str:
+        """Restores the engine's initial state. Returns what failed and why."""
+        if not self._may_restore_own and not self._session.frame.engine.remote:
+            return ""
+        return await self._before.restore()
 
     async def _serve(self, point: SweepPoint) -> None:
         """Starts the engine if it is down, and waits until it serves. Raises CommandRefused and EngineGone."""
@@ -185,7 +112,7 @@ class SweepEngine:
             else:
                 self.switched = True
                 self._doing(f"starting the engine: {point.target.cell or 'auto'}")
-                await session.restart_engine(point.engine_spec)
+                await session.restart_engine(self._start_options(point))
         await self._unless_stopped(session.wait_until_ready())
         while session.frame.engine.state is EngineState.SWITCHING:  # another client's switch
             await self._pause()
@@ -199,7 +126,7 @@ class SweepEngine:
 
     async def _wait_for_remote(self) -> None:
         """Waits for an engine that has served before; one that never answered is probably a wrong address."""
-        timeout_s = REMOTE_TIMEOUT_S if self._initial is not None else 0.0
+        timeout_s = REMOTE_TIMEOUT_S if self._before.initial is not None else 0.0
         self._doing("waiting for the engine to answer again")
         waited_s = 0.0
         while self._session.frame.engine.state in DOWN:
@@ -208,15 +135,46 @@ class SweepEngine:
             await self._pause()
             waited_s += _POLL_S
 
+    def _start_options(self, point: SweepPoint) -> EngineSpec:
+        """Returns the options to start an engine for the point; the session's own fill what it does not name."""
+        named = {name: value for name, value in asdict(self._target(point)).items() if value not in ("", 0)}
+        model, device, port = self._options.model, self._options.device, self._options.port
+        return EngineSpec(**{"model": model, "device": device, **named}, strict=point.strict, port=port)
+
+    def _target(self, point: SweepPoint) -> Deployment:
+        """Returns the point's deployment; the one before the sweep fills an empty backend or precision.
+
+        Without that, a point would run on whatever an earlier point has switched to.
+        """
+        target, before = point.target, self._before
+        if target.backend and target.precision:
+            return target
+        found = before.initial.requested if before.initial is not None and not before.was_down else self._options
+        backend, precision = found.backend or "auto", found.precision or "auto"
+        recipe = "" if target.backend or target.precision else found.recipe
+        return replace(
+            target,
+            backend=target.backend or backend,
+            precision=target.precision or precision,
+            recipe=target.recipe or recipe,
+        )
+
     async def _switch(self, point: SweepPoint) -> None:
         """Switches to the point's deployment unless it is live. Raises CommandRefused and Stopped."""
-        if point.target in (Deployment(), self.live):
+        if point.target == self.live:
+            return
+        as_before = point.target == Deployment() and not self._before.was_down
+        if as_before and self._before.serves_as_before:
+            self.live = point.target
             return
         self.switched = True
-        self._doing(f"switching to {point.target.cell or 'another model'}")
+        self._doing(f"switching to {point.target.cell or 'the deployment before the sweep'}")
         self.live = None
         try:
-            await self._session.switch(point.target, strict=point.strict, fresh=True)
+            if as_before:
+                await self._unless_stopped(self._before.switch_back())
+            else:
+                await self._session.switch(self._target(point), strict=point.strict, fresh=True)
         finally:
             await self._unless_stopped(self._session.wait_until_switched())
         engine = self._session.frame.engine
@@ -225,15 +183,20 @@ class SweepEngine:
         self.live = point.target
 
     async def _configure(self, point: SweepPoint) -> None:
-        """Sets the point's batching settings, and resets the settings of earlier points."""
-        self._changed_knobs |= set(point.knobs)
-        now, knobs = self._session.frame.engine.batching, {**self._initial_knobs, **point.knobs}
-        if changed := {name: value for name, value in knobs.items() if getattr(now, name) != value}:
-            await self._session.configure(**changed)
+        """Sets the point's batching settings, and the defaults of those that it does not name.
 
-    def _save_initial(self) -> None:
-        if self._initial is None:
-            self._initial = self._session.frame.engine
+        An engine that does not report its serving plan cannot be asked for the plan's bounds: a bound that the point
+        does not name is then the initial one.
+        """
+        engine = self._session.frame.engine
+        bounds = {name: getattr(engine.plan, name) for name in ("max_batch_tokens", "max_batch_items")}
+        defaults = {name: value for name, value in _DEFAULT_KNOBS.items() if bounds.get(name, 1)}
+        knobs = {**self._before.initial_knobs, **defaults, **point.knobs}
+        in_effect = {name: bounds.get(name, 0) or value if value == 0 else value for name, value in knobs.items()}
+        changed = {name: knobs[name] for name, value in in_effect.items() if getattr(engine.batching, name) != value}
+        self._before.changed_knobs |= set(changed)
+        if changed:
+            await self._session.configure(**changed)
 
     async def _pause(self) -> None:
         await self._unless_stopped(asyncio.sleep(_POLL_S))
@@ -249,15 +212,3 @@ class SweepEngine:
         if self._stop.is_set():
             raise Stopped
         await task
-
-
-async def _attempt(step: Coroutine[Any, Any, None], failure: str) -> str:
-    """Awaits a step of the restoration. Returns an empty string, or `failure` with the reason."""
-    try:
-        async with asyncio.timeout(RESTORE_TIMEOUT_S):
-            await step
-    except CommandRefused as refusal:
-        return f"{failure}: {refusal}"
-    except TimeoutError:
-        return f"{failure}: it took longer than {RESTORE_TIMEOUT_S:.0f} s"
-    return ""

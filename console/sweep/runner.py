@@ -18,17 +18,19 @@ from console.measure.environment import git_revision
 from console.measure.measurement import Measurement, unmeasured
 from console.measure.recorder import Recorder
 from console.measure.run import run
-from console.model.engine import Engine
+from console.model.engine import MEASURED, Cosine, Engine
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session.session import Session
 from console.store.database import Store, StoreError
 from console.store.liveness import utc_now
-from console.store.read import RunFilter, list_runs, newest_sweep, points_done
+from console.store.read import newest_sweep
 from console.store.schema import SWEEP
 from console.store.write import begin_sweep, end_sweep, resume_sweep
 from console.sweep.engine_setup import EngineGone, Stopped, SweepEngine
+from console.sweep.labels import inherited_text, knobs_text
 from console.sweep.point import FIDELITY_S, STOP_AND_START_S, SWITCH_S, SweepPoint, expected_s, in_order
+from console.sweep.resume import inherits_from, measured_points
 from console.sweep.spec import SweepSpec
 from console.sweep.state import (
     PointFigures,
@@ -65,23 +67,26 @@ class SweepPlan:
         return [point for point in self.points if point.hash not in self.done]
 
 
-def plan_sweep(spec: SweepSpec, store: Store | None, *, resume: bool = False, kind: str = SWEEP) -> SweepPlan:
+def plan_sweep(
+    spec: SweepSpec,
+    store: Store | None,
+    *,
+    resume: bool = False,
+    kind: str = SWEEP,
+    found: Engine | None = None,
+) -> SweepPlan:
     """Orders the points and stores the sweep. Raises StoreError.
 
     With `resume`, the newest sweep of that name continues. Points are identified by their content, so an edited
-    specification measures only new points, and those that failed or were interrupted.
+    specification measures only new points, and those that failed, were interrupted or were measured under other knobs.
+    `found`: the engine before the sweep, if it is known; a point that inherits from it must have run on the same.
     """
     points = in_order(spec.points, spec.seed)
     sweep_id = newest_sweep(store, spec.name) if resume and store is not None else ""
     done: dict[str, PointFigures] = {}
     if store is not None and sweep_id:
-        rows = {row.run_id: row for row in list_runs(store, RunFilter(sweep=sweep_id))}
-        hashes = {point.hash for point in points}
-        done = {
-            point_hash: figures_of_row(rows[run_id])
-            for point_hash, run_id in points_done(store, sweep_id).items()
-            if point_hash in hashes
-        }
+        measured = measured_points(store, sweep_id, points, found)
+        done = {point_hash: figures_of_row(row) for point_hash, row in measured.items()}
         resume_sweep(store, sweep_id, len(points), spec.text)
     else:
         sweep_id = f"s-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -100,9 +105,13 @@ class Sweep:
         store: Store | None = None,
         changed: Callable[[SweepState], None] = lambda state: None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        restore_own: bool = False,
     ) -> None:
+        """`restore_own`: an engine that the session itself has started is restored too, not only a remote one."""
         points = tuple(_initial_state(point, plan.done.get(point.hash)) for point in plan.points)
-        self.state = SweepState(plan.sweep_id, plan.name, points)
+        inherited = inherited_text(plan.points, session.frame.engine, session.engine_spec)
+        self.state = SweepState(plan.sweep_id, plan.name, points, knobs=knobs_text(plan.points), inherited=inherited)
         """The newest snapshot."""
         self._plan = plan
         self._session = session
@@ -112,7 +121,7 @@ class Sweep:
         self._stop = asyncio.Event()
         self._not_paused = asyncio.Event()
         self._not_paused.set()
-        self._engine = SweepEngine(session, self._stop, self._doing)
+        self._engine = SweepEngine(session, self._stop, self._doing, restore_own=restore_own)
         self._overheads_s: list[float] = []
         self._switches_s: list[float] = []
         self.state = replace(self.state, left_s=self._left_s(None))
@@ -125,8 +134,13 @@ class Sweep:
         if not self.state.ending:
             self._publish(ending=True, paused=False)
 
-    def stop_now(self) -> None:
-        """Ends the sweep now; what the running point has measured so far is kept."""
+    def stop_now(self, *, restore: bool = True) -> None:
+        """Ends the sweep now; what the running point has measured so far is kept.
+
+        Without `restore`, an engine of the session's own stays as it is, because it is about to be stopped.
+        """
+        if not restore:
+            self._engine.keep_own()
         self._stop.set()
         self.finish_point()
 
@@ -148,7 +162,7 @@ class Sweep:
     async def run(self) -> SweepState:
         """Measures every waiting point and returns the last snapshot, which also reports the failures of points.
 
-        However it ends, also by an exception of `changed` or a cancellation: the load is stopped, a remote engine is
+        However it ends, also by an exception of `changed` or a cancellation: the load is stopped, the engine is
         restored to its initial state, and the sweep has ended in its snapshot and in the store.
         """
         rest, running, trouble = NOT_REACHED, PointStatus.SKIPPED, ""
@@ -170,12 +184,25 @@ class Sweep:
         return self.state
 
     async def _measure_all(self) -> None:
+        if found := await self._engine.found():
+            self._inherit_from(found)
         for index in range(len(self.state.points)):
             await self._not_paused.wait()
             if self.state.ending:
                 return
             if self.state.points[index].status is PointStatus.WAITING:
                 await self._measure(index)
+
+    def _inherit_from(self, found: Engine) -> None:
+        """Measures points again that an earlier part of the sweep has measured on another deployment or model."""
+        points = tuple(
+            PointState(one.point)
+            if one.resumed and one.figures and not inherits_from(one.point, one.figures.effective, found)
+            else one
+            for one in self.state.points
+        )
+        inherited = inherited_text(self._plan.points, found, self._session.engine_spec)
+        self._publish(points=points, inherited=inherited)
 
     def _end(self, rest: str, running: PointStatus, trouble: str) -> None:
         """Ends the sweep. `rest`: message of the unmeasured points; `running`: new status of the running point.
@@ -208,7 +235,8 @@ class Sweep:
         recorder = self._recorder(point, log_from)
         measurement = await self._run(point, refusal, recorder)
         if fidelity is not None:
-            measurement = replace(measurement, fidelity=fidelity["cosine"]["mean"])
+            mean = fidelity["cosine"]["mean"]
+            measurement = replace(measurement, fidelity=mean, cosine=Cosine(mean, MEASURED, fidelity["n"]))
         self._keep(recorder, measurement, fidelity)
         if self._engine.switched and not refusal:
             self._switches_s.append(ready_s - began_s)

@@ -42,6 +42,9 @@ class PointFigures:
     errors: int
     slo_missed: bool
     rss_bytes: int | None
+    deployments_before: int | None = None
+    fidelity_method: str = ""
+    """`measured`, `when_loaded`, or empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ class SweepState:
     ending: bool = False
     """The sweep ends after the running point."""
     ended: bool = False
+    knobs: str = ""
+    """Values of the batching settings that some point does not name; empty if every point names all."""
+    inherited: str = ""
+    """What some point takes from the engine before the sweep, with the values; empty if it takes nothing."""
     trouble: str = ""
     """Why the store or the restoration of the engine failed; empty if neither did."""
 
@@ -108,6 +115,8 @@ def figures_of_measurement(measurement: Measurement) -> PointFigures:
         errors=sum(measurement.errors.values()),
         slo_missed=measurement.slo_missed,
         rss_bytes=measurement.rss_bytes or None,
+        deployments_before=measurement.deployments_before,
+        fidelity_method=measurement.cosine.method if measurement.cosine else "",
     )
 
 
@@ -135,6 +144,8 @@ def figures_of_row(row: RunRow) -> PointFigures:
         errors=row.errors,
         slo_missed=bool(row.slo_missed),
         rss_bytes=row.rss_bytes,
+        deployments_before=row.deployments_before,
+        fidelity_method=row.fidelity_method,
     )
 
 

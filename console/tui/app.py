@@ -34,6 +34,7 @@ from console.tui.handlers.replay import start_replay
 from console.tui.modes import SCREENS
 from console.tui.palette import ActionProvider
 from console.tui.phase_clock import PhaseClock
+from console.tui.recording import with_recording
 from console.tui.restore import StateRestorer
 from console.tui.screens.dialogs.dialog import Dialog
 from console.tui.screens.protocols import ShowsFrames
@@ -237,12 +238,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             stage = sweep_stage(ended=state.ended, ending=state.ending, paused=state.paused)
         if stage is not self.experiments.sweep_stage:
             self.experiments = replace(self.experiments, sweep_stage=stage)
-        before = self.experiments.recording
-        recording = self._experiments_port.live.state if self._experiments_port else before
-        if recording is not before:
-            self.experiments = replace(self.experiments, recording=recording)
-            if recording.notices > before.notices:
-                self.show_message(recording.notice, severity="warning" if recording.trouble else "information")
+        self.experiments = with_recording(self.experiments, self._experiments_port, self.show_message)
         if self._frame.experiments != self.experiments:
             self._frame = replace(self._frame, experiments=self.experiments)
 
@@ -328,11 +324,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.update_context(sweep_source=source)
         self._sweeping = self.in_background("the sweep", self.experiments_port.sweeps.sweep(source, resume=resume))
 
-    async def end_sweep(self) -> None:
-        """Stops the sweep now and waits for its end. The partial cell is kept."""
+    async def end_sweep(self, *, restore: bool) -> None:
+        """Stops the sweep now and waits for its end. The partial cell is kept. `restore`: restores engine and load."""
         if self._sweeping is not None and not self._sweeping.is_finished:
             with suppress(CommandRefused):
-                self.experiments_port.sweeps.stop_now()
+                self.experiments_port.sweeps.stop_now(restore=restore)
             await self._sweeping.wait()
 
     async def end_recording(self) -> str:

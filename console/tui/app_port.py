@@ -107,8 +107,8 @@ class AppPort(Protocol):
         """Starts a sweep in a worker of the app."""
         ...
 
-    async def end_sweep(self) -> None:
-        """Stops the running sweep now. The partial cell is kept."""
+    async def end_sweep(self, *, restore: bool) -> None:
+        """Stops the running sweep now. The partial cell is kept. `restore`: restores engine and load."""
         ...
 
     async def end_recording(self) -> str:

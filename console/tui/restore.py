@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.actions.action import LIVE, REPLAY, RUNS
 from console.actions.saved_state import Memory, SavedState
+from console.model.modes import SweepStage
 from console.tui.themes import DARK, THEMES
 from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 
@@ -78,14 +79,18 @@ class StateRestorer:
             self._writing = False
 
     def _now(self) -> SavedState:
+        """The state to keep. While a sweep runs, load and engine are those that the user had set before it."""
         app = self._app
         live = app.session.frame if app.session else app.frame
         before = self._memory.before if self._memory else SavedState()
+        swept = app.experiments.sweep_stage is not SweepStage.NONE
+        user = app.experiments_port.sweeps.before if swept else None
+        load, engine = (user.load.spec, user.spec) if user else (live.load.spec, app.engine_spec)
         return SavedState(
             theme="" if app.theme == DARK.name else app.theme,
             mode=RUNS if app.current_mode == REPLAY else app.current_mode,
             zoom_s=app.view.span_s,
             log_y=app.view.log_y,
-            load=live.load.spec,
-            engine=before.engine if live.engine.remote else replace(app.engine_spec, port=0),
+            load=load,
+            engine=before.engine if live.engine.remote else replace(engine, port=0),
         )

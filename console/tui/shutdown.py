@@ -82,7 +82,7 @@ class Shutdown:
     async def _detach(self) -> None:
         if self._app.session is None:
             return
-        failure = await self._run_step("ending the sweep", self._app.end_sweep())
+        failure = await self._run_step("ending the sweep", self._app.end_sweep(restore=True))
         engine = await self._app.session.detach()
         running = (
             f"embedconsole: the engine keeps running at {engine.address} (pid {engine.pid}), log {engine.log_path}; "
@@ -102,7 +102,7 @@ class Shutdown:
         app, code = self._app, self._exit_code()
         failures = [
             await self._run_step("saving the console's state", self._save_state()),
-            await self._run_step("ending the sweep", app.end_sweep()),
+            await self._run_step("ending the sweep", app.end_sweep(restore=False)),
             await self._run_step("ending the recording", self._end_recording()),
         ]
         if app.session is not None:

@@ -3,7 +3,8 @@
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,52 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Peak:
+    """The best throughput of a deployment over `window_s` seconds while it last served, with the load at that time."""
+
+    texts_per_s: float
+    window_s: float
+    at_unix_s: float
+    texts_per_request: float
+    in_flight_requests: float
+    """Mean over the window."""
+
+    def __str__(self) -> str:
+        day = datetime.fromtimestamp(self.at_unix_s).astimezone()
+        load = f"{self.texts_per_request:.0f} texts a request and {self.in_flight_requests:.0f} in flight"
+        return f"best {self.window_s:g} s: {self.texts_per_s:,.0f} texts/s with {load}, {day:%Y-%m-%d}"
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """The last figures of a cell; None: not measured."""
 
     texts_per_s: float | None = None
+    """The throughput of `peak`; in an entry of an older version it has no peak, and its load is not known."""
     fidelity: Mapping[str, Any] | None = None
     """The JSON object of `engine fidelity --json`."""
     loaded_cosine: float | None = None
     """Mean cosine to fp32 on the few texts that verify every load."""
+    loaded_texts: int = 0
+    """The number of those texts; 0: not known."""
+    peak: Peak | None = None
+    fidelity_at_unix_s: float = 0.0
+    """When `fidelity` was measured; 0: not known."""
+
+    @property
+    def cosine_texts(self) -> int:
+        """The number of texts behind `mean_cosine`; 0: not known."""
+        return self.loaded_texts if self.fidelity is None else int(self.fidelity.get("n", 0))
+
+    @property
+    def cosine_text(self) -> str:
+        """`mean_cosine` with its method and its number of texts; empty if it is not known."""
+        if self.mean_cosine is None:
+            return ""
+        texts = f"{self.cosine_texts} texts" if self.cosine_texts else "a few texts"
+        if self.fidelity is None:
+            return f"cosine {self.mean_cosine:.5f} of {texts} when loaded"
+        return f"fidelity {self.mean_cosine:.5f}, measured on {texts}"
 
     @property
     def mean_cosine(self) -> float | None:
@@ -59,7 +98,9 @@ class MeasurementStore:
         def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
             rows = rows_in(content, "cells", _FORMAT)
             old = rows.get(key)
-            row = {**(old if isinstance(old, dict) else {}), **figures, "at_unix_s": round(time.time())}
+            now = round(time.time())
+            times = {"fidelity_at_unix_s": now} if "fidelity" in figures else {}
+            row = {**(old if isinstance(old, dict) else {}), **figures, **times, "at_unix_s": now}
             return {"format": _FORMAT, "cells": {**rows, key: row}}
 
         with contextlib.suppress(OSError):  # a read-only cache: the caller reports the figures anyway
@@ -82,7 +123,15 @@ def _parse(row: Mapping[str, Any]) -> Measurement:
     fidelity = row.get("fidelity")
     if fidelity is not None:
         float(fidelity["cosine"]["mean"])
-    return Measurement(_number(row.get("texts_per_s")), fidelity, _number(row.get("loaded_cosine")))
+    peak = row.get("peak")
+    return Measurement(
+        texts_per_s=_number(row.get("texts_per_s")),
+        fidelity=fidelity,
+        loaded_cosine=_number(row.get("loaded_cosine")),
+        loaded_texts=int(row.get("loaded_texts", 0)),
+        peak=None if peak is None else Peak(**{field.name: float(peak[field.name]) for field in fields(Peak)}),
+        fidelity_at_unix_s=float(row.get("fidelity_at_unix_s", 0.0)) if fidelity is not None else 0.0,
+    )
 
 
 def _number(value: Any) -> float | None:

@@ -42,7 +42,15 @@ def _row(cell: CapabilityCell) -> dict[str, Any]:
         "evidence": cell.probe.detail,
     }
     if measurement is not None:
-        row["measured"] = {"texts_per_s": measurement.texts_per_s, "fidelity": measurement.mean_cosine}
+        row["measured"] = {
+            "texts_per_s": measurement.texts_per_s,
+            "fidelity": measurement.mean_cosine,
+            "fidelity_texts": measurement.cosine_texts or None,
+            "fidelity_method": None
+            if measurement.mean_cosine is None
+            else ("when_loaded" if measurement.fidelity is None else "measured"),
+            "peak": None if measurement.peak is None else asdict(measurement.peak),
+        }
     return row
 
 
@@ -87,15 +95,14 @@ def _recipes(cells: Sequence[CapabilityCell]) -> list[str]:
         asked, measurement = cell.report.asked, cell.measurement
         if not cell.report.runs_as_asked or (cell.probe.result is ProbeResult.NOT_RUN and measurement is None):
             continue
-        speed = f"{measurement.texts_per_s:,.0f} texts/s" if measurement and measurement.texts_per_s else ""
-        cosine = f"cosine {measurement.mean_cosine:.5f}" if measurement and measurement.mean_cosine is not None else ""
+        cosine = measurement.cosine_text if measurement else ""
         name = f"{asked.backend} {asked.precision} {asked.recipe}"
-        rows.append(f"  {name:<30}{asked.device:<8}{speed:>15}  {cosine:<15}  {cell.probe.detail}".rstrip())
-    return (
-        ["", "Recipes that run here, their last measurement, and the evidence of their precision:", *rows]
-        if rows
-        else []
-    )
+        rows.append(f"  {name:<30}{asked.device:<8}{cosine:<46}  {cell.probe.detail}".rstrip())
+        if measurement and measurement.peak:
+            rows.append(f"  {'':<38}{measurement.peak}")
+    head = "Recipes that run here, how close they are to fp32, and the evidence of their precision:"
+    note = "The best 5 s of a cell are of the load that it last served: they compare cells only under the same load."
+    return ["", head, *rows, *([note] if any(cell.measurement and cell.measurement.peak for cell in cells) else [])]
 
 
 def _platforms(facts: PlatformFacts) -> list[str]:

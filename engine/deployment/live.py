@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,14 @@ from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import Scheduler
 
+_log = logging.getLogger(__name__)
+
 
 class LiveDeployment:
     """A deployment that answers requests, from its cut-over until its release.
 
     `planned` is the deployment before it was loaded; `plan.effective` has what loading showed, such as the precision.
-    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded.
+    `cosine` is the mean cosine to the fp32 reference vectors when it was loaded, of `verified_texts` texts.
     """
 
     def __init__(
@@ -31,11 +34,13 @@ class LiveDeployment:
         self.files = files
         self.tokenizer = tokenizer
         self.cosine = cosine
-        compared = f"mean cosine {cosine:.5f} to fp32 on {len(artifact.reference.token_ids)} texts when loaded"
+        self.verified_texts = len(artifact.reference.token_ids)
+        compared = f"mean cosine {cosine:.5f} to fp32 on {self.verified_texts} texts when loaded"
         self.evidence = f"{model.evidence}; {compared}"
         self.packs = model.packs
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
+        self._artifact = artifact
         self._bound = 0
         self._unbound = asyncio.Event()
         self._unbound.set()
@@ -68,10 +73,21 @@ class LiveDeployment:
                 self._unbound.set()
 
     async def release(self) -> None:
-        """Waits until every bound request is answered, ends the instances and frees the weights."""
+        """Waits until every bound request is answered, ends the instances and frees the weights.
+
+        The weights stay in memory while a thread that hangs uses them: freeing them would crash the process.
+        """
         await self._unbound.wait()
         await self.scheduler.close()
         if self._model is not None:
             model, self._model = self._model, None
+            if hung := self.scheduler.stats().abandoned_threads:
+                size_bytes = await asyncio.to_thread(self._artifact.size_bytes)
+                _log.warning(
+                    "the memory of %s (about %d MB) is not freed, because %d threads hang in a forward pass: "
+                    "restart the engine to free it",
+                    self.scheduler.name, size_bytes >> 20, hung,
+                )  # fmt: skip
+                return
             await asyncio.to_thread(model.close)
             gc.collect()

@@ -11,7 +11,10 @@ from engine.artifacts.calibration import calibration_from
 from engine.deployment.target import Target
 from engine.errors import EngineError, InvalidRequest, NoSuchCell, NoSuchModel
 from engine.exit_codes import ExitCode
+from engine.host.faults import FaultFile, InvalidFaults
 from engine.host.reporting import Reporter
+from engine.scheduling import PassLimits
+from engine.server.end import end_process
 from engine.server.process import CannotStart, EngineServer, ServeOptions
 from engine.tuning.plan import BatchOverrides
 
@@ -24,11 +27,11 @@ def run_server(flags: Mapping[str, Any]) -> int:
     reporter.capture_logging()
     reporter.phase("starting", "binding the address")
     try:
-        _run(_options(flags), reporter)
+        return _run(_options(flags), reporter)
     except CannotStart as error:
         reporter.error(error.code, str(error), error.fix)
         return ExitCode.FAILED
-    except InvalidRequest as error:
+    except (InvalidRequest, InvalidFaults) as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
     except NoSuchCell as error:
@@ -46,19 +49,20 @@ def run_server(flags: Mapping[str, Any]) -> int:
         fault = f"internal error of the engine: {type(error).__name__} in {place}"
         reporter.error("fault", fault, "report it, with this line")
         return ExitCode.FAILED
-    return 0
 
 
-def _run(options: ServeOptions, reporter: Reporter) -> None:
-    async def serve() -> None:
-        await EngineServer(options, reporter).run()
+def _run(options: ServeOptions, reporter: Reporter) -> ExitCode:
+    if options.faults is not None:
+        reporter.log("warning", f"faults are injected from {options.faults.path}: for tests only")
+
+    async def serve() -> ExitCode:
+        return await EngineServer(options, reporter, on_ended=end_process).run()
 
     try:
         import uvloop
     except ImportError:  # not on Windows
-        asyncio.run(serve())
-    else:
-        uvloop.run(serve())
+        return asyncio.run(serve())
+    return uvloop.run(serve())
 
 
 def _options(flags: Mapping[str, Any]) -> ServeOptions:
@@ -72,6 +76,10 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
         strict=flags["strict"],
         tune=flags["tune"],
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
+        pass_limits=PassLimits(fixed_s=flags["max_pass_s"] or None),
+        grace_s=flags["grace_s"],
+        probe_idle_s=flags["probe_idle_s"],
+        faults=FaultFile.from_environment(os.environ, allowed=flags["allow_faults"]),
         batching=BatchOverrides(
             max_batch_tokens=flags["max_batch_tokens"] or None,
             max_batch_items=flags["max_batch_items"] or None,

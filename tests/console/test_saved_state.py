@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from console.actions.saved_state import Memory, SavedState
-from console.model.engine import EngineSpec
-from console.model.load import LoadSpec
+from console.model.engine import Engine, EngineSpec
+from console.model.load import Load, LoadSpec
+from console.sweep.restore import StateBefore
 from tests.console.conftest import Open
-from tests.console.fakes import recorded, scenes
+from tests.console.fakes import recorded, scenes, sweeps
+from tests.console.fakes.experiments import FakeExperiments
 
 LEFT = SavedState(
     theme="light",
@@ -155,3 +157,18 @@ def test_the_file_is_plain_json_with_its_version(tmp_path: Path) -> None:
     document = json.loads(written(tmp_path / "console.json").read_text())
     assert document["version"] == 1
     assert document["load"]["batch"] == 8
+
+
+async def test_while_a_sweep_runs_the_user_s_load_and_engine_are_kept_and_not_those_of_its_points(
+    console: Open, tmp_path: Path
+) -> None:
+    memory, port = Memory(tmp_path / "console.json"), FakeExperiments()
+    mine, engine = LoadSpec(64, 8), EngineSpec(backend="onnx", precision="int8")
+    async with console(scenes.busy(), memory=memory, experiments=port) as it:
+        port.sweeps.state = sweeps.running()
+        port.sweeps.before = StateBefore(Engine(), engine, Load(spec=mine))
+        await it.press("2")
+        assert it.session.frame.load.spec != mine
+        await it.app.restorer.save()
+    kept = Memory(memory.path).found
+    assert (kept.load, kept.engine) == (mine, engine)

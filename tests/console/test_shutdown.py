@@ -29,7 +29,8 @@ class Steps:
         self.frame = Frame(engine=Engine(state=EngineState.RUNNING, pid=4121))
         self.session = SimpleNamespace(frame=self.frame, close=self._step("close"), detach=self._step("detach"))
         self.keep_state = self._step("keep")
-        self.end_sweep = self._step("end_sweep")
+        end_sweep = self._step("end_sweep")
+        self.end_sweep = lambda *, restore: end_sweep()
         self.end_recording = self._step("end_recording", "Recorded as r-1")
         self.let_go = asyncio.Event()
         self.closing: asyncio.Task[None] | None = None

@@ -14,7 +14,7 @@ from console.tui.screens.dialogs.sweep_start import SweepDialog
 from console.tui.screens.modes.sweep import SweepScreen
 from tests.console.conftest import Console, Open
 from tests.console.fakes import recorded, scenes, sweeps
-from tests.console.fakes.experiments import FakeExperiments
+from tests.console.fakes.experiments import OFFERS, FakeExperiments
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 
@@ -104,6 +104,22 @@ async def test_the_matrix_fills_in_with_marks_and_fidelity_beside_speed(console:
             for mark in ("~", "!", "✗", "★"):
                 assert mark in said
             assert "texts/s and p95 ms" in str(it.app.screen.query_one("#matrix").border_title)
+
+
+async def test_the_dialog_and_the_matrix_name_the_knobs_and_what_a_sweep_inherits(console: Open) -> None:
+    knobs, inherited = "coalescing on, no wait, batch bounds of the serving plan", "model all-MiniLM-L6-v2, device cpu"
+    port = port_at(replace(sweeps.ended("quick"), knobs=knobs, inherited=inherited))
+    port.sweeps.offers = {**OFFERS, "quick": replace(OFFERS["quick"], knobs=knobs, inherited=inherited)}
+    for size in SIZES:
+        async with console(scenes.busy(), size, port) as it:
+            await it.press("2")
+            below = " ".join(it.text("matrix").split())
+            assert f"unless named: {knobs}" in below
+            assert f"as it was: {inherited}" in below
+            await it.press("n")
+            assert f"unless named: {knobs}" in it.text("box")
+            assert f"as it is now: {inherited}" in it.text("box")
+            assert "afterwards engine and load are as they are now" in it.text("box")
 
 
 async def test_fidelity_stands_in_the_column_of_its_deployment() -> None:

@@ -9,6 +9,7 @@ from console.model.load import LoadSpec
 from console.tui.handlers.handler import Handler
 
 if TYPE_CHECKING:
+    from console.services.measured_cells import MeasuredCells
     from console.tui.app_port import AppPort
     from console.tui.screens.dialogs.knobs import KnobChoice
     from console.tui.screens.dialogs.load import LoadChoice
@@ -48,8 +49,13 @@ def _switch(by: str) -> Handler:
             if choice is not None:
                 app.command(app.open_session.switch(choice.target, strict=choice.strict))
 
-        strict = app.open_session.engine_spec.strict
-        app.open_dialog(SwitchDialog(app.frame, app.view, by=by, strict=strict), on_answer)
+        session = app.open_session
+
+        async def look_up() -> "MeasuredCells":
+            return await app.experiments_port.runs.measured_cells(app.frame.engine, app.frame.load.spec)
+
+        dialog = SwitchDialog(app.frame, app.view, by=by, strict=session.engine_spec.strict, look_up=look_up)
+        app.open_dialog(dialog, on_answer)
 
     return open_switch
 

@@ -1,6 +1,6 @@
 """Marks of verdicts and grades: a glyph and a word beside the colour."""
 
-from console.model.engine import Deployment
+from console.model.engine import WHEN_LOADED, Deployment
 from console.tui.number_format import NONE
 from console.tui.styled_text import Line, Span, clean, line
 
@@ -34,13 +34,20 @@ def with_stability(text: str, stable: object, width: int) -> Line:
     return line(Span(text.rjust(width - 1), "value" if unstable else "strong"), Span("~" if unstable else " ", "warn"))
 
 
-def cosine(value: float | None) -> Line:
-    """`◐ .9931`: a mean cosine with the glyph of its grade: green ●, amber ◐, red ○."""
+def cosine(value: float | None, method: str = "") -> Line:
+    """`◐ .9931`: a mean cosine with the glyph of its grade: green ●, amber ◐, red ○.
+
+    The cosine of the few texts that verify a load is no fidelity: it has no grade, but the glyph ◌.
+    """
     if value is None:
         return line(Span(NONE, "muted"))
-    glyph, role = ("●", "good") if value >= GREEN else ("◐", "warn") if value >= AMBER else ("○", "bad")
+    glyph, role = ("◌", "muted") if method == WHEN_LOADED else _grade(value)
     text = f"{value:.4f}".removeprefix("0") if value < 1 else "1.000"
     return line(Span(f"{glyph} ", role), Span(text, "value"))
+
+
+def _grade(value: float) -> tuple[str, str]:
+    return ("●", "good") if value >= GREEN else ("◐", "warn") if value >= AMBER else ("○", "bad")
 
 
 def cell(requested: Deployment, effective: Deployment) -> Line:

@@ -39,10 +39,11 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         """Embeds up to STREAM_WINDOW messages concurrently, and writes the responses in the order of the messages."""
         room = asyncio.Semaphore(STREAM_WINDOW)
         last: asyncio.Task[None] | None = None
-        async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
-            async for message in requests:
-                await room.acquire()
-                last = answers.create_task(self._write_in_order(message, context, last, room))
+        with self._pipeline.streams.open():
+            async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
+                async for message in requests:
+                    await room.acquire()
+                    last = answers.create_task(self._write_in_order(message, context, last, room))
 
     async def _write_in_order(
         self,

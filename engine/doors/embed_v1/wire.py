@@ -2,6 +2,7 @@
 
 import platform
 import socket
+from dataclasses import asdict
 
 from engine import __version__
 from engine.api import embed_pb2
@@ -100,7 +101,7 @@ def cell_message(cell: CapabilityCell) -> embed_pb2.CapabilityCell:
     """One cell of the capability matrix."""
     report, measurement = cell.report, cell.measurement
     asked, effective = report.asked, report.effective
-    return embed_pb2.CapabilityCell(
+    message = embed_pb2.CapabilityCell(
         backend=asked.backend,
         precision=asked.precision,
         device=asked.device,
@@ -116,6 +117,13 @@ def cell_message(cell: CapabilityCell) -> embed_pb2.CapabilityCell:
         fidelity=measurement.mean_cosine if measurement else None,
         code=report.code,
     )
+    if measurement is not None and measurement.mean_cosine is not None:
+        message.fidelity_texts = measurement.cosine_texts
+        message.fidelity_method = embed_pb2.WHEN_LOADED if measurement.fidelity is None else embed_pb2.MEASURED
+        message.fidelity_at_unix_s = measurement.fidelity_at_unix_s
+    if measurement is not None and measurement.peak is not None:
+        message.peak.CopyFrom(embed_pb2.PeakThroughput(**asdict(measurement.peak)))
+    return message
 
 
 def fidelity_event(fidelity: Fidelity, epoch: int) -> embed_pb2.FidelityEvent:

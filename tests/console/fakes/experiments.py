@@ -1,15 +1,19 @@
 """A store and a sweep that a test plays: real rows from a real store file, a sweep that stands where it is told to."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from console.model.engine import Engine
 from console.model.errors import CommandRefused
+from console.model.load import LoadSpec
 from console.model.recording import LiveRecording
+from console.services.measured_cells import MeasuredCells
 from console.services.ports import ListedRun, SweepOffer
 from console.services.runs import searchable_text
 from console.store.opened_run import OpenedRun
 from console.store.read import RunRow
+from console.sweep.restore import StateBefore
 from console.sweep.state import SweepState
 
 OFFERS = {
@@ -27,6 +31,7 @@ class FakeRuns:
     opened: dict[str, OpenedRun] = field(default_factory=dict)
     rows: list[RunRow] = field(default_factory=list)
     refusal: str = ""
+    measured: MeasuredCells = field(default_factory=lambda: MeasuredCells("32 × 4"))
     calls: list[tuple[object, ...]] = field(default_factory=list)
     path: str = "/data/runs.sqlite"
     reads: int = 0
@@ -39,6 +44,10 @@ class FakeRuns:
         self._refuse()
         self.reads += 1
         return [ListedRun(row, searchable_text(row)) for row in self.rows]
+
+    async def measured_cells(self, engine: Engine, load: LoadSpec) -> MeasuredCells:
+        self._refuse()
+        return self.measured
 
     async def run(self, run_id: str) -> OpenedRun:
         self._refuse()
@@ -83,12 +92,14 @@ class FakeSweeps:
     calls: list[tuple[object, ...]] = field(default_factory=list)
     refusal: str = ""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    before: StateBefore | None = None
     presets: tuple[str, ...] = tuple(OFFERS)
+    offers: Mapping[str, SweepOffer] = field(default_factory=lambda: OFFERS)
 
     async def offer(self, source: str) -> SweepOffer:
         if self.refusal and source not in OFFERS:
             raise CommandRefused(self.refusal)
-        return OFFERS.get(source) or SweepOffer(source, "mine", 4, 1, 1, 45.0, 34.0, False)
+        return self.offers.get(source) or SweepOffer(source, "mine", 4, 1, 1, 45.0, 34.0, False)
 
     async def sweep(self, source: str, *, resume: bool) -> None:
         self.calls.append(("sweep", source, resume))
@@ -107,7 +118,7 @@ class FakeSweeps:
     def finish_point(self) -> None:
         self.calls.append(("finish_point",))
 
-    def stop_now(self) -> None:
+    def stop_now(self, *, restore: bool = True) -> None:
         self.calls.append(("stop_now",))
         self.over.set()
 

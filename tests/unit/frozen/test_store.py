@@ -102,6 +102,10 @@ def test_the_list_of_runs_is_what_it_was(path: Path) -> None:
     assert not differences(recorded("outputs/runs.json"), printed(path, "runs", "--limit", "0", "--json"))
 
 
+def test_every_run_of_an_old_store_was_measured_by_a_command(path: Path) -> None:
+    assert {run["origin"] for run in printed(path, "runs", "--limit", "0", "--json")} == {"measured"}
+
+
 def test_the_list_of_sweeps_is_what_it_was(path: Path) -> None:
     assert not differences(recorded("outputs/sweeps.json"), printed(path, "runs", "sweeps", "--json"))
 

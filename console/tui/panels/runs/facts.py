@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from console.analysis.memory import memory_note, recorded_deployments_before
+from console.measure.result import recorded_cosine
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.model.recording import LIVE, Segment
 from console.model.verdicts import RUNNING
@@ -31,7 +33,11 @@ def facts(opened: OpenedRun, width: int) -> Lines:
         ),
     ]
     rows += _reasons(opened, width)
-    rows += [BLANK, *_figures(opened), *_server(report)]
+    rows += [
+        BLANK,
+        *_figures(opened),
+        *_server(report, recorded_deployments_before(report, run.intervals)),
+    ]
     if report.get("bottleneck"):
         rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
     rows += _segments(opened)
@@ -124,8 +130,9 @@ def _figures(opened: OpenedRun) -> list[Line]:
     fidelity = report.get("fidelity") or {}
     if (mean := fidelity.get("cosine_mean", row.fidelity)) is not None:
         overlap = fidelity.get("overlap_at_10")
-        more = f"overlap@10 {overlap:.3f}" if overlap is not None else "mean cosine to fp32"
-        rows.append(_field("fidelity", marks.cosine(mean), line(Span(more, "muted"))))
+        cosine = recorded_cosine(mean, fidelity)
+        more = f"mean cosine {cosine.origin}" + (f", overlap@10 {overlap:.3f}" if overlap is not None else "")
+        rows.append(_field(cosine.name, marks.cosine(mean, cosine.method), line(Span(more, "muted"))))
     errors = ", ".join(f"{count:,} × {clean(code)}" for code, count in (report.get("errors") or {}).items())
     rows.append(_field("errors", line(Span(f"✖ {errors}", "bad") if errors else Span("none"))))
     return rows
@@ -140,7 +147,7 @@ def _percentile(name: str, value: float | None, n: int, floor: int) -> Line:
     return line(Span(f"{name} ", "label"), Span(number_format.ms(value), "strong"))
 
 
-def _server(report: Mapping[str, Any]) -> list[Line]:
+def _server(report: Mapping[str, Any], before: int | None) -> list[Line]:
     server, client = report.get("server") or {}, report.get("client") or {}
     rows: list[Line] = []
     if (items := server.get("mean_batch_items")) is not None:
@@ -152,7 +159,8 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
         rows.append(_field("stages ms", joined(named, Span("  "))))
     cost = []
     if server.get("rss_bytes"):
-        cost.append(line(Span("RSS "), Span(number_format.megabytes(server["rss_bytes"]))))
+        note = f" {memory_note(before)}".rstrip()
+        cost.append(line(Span("RSS "), Span(number_format.megabytes(server["rss_bytes"])), Span(note, "muted")))
     if server.get("cpu") is not None:
         cost.append(line(Span("engine "), Span(number_format.cores(server["cpu"]))))
     if client.get("cpu") is not None:

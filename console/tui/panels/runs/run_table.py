@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from console.analysis.memory import memory_note
 from console.services.ports import ListedRun
 from console.store.labels import load_name
 from console.store.read import RunRow
@@ -47,7 +48,7 @@ COLUMNS = (
         True,
     ),
     Column("p95 ms", 8, lambda row, w: marks.with_stability(number_format.ms(row.p95_ms), row.p95_stable, w), True),
-    Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity)),
+    Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity, row.fidelity_method)),
     Column("errors", 7, lambda row, w: _count(row.errors, w), True, 4),
     Column("verdict", 14, _verdict),
     Column("tags", 12, lambda row, _: line(Span(clean(" ".join(row.tags)), "accent")), rank=3),
@@ -159,7 +160,8 @@ def brief(row: RunRow, width: int) -> Lines:
         line(Span(f"n={row.latency_n:,}", "muted")),
     ]
     if row.rss_bytes:
-        measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes))))
+        note = Span(f" {memory_note(row.deployments_before)}".rstrip(), "muted")
+        measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes)), note))
     verdict = marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
     failure = Span(f": {clean(row.failure)}" if row.failure else "", "bad")
     tags = Span("  " + clean(" ".join(f"#{tag}" for tag in row.tags)), "accent")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from textual.geometry import Size
 
 from console.actions.registry import Registry
+from console.analysis.memory import memory_note
 from console.model.durations import duration
-from console.sweep.labels import load_of
+from console.model.engine import WHEN_LOADED
+from console.sweep.labels import knobs_of, load_of
 from console.sweep.state import PointFigures, PointState, PointStatus, SweepState
 from console.tui import number_format
 from console.tui.panels import marks
@@ -67,6 +69,7 @@ def facts(one: PointState, width: int) -> Lines:
     rows: list[Line] = [
         joined((deployment, line(Span(clean(load_of(cell)))), line(Span(_status(one), "muted"))), Span("  ")),
     ]
+    rows.append(line(Span(knobs_of(cell), "muted")))
     if figures is not None and figures.texts_per_s is not None:
         rows += _figures(figures)
     if one.fell_back:
@@ -102,9 +105,11 @@ def _figures(figures: PointFigures) -> list[Line]:
         ),
         Span("  "),
     )
-    second = [line(Span("fidelity ", "label"), *marks.cosine(figures.fidelity))]
+    name = "cosine when loaded " if figures.fidelity_method == WHEN_LOADED else "fidelity "
+    second = [line(Span(name, "label"), *marks.cosine(figures.fidelity, figures.fidelity_method))]
     if figures.rss_bytes:
-        second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(figures.rss_bytes))))
+        note = Span(f" {memory_note(figures.deployments_before)}".rstrip(), "muted")
+        second.append(line(Span("RSS ", "label"), Span(number_format.megabytes(figures.rss_bytes)), note))
     second.append(line(Span("errors ", "label"), Span(f"{figures.errors:,}", "bad" if figures.errors else "value")))
     return [first, joined(second, Span("  "))]
 
@@ -144,7 +149,7 @@ def pareto(state: SweepState, size: Size) -> Lines:
 
 def _named(letter: str, one: PointState, texts: float, p95_ms: float, width: int) -> Line:
     figures = one.figures
-    fidelity = marks.cosine(figures.fidelity if figures is not None else None)
+    fidelity = marks.cosine(figures.fidelity, figures.fidelity_method) if figures is not None else marks.cosine(None)
     mark = marks.verdict(figures.verdict if figures is not None else "", word=False)
     name = f"{clean(one.point.target.cell) or CURRENT}, {clean(load_of(one.point))}"
     right = line(

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from console.model.engine import Deployment
+from console.model.engine import WHEN_LOADED, Deployment
 from console.model.frame import Frame
 from console.sweep.labels import load_of
 from console.sweep.point import SweepPoint
 from console.sweep.state import PointState, PointStatus, SweepState
 from console.tui import number_format
 from console.tui.panels import marks
-from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of
+from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_of, wrap
 
 _BACKENDS = ("torch", "onnx", "openvino", "")
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "")
@@ -123,17 +123,22 @@ def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
                 text = clip(line(Span(words[part], "strong" if part < 2 else "muted")), fit.column - 1)
                 spans += [Span(" " * (fit.column - width_of(text))), *text]
             rows.append(tuple(spans))
-    spans = [Span("fidelity".ljust(fit.label), "label")]
-    for column in range(fit.first, fit.first + fit.count):
-        drawn = marks.cosine(_fidelity(grid, state, column))
+    cosines = [_fidelity(grid, state, column) for column in range(fit.first, fit.first + fit.count)]
+    when_loaded = any(mean is not None and method == WHEN_LOADED for mean, method in cosines)
+    name = "fidelity" if not when_loaded else "◌ cosine when loaded" if fit.label > 20 else "◌ at load"
+    spans = [Span(name.ljust(fit.label), "label")]
+    for mean, method in cosines:
+        drawn = marks.cosine(mean, method)
         spans += [Span(" " * max(0, fit.column - width_of(drawn))), *drawn]
     return [*rows, tuple(spans)]
 
 
-def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> float | None:
+def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> tuple[float | None, str]:
+    """The cosine of a deployment and its method; a measured one goes before that of the load."""
     indices = (row[column] for row in grid.indices)
-    measured = (state.points[index].figures for index in indices if index is not None)
-    return next((one.fidelity for one in measured if one is not None and one.fidelity is not None), None)
+    figures = [state.points[index].figures for index in indices if index is not None]
+    known = [(one.fidelity, one.fidelity_method) for one in figures if one is not None and one.fidelity is not None]
+    return min(known, key=lambda one: one[1] == WHEN_LOADED, default=(None, ""))
 
 
 def best(state: SweepState, values: Values) -> int | None:
@@ -191,6 +196,14 @@ def matrix_row(
             cell = [cell[0], *(span._replace(role="cursor") for span in cell[1:])]
         spans += cell
     return tuple(spans)
+
+
+def settings(state: SweepState, width: int, height: int) -> list[Line]:
+    """The knobs that the points do not name, and what they inherit from the engine, in at most `height` lines."""
+    named = f"unless named: {state.knobs}" if state.knobs else ""
+    inherited = f"as it was: {state.inherited}" if state.inherited else ""
+    rows = [row for text in (named, inherited) if text for row in wrap(text, width, "muted")]
+    return rows[: max(0, height)]
 
 
 LEGEND = (

@@ -145,18 +145,20 @@ class SweepDialog(Dialog[SweepChoice]):
                     Span(f"  {offer.measured} of {offer.points} cells are already measured", "muted"),
                 )
             )
+        if offer.knobs:
+            rows.append(line(Span("unless named: ", "label"), Span(offer.knobs, "muted")))
+        if offer.inherited:
+            rows.append(line(Span("as it is now: ", "label"), Span(clean(offer.inherited), "muted")))
         rows += [line(Span(f"⚠ {words}", "warn")) for words in self._consequences()]
         return rows
 
     def _consequences(self) -> list[str]:
-        words = []
-        if self.frame.load.running:
-            words.append("stops the running load")
-        if self.frame.engine.state in {EngineState.STOPPED, EngineState.LOST} and not self.frame.engine.remote:
-            words.append("starts the engine")
-        elif not self.frame.engine.remote:
-            words.append("switches the engine for each cell; the last deployment stays")
-        return words
+        engine = self.frame.engine
+        load = "stops the running load" if self.frame.load.running else ""
+        down = engine.state in {EngineState.STOPPED, EngineState.LOST} and not engine.remote
+        steps = ", ".join(filter(None, (load, "starts the engine" if down else "switches the engine for each cell")))
+        after = "the engine is stopped again" if down else "engine and load are as they are now"
+        return [steps, f"afterwards {after}"]
 
     # ---- keys
 

@@ -1,16 +1,23 @@
 """The Switch dialog: the capability matrix. It shows the effect of each cell before it is chosen."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 
 from console.model.engine import CellState, Deployment
 from console.model.frame import Frame
 from console.tui.panels.live.matrix import NAME_WIDTH, Grid, column_width, explain, glyph, head, legend
+from console.tui.panels.live.measured import throughput_lines
 from console.tui.screens.dialogs.dialog import Dialog
 from console.tui.styled_text import Line, Lines, Span, clean, clip, line
 from console.tui.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from console.services.measured_cells import MeasuredCells
+    from console.tui.app_port import AppPort
 
 REASON_LINES = 7
 """Rows below the matrix, so that the box does not change its height."""
@@ -39,9 +46,22 @@ class SwitchDialog(Dialog[SwitchChoice]):
         Binding("enter", "choose_here", "Switch", show=False),
     ]
 
-    def __init__(self, frame: Frame, view: View, *, by: str = "backend", strict: bool = False) -> None:
-        """`by`: `backend` or `precision`, the action that opened the dialog. `strict`: its initial value."""
+    def __init__(
+        self,
+        frame: Frame,
+        view: View,
+        *,
+        by: str = "backend",
+        strict: bool = False,
+        look_up: "Callable[[], Awaitable[MeasuredCells]] | None" = None,
+    ) -> None:
+        """`by`: `backend` or `precision`, the action that opened the dialog. `strict`: its initial value.
+
+        `look_up`: returns the throughput of each cell from the store.
+        """
         super().__init__(frame, view)
+        self.measured: MeasuredCells | None = None
+        self._look_up = look_up
         self.by = by
         self.strict = strict
         self._recipe = 0
@@ -50,6 +70,16 @@ class SwitchDialog(Dialog[SwitchChoice]):
         live = frame.engine.requested
         self.row = grid.backends.index(live.backend) if live.backend in grid.backends else 0
         self.column = grid.precisions.index(live.precision) if live.precision in grid.precisions else 0
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self._look_up is not None:
+            cast("AppPort", self.app).in_background("reading the measured cells", self._read_measured(), owner=self)
+
+    async def _read_measured(self) -> None:
+        if self._look_up is not None:
+            self.measured = await self._look_up()
+            self.redraw()
 
     @property
     def grid(self) -> Grid:
@@ -80,11 +110,10 @@ class SwitchDialog(Dialog[SwitchChoice]):
             names = " · ".join(clean(each.recipe) or "default" for each in recipes)
             recipe = Span(f"recipe {clean(cell.recipe) or 'default'}  (tab: {names})", "label")
             reason.append(line(recipe))
-        if cell and (cell.texts_per_s or cell.fidelity):
-            speed = f"{cell.texts_per_s:,.0f} texts/s" if cell.texts_per_s else ""
-            cosine = f"cosine {cell.fidelity:.4f} to fp32" if cell.fidelity else ""
-            measured = " · ".join(filter(None, (speed, cosine)))
-            reason.append(line(Span(f"last measured here: {measured}", "label")))
+        if cell and cell.state is not CellState.UNAVAILABLE:
+            reason += throughput_lines(cell, self.measured)
+            if cell.cosine is not None:
+                reason.append(line(Span(str(cell.cosine), "label")))
         reason.append(self._consequence())
         rows += reason + [line()] * (REASON_LINES - len(reason))
         return tuple(clip(row, width) for row in rows)

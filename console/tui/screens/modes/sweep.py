@@ -146,7 +146,9 @@ class SweepScreen(ModeScreen):
             sweep_matrix.matrix_row(grid, state, self.frame, row, fit, values, cursor) for row in self.window.visible
         ]
         if legend:
-            rows += [line()] * (size.height - len(rows) - 1) + [line(Span(sweep_matrix.LEGEND, "muted"))]
+            below = sweep_matrix.settings(state, size.width, size.height - len(rows) - 2)
+            below = [*below, line(Span(sweep_matrix.LEGEND, "muted"))]
+            rows += [line()] * (size.height - len(rows) - len(below)) + below
         more = [
             f"rows {self.window.top + 1}–{self.window.visible.stop} of {len(grid.rows)}"
             if len(self.window.visible) < len(grid.rows)

@@ -5,11 +5,12 @@ The wire contract of the embedding engine, for any gRPC client.
 
 Limits, codes and retry rules are the same for every call:
   INVALID_ARGUMENT     invalid input, or over a limit of a request: do not retry unchanged
-  RESOURCE_EXHAUSTED   the queue is full: retry after google.rpc.RetryInfo; without it the request can never fit
+  RESOURCE_EXHAUSTED   the queue is full, or memory ran out: retry after google.rpc.RetryInfo; without it the
+                       request can never fit
   DEADLINE_EXCEEDED    the deadline passed; texts still queued are dropped without a forward pass
   FAILED_PRECONDITION  the switch is not possible; the live deployment keeps serving
   ABORTED              another switch is in progress
-  UNAVAILABLE          draining, or an instance was lost: retry later or on another engine
+  UNAVAILABLE          draining, or an instance was lost or hung: retry later or on another engine
   INTERNAL             an internal error of the engine, or a text whose forward pass failed
 """
 
@@ -105,7 +106,7 @@ class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingS
     """serving while a switch is in progress"""
     DRAINING_TO_EXIT: _ServingState.ValueType  # 3
     NOT_SERVING: _ServingState.ValueType  # 4
-    """no instance is left, or every forward pass fails; grpc.health reports the same"""
+    """no instance is left, every one hangs, or a known text gets no vector; as grpc.health reports"""
 
 class ServingState(_ServingState, metaclass=_ServingStateEnumTypeWrapper): ...
 
@@ -115,7 +116,7 @@ SWITCHING: ServingState.ValueType  # 2
 """serving while a switch is in progress"""
 DRAINING_TO_EXIT: ServingState.ValueType  # 3
 NOT_SERVING: ServingState.ValueType  # 4
-"""no instance is left, or every forward pass fails; grpc.health reports the same"""
+"""no instance is left, every one hangs, or a known text gets no vector; as grpc.health reports"""
 Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
 
 class _CellState:
@@ -155,6 +156,28 @@ NOT_RUN: ProbeResult.ValueType  # 0
 PASSED: ProbeResult.ValueType  # 1
 FAILED: ProbeResult.ValueType  # 2
 Global___ProbeResult: _TypeAlias = ProbeResult  # noqa: Y015
+
+class _FidelityMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FidelityMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FidelityMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIDELITY_METHOD_UNSPECIFIED: _FidelityMethod.ValueType  # 0
+    WHEN_LOADED: _FidelityMethod.ValueType  # 1
+    """of the few texts that verify every load"""
+    MEASURED: _FidelityMethod.ValueType  # 2
+    """by MeasureFidelity or `engine fidelity`"""
+
+class FidelityMethod(_FidelityMethod, metaclass=_FidelityMethodEnumTypeWrapper):
+    """How the cosine of a cell to fp32 was obtained."""
+
+FIDELITY_METHOD_UNSPECIFIED: FidelityMethod.ValueType  # 0
+WHEN_LOADED: FidelityMethod.ValueType  # 1
+"""of the few texts that verify every load"""
+MEASURED: FidelityMethod.ValueType  # 2
+"""by MeasureFidelity or `engine fidelity`"""
+Global___FidelityMethod: _TypeAlias = FidelityMethod  # noqa: Y015
 
 class _FidelityGrade:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -925,6 +948,10 @@ class CapabilityCell(_message.Message):
     TEXTS_PER_S_FIELD_NUMBER: _builtins.int
     FIDELITY_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    FIDELITY_TEXTS_FIELD_NUMBER: _builtins.int
+    FIDELITY_METHOD_FIELD_NUMBER: _builtins.int
+    FIDELITY_AT_UNIX_S_FIELD_NUMBER: _builtins.int
+    PEAK_FIELD_NUMBER: _builtins.int
     backend: _builtins.str
     precision: _builtins.str
     device: _builtins.str
@@ -936,12 +963,21 @@ class CapabilityCell(_message.Message):
     texts_per_s: _builtins.float
     """last measured on this machine, if known"""
     fidelity: _builtins.float
-    """mean cosine to fp32, if known"""
+    """mean cosine to fp32, if known: measured, else of the texts of the last load"""
     code: _builtins.str
     """the warning's code when the cell falls back"""
+    fidelity_texts: _builtins.int
+    """texts behind `fidelity`; 0 = not known"""
+    fidelity_method: Global___FidelityMethod.ValueType
+    fidelity_at_unix_s: _builtins.float
+    """0 = not known"""
     @_builtins.property
     def effective(self) -> Global___Deployment:
         """backend, precision and device that would run"""
+
+    @_builtins.property
+    def peak(self) -> Global___PeakThroughput:
+        """how texts_per_s was measured; absent = not known"""
 
     def __init__(
         self,
@@ -958,10 +994,14 @@ class CapabilityCell(_message.Message):
         texts_per_s: _builtins.float | None = ...,
         fidelity: _builtins.float | None = ...,
         code: _builtins.str = ...,
+        fidelity_texts: _builtins.int = ...,
+        fidelity_method: Global___FidelityMethod.ValueType = ...,
+        fidelity_at_unix_s: _builtins.float = ...,
+        peak: Global___PeakThroughput | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "effective", b"effective", "fidelity", b"fidelity", "texts_per_s", b"texts_per_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "effective", b"effective", "fidelity", b"fidelity", "peak", b"peak", "texts_per_s", b"texts_per_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "backend", b"backend", "code", b"code", "device", b"device", "effective", b"effective", "fidelity", b"fidelity", "fix", b"fix", "precision", b"precision", "probe", b"probe", "reason", b"reason", "recipe", b"recipe", "state", b"state", "texts_per_s", b"texts_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity", "_texts_per_s", b"_texts_per_s", "backend", b"backend", "code", b"code", "device", b"device", "effective", b"effective", "fidelity", b"fidelity", "fidelity_at_unix_s", b"fidelity_at_unix_s", "fidelity_method", b"fidelity_method", "fidelity_texts", b"fidelity_texts", "fix", b"fix", "peak", b"peak", "precision", b"precision", "probe", b"probe", "reason", b"reason", "recipe", b"recipe", "state", b"state", "texts_per_s", b"texts_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fidelity: _TypeAlias = _typing.Literal["fidelity"]  # noqa: Y015
     _WhichOneofArgType__fidelity: _TypeAlias = _typing.Literal["_fidelity", b"_fidelity"]  # noqa: Y015
@@ -973,6 +1013,40 @@ class CapabilityCell(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__texts_per_s) -> _WhichOneofReturnType__texts_per_s | None: ...
 
 Global___CapabilityCell: _TypeAlias = CapabilityCell  # noqa: Y015
+
+@_typing.final
+class PeakThroughput(_message.Message):
+    """The best throughput of a deployment while it last served, and the load at that time as the engine saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXTS_PER_S_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    AT_UNIX_S_FIELD_NUMBER: _builtins.int
+    TEXTS_PER_REQUEST_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_REQUESTS_FIELD_NUMBER: _builtins.int
+    texts_per_s: _builtins.float
+    window_s: _builtins.float
+    at_unix_s: _builtins.float
+    texts_per_request: _builtins.float
+    in_flight_requests: _builtins.float
+    """mean over the window"""
+    def __init__(
+        self,
+        *,
+        texts_per_s: _builtins.float = ...,
+        window_s: _builtins.float = ...,
+        at_unix_s: _builtins.float = ...,
+        texts_per_request: _builtins.float = ...,
+        in_flight_requests: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_s", b"at_unix_s", "in_flight_requests", b"in_flight_requests", "texts_per_request", b"texts_per_request", "texts_per_s", b"texts_per_s", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeakThroughput: _TypeAlias = PeakThroughput  # noqa: Y015
 
 @_typing.final
 class Capabilities(_message.Message):
@@ -1174,6 +1248,10 @@ class Counters(_message.Message):
     POISONED_FIELD_NUMBER: _builtins.int
     SPLIT_BATCHES_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    OUT_OF_MEMORY_BATCHES_FIELD_NUMBER: _builtins.int
+    REFUSED_FOR_MEMORY_FIELD_NUMBER: _builtins.int
+    LOST_INSTANCES_FIELD_NUMBER: _builtins.int
+    HUNG_INSTANCES_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
     """answered OK"""
     texts: _builtins.int
@@ -1192,6 +1270,14 @@ class Counters(_message.Message):
     poisoned: _builtins.int
     """texts whose forward pass failed or gave a non-finite vector"""
     split_batches: _builtins.int
+    out_of_memory_batches: _builtins.int
+    """batches that ran again in smaller passes"""
+    refused_for_memory: _builtins.int
+    """texts refused because memory ran out twice"""
+    lost_instances: _builtins.int
+    """instances whose thread ended by a fault"""
+    hung_instances: _builtins.int
+    """instances that hung in a forward pass"""
     @_builtins.property
     def errors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """by gRPC code name"""
@@ -1212,10 +1298,14 @@ class Counters(_message.Message):
         poisoned: _builtins.int = ...,
         split_batches: _builtins.int = ...,
         errors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        out_of_memory_batches: _builtins.int = ...,
+        refused_for_memory: _builtins.int = ...,
+        lost_instances: _builtins.int = ...,
+        hung_instances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_items", b"batch_items", "batches", b"batches", "cancelled", b"cancelled", "errors", b"errors", "expired", b"expired", "padded_tokens", b"padded_tokens", "pairs", b"pairs", "poisoned", b"poisoned", "requests", b"requests", "split_batches", b"split_batches", "texts", b"texts", "tokens", b"tokens", "truncated_texts", b"truncated_texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_items", b"batch_items", "batches", b"batches", "cancelled", b"cancelled", "errors", b"errors", "expired", b"expired", "hung_instances", b"hung_instances", "lost_instances", b"lost_instances", "out_of_memory_batches", b"out_of_memory_batches", "padded_tokens", b"padded_tokens", "pairs", b"pairs", "poisoned", b"poisoned", "refused_for_memory", b"refused_for_memory", "requests", b"requests", "split_batches", b"split_batches", "texts", b"texts", "tokens", b"tokens", "truncated_texts", b"truncated_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1243,6 +1333,7 @@ class Frame(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SWITCH_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
+    ABANDONED_THREADS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     monotonic_s: _builtins.float
     """the engine's clock"""
@@ -1259,6 +1350,8 @@ class Frame(_message.Message):
     state: Global___ServingState.ValueType
     threads: _builtins.int
     """OS threads of the engine process"""
+    abandoned_threads: _builtins.int
+    """of the live deployment: they hang in a forward pass and keep its memory"""
     @_builtins.property
     def counters(self) -> Global___Counters: ...
     @_builtins.property
@@ -1294,10 +1387,11 @@ class Frame(_message.Message):
         state: Global___ServingState.ValueType = ...,
         switch: Global___SwitchEvent | None = ...,
         threads: _builtins.int = ...,
+        abandoned_threads: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "infer", b"infer", "queue", b"queue", "serialize", b"serialize", "switch", b"switch", "tokenize", b"tokenize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cpu_s", b"cpu_s", "epoch", b"epoch", "idle_instances", b"idle_instances", "in_flight_requests", b"in_flight_requests", "infer", b"infer", "monotonic_s", b"monotonic_s", "oldest_in_flight_s", b"oldest_in_flight_s", "queue", b"queue", "queued_items", b"queued_items", "queued_tokens", b"queued_tokens", "rss_bytes", b"rss_bytes", "sequence", b"sequence", "serialize", b"serialize", "state", b"state", "switch", b"switch", "threads", b"threads", "tokenize", b"tokenize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned_threads", b"abandoned_threads", "counters", b"counters", "cpu_s", b"cpu_s", "epoch", b"epoch", "idle_instances", b"idle_instances", "in_flight_requests", b"in_flight_requests", "infer", b"infer", "monotonic_s", b"monotonic_s", "oldest_in_flight_s", b"oldest_in_flight_s", "queue", b"queue", "queued_items", b"queued_items", "queued_tokens", b"queued_tokens", "rss_bytes", b"rss_bytes", "sequence", b"sequence", "serialize", b"serialize", "state", b"state", "switch", b"switch", "threads", b"threads", "tokenize", b"tokenize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,3 +195,15 @@ def test_a_p95_below_its_floor_cannot_be_judged(store: Store) -> None:
     found = gate(store, "p95<100ms")
     assert found.exit_code == 2
     assert "p95 needs 130 requests, r-1 has 60" in found.stdout
+
+
+def test_memory_is_not_held_against_that_of_a_process_that_had_served_other_deployments(store: Store) -> None:
+    record(store, measured("r-base", deployments_before=0))
+    record(store, measured("r-new", deployments_before=2))
+    pin_tag(store, ["r-base"], "main")
+    outcome = gate(store, "r-new", "rss<+10%@main")
+    assert outcome.exit_code == 2
+    assert "RSS cannot be compared" in outcome.output
+    alone = gate(store, "r-new", "rss<1GiB")
+    assert alone.exit_code == 0
+    assert "RSS was measured after 2 other deployments in this process" in alone.output

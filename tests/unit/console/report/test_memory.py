@@ -100,14 +100,14 @@ def test_sweeps_have_a_process_each(store: Store) -> None:
     assert "Least memory" in purposes(model)
 
 
-@pytest.mark.parametrize(("said", "marked"), [(True, True), (False, False)])
+@pytest.mark.parametrize(("said", "marked"), [(1, True), (0, False)])
 def test_what_a_run_says_of_its_process_goes_before_the_order_of_the_sweep(
-    store: Store, said: bool, marked: bool
+    store: Store, said: int, marked: bool
 ) -> None:
     names = swept(store, *heavy_and_light())
     runs = [run for name in names for run in load_selection(store, resolve_selector(store, name))]
     told = [
-        replace(run, report={**run.report, "server": {**run.report["server"], "rss_shared_process": said}})
+        replace(run, report={**run.report, "server": {**run.report["server"], "deployments_before": said}})
         for run in runs
         if run.report is not None
     ]

@@ -159,6 +159,25 @@ async def test_a_switch_that_is_cancelled_leaves_its_seconds_out(it: Recorded) -
     assert run.run.live.segments[1].change == "the switch did not take place"
 
 
+async def test_an_engine_whose_status_is_late_after_a_switch_begins_no_segment_of_the_old_deployment(
+    it: Recorded,
+) -> None:
+    it.live.start_load()
+    it.live.run(6)
+    it.live.begin_switch()
+    it.live.run(1)
+    it.live.complete_switch(status_late=True)
+    it.live.run(2)
+    it.live.show_status()
+    it.live.run(4)
+    it.live.stop_load()
+    (run,) = await it.runs()
+    assert run.run.live is not None
+    segments = run.run.live.segments
+    assert [one.effective for one in segments] == [FP32, INT8]
+    assert segments[1].start_s == pytest.approx(7.0, abs=0.1), "when it cut over"
+
+
 async def test_a_changed_load_is_another_run_and_a_load_without_an_interval_is_none(it: Recorded) -> None:
     it.live.start_load(LoadSpec(8, 4))
     it.live.run(5)

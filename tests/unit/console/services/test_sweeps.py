@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from console.model.engine import EngineSpec
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.model.load import Load
@@ -28,6 +29,7 @@ class BusySession:
 
     def __init__(self) -> None:
         self.frame = Frame(load=Load(running=True))
+        self.engine_spec = EngineSpec()
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.fault: Exception | None = None
@@ -46,7 +48,7 @@ class CountedSweep:
     most = 0
     stopped: asyncio.Event
 
-    def __init__(self, *_arguments: object) -> None:
+    def __init__(self, *_arguments: object, **_options: object) -> None:
         self.state = SweepState("s-1", "mine", ())
 
     async def run(self) -> SweepState:
@@ -56,7 +58,7 @@ class CountedSweep:
         CountedSweep.running -= 1
         return self.state
 
-    def stop_now(self) -> None:
+    def stop_now(self, *, restore: bool = True) -> None:
         CountedSweep.stopped.set()
 
 

@@ -40,6 +40,7 @@ class SimulatedSession:
         self._cut_s = 0.0
         self._requests = self._batches = self._index = 0
         self._spec = LoadSpec()
+        self._status: dict[str, Any] = {}
 
     @property
     def now_s(self) -> float:
@@ -90,8 +91,11 @@ class SimulatedSession:
         self._engine.set_switch_phase(Phase("loading"), Deployment())
         self.session._conditions_changed(self.now_s)
 
-    def complete_switch(self, to: Deployment = INT8) -> None:
-        """The switch has cut over to the deployment and released the old one."""
+    def complete_switch(self, to: Deployment = INT8, *, status_late: bool = False) -> None:
+        """The switch has cut over to the deployment and released the old one.
+
+        `status_late`: the session reads the engine's status only at `show_status`.
+        """
         before = self._engine.engine
         self.clock_s += 0.005
         self.session._on_switch_completed(
@@ -100,7 +104,14 @@ class SimulatedSession:
                 self.now_s,
             )
         )  # fmt: skip
-        self._set_engine(state=EngineState.RUNNING, requested=to, effective=to, epoch=before.epoch + 1, phase=None)
+        self._set_engine(state=EngineState.RUNNING, phase=None)
+        self._status = {"requested": to, "effective": to, "epoch": before.epoch + 1}
+        if not status_late:
+            self.show_status()
+
+    def show_status(self) -> None:
+        """The session has read the engine's status after a switch."""
+        self._set_engine(**self._status)
 
     def cancel_switch(self) -> None:
         """The switch ends without a change."""

@@ -16,7 +16,6 @@ from engine.capabilities.probes import Probe, ProbeCache, ProbeResult, environme
 from engine.capabilities.rules import CellState
 from engine.host import child
 from engine.host.machine import PlatformFacts
-from engine.server.observations import PeakThroughput
 from tests.support.patience import HANGS_AFTER_S
 
 ONNX = Cell(backend="onnx", precision="fp32", device="cpu", recipe="plain")
@@ -115,16 +114,6 @@ def test_a_measurement_whose_key_is_damaged_is_left_out(tmp_path: Path) -> None:
     content["cells"] |= {"onnx/fp32/cpu": {}, "onnx/fp32/cpu/plain/more": {}}
     (tmp_path / "measured.json").write_text(json.dumps(content))
     assert set(store.read()) == {ONNX}
-
-
-def test_the_peak_is_the_best_full_window() -> None:
-    peak = PeakThroughput()
-    for second, texts in enumerate((0, 100, 200, 300, 400)):
-        peak.add(float(second), texts)
-    assert peak.texts_per_s == 0.0, "five seconds are not over yet"
-    peak.add(5.0, 500)
-    peak.add(6.0, 500)
-    assert peak.texts_per_s == 100.0
 
 
 async def test_a_child_process_ends_when_its_reader_stops(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -14,6 +15,7 @@ from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context, code_of, status_of, translates_errors, translates_stream_errors
 from engine.pipeline.embedding import EmbeddingResult
 from engine.pipeline.metrics import Telemetry
+from engine.pipeline.open_calls import OpenCalls
 from tests.support.patience import HANGS_AFTER_S
 
 WORDS = "the caller's own words"
@@ -177,6 +179,8 @@ class Broken(Embedder):
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
+        pipeline: Any = SimpleNamespace(streams=OpenCalls())
+        self._pipeline = pipeline
 
     async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
         raise fault()

@@ -1,0 +1,34 @@
+"""Engines for the promises: each test has its own, because it breaks it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.doors import DOORS
+from tests.promises.faulty_engine import FaultyEngine
+
+StartEngine = Callable[..., FaultyEngine]
+
+
+@pytest.fixture(params=list(DOORS))
+def door(request: pytest.FixtureRequest) -> str:
+    """The protocol through which the engine is asked."""
+    return str(request.param)
+
+
+@pytest.fixture
+def start_engine(artifact_cache: object, door: str, tmp_path: Path) -> Iterator[StartEngine]:
+    """Starts engines with options in addition to those of FaultyEngine; ends them after the test."""
+    started: list[FaultyEngine] = []
+
+    def start(*flags: str) -> FaultyEngine:
+        engine = FaultyEngine(door, tmp_path, *flags)
+        started.append(engine)
+        return engine
+
+    yield start
+    for engine in started:
+        if engine.process.process.poll() is None:
+            engine.process.process.kill()
+        engine.process.stop()
