@@ -1,6 +1,7 @@
 """Runs: all that was measured is found, opened, tagged, noted and deleted from the keyboard, however much it is."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,20 @@ async def test_enter_opens_a_run_whole_with_its_curves(console: Open) -> None:
 async def test_a_run_that_never_ended_tells_what_its_intervals_say(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press("3", "g", "enter")
-        assert "still running, or interrupted" in it.text("box")
+        assert "no end recorded: figures from the intervals so far" in it.text("box")
         assert "unfinished" in it.text("box")
+
+
+async def test_a_run_that_is_being_measured_is_said_to_be_running(console: Open) -> None:
+    port = recorded.experiments()
+    newest = port.runs.rows[0]._replace(verdict="running")
+    port.runs.rows[0] = newest
+    opened = port.runs.opened[newest.run_id]
+    port.runs.opened[newest.run_id] = replace(opened, run=replace(opened.run, row=newest))
+    async with console(scenes.busy(), (80, 24), port) as it:
+        await it.press("3", "g", "enter")
+        assert "▶ running" in it.text("box")
+        assert "still running: figures from the intervals so far" in it.text("box")
 
 
 async def test_on_a_wide_screen_the_run_under_the_cursor_is_opened_beside_the_list(console: Open) -> None:
