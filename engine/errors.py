@@ -55,9 +55,17 @@ class CannotSwitch(EngineError):
     """The deployment cannot run here (FAILED_PRECONDITION). The live deployment keeps serving."""
 
 
+class NoSuchCell(CannotSwitch):
+    """This platform cannot run the named cell, or `strict` refuses its fallback: known before anything is loaded."""
+
+
 class SwitchInProgress(EngineError):
     """Another switch is in progress (ABORTED)."""
 
 
 class ModelError(EngineError):
     """A start or a switch found the model's files missing, incomplete or unsupported (FAILED_PRECONDITION)."""
+
+
+class NoSuchModel(ModelError):
+    """The name is neither a folder nor a model of the hub."""

@@ -1,5 +1,7 @@
 """Types of command-line values. The error for an invalid value shows a valid one."""
 
+import ipaddress
+import re
 from typing import Any
 
 import click
@@ -35,16 +37,33 @@ class Duration(click.ParamType[float]):
 
 
 class Address(click.ParamType[str]):
-    """`host:port`."""
+    """`host:port`: a host name, an IPv4 address, or an IPv6 address in brackets; `dns:///` may stand before it."""
 
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the address as written, after a check of its form."""
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        host, _, port = str(value).removeprefix("dns:///").rpartition(":")
+        if not _is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
             self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
         return str(value)
+
+
+def _is_host(text: str) -> bool:
+    """Whether the text can name a host (RFC 1123, with the underscore that some networks use)."""
+    if text.startswith("[") and text.endswith("]"):
+        return _is_ip_address(text[1:-1].partition("%")[0], 6)
+    if re.fullmatch(r"[0-9.]+", text):
+        return _is_ip_address(text, 4)
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= 253 and all(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", label) for label in labels)
+
+
+def _is_ip_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 class AutoOrCount(click.ParamType[int]):

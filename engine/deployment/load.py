@@ -14,7 +14,7 @@ from engine.capabilities.resolve import Notice
 from engine.deployment.live import LiveDeployment
 from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Deployment, Plan, SwitchState
-from engine.errors import CannotSwitch
+from engine.errors import CannotSwitch, NoSuchCell
 from engine.host.faults import FaultFile
 from engine.host.machine import PlatformFacts, core_of_each
 from engine.host.threads import BackgroundThread
@@ -166,6 +166,6 @@ def _with_compiled_precision(plan: Plan, model: LoadedModel) -> Plan:
         return plan
     sentence = f"{planned.backend} runs this in {model.precision}, not in {planned.precision} ({model.evidence})"
     if plan.strict:
-        raise CannotSwitch(f"{sentence}: refused by --strict; drop it to accept this")
+        raise NoSuchCell(f"{sentence}: refused by --strict; drop it to accept this")
     fix = "choose another backend or precision"
     return replace(plan, notices=(*plan.notices, Notice("ran_otherwise", sentence, fix)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.artifacts.calibration import calibration_from
 from engine.deployment.target import Target
-from engine.errors import CannotSwitch, EngineError, InvalidRequest
+from engine.errors import EngineError, InvalidRequest, NoSuchCell, NoSuchModel
 from engine.exit_codes import ExitCode
 from engine.host.faults import FaultFile, InvalidFaults
 from engine.host.reporting import Reporter
@@ -34,8 +34,11 @@ def run_server(flags: Mapping[str, Any]) -> int:
     except (InvalidRequest, InvalidFaults) as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
-    except CannotSwitch as error:
+    except NoSuchCell as error:
         reporter.error("cannot_run", str(error))
+        return ExitCode.FAILED
+    except NoSuchModel as error:
+        reporter.error("no_model", str(error))
         return ExitCode.FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
