@@ -153,7 +153,8 @@ class EmbeddingPipeline:
             await self._all_answered.wait()
 
     def abandon(self) -> None:
-        """Ends every request in flight with Unavailable, when the grace period of a drain is over."""
+        """Refuses new requests, and ends those in flight with Unavailable: the grace period of a drain is over."""
+        self._draining = True
         self._requests.end_all("the engine ended before this request was answered: send it to another engine")
 
     def close(self) -> None:
