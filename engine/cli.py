@@ -104,6 +104,13 @@ def cli() -> None:
         metavar="N",
         help="0: any free port.",
     ),
+    option(
+        "--lifeline",
+        type=click.Choice(["none", "stdin"]),
+        default="none",
+        show_default=True,
+        help="stdin: drain and exit when stdin, a pipe, ends. The line `detach` on it ends this.",
+    ),
 )
 @option_group(
     "Deployment",

@@ -28,8 +28,9 @@ from engine.pipeline.metrics import Telemetry
 from engine.scheduling import Admission, AdmissionLimits
 from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
 from engine.server.health import HealthPublisher
-from engine.server.lifeline import Lifeline
+from engine.server.lifeline import Lifeline, is_pipe_or_socket
 from engine.server.observations import record_load_cosine, record_peak_throughput
+from engine.server.signals import not_ignored
 from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
@@ -57,6 +58,8 @@ class ServeOptions:
 
     host: str = "127.0.0.1"
     port: int = 50051
+    lifeline: bool = False
+    """Whether the engine drains and exits when its stdin ends."""
     target: Target = field(default_factory=Target)
     strict: bool = False
     batching: BatchOverrides = field(default_factory=BatchOverrides)
@@ -106,7 +109,14 @@ class EngineServer:
         """
         address = self._bind()
         self._install_signal_handlers()
-        await Lifeline.attach(self._reporter, self._stopping.set)
+        if self._options.lifeline:
+            if not is_pipe_or_socket():
+                raise CannotStart(
+                    "no_lifeline",
+                    "--lifeline stdin needs a pipe or a socket as stdin, held by the program that starts the engine",
+                    "leave --lifeline out: the engine then serves until a signal or Control.Drain ends it",
+                )
+            await Lifeline.attach(self._reporter, self._stopping.set)
         starting = asyncio.create_task(self._start(address))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -173,7 +183,7 @@ class EngineServer:
 
     def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in not_ignored(signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:

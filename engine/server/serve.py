@@ -66,6 +66,7 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
             flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"],
             flags["instances"], flags["threads"],
         ),
+        lifeline=flags["lifeline"] == "stdin",
         strict=flags["strict"],
         tune=flags["tune"],
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
