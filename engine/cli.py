@@ -11,6 +11,7 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from engine import __version__
+from engine.commands.limit_options import LIMIT_OPTIONS
 from engine.exit_codes import ExitCode
 
 FORMATTER = HelpFormatter.settings(max_width=100, col1_max_width=32, col2_min_width=30)
@@ -207,6 +208,7 @@ def cli() -> None:
         help="Defaults for these flags, by name.",
     ),
 )
+@LIMIT_OPTIONS
 def serve(**flags: Any) -> None:
     """Serve until stopped.
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from engine.host.log_limit import RepetitionLimit
+
 
 class Reporter:
     """Owner of both output streams. It never receives input texts."""
@@ -45,8 +47,9 @@ class Reporter:
         print(line, file=self._stderr, flush=True)
 
     def capture_logging(self) -> None:
-        """Redirects warnings of libraries to the same stream."""
+        """Redirects warnings of libraries to the same stream, repetitions at a limited rate."""
         handler = _ReportingHandler(self)
+        handler.addFilter(RepetitionLimit())
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.captureWarnings(capture=True)
 

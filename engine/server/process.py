@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from engine.api import embed_pb2_grpc
+from engine.api import embed_pb2
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.capabilities.platform import this_platform
@@ -21,14 +21,19 @@ from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
 from engine.doors.embed_v1.embedder import Embedder
+from engine.doors.inbound import InboundMemory
+from engine.doors.limits import EngineLimits
+from engine.doors.registration import add_servicer
 from engine.errors import EngineError
+from engine.host.memory import trim_heap
 from engine.host.reporting import Reporter
-from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
+from engine.pipeline.embedding import EmbeddingPipeline
 from engine.pipeline.metrics import Telemetry
-from engine.scheduling import Admission, AdmissionLimits
+from engine.scheduling import Admission
 from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
 from engine.server.health import HealthPublisher
 from engine.server.lifeline import Lifeline, is_pipe_or_socket
+from engine.server.memory_policy import trim_after_growth
 from engine.server.observations import record_load_cosine, record_peak_throughput
 from engine.server.signals import not_ignored
 from engine.tuning.plan import BatchOverrides
@@ -36,9 +41,8 @@ from engine.tuning.plan import BatchOverrides
 EXIT_GRACE_S = 30.0
 """How long requests in flight may take after a signal to end, in seconds. Chosen."""
 
-MESSAGE_BYTES = 32 * 1024 * 1024
-"""The largest gRPC message. Above the limits of a request, so that an oversized request gets the engine's error message
-rather than gRPC's."""
+RESPONSE_OVERHEAD_BYTES = 1024 * 1024
+"""Bytes of a response besides its vectors: token counts, flags, names. Chosen well above those of 2,048 texts."""
 
 SERVICES = ("embed.v1.Embedder", "embed.v1.Control")
 
@@ -65,6 +69,7 @@ class ServeOptions:
     batching: BatchOverrides = field(default_factory=BatchOverrides)
     tune: bool = False
     """Whether to measure the serving plan of the cell, if this machine has none."""
+    limits: EngineLimits = field(default_factory=EngineLimits)
     calibration: Calibration | None = None
     """The user's texts for recipes that calibrate."""
 
@@ -79,25 +84,28 @@ class EngineServer:
         self._grace_s: float | None = EXIT_GRACE_S
         self._drain_task: asyncio.Task[tuple[int, int]] | None = None
         self._telemetry = Telemetry()
-        admission_limits = AdmissionLimits()
+        limits = options.limits
         self._deployments = Deployments(
             this_platform(), ArtifactStore.default(), self._telemetry, options.batching, calibration=options.calibration
         )
-        self._pipeline = EmbeddingPipeline(
-            self._deployments, Admission(admission_limits), self._telemetry, RequestLimits()
-        )
+        self._pipeline = EmbeddingPipeline(self._deployments, Admission(limits.queue), self._telemetry, limits.request)
         self._health = HealthPublisher(self._deployments.readiness, SERVICES)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # otherwise a second engine shares the port without an error
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", limits.wire.max_message_bytes),
+                ("grpc.max_send_message_length", limits.request.max_response_bytes + RESPONSE_OVERHEAD_BYTES),
+                ("grpc.max_concurrent_streams", limits.wire.max_streams_per_connection),
             ]
         )
-        embed_pb2_grpc.add_EmbedderServicer_to_server(Embedder(self._pipeline), self._server)
-        control = Control(self._pipeline, admission_limits, self._drain_on_request)
-        embed_pb2_grpc.add_ControlServicer_to_server(control, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
+        inbound = InboundMemory(limits.wire.max_decoded_bytes)
+        services = embed_pb2.DESCRIPTOR.services_by_name
+        for service, servicer in (
+            (services["Embedder"], Embedder(self._pipeline, inbound)),
+            (services["Control"], Control(self._pipeline, limits, self._drain_on_request)),
+            (health_pb2.DESCRIPTOR.services_by_name["Health"], self._health.servicer),
+        ):
+            add_servicer(self._server, service, servicer, self._telemetry, inbound)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def run(self) -> None:
@@ -141,6 +149,7 @@ class EngineServer:
         background = [
             asyncio.create_task(record_peak_throughput(self._deployments, lambda: counts.texts, telemetry.now_s)),
             asyncio.create_task(collect_when_idle(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
+            asyncio.create_task(trim_after_growth(lambda: telemetry.process_usage()[0], trim_heap)),
         ]
         await stopping
         await self._drain()

@@ -12,6 +12,7 @@ from engine.deployment.target import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
+from engine.server.limits import limits_from
 from engine.server.process import CannotStart, EngineServer, ServeOptions
 from engine.tuning.plan import BatchOverrides
 
@@ -59,6 +60,14 @@ def _run(options: ServeOptions, reporter: Reporter) -> None:
 
 
 def _options(flags: Mapping[str, Any]) -> ServeOptions:
+    batching = BatchOverrides(
+        max_batch_tokens=flags["max_batch_tokens"] or None,
+        max_batch_items=flags["max_batch_items"] or None,
+        max_wait_s=flags["max_wait_ms"] / 1e3,
+        coalesce=flags["coalesce"] == "on",
+    )
+    limits = limits_from(flags)
+    batching.check(limits.batching)
     return ServeOptions(
         host=flags["host"],
         port=flags["port"],
@@ -69,11 +78,7 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
         lifeline=flags["lifeline"] == "stdin",
         strict=flags["strict"],
         tune=flags["tune"],
+        limits=limits,
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
-        batching=BatchOverrides(
-            max_batch_tokens=flags["max_batch_tokens"] or None,
-            max_batch_items=flags["max_batch_items"] or None,
-            max_wait_s=flags["max_wait_ms"] / 1e3,
-            coalesce=flags["coalesce"] == "on",
-        ),
+        batching=batching,
     )  # fmt: skip
