@@ -11,6 +11,7 @@ from engine.artifacts.calibration import calibration_from
 from engine.deployment.target import Target
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
+from engine.host.os_errors import describe
 from engine.host.reporting import Reporter
 from engine.server.limits import limits_from
 from engine.server.process import CannotStart, EngineServer, ServeOptions
@@ -37,6 +38,9 @@ def run_server(flags: Mapping[str, Any]) -> int:
         return ExitCode.FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
+        return ExitCode.FAILED
+    except OSError as error:
+        reporter.error("failed", f"the engine cannot start: {describe(error)}")
         return ExitCode.FAILED
     except Exception as error:  # an internal error: reported as an event too, with its place in the code
         where = traceback.extract_tb(error.__traceback__)[-1]
