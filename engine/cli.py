@@ -13,6 +13,7 @@ from cloup import HelpFormatter, option, option_group
 from engine import __version__
 from engine.commands.limit_options import LIMIT_OPTIONS
 from engine.exit_codes import ExitCode
+from engine.host.reporting import open_standard_streams
 
 FORMATTER = HelpFormatter.settings(max_width=100, col1_max_width=32, col2_min_width=30)
 
@@ -351,6 +352,7 @@ def tune(backend: str | None, as_json: bool, **flags: Any) -> None:
 
 def main() -> None:
     """Runs the command line. A usage error exits with 3, because 2 has another meaning in this project's commands."""
+    open_standard_streams()
     try:
         cli.main(prog_name="engine", standalone_mode=False)
     except click.UsageError as error:

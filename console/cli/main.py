@@ -6,6 +6,7 @@ load generator was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -176,6 +177,9 @@ def quickstart() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits. Usage errors exit with 3, since 2 has another meaning in these commands."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a letter that the terminal or pipe lacks does not fail a command
     sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="embedconsole", standalone_mode=False)))
 
 

@@ -35,13 +35,18 @@ class Duration(click.ParamType[float]):
 
 
 class Address(click.ParamType[str]):
-    """`host:port`."""
+    """`host:port`, the host an IPv6 address only in brackets."""
 
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the address as written, after a check of its form."""
         host, _, port = str(value).rpartition(":")
+        if "://" in str(value):
+            rest = str(value).partition("://")[2].rstrip("/")
+            self.fail(f"{value!r} is a URL: write host:port, as in {rest or '127.0.0.1:50051'}", param, ctx)
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            self.fail(f"{value!r} has an IPv6 address without brackets: write it as in [::1]:50051", param, ctx)
         if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
             self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
         return str(value)

@@ -159,7 +159,8 @@ class EngineServer:
 
     def _bind(self) -> str:
         host, port = self._options.host, self._options.port
-        shown = f"[{host}]" if ":" in host else host
+        check_host(host)
+        shown = f"[{host.strip('[]')}]" if ":" in host else host
         try:
             bound = self._server.add_insecure_port(f"{shown}:{port}")
         except RuntimeError as error:
@@ -228,6 +229,26 @@ class EngineServer:
         answered = self._telemetry.counts.requests - before
         self._reporter.log("info", f"drained {answered} requests in {time.monotonic() - started_s:.2f} s")
         return answered, self._telemetry.in_flight_requests
+
+
+def check_host(host: str) -> None:
+    """Raises CannotStart for a host that no client could connect to, with how to write it."""
+    problem = ""
+    if "://" in host or "/" in host:
+        problem = "is a URL or a path"
+    elif ":" in host:
+        try:
+            ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
+        except ValueError:
+            problem = "contains a port, or is no IPv6 address"
+    elif not host.strip() or any(letter.isspace() for letter in host):
+        problem = "is empty or has blanks"
+    if problem:
+        raise CannotStart(
+            "bad_host",
+            f"--host {host!r} {problem}",
+            "write a name or an address alone, as in 127.0.0.1, ::1 or localhost; --port sets the port",
+        )
 
 
 def _is_loopback(host: str) -> bool:
