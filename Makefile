@@ -15,7 +15,7 @@ help:
 	@echo "make test      set up, lint, type-check, check the architecture, run the tests"
 	@echo "make test-fast the unit tests alone, without lint: for every change"
 	@echo "make ci        make test, then what takes longer: $(or $(CI_REST),nothing yet)"
-	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make lint      ruff, mypy --strict, import-linter, the list of terms"
 	@echo "make bench     ours against peers in one run: builds the peers in .bench/, takes hours, says how long beforehand"
 	@echo "make proto     regenerate engine/api from proto/"
 	@echo "make clean     remove .venv, .bench and caches (artifacts in the user's cache stay: engine export --prune)"
@@ -38,6 +38,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.prose
 
 # Three at a time, on two cores too: much of the suite waits for seconds of load to pass. A file's tests stay together,
 # they share fixtures. Files go in the order of their names, not by how many tests they have: those of engines have few

@@ -16,6 +16,7 @@ from console.actions.cli_form import (
 )
 from console.actions.engine import ENGINE_ACTIONS
 from console.actions.experiments import COMPARE_ACTIONS, RUNS_ACTIONS, SWEEP_ACTIONS, not_while_sweeping
+from console.actions.recording import RECORDING_ACTIONS
 from console.actions.replay import REPLAY_ACTIONS
 from console.actions.view import LOG_ACTIONS, VIEW_ACTIONS
 from console.model.frame import Frame
@@ -126,6 +127,7 @@ _CONSOLE = (
 ACTIONS: tuple[Action, ...] = (
     *_MODES,
     *(replace(action, unavailable=not_while_sweeping(action.unavailable)) for action in ENGINE_ACTIONS),
+    *RECORDING_ACTIONS,
     *SWEEP_ACTIONS,
     *RUNS_ACTIONS,
     *COMPARE_ACTIONS,

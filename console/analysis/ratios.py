@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from console.analysis.steady_state import EQUIVALENCE_MARGIN, mean_margin, welch_logs
+from console.analysis.steady_state import EQUIVALENCE_MARGIN, log_ratio_of_means, mean_margin
 
 BOOTSTRAP_MIN_ROUNDS = 10
 """Number of rounds from which the bootstrap is used; its interval is too narrow below."""
@@ -58,11 +58,11 @@ def paired_ratio(values: Sequence[float | None], baseline: Sequence[float | None
 
 
 def unpaired_ratio(values: Sequence[float], baseline: Sequence[float]) -> Ratio | None:
-    """Returns the ratio of the means, with Welch's interval of the logarithms; None if a side is empty or zero."""
+    """Returns the ratio of the means with its 95 % interval; None if a side is empty or zero."""
     if not values or not baseline or fmean(values) <= 0 or fmean(baseline) <= 0:
         return None
     rounds = min(len(values), len(baseline))
-    interval = welch_logs(baseline, values)
+    interval = log_ratio_of_means(baseline, values)
     if interval is None:
         return Ratio(fmean(values) / fmean(baseline), None, None, rounds)
     difference, half_width = interval

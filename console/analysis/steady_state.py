@@ -256,32 +256,31 @@ def _judge(values: Sequence[float], window_requests: int) -> Judgement:
     return Judgement(stable, reason, spread, last)
 
 
-def welch_logs(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the difference of the mean logarithms and the half-width of its 95 % interval.
+def log_ratio_of_means(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
+    """Returns the logarithm of mean(after) / mean(before) and the half-width of its 95 % interval.
 
-    The interval is Welch's, for unequal variances. Returns None if a side has fewer than three positive values.
+    The ratio is that of the two means that are shown beside it. The interval is Welch's, for unequal variances, of the
+    relative errors of the means (the delta method: the variance of log(mean) is that of the mean over its square).
+    Returns None if a side has fewer than three values or a mean that is not positive.
     """
-    logs_before = [math.log(value) for value in before if value > 0]
-    logs_after = [math.log(value) for value in after if value > 0]
-    if min(len(logs_before), len(logs_after)) < 3:
+    if min(len(before), len(after)) < 3 or min(fmean(before), fmean(after)) <= 0:
         return None
-    difference = fmean(logs_after) - fmean(logs_before)
-    variance_before = stdev(logs_before) ** 2 / len(logs_before)
-    variance_after = stdev(logs_after) ** 2 / len(logs_after)
-    total = variance_before + variance_after
+    difference = math.log(fmean(after) / fmean(before))
+    variances = [(stdev(side) / fmean(side)) ** 2 / len(side) for side in (before, after)]
+    total = sum(variances)
     if total == 0:
         return difference, 0.0
-    degrees = total**2 / (variance_before**2 / (len(logs_before) - 1) + variance_after**2 / (len(logs_after) - 1))
+    degrees = total**2 / sum(one**2 / (len(side) - 1) for one, side in zip(variances, (before, after), strict=True))
     return difference, t_quantile(degrees) * math.sqrt(total)
 
 
 def throughput_change(before: Sequence[float], after: Sequence[float]) -> Change:
-    """Returns the relative change of per-second rates with its 95 % margin: Welch's interval of their logarithms.
+    """Returns the relative change of the mean of per-second rates, with its 95 % margin.
 
-    `margin` is None if a side has fewer than three positive values.
+    `relative` is `after / before - 1` of the two means. `margin` is None if a side has fewer than three values.
     """
     mean_before, mean_after = fmean(before), fmean(after)
-    interval = welch_logs(before, after)
+    interval = log_ratio_of_means(before, after)
     if interval is None:
         return Change(mean_before, mean_after, mean_after / mean_before - 1 if mean_before else None)
     difference, half_width = interval

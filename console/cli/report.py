@@ -70,9 +70,10 @@ on the last run if there is no sweep. It reads the store alone.""",
     metavar="MS",
     help="Latency limit for p95.  [default: that of the runs]",
 )
+@option("--title", default="", metavar="TEXT", help="Title of the page.  [default: the model and the machine]")
 @STORE_OPTION
 def report(names: Sequence[str], kind: str | None, output: Path | None, store: str, **flags: Any) -> None:
-    """Write a report on stored runs: summary, findings, charts, recommendations, environment."""
+    """Write a report on stored runs: the answer, findings, recommendations, charts, every cell, environment."""
     from console.report.build import report_text
     from console.report.model import NothingToReport
     from console.store.database import Store, StoreError, store_path
@@ -81,9 +82,8 @@ def report(names: Sequence[str], kind: str | None, output: Path | None, store: s
     kind = kind or (ending if ending in FORMATS else "md")
     try:
         with Store.open(store_path(store)) as opened:
-            text = report_text(
-                *(opened, names, kind), at=flags["at"], baseline=flags["baseline"], slo_p95_ms=flags["slo_p95"]
-            )
+            asked = {name: flags[name] for name in ("at", "baseline", "title")}
+            text = report_text(opened, names, kind, slo_p95_ms=flags["slo_p95"], **asked)
     except (StoreError, NothingToReport) as error:
         raise click.ClickException(str(error)) from error
     if output is None:

@@ -26,7 +26,10 @@ class SteadyIntervals:
 
     def __init__(self, started_s: float, spec: RunSpec) -> None:
         self.kept: list[Interval] = []
-        self._since_s = started_s + spec.load.ramp_s + spec.warm_up_s - _SLACK_S
+        self._since_s = (
+            started_s + (spec.load.ramp_s + spec.warm_up_s if spec.from_s is None else spec.from_s) - _SLACK_S
+        )
+        self._until_s = math.inf if spec.until_s is None else started_s + spec.until_s + _SLACK_S
         self._enough_s = spec.longest_s - _SLACK_S
         self._kept_s = 0.0
         self._last_start_s = -math.inf
@@ -37,7 +40,7 @@ class SteadyIntervals:
         before = len(self.kept)
         for interval in reversed(new):
             self._last_start_s = interval.start_s
-            if interval.start_s < self._since_s or interval.duration_s < _SHORTEST_S:
+            if interval.start_s < self._since_s or interval.duration_s < _SHORTEST_S or interval.end_s > self._until_s:
                 continue
             if self._kept_s < self._enough_s:
                 self.kept.append(interval)

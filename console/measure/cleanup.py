@@ -34,7 +34,7 @@ async def running_load(session: Session, spec: LoadSpec) -> AsyncGenerator[None,
 
     If cancelled while the load starts, waits for the load generator's reply first, so that no load stays running.
     """
-    starting = asyncio.create_task(session.start_load(spec))
+    starting = asyncio.create_task(session.start_load(spec, experiment=True))
     try:
         await asyncio.shield(starting)
         yield

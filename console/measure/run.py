@@ -1,7 +1,7 @@
 """Measures one run: starts the load on the engine, skips the warm-up, and summarises the steady intervals."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from console.measure.certification import SteadyIntervals, is_complete, steady
 from console.measure.cleanup import running_load
 from console.measure.measurement import Measurement, new_run_id, summarise
 from console.measure.spec import RunSpec
-from console.model.engine import EngineState
+from console.model.engine import CapabilityCell, Deployment, EngineState
 from console.model.frame import Frame
 from console.session.session import Session
 
@@ -63,16 +63,15 @@ async def run(
         observer.on_intervals(session)
     intervals = steady(session.intervals, started_s, spec)
     measured = summarise(spec, frame.engine, intervals, session.samples, interrupted.is_set(), failure)
-    return replace(measured, fidelity=_fidelity(frame), run_id=run_id)
+    return replace(measured, fidelity=fidelity_of(frame.engine.effective, frame.capabilities), run_id=run_id)
 
 
-def _fidelity(frame: Frame) -> float | None:
-    """Returns the mean cosine to fp32 of the live cell; None if the engine has not measured it."""
-    live = frame.engine.effective
+def fidelity_of(live: Deployment, capabilities: Sequence[CapabilityCell]) -> float | None:
+    """Returns the mean cosine to fp32 of a deployment; None if the engine has not measured it."""
     return next(
         (
             cell.fidelity
-            for cell in frame.capabilities
+            for cell in capabilities
             if (cell.backend, cell.precision, cell.device, cell.recipe)
             == (live.backend, live.precision, live.device, live.recipe)
         ),

@@ -25,6 +25,22 @@ class Deployment:
         recipe = self.recipe if self.recipe != PLAIN else ""
         return "·".join(part for part in (self.backend, self.precision, recipe) if part)
 
+    def over(self, earlier: "Deployment") -> "Deployment":
+        """Returns this deployment with its empty fields taken from `earlier`; a recipe only of the same cell."""
+        same_cell = (self.backend or earlier.backend, self.precision or earlier.precision) == (
+            earlier.backend,
+            earlier.precision,
+        )
+        return Deployment(
+            self.backend or earlier.backend,
+            self.precision or earlier.precision,
+            self.recipe or (earlier.recipe if same_cell else ""),
+            self.device or earlier.device,
+            self.model or earlier.model,
+            self.instances or earlier.instances,
+            self.threads or earlier.threads,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

@@ -108,6 +108,8 @@ class Load:
     """Whether the load generator is the bottleneck."""
     message: str = ""
     """Why the load stopped, unless the user stopped it."""
+    experiment: bool = False
+    """Whether a measurement generates the load and records it itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """State of the Sweep, Runs and Compare modes and of a replay, as keys, palette and command forms need it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from console.model.recording import LiveRecording
 
 MAX_COMPARED_RUNS = 4
 REPLAY_SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
@@ -77,3 +79,5 @@ class ExperimentContext:
     """The runs to compare, baseline first."""
     selected_compared_run_id: str = ""
     """The run selected in Compare."""
+    recording: LiveRecording = field(default_factory=LiveRecording)
+    """What the recorder of Live does."""

@@ -1,45 +1,32 @@
 """The replay of a stored run: its frames at any position, and the position in it. Pure functions.
 
 The figures are computed from the stored intervals' histograms by the rules of the live window, so a replay shows what
-was measured. Nothing is interpolated: figures and charts change when an interval ends.
+was measured. Nothing is interpolated: figures and charts change when an interval ends, and the throughput of a run
+recorded from Live with each tick.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
-from console.analysis.validity import SATURATED_S
 from console.load.protocol import Interval
-from console.measure.spec import spec_of
+from console.measure.spec import stored_spec
 from console.model.engine import Batching, Deployment, Engine, EngineState, Machine, ModelCard, Notice
 from console.model.errors import CommandRefused
 from console.model.frame import Frame, LogLine
-from console.model.load import Load, Window
+from console.model.load import Load
 from console.model.modes import REPLAY_SPEEDS
-from console.model.switch import Marker
-from console.session.live_metrics import (
-    RING_S,
-    WINDOW_S,
-    EngineSample,
-    Rate,
-    Recent,
-    began_since,
-    driver_saturated,
-    window_of,
-)
+from console.model.switch import Marker, SwitchDelta
+from console.output.replay_window import Windows
+from console.session.live_metrics import RING_S, EngineSample
+from console.store.live import SwitchRecord
 from console.store.opened_run import OpenedRun
 
 SEEK_S = 5.0
 """Seconds of the run by which a key seeks."""
 _DAY_S = 86_400
-_COMPLETE_SHARE = 0.8
-"""Share of WINDOW_S that the previous window must cover to be compared with; a rule."""
-
-_CACHED_WINDOWS = 4
-"""Windows whose figures are cached: frames come ten times as often as intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +80,32 @@ class Replay:
                 f"{run.row.run_id} has no stored interval: there is nothing to replay, choose another run"
             )
         self.run_id = run.row.run_id
-        self.length_s = run.intervals[-1].end_s
+        shown_s = tuple(one.end_s for one in run.intervals) if run.live is None else run.live.arrived_s
+        self.length_s = shown_s[-1]
         self._intervals = run.intervals
         self._samples = run.samples
         self._points = opened.points
         self._capabilities = run.capabilities
-        spec = spec_of(run)
+        spec = stored_spec(run)
         self._steady_since_s = spec.warm_up_s + spec.load.ramp_s
-        self._engine = _engine(opened)
+        self._engines = _engines(opened)
         self._loads = _loads(run.intervals, Load(running=True, spec=spec.load))
-        self._best = _best(run.intervals, self._steady_since_s)
+        self._live = run.live
+        self._windows = Windows(run.intervals, shown_s, run.samples, run.live, self._steady_since_s)
         self._log = _log(run.events)
-        self._markers = _markers(run.intervals)
-        self._ends = [interval.end_s for interval in run.intervals]
+        self._markers = _markers(run.intervals) if run.live is None else run.live.switches.markers
+        self._tick_times_s = [tick.time_s for tick in run.live.ticks] if run.live is not None else []
+        self._shown_s = shown_s
         self._sample_times_s = [sample.time_s for sample in run.samples]
-        self._point_times_s = [point.time_s for point in opened.points]
-        self._figures = lru_cache(maxsize=_CACHED_WINDOWS)(self._figures_after)
+        shown_of = dict(zip((one.end_s for one in run.intervals), shown_s, strict=True))
+        self._point_times_s = [shown_of.get(point.time_s, point.time_s) for point in opened.points]
 
     def at(self, position_s: float) -> Frame:
         """Returns the frame that the Live screen would have shown `position_s` seconds after the start of the load."""
-        intervals = bisect_right(self._ends, position_s)
+        intervals = bisect_right(self._shown_s, position_s)
         samples = bisect_right(self._sample_times_s, position_s)
         points = bisect_right(self._point_times_s, position_s)
-        window, saturated, lag_p99_ms = self._figures(intervals, samples)
+        window, saturated, lag_p99_ms = self._windows.at(position_s)
         load = replace(
             self._loads[intervals],
             elapsed_s=position_s,
@@ -123,70 +113,39 @@ class Replay:
             saturated=saturated,
             lag_p99_ms=lag_p99_ms,
         )
+        load = self._ticked(load, position_s)
+        engine = next(engine for since_s, engine in reversed(self._engines) if since_s <= max(position_s, 0.0))
         log = tuple(line for time_s, line in self._log if time_s <= position_s)
         return Frame(
             now_s=position_s,
-            engine=_with_samples(self._engine, self._samples[max(0, samples - 2) : samples], load),
+            engine=_with_samples(engine, self._samples[max(0, samples - 2) : samples], load),
             load=load,
             window=window,
             points=self._points[max(0, points - int(RING_S)) : points],
             points_version=points,
             markers=tuple(marker for marker in self._markers if marker.time_s <= position_s),
+            deltas=self._deltas(position_s),
             capabilities=self._capabilities,
             log=log,
             log_version=len(log),
         )
 
-    def _figures_after(self, interval_count: int, sample_count: int) -> tuple[Window, bool, float | None]:
-        """Returns the window after so many intervals and engine samples, and the load generator's state.
+    def _ticked(self, load: Load, position_s: float) -> Load:
+        """Returns the load with the counts of the newest tick, if the run was recorded from Live."""
+        count = bisect_right(self._tick_times_s, position_s)
+        if self._live is None or not count:
+            return load
+        tick = self._live.ticks[count - 1]
+        return replace(load, requests=tick.requests, texts=tick.texts, retries=tick.retries, in_flight=tick.in_flight)
 
-        That state is whether the load generator was saturated, and its p99 lag in ms (None if unknown).
-        """
-        if not interval_count:
-            return Window(window_s=WINDOW_S), False, None
-        newest = self._intervals[interval_count - 1]
-        near = self._intervals[max(0, interval_count - int(2 * SATURATED_S)) : interval_count]
-        last = began_since(near, newest.end_s, WINDOW_S)
-        recent = Recent.of(last)
-        since_s = newest.end_s - WINDOW_S - 0.5
-        samples = [
-            sample
-            for sample in self._samples[max(0, sample_count - int(2 * WINDOW_S)) : sample_count]
-            if sample.time_s >= since_s
-        ]
-        window = window_of(recent, _rate(last), _rate_before(near, last), samples, pairs=bool(newest.pairs))
-        lag = recent.lag.p99_ms if recent.lag is not None else None
-        saturated = driver_saturated(began_since(near, newest.end_s, SATURATED_S), recent)
-        return replace(window, best_texts_per_s=self._best[interval_count]), saturated, lag
-
-
-def _rate(intervals: Sequence[Interval]) -> Rate | None:
-    if not intervals:
-        return None
-    duration_s = intervals[-1].end_s - intervals[0].start_s
-    texts = sum(interval.answers.texts for interval in intervals)
-    requests = sum(interval.answers.requests for interval in intervals)
-    return Rate(texts / duration_s, requests / duration_s)
-
-
-def _rate_before(near: Sequence[Interval], last: Sequence[Interval]) -> Rate | None:
-    """Returns the rate of the previous window; None if the run is too short for one."""
-    if not last:
-        return None
-    end_s = last[0].start_s
-    before = [interval for interval in began_since(near, end_s, WINDOW_S) if interval.start_s < end_s]
-    complete = bool(before) and before[-1].end_s - before[0].start_s >= _COMPLETE_SHARE * WINDOW_S
-    return _rate(before) if complete else None
-
-
-def _best(intervals: Sequence[Interval], steady_since_s: float) -> tuple[float | None, ...]:
-    """Returns, for each number of intervals, the highest texts/s of a window that lies entirely after the warm-up."""
-    best: list[float | None] = [None]
-    for at, interval in enumerate(intervals):
-        window = began_since(intervals[max(0, at - int(2 * WINDOW_S)) : at + 1], interval.end_s, WINDOW_S)
-        rate = _rate(window) if interval.start_s >= steady_since_s + WINDOW_S else None
-        best.append(best[-1] if rate is None else max(best[-1] or 0.0, rate.texts_per_s))
-    return tuple(best)
+    def _deltas(self, position_s: float) -> tuple[SwitchDelta, ...]:
+        """Returns the switch deltas as the screen showed them; at the end, as they settled."""
+        if self._live is None:
+            return ()
+        if position_s >= self.length_s:
+            return self._live.switches.final
+        shown = takewhile(lambda version: version.at_s <= position_s, self._live.switches.deltas)
+        return SwitchRecord(tuple(shown)).final
 
 
 def _loads(intervals: Sequence[Interval], first: Load) -> tuple[Load, ...]:
@@ -213,8 +172,23 @@ def _loads(intervals: Sequence[Interval], first: Load) -> tuple[Load, ...]:
     return tuple(loads)
 
 
+def _engines(opened: OpenedRun) -> list[tuple[float, Engine]]:
+    """Returns the engine's constant state from each time on: that of each segment, if the run has segments."""
+    engine, live = _engine(opened), opened.run.live
+    if live is None or not live.segments:
+        return [(0.0, engine)]
+    states = [
+        replace(
+            engine, requested=one.requested, effective=one.effective, batching=one.batching, epoch=one.epoch,
+            warnings=one.warnings,
+        )
+        for one in live.segments
+    ]  # fmt: skip
+    return [(0.0, states[0]), *((one.start_s, state) for one, state in zip(live.segments, states, strict=True))]
+
+
 def _engine(opened: OpenedRun) -> Engine:
-    """Returns the part of the engine's state that is constant during the run, without an address or a process."""
+    """Returns the state of the engine that is constant during the run, without an address or a process."""
     row, facts = opened.run.row, opened.run.environment
     model = facts.get("model") or {}
     return Engine(
@@ -270,7 +244,8 @@ def _log(events: Sequence[tuple[str, str, str, str]]) -> tuple[tuple[float, LogL
 
 
 def _starts_a_load(source: str, text: str) -> bool:
-    return source == "driver" and text.startswith("load started")
+    """Whether the line is about the start of the load, or about the change that began a recorded run."""
+    return source == "driver" and text.startswith(("load started", "load changed to"))
 
 
 def _seconds_of_day(wall_time: str) -> int | None:

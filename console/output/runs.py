@@ -7,9 +7,12 @@ from typing import Any
 from console.analysis.validity import SATURATED_CORES
 from console.measure.measurement import Measurement, recovered
 from console.measure.result import as_json as report_of
+from console.measure.segment_figures import segment_figures
 from console.measure.spec import spec_of
 from console.model.engine import Batching, Engine
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.recording import LIVE
+from console.model.switch import SwitchDelta
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name, load_name
 from console.store.read import RunRow, StoredRun, SweepRow
@@ -54,7 +57,7 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         figure(row.p95_ms, ",.1f", row.p95_stable),
         figure(row.fidelity, ".4f", True),
         f"{MARKS.get(row.verdict, '?')} {row.verdict}" + (", interrupted" if row.interrupted else ""),
-        row.sweep_id.rsplit("-", 1)[-1],
+        "live" if row.origin == LIVE else row.sweep_id.rsplit("-", 1)[-1],
         " ".join(row.tags),
     )
 
@@ -93,8 +96,44 @@ def as_object(run: StoredRun) -> dict[str, Any]:
         "notes": [{"written_at": written_at, "text": text} for written_at, text in run.notes],
         "events": [dict(zip(("time", "source", "level", "text"), event, strict=True)) for event in run.events],
         "intervals": seconds,
+        **_live(run),
         "capabilities": [asdict(cell) for cell in run.capabilities],
     }
+
+
+def _live(run: StoredRun) -> dict[str, Any]:
+    """Returns the segments with their figures, and what the switches changed; nothing unless recorded from Live."""
+    if run.live is None:
+        return {}
+    segments = [
+        {**asdict(one.segment), "main": one.is_main, "texts_per_s": one.texts_per_s, "latency_ms": asdict(one.latency)}
+        for one in segment_figures(run)
+    ]
+    return {"segments": segments, "switches": [asdict(delta) for delta in run.live.switches.final]}
+
+
+def _segments(run: StoredRun) -> list[str]:
+    lines = []
+    for one in segment_figures(run):
+        segment, p95_ms = one.segment, one.latency.p95_ms
+        coalescing = "" if segment.batching.coalesce else ", no coalescing"
+        rate = figure(one.texts_per_s, ",.1f", True)
+        used = "  (the figures above)" if one.is_main else ""
+        lines.append(
+            f"segment {segment.ordinal:<4}{segment.start_s:,.0f} to {segment.end_s or 0:,.0f} s:"
+            f" {segment.effective.cell}{coalescing}, {rate} texts/s, p95 {figure(p95_ms, ',.2f', True)} ms{used}"
+        )
+    deltas = run.live.switches.final if run.live is not None else ()
+    return lines + [
+        f"switch S{delta.ordinal:<3}{delta.label}{_changes(delta)}: {delta.verdict or 'not settled'}"
+        for delta in deltas
+    ]
+
+
+def _changes(delta: SwitchDelta) -> str:
+    named = (("texts/s", delta.texts_per_s), ("p95 ms", delta.p95_ms))
+    known = [f"{name} {one.before:,.1f} to {one.after:,.1f}" for name, one in named if one is not None]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def as_text(run: StoredRun) -> str:
@@ -129,7 +168,8 @@ def as_text(run: StoredRun) -> str:
     for name, judged in ((report or {}).get("verdicts") or {}).items():
         if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):
             lines.append(f"            {name.replace('_', ' ')}: {judged.get('reason')}")
-    lines.append(f"recorded    {len(run.intervals)} intervals, {len(run.events)} events" + _of_sweep(row))
+    lines += _segments(run)
+    lines.append(f"recorded    {len(run.intervals)} intervals, {len(run.events)} events" + _source(row))
     lines += _environment(run)
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
     lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
@@ -168,7 +208,9 @@ def recovered_measurement(run: StoredRun) -> Measurement:
     return replace(measurement, run_id=row.run_id, fidelity=row.fidelity)
 
 
-def _of_sweep(row: RunRow) -> str:
+def _source(row: RunRow) -> str:
+    if row.origin == LIVE:
+        return ", from Live"
     return f", of sweep {row.sweep_id}" if row.sweep_id else ""
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 from console.report.data import as_csv, as_json
 from console.report.document import document
-from console.report.html import as_html
-from console.report.md import as_markdown
 from console.report.model import ReportModel, build_report
+from console.report.origin import measuring_command
+from console.report.render.html import as_html
+from console.report.render.md import as_markdown
 from console.store.database import Store, StoreError
-from console.store.read import LAST
+from console.store.read import LAST, RunFilter, list_runs
 from console.store.selectors import LAST_SWEEP, load_selection, resolve_selector
 
 RENDERERS: dict[str, Callable[[ReportModel], str]] = {
@@ -27,11 +28,13 @@ def report_text(
     at: tuple[int, int] | None = None,
     baseline: str = "",
     slo_p95_ms: float | None = None,
+    title: str = "",
 ) -> str:
     """Returns the report on the named runs, sweeps and tags in the format `kind`, one of RENDERERS.
 
     Without names it reports on the last sweep, or on the last run if there is no sweep. `at` is the batch size and
-    concurrency at which deployments are compared. Raises StoreError or NothingToReport.
+    concurrency at which deployments are compared. `title` replaces the title of the page. Raises StoreError or
+    NothingToReport.
     """
     if not names:
         try:
@@ -42,5 +45,15 @@ def report_text(
         sets = [resolve_selector(store, name) for name in names]
     runs = {run.row.run_id: run for one in sets for run in load_selection(store, one)}
     ordered = sorted(runs.values(), key=lambda run: run.row.started_at)
-    titles = [one.title for one in sets]
-    return RENDERERS[kind](build_report(ordered, titles, at=at, baseline=baseline, slo_p95_ms=slo_p95_ms))
+    sweeps = dict.fromkeys(run.row.sweep_id for run in ordered if run.row.sweep_id)
+    model = build_report(
+        ordered,
+        [one.title for one in sets],
+        at=at,
+        baseline=baseline,
+        slo_p95_ms=slo_p95_ms,
+        heading=title,
+        made_by=[command for one in sets if (command := measuring_command(store, one))],
+        swept=[row for sweep_id in sweeps for row in list_runs(store, RunFilter(sweep=sweep_id))],
+    )
+    return RENDERERS[kind](model)

@@ -1,4 +1,4 @@
-"""The charts of a report as data, which `svg.py` draws. Pure functions.
+"""The charts of a report as data, which `render/svg.py` draws. Pure functions.
 
 Every chart marks the figures that were not steady.
 """
@@ -141,7 +141,7 @@ def throughput_chart(model: ReportModel) -> Bars:
     """Throughput at the chosen load, highest first, with the baseline highlighted."""
     bars = [
         Bar(
-            one.row.name,
+            one.row.title,
             one.row.texts_per_s or 0.0,
             one.row.low,
             one.row.high,
@@ -157,7 +157,7 @@ def latency_chart(model: ReportModel) -> Spans | None:
     """p50 and p95 at the chosen load, lowest p50 first."""
     spans = [
         Span(
-            one.row.name,
+            one.row.title,
             one.row.latency.p50_ms,
             one.row.latency.p95_ms,
             one.row.is_valid,
@@ -184,8 +184,8 @@ def scaling_chart(model: ReportModel) -> Lines | None:
     batches = sorted({row.load.batch for row in rows})
     if len(batches) < 2 or here.rate:
         return None
-    names = [one.row.name for one in model.throughput][:MOST_LINES]
-    series = tuple(_series(name, [row for row in rows if row.name == name], "batch") for name in names)
+    shown = [one.row for one in model.throughput][:MOST_LINES]
+    series = tuple(_series(one.title, [row for row in rows if row.name == one.name], "batch") for one in shown)
     steps = tuple(map(str, batches))
     title = f"Throughput by batch size, {here.concurrency} in flight"
     return Lines(title, "texts per request", "texts/s", steps, tuple(one for one in series if len(one.points) > 1))
@@ -222,7 +222,7 @@ def fidelity_chart(model: ReportModel) -> Dots:
     """Throughput versus fidelity at the chosen load."""
     dots = tuple(
         Dot(
-            trade.row.name,
+            trade.row.title,
             trade.row.fidelity or 0.0,
             trade.row.texts_per_s or 0.0,
             trade.row.is_rate_valid,
@@ -237,7 +237,7 @@ def fidelity_chart(model: ReportModel) -> Dots:
 def stages_chart(model: ReportModel) -> Stack | None:
     """Mean time of a request in each stage on the server, at the chosen load."""
     rows = [
-        (one.row.name, tuple(one.row.stages_ms.get(stage, 0.0) for stage in STAGES))
+        (one.row.title, tuple(one.row.stages_ms.get(stage, 0.0) for stage in STAGES))
         for one in model.throughput[:MOST_BARS]
         if sum(one.row.stages_ms.values()) > 0
     ]

@@ -78,4 +78,5 @@ def _line(row: ReportRow) -> dict[str, Any]:
         "engine_cpu_cores": row.engine_cpu,
         "client_cpu_cores": row.client_cpu,
         "runs": " ".join(row.runs),
+        "rss_shared_process": int(row.rss_shared_process),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from console.analysis.ratios import Ratio
 from console.model.load import P95_FLOOR
-from console.report.rows import Coalescing, ReportRow
+from console.report.rows import Coalescing, ReportRow, deployment_title
 
 OK, UNSURE, BAD = "✓", "~", "✕"
 _MOST_NAMED = 3
@@ -25,6 +25,8 @@ class SummaryRow:
     answer: str
     mark: str
     words: str
+    topic: str
+    """validity, throughput, latency, coalescing, fidelity, fallbacks, slo or errors."""
 
 
 def speed_text(row: ReportRow) -> str:
@@ -91,11 +93,11 @@ def summarise(
         ratio = fastest.over(base) if base is not None and base is not fastest else None
         more = f", {times(ratio, base.title)}" if ratio is not None and base is not None else ""
         answer = f"{fastest.title}: {speed_text(fastest)}{more}"
-        answers.append(SummaryRow(f"Highest throughput at {fastest.load.title}", answer, mark, words))
+        answers.append(SummaryRow(f"Highest throughput at {fastest.load.title}", answer, mark, words, "throughput"))
     at_a_rate = [row for row in here if row.load.rate]
     if (quickest := best_of(at_a_rate, quickness)) is not None:
         answer = f"{quickest.title}: {latency_text(quickest)}"
-        answers.append(SummaryRow(f"Lowest latency at {quickest.load.title}", answer, *_mark(quickest)))
+        answers.append(SummaryRow(f"Lowest latency at {quickest.load.title}", answer, *_mark(quickest), "latency"))
     single = [
         row
         for row in rows
@@ -103,18 +105,18 @@ def summarise(
     ]
     if (quickest := best_of(single, quickness)) is not None:
         answer = f"{quickest.title}: {latency_text(quickest)}"
-        answers.append(SummaryRow("Lowest single-text latency", answer, *_mark(quickest)))
+        answers.append(SummaryRow("Lowest single-text latency", answer, *_mark(quickest), "latency"))
     if coalescing:
         answers.append(_coalescing_row(coalescing))
     answers += _fidelity_rows(rows)
-    fell = list(dict.fromkeys(row.name for row in rows if row.fell_back))
+    fell = list(dict.fromkeys(row.title for row in rows if row.fell_back))
     if fell:
-        answers.append(SummaryRow("Fallbacks", _listed(fell), UNSURE, "fell back"))
+        answers.append(SummaryRow("Fallbacks", _listed(fell), UNSURE, "fell back", "fallbacks"))
     if slo_p95_ms is not None:
         answers.append(_slo(rows, slo_p95_ms))
     errors = sum(row.errors for row in rows)
     failed = f"{errors:,} failed requests" if errors else "no failed request"
-    answers.append(SummaryRow("Errors", failed, BAD if errors else OK, "errors" if errors else "none"))
+    answers.append(SummaryRow("Errors", failed, BAD if errors else OK, "errors" if errors else "none", "errors"))
     return tuple(answers)
 
 
@@ -133,7 +135,7 @@ def _validity(rows: Sequence[ReportRow]) -> SummaryRow:
         UNSURE: "marked figures are provisional" if 2 * valid >= len(rows) else "most are not: measure longer",
         BAD: "nothing is steady: all figures are provisional",
     }
-    return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark])
+    return SummaryRow("Can the figures be trusted", ", ".join(parts), mark, words[mark], "validity")
 
 
 def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
@@ -143,21 +145,22 @@ def _coalescing_row(pairs: Sequence[Coalescing]) -> SummaryRow:
         most.ratio.verdict if most.ratio else "", "inconclusive"
     )
     if not (most.on.is_rate_valid and most.off.is_rate_valid):
-        return SummaryRow("Effect of coalescing", answer, UNSURE, "not steady")
-    return SummaryRow("Effect of coalescing", answer, UNSURE if words == "inconclusive" else OK, words)
+        return SummaryRow("Effect of coalescing", answer, UNSURE, "not steady", "coalescing")
+    return SummaryRow("Effect of coalescing", answer, UNSURE if words == "inconclusive" else OK, words, "coalescing")
 
 
 def _fidelity_rows(rows: Sequence[ReportRow]) -> list[SummaryRow]:
-    known = {row.name: row for row in rows if row.fidelity is not None}
+    known = {row.title: row for row in rows if row.fidelity is not None}
     if not known:
         return []
     graded = {grade: [name for name, row in known.items() if row.grade == grade] for grade in ("red", "amber")}
     lowest = min(known.values(), key=lambda row: row.fidelity or 0.0)
-    answer = f"lowest mean cosine to fp32: {lowest.fidelity:.4f} ({lowest.name})"
-    for mark, grade in ((BAD, "red"), (UNSURE, "amber")):
-        if graded[grade]:
-            return [SummaryRow("Fidelity", answer, mark, f"{grade}: {_listed(graded[grade])}")]
-    return [SummaryRow("Fidelity", answer, OK, "all green")]
+    answer = f"lowest mean cosine to fp32: {lowest.fidelity:.4f} ({lowest.title})"
+    if red := graded["red"]:
+        return [SummaryRow("Fidelity", answer, BAD, f"red, not recommended: {_listed(red)}", "fidelity")]
+    if amber := graded["amber"]:
+        return [SummaryRow("Fidelity", answer, UNSURE, f"amber: {_listed(amber)}", "fidelity")]
+    return [SummaryRow("Fidelity", answer, OK, "all green", "fidelity")]
 
 
 def _slo(rows: Sequence[ReportRow], slo_p95_ms: float) -> SummaryRow:
@@ -166,16 +169,14 @@ def _slo(rows: Sequence[ReportRow], slo_p95_ms: float) -> SummaryRow:
         answer = (
             f"p95 ≤ {slo_p95_ms:g} ms holds up to {carried.load.title} with {carried.title}: {latency_text(carried)}"
         )
-        return SummaryRow("SLO", answer, UNSURE, "met even with requests sent late")
+        return SummaryRow("SLO", answer, UNSURE, "met even with requests sent late", "slo")
     if not judged:
         answer = f"no steady cell has a p95 to compare with {slo_p95_ms:g} ms: measure longer or on a quieter machine"
-        return SummaryRow("SLO", answer, UNSURE, "cannot be judged")
+        return SummaryRow("SLO", answer, UNSURE, "cannot be judged", "slo")
     met = [row for row in judged if (row.latency.p95_ms or 0.0) <= slo_p95_ms]
-    fastest = best_of(met, speed)
     unjudged = f" ({len(rows) - len(judged)} more cannot be judged)" if len(judged) < len(rows) else ""
     answer = f"{len(met)} of {len(judged)} cells meet p95 ≤ {slo_p95_ms:g} ms{unjudged}"
-    more = f"; highest throughput: {fastest.title} at {fastest.load.title}, {speed_text(fastest)}" if fastest else ""
-    return SummaryRow("SLO", answer + more, OK if met else BAD, "met" if met else "not met")
+    return SummaryRow("SLO", answer, OK if met else BAD, "met" if met else "not met", "slo")
 
 
 def _late_but_met(row: ReportRow, slo_p95_ms: float) -> bool:
@@ -192,36 +193,50 @@ def _listed(names: Sequence[str]) -> str:
 # ---- findings
 
 
+Pair = frozenset[str]
+"""The names of two rows that are compared."""
+
+
 def findings_of(
-    rows: Sequence[ReportRow], here: Sequence[ReportRow], coalescing: Sequence[Coalescing]
+    rows: Sequence[ReportRow],
+    here: Sequence[ReportRow],
+    coalescing: Sequence[Coalescing],
+    answered: Sequence[ReportRow] = (),
 ) -> tuple[str, ...]:
-    """Returns the findings as sentences, the most important first. `here` holds the rows at the chosen load."""
+    """Returns the findings as sentences, the most important first. `here` holds the rows at the chosen load.
+
+    `answered`: the rows that the report's answer compares, which no finding compares again.
+    """
+    closed = [row for row in here if not row.load.rate]  # at a rate, throughput is what was sent
+    stated = {frozenset(row.name for row in answered)}
     return (
-        *_lead(here),
-        *_precisions(here),
+        *_lead(closed, stated),
+        *_precisions(closed, stated),
         *_coalesced(coalescing),
         *_scaling(rows),
         *_fallbacks(rows),
-        *_too_far_from_fp32(here),
     )
 
 
-def _lead(here: Sequence[ReportRow]) -> list[str]:
-    """Compares the two fastest rows that may be recommended."""
+def _lead(here: Sequence[ReportRow], stated: set[Pair]) -> list[str]:
+    """Compares the two fastest rows that may be recommended. Adds them to `stated`."""
     ordered = sorted(
         (row for row in here if row.may_be_recommended and row.verdict != "failed"), key=speed, reverse=True
     )
     if len(ordered) < 2:
         return []
     first, second = ordered[:2]
+    if (pair := frozenset((first.name, second.name))) in stated:
+        return []
+    stated.add(pair)
     ratio = first.over(second)
     proved = "ahead of" if ratio is not None and ratio.verdict == "more" else "not proved ahead of"
-    fast = f"Highest throughput at {first.load.title}: {first.name} with {speed_text(first)}{_cosine_text(first)}"
-    return [f"{fast}, {proved} {second.name}: {times(ratio)}{_unsteady_mark(first, second)}"]
+    sentence = f"{first.title} is {proved} the next fastest at {first.load.title}, {second.title}: {times(ratio)}"
+    return [f"{sentence}{_unsteady_mark(first, second)}"]
 
 
-def _precisions(here: Sequence[ReportRow]) -> list[str]:
-    """Compares each precision with fp32 of the same backend."""
+def _precisions(here: Sequence[ReportRow], stated: set[Pair]) -> list[str]:
+    """Compares each precision with fp32 of the same backend, unless the pair is in `stated`."""
     ranked = []
     for fp32 in here:
         if fp32.effective.precision != "fp32" or fp32.fell_back:
@@ -230,11 +245,13 @@ def _precisions(here: Sequence[ReportRow]) -> list[str]:
             ran = row.effective
             if row is fp32 or ran.backend != fp32.effective.backend or ran.precision == "fp32":
                 continue
+            if frozenset((row.name, fp32.name)) in stated:
+                continue
             ratio = row.over(fp32)
             word = {"more": "faster than", "less": "slower than", "same": "as fast as"}.get(
                 ratio.verdict if ratio else "", "not proved faster or slower than"
             )
-            sentence = f"{row.name} is {word} {fp32.name} at {row.load.title}: {times(ratio)}"
+            sentence = f"{row.title} is {word} {fp32.title} at {row.load.title}: {times(ratio)}"
             sentence += f"{_cosine_text(row)}{_unsteady_mark(row, fp32)}"
             ranked.append((ratio.value if ratio is not None else 0.0, sentence))
     return [sentence for _, sentence in sorted(ranked, reverse=True)[:_MOST_PRECISIONS]]
@@ -261,10 +278,8 @@ def _coalesced(pairs: Sequence[Coalescing]) -> list[str]:
         batches = f", in batches of {items:.1f} texts on average" if items else ""
         few = f", and {times(least.ratio)} at {least.on.load.title}" if least is not most else ""
         unsteady = _unsteady_mark(most.on, most.off, least.on, least.off)
-        sentences.append(
-            f"Coalescing gives {name} {times(most.ratio, 'the throughput')} at {most.on.load.title}{batches}{few}"
-            f"{unsteady}"
-        )
+        gain = f"{times(most.ratio, 'the throughput')} at {most.on.load.title}"
+        sentences.append(f"Coalescing gives {most.on.title} {gain}{batches}{few}{unsteady}")
     return sentences
 
 
@@ -280,7 +295,7 @@ def _scaling(rows: Sequence[ReportRow]) -> list[str]:
     pairs.sort(key=lambda pair: -speed(pair[1]))
     shown = pairs[:_MOST_NAMED]
     parts = [
-        f"{one.name} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} texts/s at {most.load.title}"
+        f"{one.title} from {one.texts_per_s:,.0f} to {most.texts_per_s:,.0f} texts/s at {most.load.title}"
         for one, most in shown
     ]
     unsteady = _unsteady_mark(*(row for pair in shown for row in pair))
@@ -292,16 +307,6 @@ def _fallbacks(rows: Sequence[ReportRow]) -> list[str]:
     for row in rows:
         if row.fell_back:
             why = row.warnings[0] if row.warnings else "the engine gave no reason"
-            sentences.setdefault(row.name, f"{row.requested.cell} was requested, {row.effective.cell} ran: {why}")
+            asked, ran = deployment_title(row.requested), deployment_title(row.effective)
+            sentences.setdefault(row.name, f"{asked} was requested, {ran} ran: {why}")
     return list(sentences.values())
-
-
-def _too_far_from_fp32(here: Sequence[ReportRow]) -> list[str]:
-    red = sorted((row for row in here if row.grade == "red"), key=lambda row: row.fidelity or 0.0)
-    if not red:
-        return []
-    each = ", ".join(
-        f"{row.name} ({row.fidelity:.4f}" + (f", overlap@10 {row.overlap_at_10:.2f})" if row.overlap_at_10 else ")")
-        for row in red
-    )
-    return [f"Not recommended, too far from fp32 by mean cosine: {each}"]

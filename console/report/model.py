@@ -8,10 +8,11 @@ from typing import Any
 from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.model.engine import CapabilityCell
+from console.report.answer import Answer, answer_of
 from console.report.findings import SummaryRow, findings_of, summarise
 from console.report.recommend import Recommendation, recommend
 from console.report.rows import Coalescing, ReportRow, rows_of
-from console.store.read import UNFINISHED, StoredRun
+from console.store.read import UNFINISHED, RunRow, StoredRun
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
 """Deployments that serve as the baseline unless one is named, in order of preference."""
@@ -45,6 +46,12 @@ class ReportModel:
     """The sections of a report. An empty one was not measured."""
 
     title: str
+    """The model and the machine."""
+    heading: str
+    """The title of the page."""
+    answer: Answer
+    made_by: tuple[str, ...]
+    """The commands that measured the runs."""
     sources: tuple[str, ...]
     runs_given: int
     """Runs that ended. Those that belong to no row were superseded by a later run."""
@@ -83,13 +90,17 @@ def build_report(
     at: tuple[int, int] | None = None,
     baseline: str = "",
     slo_p95_ms: float | None = None,
+    heading: str = "",
+    made_by: Sequence[str] = (),
+    swept: Sequence[RunRow] = (),
 ) -> ReportModel:
-    """Builds the report of these runs, which come from `sources`.
+    """Builds the report of these runs, which come from `sources` and were measured by the commands `made_by`.
 
     `at` is the batch size and concurrency of the chosen load, `baseline` the name of a deployment as the report
-    prints it. `slo_p95_ms` replaces the SLO of the runs. Raises NothingToReport.
+    prints it. `slo_p95_ms` replaces the SLO of the runs. `heading` replaces the title of the page. `swept` holds all
+    runs of the sweeps that `runs` are of. Raises NothingToReport.
     """
-    rows = rows_of(runs)
+    rows = rows_of(runs, swept)
     if slo_p95_ms is not None:
         rows = tuple(replace(row, slo_p95_ms=slo_p95_ms) for row in rows)
     if not any(row.texts_per_s for row in rows):
@@ -101,14 +112,14 @@ def build_report(
     coalescing = _coalescing(rows)
     last = max(runs, key=lambda run: run.row.started_at)
     facts = environment_facts(last.environment)
-    machine = facts.get("cpu_model") or "an unknown machine"
-    if cores := facts.get("cores"):
-        machine += f", {cores} core{'s' if cores != 1 else ''}"
-    if gpu := facts.get("gpu.model"):
-        machine = f"{gpu}, {machine}"
+    title, mixed = f"{last.row.model or 'Embedding engine'} on {_machine(facts)}", _mixed(runs)
+    answer = answer_of(rows, here, base, slo_ms, mixed)
     matrix = next((run.capabilities for run in reversed(runs) if run.capabilities), ())
     return ReportModel(
-        title=f"{last.row.model or 'Embedding engine'} on {machine}",
+        title=title,
+        heading=heading or f"Embedding engine results: {title}",
+        answer=answer,
+        made_by=tuple(dict.fromkeys(made_by)),
         sources=_sources(sources),
         runs_given=sum(run.row.verdict != UNFINISHED for run in runs),
         first_run_at=min(run.row.started_at for run in runs),
@@ -118,16 +129,25 @@ def build_report(
         chosen=chosen,
         baseline=base,
         summary=summarise(rows, here, base, coalescing, slo_ms),
-        findings=findings_of(rows, here, coalescing),
+        findings=findings_of(rows, here, coalescing, answer.rows),
         throughput=_comparisons(here, base),
         coalescing=coalescing,
         trades=_trades(here),
         capabilities=tuple(matrix),
         recommendations=recommend(rows, here, slo_ms),
         environment=facts,
-        mixed=_mixed(runs),
+        mixed=mixed,
         invalid=tuple(row for row in rows if not row.is_valid),
     )
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    """`AMD EPYC, 2 cores`, with the GPU before it if there is one."""
+    machine = str(facts.get("cpu_model") or "an unknown machine")
+    if cores := facts.get("cores"):
+        machine += f", {cores} core{'s' if cores != 1 else ''}"
+    gpu = facts.get("gpu.model")
+    return f"{gpu}, {machine}" if gpu else machine
 
 
 def _mixed(runs: Sequence[StoredRun]) -> tuple[str, ...]:

@@ -1,39 +1,59 @@
 """Sections of a report on the machine: the capability matrix and the environment. Pure functions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.model.engine import CapabilityCell
-from console.report.blocks import Block, Section, Table, Text
+from console.report.blocks import Block, Facts, Section, Table, Terms, Text
 from console.report.model import ReportModel
+from console.report.rows import backend_title, deployment_title
 
+_HASH, _HASH_CHARACTERS = re.compile("[0-9a-f]{40,}"), 12
+"""Hashes are shown by their first characters; JSON has them whole."""
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
 _STATES = {"native": "✓ native", "slow": "~ slow", "falls_back": "~ falls back", "unavailable": "✕ unavailable"}
+
+_TERMS = Terms(
+    (
+        ("Native", "the runtime computes in this precision here."),
+        ("Falls back", "another deployment runs instead, and the engine says so."),
+        ("Slow", "it runs, but slower than fp32."),
+        ("Unavailable", "it cannot be loaded here. –: not offered."),
+    )
+)
 
 
 def limits(model: ReportModel) -> Section:
     """Returns the capability matrix, and a table of every cell that is not native with its reason and fix."""
-    if not model.capabilities:
+    cells = model.capabilities
+    if not cells:
         return Section("Platform limits", ())
+    devices = list(dict.fromkeys(cell.device for cell in cells))
+    several = len(devices) > 1
     rows = tuple(
         (
-            cell.backend, cell.precision + (f" ({cell.recipe})" if cell.recipe else ""), cell.device,
-            _STATES.get(str(cell.state), str(cell.state)),
-            cell.effective.cell if str(cell.state) == "falls_back" else "–", cell.reason, cell.fix,
+            backend_title(cell.backend), cell.precision + (f" ({cell.recipe})" if cell.recipe else ""),
+            *([cell.device] if several else []), _STATES.get(str(cell.state), str(cell.state)),
+            deployment_title(cell.effective) if str(cell.state) == "falls_back" else "–", cell.reason, cell.fix,
         )
-        for cell in model.capabilities if str(cell.state) != "native"
+        for cell in cells if str(cell.state) != "native"
     )  # fmt: skip
-    head = ("Backend", "Precision", "Device", "State", "Runs as", "Reason", "Fix")
+    head = ("Runtime", "Precision", *(["Device"] if several else []), "State", "Runs as", "Reason", "Fix")
     blocks: list[Block] = [
-        Text("The engine's capability matrix as stored with the newest of these runs; the best recipe of each cell."),
-        _matrix(model.capabilities),
+        Text(
+            f"What this machine can run on {' and '.join(devices)}, as stored with the newest of these runs; the best"
+            " recipe of each cell."
+        ),
+        _matrix(cells, several=several),
     ]
-    blocks += [Text("Cells that are not native:"), Table(head, rows)] if rows else []
+    blocks += [Table(head, rows)] if rows else []
+    blocks.append(_TERMS)
     return Section("Platform limits and capability matrix", tuple(blocks))
 
 
-def _matrix(cells: Sequence[CapabilityCell]) -> Table:
-    """Returns a table with one row per backend and device, and one column per precision."""
+def _matrix(cells: Sequence[CapabilityCell], *, several: bool) -> Table:
+    """Returns a table with one row per runtime and device, and one column per precision. `several`: devices."""
     precisions = [one for one in _PRECISIONS if any(cell.precision == one for cell in cells)]
     best: dict[tuple[str, str, str], str] = {}
     for state in reversed(_STATES):
@@ -41,10 +61,13 @@ def _matrix(cells: Sequence[CapabilityCell]) -> Table:
             if str(cell.state) == state:
                 best[cell.backend, cell.device, cell.precision] = _STATES[state]
     rows = tuple(
-        (backend, device, *(best.get((backend, device, precision), "–") for precision in precisions))
+        (
+            backend_title(backend), *([device] if several else []),
+            *(best.get((backend, device, precision), "–") for precision in precisions),
+        )
         for backend, device in dict.fromkeys((cell.backend, cell.device) for cell in cells)
-    )
-    return Table(("Backend", "Device", *precisions), rows)
+    )  # fmt: skip
+    return Table(("Runtime", *(["Device"] if several else []), *precisions), rows)
 
 
 def environment(model: ReportModel) -> Section:
@@ -58,7 +81,7 @@ def environment(model: ReportModel) -> Section:
                 " not compare figures from different environments."
             )
         )
-    return Section("Environment", (*blocks, Table(("Fact", "Value"), rows)) if rows else tuple(blocks))
+    return Section("Environment", (*blocks, Facts(rows)) if rows else tuple(blocks))
 
 
 def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -81,4 +104,5 @@ def environment_rows(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{text[:_HASH_CHARACTERS]}…" if _HASH.fullmatch(text) else text

@@ -12,7 +12,7 @@ from console.report.findings import best_of, latency_text, quickness, speed, spe
 from console.report.rows import ReportRow, deployment_flags
 
 _CLEAR_MEMORY_LEAD = 0.9
-"""Largest ratio of two RSS values that proves a lead: RSS has no interval, and a switched engine retains memory."""
+"""Largest ratio of two RSS values that proves a lead; a rule, because an RSS has no interval."""
 _MANY_CALLERS = 8
 """Concurrency from which a load counts as many callers."""
 _CHECK_ROUNDS = "10"
@@ -30,6 +30,12 @@ class Recommendation:
     """Why the lead is not proved; empty if it is."""
     reproduce: str
     serve: str
+    row: ReportRow
+    """The row that the recommendation stands on."""
+    result: str
+    """Its figure for the purpose."""
+    compared: str
+    """How it compares with the next best; empty if nothing else was measured at its load."""
 
     @property
     def sure(self) -> bool:
@@ -44,6 +50,7 @@ class _Purpose:
     among: Sequence[ReportRow]
     value: Callable[[ReportRow], float]
     judge: Callable[[ReportRow, ReportRow], tuple[bool, str]]
+    figure: Callable[[ReportRow], str] = speed_text
     by_memory: bool = False
     under_slo: bool = False
 
@@ -76,10 +83,16 @@ def _purposes(rows: Sequence[ReportRow], here: Sequence[ReportRow], slo_p95_ms: 
         purposes.append(_Purpose("Highest throughput with green fidelity", green, speed, _by_speed))
     return [
         *purposes,
-        _Purpose("Lowest single-text latency", single, quickness, _by_latency),
+        _Purpose("Lowest single-text latency", single, quickness, _by_latency, latency_text),
         _Purpose("Many callers with one text each", many, speed, _by_speed),
-        _Purpose("Least memory", [row for row in here if row.rss_bytes], _negative_rss, _by_memory, by_memory=True),
+        _Purpose("Least memory", _alone_in_process(here), _negative_rss, _by_memory, _rss_text, by_memory=True),
     ]
+
+
+def _alone_in_process(here: Sequence[ReportRow]) -> Sequence[ReportRow]:
+    """Returns the rows with an RSS; none if one of them was measured in a process that had served others before."""
+    known = [row for row in here if row.rss_bytes]
+    return [] if any(row.rss_shared_process for row in known) else known
 
 
 def _negative_rss(row: ReportRow) -> float:
@@ -97,6 +110,7 @@ def _recommendation(purpose: _Purpose, best: ReportRow) -> Recommendation:
         proved, reason = False, f"the only deployment measured at {best.load.title}"
     else:
         proved, reason = purpose.judge(best, second)
+    compared = reason if second is not None else ""
     evidence = f"{_facts(best)} at {best.load.title} (run {best.runs[-1]}); {reason}"
     verdict = best.verdict.replace("_", " ")
     if not best.is_rate_valid:
@@ -111,8 +125,11 @@ def _recommendation(purpose: _Purpose, best: ReportRow) -> Recommendation:
         choice=best.name,
         evidence=evidence,
         doubt=next((words for applies, words in doubts if applies), ""),
-        reproduce=best.command if second is None or purpose.by_memory else _check(best, second),
-        serve=shlex.join(["engine", "serve", *deployment_flags(best.requested)]),
+        reproduce=best.command if second is None or purpose.by_memory else check_command(best, second),
+        serve=serve_command(best),
+        row=best,
+        result=purpose.figure(best),
+        compared=compared,
     )
 
 
@@ -121,32 +138,41 @@ def _facts(row: ReportRow) -> str:
     if row.fidelity is not None:
         facts.append(f"mean cosine {row.fidelity:.4f} ({row.grade})")
     if row.rss_bytes:
-        facts.append(f"RSS {row.rss_bytes / 2**20:,.0f} MiB")
+        facts.append(_rss_text(row))
     return ", ".join(facts)
+
+
+def _rss_text(row: ReportRow) -> str:
+    return f"RSS {(row.rss_bytes or 0) / 2**20:,.0f} MiB" + (" (shared process)" if row.rss_shared_process else "")
 
 
 def _by_speed(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     ratio = best.over(second)
     proved = ratio is not None and ratio.verdict == "more"
     unsteady = "" if second.is_rate_valid else " (not steady)"
-    return proved, f"{'ahead of' if proved else 'not proved ahead of'} {second.name}{unsteady}: {times(ratio)}"
+    return proved, f"{'ahead of' if proved else 'not proved ahead of'} {second.title}{unsteady}: {times(ratio)}"
 
 
 def _by_latency(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     """Compares mean latencies: with one caller in a closed loop, mean latency is the inverse of the response rate."""
     ratio = second.over(best)
     proved = ratio is not None and ratio.verdict == "less"
-    text = f"its mean latency is {times(ratio, f'that of {second.name}')}, which has {latency_text(second)}"
+    text = f"its mean latency is {times(ratio, f'that of {second.title}')}"
     return proved, text if proved else f"{text}: not proved lower"
 
 
 def _by_memory(best: ReportRow, second: ReportRow) -> tuple[bool, str]:
     mine, other = best.rss_bytes or 0, second.rss_bytes or 0
-    text = f"next is {second.name} with {other / 2**20:,.0f} MiB"
-    return mine <= _CLEAR_MEMORY_LEAD * other, f"{text}; a freshly started engine may need less than a switched one"
+    return mine <= _CLEAR_MEMORY_LEAD * other, f"next is {second.title} with {other / 2**20:,.0f} MiB"
 
 
-def _check(best: ReportRow, second: ReportRow) -> str:
+def serve_command(row: ReportRow) -> str:
+    """The command that starts an engine with the row's deployment."""
+    return shlex.join(["engine", "serve", *deployment_flags(row.requested)])
+
+
+def check_command(best: ReportRow, second: ReportRow) -> str:
+    """The command that compares the two under the load of `best`, in alternation on one engine."""
     return shlex.join([
         "embedconsole", "compare", "--live", _live_deployment(second), _live_deployment(best), *best.load.flags,
         "--rounds", _CHECK_ROUNDS,

@@ -14,16 +14,15 @@ from console.compare.stored import load_key
 from console.model.engine import PLAIN, Deployment
 from console.model.load import Percentiles
 from console.output.runs import client_bound_reason
+from console.report.fidelity import grade_of
+from console.report.memory import measured_in_shared_process, shared_process_runs
 from console.store.labels import cell_name, load_name
-from console.store.read import UNFINISHED, StoredRun
+from console.store.read import UNFINISHED, RunRow, StoredRun
 
 STAGES = ("queue", "tokenize", "infer", "serialize")
 _WORST_FIRST = ("failed", "client_bound", "unstable", "ok")
 LEAST_REPEATS = 3
 """Repeats from which the interval is computed over repeats; with fewer it is computed over blocks of seconds."""
-GREEN = (0.995, 0.92)
-AMBER = (0.98, 0.85)
-"""Lowest mean cosine and lowest overlap@10 of a grade; anything below AMBER is red."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,12 @@ class Load:
     @property
     def title(self) -> str:
         """`batch 32, 4 in flight` or `batch 1, 50 requests/s`, then every setting that is not the default."""
+        pace = f"{self.rate:g} requests/s" if self.rate else f"{self.concurrency} in flight"
+        return ", ".join(part for part in (f"batch {self.batch}", pace, self.settings) if part)
+
+    @property
+    def settings(self) -> str:
+        """`corpus mixed, no coalescing`: every setting that is not the default; empty if there is none."""
         unusual = (
             f"{self.arrival} arrivals" if self.arrival not in ("", "poisson") else "",
             self.workload if self.workload != "texts" else "",
@@ -52,8 +57,7 @@ class Load:
             "stream" if self.stream else "",
             "" if self.coalesce else "no coalescing",
         )
-        pace = f"{self.rate:g} requests/s" if self.rate else f"{self.concurrency} in flight"
-        return ", ".join(part for part in (f"batch {self.batch}", pace, *unusual) if part)
+        return ", ".join(part for part in unusual if part)
 
     @property
     def flags(self) -> list[str]:
@@ -98,6 +102,8 @@ class ReportRow:
     grade: str
     """green, amber or red; empty if fidelity is unknown."""
     rss_bytes: int | None
+    rss_shared_process: bool
+    """Whether its engine process had served another deployment before, which `rss_bytes` then includes."""
     errors: int
     slo_p95_ms: float | None
     stages_ms: Mapping[str, float]
@@ -171,9 +177,14 @@ class Coalescing:
 _BACKENDS = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
 
 
+def backend_title(backend: str) -> str:
+    """`ONNX Runtime` for `onnx`; a name that is not known as it is."""
+    return _BACKENDS.get(backend, backend)
+
+
 def deployment_title(deployment: Deployment) -> str:
     """`ONNX Runtime, int8 (smoothed)`; the recipe `plain` is not named, and empty parts are left out."""
-    backend = _BACKENDS.get(deployment.backend, deployment.backend)
+    backend = backend_title(deployment.backend)
     recipe = f" ({deployment.recipe})" if deployment.recipe not in ("", PLAIN) else ""
     return ", ".join(part for part in (backend, deployment.precision) if part) + recipe
 
@@ -188,14 +199,18 @@ def deployment_flags(asked: Deployment) -> list[str]:
     return [word for name, value in pairs.items() if value for word in (f"--{name}", value)]
 
 
-def rows_of(runs: Sequence[StoredRun]) -> tuple[ReportRow, ...]:
-    """Returns the rows in the order of their first run. Leaves out unfinished and superseded runs."""
+def rows_of(runs: Sequence[StoredRun], swept: Sequence[RunRow] = ()) -> tuple[ReportRow, ...]:
+    """Returns the rows in the order of their first run. Leaves out unfinished and superseded runs.
+
+    `swept` holds all runs of the sweeps that `runs` are of, if `runs` are not all of them.
+    """
     ended = _without_superseded([run for run in runs if run.row.verdict != UNFINISHED])
     names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run, name in zip(ended, names, strict=True):
         groups.setdefault((name, *load_key(run.row), _arrival(run)), []).append(run)
-    rows = [_report_row(key[0], _complete(group)) for key, group in groups.items()]
+    shared = shared_process_runs([*swept, *(run.row for run in runs)])
+    rows = [_report_row(key[0], _complete(group), shared) for key, group in groups.items()]
     return tuple(_with_fidelity(rows))
 
 
@@ -255,7 +270,7 @@ def _incomplete(run: StoredRun) -> bool:
     return run.row.verdict == "failed" or bool(run.row.interrupted)
 
 
-def _report_row(name: str, runs: Sequence[StoredRun]) -> ReportRow:
+def _report_row(name: str, runs: Sequence[StoredRun], shared: frozenset[str]) -> ReportRow:
     """Merges runs into one row: statistics over the runs that have a rate, other figures from the last of them."""
     measured = [run for run in runs if has_rate(run)]
     last = (measured or list(runs))[-1]
@@ -269,7 +284,7 @@ def _report_row(name: str, runs: Sequence[StoredRun]) -> ReportRow:
         name=name,
         requested=row.requested,
         effective=row.effective,
-        load=_load(last),
+        load=load_of(last),
         runs=tuple(run.row.run_id for run in runs),
         verdict=verdict,
         reason=next((_reason(run) for run in runs if run.row.verdict == verdict), ""),
@@ -280,8 +295,9 @@ def _report_row(name: str, runs: Sequence[StoredRun]) -> ReportRow:
         p95_stable=all(run.row.p95_stable for run in measured) if measured else None,
         fidelity=row.fidelity,
         overlap_at_10=fidelity.get("overlap_at_10"),
-        grade=fidelity.get("grade") or _grade(row.fidelity, fidelity.get("overlap_at_10")),
+        grade=fidelity.get("grade") or grade_of(row.fidelity, fidelity.get("overlap_at_10")),
         rss_bytes=row.rss_bytes or None,
+        rss_shared_process=measured_in_shared_process(row.run_id, report, shared),
         errors=sum(run.row.errors for run in runs),
         slo_p95_ms=last.spec.get("slo_p95_ms"),
         stages_ms=stages,
@@ -299,7 +315,8 @@ def _rate_steady(run: StoredRun) -> bool:
     return bool(run.row.throughput_stable) and little.get("holds") is not False
 
 
-def _load(run: StoredRun) -> Load:
+def load_of(run: StoredRun) -> Load:
+    """Returns the load of a stored run, as it was sent."""
     row, arrival = run.row, _arrival(run)
     name = ("batch " if row.rate else "") + load_name(row) + (f", {arrival}" if arrival not in ("", "poisson") else "")
     return Load(
@@ -350,16 +367,6 @@ def _reason(run: StoredRun) -> str:
         if judged.get("stable", judged.get("holds")) is False and run.row.verdict != "ok":
             return f"{name.replace('_', ' ')}: {judged.get('reason')}"
     return ""
-
-
-def _grade(cosine: float | None, overlap: float | None) -> str:
-    """Grades by both figures, or by the cosine alone if the overlap is unknown."""
-    if cosine is None:
-        return ""
-    for grade, (least_cosine, least_overlap) in (("green", GREEN), ("amber", AMBER)):
-        if cosine >= least_cosine and (overlap is None or overlap >= least_overlap):
-            return grade
-    return "red"
 
 
 def _with_fidelity(rows: Sequence[ReportRow]) -> list[ReportRow]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from console.model.recording import LiveRecording
+
 if TYPE_CHECKING:
     from console.store.read import RunRow
     from console.sweep.state import SweepState
@@ -116,8 +118,33 @@ class SweepsPort(Protocol):
         ...
 
 
+class LivePort(Protocol):
+    """The recording of the loads of Live as runs. Commands raise CommandRefused."""
+
+    @property
+    def state(self) -> LiveRecording:
+        """The newest snapshot."""
+        ...
+
+    async def name(self, name: str) -> None:
+        """Tags the current or last run with a name, in place of an earlier one."""
+        ...
+
+    async def keep(self) -> None:
+        """Keeps a run that was to be discarded."""
+        ...
+
+    async def discard(self) -> None:
+        """Deletes the last run; one that is being recorded is deleted when its load stops."""
+        ...
+
+    async def close(self) -> str:
+        """Ends the run that is recorded; returns when it is written, with what to tell the user."""
+        ...
+
+
 class ExperimentsPort(Protocol):
-    """The services of the modes Sweep, Runs and Compare."""
+    """The services of the modes Sweep, Runs and Compare, and the recording of Live."""
 
     @property
     def runs(self) -> RunsPort:
@@ -127,4 +154,9 @@ class ExperimentsPort(Protocol):
     @property
     def sweeps(self) -> SweepsPort:
         """The sweeps on the session's engine."""
+        ...
+
+    @property
+    def live(self) -> LivePort:
+        """The recording of the session's loads."""
         ...

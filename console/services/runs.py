@@ -10,8 +10,10 @@ from console.compare.gate_conditions import ConditionError, parse_condition
 from console.load.protocol import Interval
 from console.measure.recorder import utc_now
 from console.measure.result import as_json as report_of
+from console.measure.segment_figures import segment_figures
 from console.model.errors import CommandRefused
 from console.model.load import Point
+from console.model.recording import LIVE
 from console.output.gate import as_text
 from console.output.runs import recovered_measurement
 from console.report.build import report_text
@@ -88,25 +90,35 @@ def opened(run: StoredRun) -> OpenedRun:
     report = run.report
     if report is None and run.intervals:
         report = report_of(recovered_measurement(run))
-    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples))
+    known = run.live.samples_known if run.live is not None else None
+    return OpenedRun(run, report or {}, points_of(run.intervals, run.samples, known), segment_figures(run))
 
 
 def searchable_text(row: RunRow) -> str:
     """Returns the text in which the filter of the Runs screen searches."""
     cell = cell_name(row.requested, row.effective)
     marks = ("fallback " if " → " in cell else "") + ("slo missed " if row.slo_missed else "")
+    origin = "live " if row.origin == LIVE else ""
     tags = " ".join(f"#{tag}" for tag in row.tags)
     return (
         f"{row.run_id} {row.started_at} {cell} {row.effective_device} {row.model} {load_name(row)} b{row.batch} "
-        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {marks}{row.sweep_id} {tags}"
+        f"c{row.concurrency} {row.verdict.replace('_', ' ')} {marks}{row.sweep_id} {origin}{tags}"
     ).lower()
 
 
-def points_of(intervals: Sequence[Interval], samples: Sequence[EngineSample]) -> tuple[Point, ...]:
-    """Returns a chart point per interval; an interval without an answer gives none."""
+def points_of(
+    intervals: Sequence[Interval], samples: Sequence[EngineSample], known: Sequence[int] | None = None
+) -> tuple[Point, ...]:
+    """Returns a chart point per interval; an interval without an answer gives none.
+
+    `known`: for each interval, the number of samples that had arrived when it did; by default those until its end.
+    """
     points, end = [], 0
-    for interval in intervals:
-        while end < len(samples) and samples[end].time_s <= interval.end_s:
-            end += 1
+    for at, interval in enumerate(intervals):
+        if known is not None:
+            end = known[at]
+        else:
+            while end < len(samples) and samples[end].time_s <= interval.end_s:
+                end += 1
         points.append(point_of(interval, samples[max(0, end - _SAMPLES_PER_POINT) : end]))
     return tuple(point for point in points if point is not None)

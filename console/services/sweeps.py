@@ -5,6 +5,7 @@ from pathlib import Path
 
 from console.model.errors import CommandRefused
 from console.model.modes import is_sweep_file
+from console.services.live_recorder import LiveRecorder
 from console.services.ports import SweepOffer
 from console.services.runs import RunLibrary
 from console.session.session import Session
@@ -125,6 +126,7 @@ class Experiments:
     def __init__(self, session: Session, path: Path) -> None:
         self.runs = RunLibrary(path)
         self.sweeps = SweepRunner(session, path)
+        self.live = LiveRecorder(session, path)
 
 
 def _read(source: str) -> SweepSpec:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.model.engine import CapabilityCell, Engine, EngineSpec, EngineState, Phase
+from console.model.engine import CapabilityCell, Deployment, Engine, EngineSpec, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.supervise import Supervisor
 from console.session import from_wire
@@ -169,9 +169,11 @@ class EngineController:
 
     # ---- called by the Switcher
 
-    def set_switch_phase(self, phase: Phase) -> None:
+    def set_switch_phase(self, phase: Phase, requested: Deployment) -> None:
+        """`requested`: the target of the switch; empty fields keep those of the last request."""
         self._switching = True
-        self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase, message="")
+        requested = requested.over(self.engine.requested)
+        self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase, requested=requested, message="")
 
     async def switch_ended(self, message: str = "") -> None:
         """`message`: why the switch failed; kept until the next switch or start."""
@@ -364,7 +366,8 @@ class EngineController:
         self.engine = replace(self.engine, warnings=warnings)
         if frame.state == embed_pb2.SWITCHING and frame.HasField("switch"):
             phase = from_wire.switch_phase(frame.switch)
-            self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase)
+            requested = from_wire.deployment(frame.switch.requested).over(self.engine.requested)
+            self.engine = replace(self.engine, state=EngineState.SWITCHING, phase=phase, requested=requested)
         elif frame.state == embed_pb2.DRAINING_TO_EXIT:
             self.engine = replace(self.engine, state=EngineState.DRAINING, phase=None)
         else:

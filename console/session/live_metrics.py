@@ -17,6 +17,8 @@ from engine.api import embed_pb2
 
 WINDOW_S = 5.0
 WARM_UP_S = 3.0
+TICKS_S = 2 * WINDOW_S + 1
+"""Time range of the ticks: a window and the one before it, with which it is compared."""
 RING_S = 600.0
 """Time range of the charts."""
 _EXTRA_INTERVALS = 600
@@ -122,6 +124,27 @@ def began_since(
     return [interval for interval in intervals if interval.start_s >= begin_s]
 
 
+def rate_of(ticks: Sequence[Tick], ago_s: float = 0.0) -> Rate | None:
+    """Returns the rate of the window that ends `ago_s` before the newest tick.
+
+    Returns None without two ticks, or if the ticks of a past window (`ago_s` > 0) do not cover 80 % of it.
+    """
+    if len(ticks) < 2:
+        return None
+    end_s = ticks[-1].time_s - ago_s
+    inside = [tick for tick in ticks if end_s - WINDOW_S - 0.05 <= tick.time_s <= end_s + 0.05]
+    if len(inside) < 2 or (ago_s and inside[-1].time_s - inside[0].time_s < 0.8 * WINDOW_S):
+        return None
+    first, last = inside[0], inside[-1]
+    duration_s = last.time_s - first.time_s
+    return Rate((last.texts - first.texts) / duration_s, (last.requests - first.requests) / duration_s)
+
+
+def samples_of_window(samples: Sequence[EngineSample]) -> list[EngineSample]:
+    """Returns the samples of the window that ends with the newest one."""
+    return [sample for sample in samples if sample.time_s >= samples[-1].time_s - WINDOW_S - 0.5]
+
+
 def driver_saturated(last: Sequence[Interval], recent: Recent) -> bool:
     """Returns whether the load generator is the bottleneck, by its CPU use or by an open loop's send lag.
 
@@ -194,26 +217,29 @@ class LiveMetrics:
         self.samples: deque[EngineSample] = deque(maxlen=int(MAX_DURATION_S) + _EXTRA_INTERVALS)
         self.points: tuple[Point, ...] = ()
         self.points_version = 0
-        self._ticks: deque[Tick] = deque()
+        self.ticks: deque[Tick] = deque()
+        """Those of the last TICKS_S of the current load."""
         self._load_start_s = 0.0
+        self._best_since_s = WARM_UP_S + WINDOW_S
         self._best: float | None = None
         self._recent = Recent()
 
-    def load_started(self, time_s: float) -> None:
-        """Resets the window for a new load."""
+    def load_started(self, time_s: float, ramp_s: float = 0.0) -> None:
+        """Resets the window for a new load, or for a changed one: no figure mixes both."""
         self._load_start_s = time_s
+        self._best_since_s = time_s + ramp_s + WARM_UP_S + WINDOW_S
         self._best = None
         self.load_stopped()
 
     def load_stopped(self) -> None:
-        self._ticks.clear()
+        self.ticks.clear()
         self._recent = Recent()
 
     def tick(self, tick: Tick) -> None:
         """Adds a tick. `tick.time_s` is the session's time."""
-        self._ticks.append(tick)
-        while self._ticks and self._ticks[0].time_s < tick.time_s - 2 * WINDOW_S - 1:
-            self._ticks.popleft()
+        self.ticks.append(tick)
+        while self.ticks and self.ticks[0].time_s < tick.time_s - TICKS_S:
+            self.ticks.popleft()
 
     def sample(self, sample: EngineSample) -> None:
         self.samples.append(sample)
@@ -224,8 +250,8 @@ class LiveMetrics:
         self._recent = Recent.of(self.recent(interval.end_s))
         if (point := point_of(interval, tuple(self.samples))) is not None:
             self._add_point(point)
-        rate = self._rate(WINDOW_S, 0.0)
-        if rate is not None and interval.start_s >= self._load_start_s + WARM_UP_S + WINDOW_S:
+        rate = rate_of(self.ticks)
+        if rate is not None and interval.start_s >= self._best_since_s:
             self._best = max(self._best or 0.0, rate.texts_per_s)
 
     def gap(self, time_s: float) -> None:
@@ -250,25 +276,10 @@ class LiveMetrics:
 
     def window(self) -> Window:
         """Returns the current window."""
-        recent = [sample for sample in self.samples if sample.time_s >= self.samples[-1].time_s - WINDOW_S - 0.5]
+        recent = samples_of_window(self.samples)
         pairs = bool(self.intervals and self.intervals[-1].pairs)
-        rates = self._rate(WINDOW_S, 0.0), self._rate(WINDOW_S, WINDOW_S)
+        rates = rate_of(self.ticks), rate_of(self.ticks, WINDOW_S)
         return replace(window_of(self._recent, *rates, recent, pairs=pairs), best_texts_per_s=self._best)
-
-    def _rate(self, length_s: float, ago_s: float) -> Rate | None:
-        """Returns the rate from `ago_s + length_s` to `ago_s` before the newest tick.
-
-        Returns None without two ticks, or if the ticks of a past window (`ago_s` > 0) do not cover 80 % of it.
-        """
-        if len(self._ticks) < 2:
-            return None
-        end_s = self._ticks[-1].time_s - ago_s
-        inside = [tick for tick in self._ticks if end_s - length_s - 0.05 <= tick.time_s <= end_s + 0.05]
-        if len(inside) < 2 or (ago_s and inside[-1].time_s - inside[0].time_s < 0.8 * length_s):
-            return None
-        first, last = inside[0], inside[-1]
-        duration_s = last.time_s - first.time_s
-        return Rate((last.texts - first.texts) / duration_s, (last.requests - first.requests) / duration_s)
 
     def _add_point(self, point: Point) -> None:
         self.points = (*self.points[-int(RING_S) + 1 :], point)

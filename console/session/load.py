@@ -37,6 +37,10 @@ class LoadEvents:
     log: Callable[[str, str, str], None]
     """source, level, text"""
     interval: Callable[[Interval], None]
+    started: Callable[[float], None] = lambda started_s: None
+    """A load started, or the running one changed."""
+    stopped: Callable[[str], None] = lambda failure: None
+    """The load stopped; takes why, if it did not stop in order."""
 
 
 def check_load(spec: LoadSpec) -> None:
@@ -106,13 +110,17 @@ class LoadController:
         self._stopped = asyncio.Event()
         self._stopped.set()
         self._started_s = 0.0
+        self._experiment = False
         self._errors: Counter[str] = Counter()
         self._last_error = ("", 0.0)
         self.unreadable_intervals = 0
         self._unreadable_logged_s = -math.inf
 
-    async def start(self, spec: LoadSpec, address: str, max_text_bytes: int) -> None:
-        """Starts a load; returns when its callers run. If cancelled, no load remains. Raises CommandRefused."""
+    async def start(self, spec: LoadSpec, address: str, max_text_bytes: int, experiment: bool = False) -> None:
+        """Starts a load; returns when its callers run. If cancelled, no load remains. Raises CommandRefused.
+
+        `experiment`: as in Load.
+        """
         check_load(spec)
         async with self._command_lock:
             if self.load.running:
@@ -122,6 +130,7 @@ class LoadController:
                     await self._driver.start()
             except OSError as error:
                 raise CommandRefused(f"the load generator cannot be started: {error.strerror}") from error
+            self._experiment = experiment
             try:
                 await self._send_and_wait(Start(address, spec, max_text_bytes, next(self._ids)))
             except asyncio.CancelledError:
@@ -201,8 +210,11 @@ class LoadController:
                 self._on_started(event)
             case Changed():
                 self.load = replace(self.load, spec=event.spec)
-                self.steady_since_s = event.time_s - self._origin_s + self.load.spec.ramp_s + WARM_UP_S
+                changed_s = event.time_s - self._origin_s
+                self.steady_since_s = changed_s + self.load.spec.ramp_s + WARM_UP_S
+                self._metrics.load_started(changed_s, event.spec.ramp_s)
                 self._log_load("changed to", event.texts)
+                self._events.started(changed_s)
                 self._resolve(event.command_id)
             case Refused():
                 self._events.log("driver", "warning", event.message)
@@ -217,9 +229,10 @@ class LoadController:
         self.steady_since_s = self._started_s + event.spec.ramp_s + WARM_UP_S
         self._errors.clear()
         self._stopped.clear()
-        self.load = Load(running=True, spec=event.spec)
-        self._metrics.load_started(self._started_s)
+        self.load = Load(running=True, spec=event.spec, experiment=self._experiment)
+        self._metrics.load_started(self._started_s, event.spec.ramp_s)
         self._log_load("started:", event.texts)
+        self._events.started(self._started_s)
         self._resolve(event.command_id)
 
     def _log_load(self, verb: str, texts: int) -> None:
@@ -296,6 +309,7 @@ class LoadController:
         self._metrics.load_stopped()
         abandoned = f", {event.abandoned} abandoned in flight" if event.abandoned else ""
         self._events.log("driver", "event", f"load stopped after {event.requests:,} requests{abandoned}")
+        self._events.stopped("")
         self._stopped.set()
 
     def _on_exit(self, code: int) -> None:
@@ -304,6 +318,7 @@ class LoadController:
             self.load = replace(self.load, running=False, in_flight=0, message=message)
             self._metrics.load_stopped()
             self._events.log("driver", "error", message)
+            self._events.stopped(message)
         self._stopped.set()
         for command_id in tuple(self._answers):
             self._resolve(command_id, "the load generator has exited: try again")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from console.load.protocol import Interval
+from console.load.protocol import Interval, Tick
 from console.model.engine import Deployment, EngineSpec, EngineState
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
@@ -17,6 +17,7 @@ from console.model.supervise import Supervisor
 from console.model.switch import Marker, SwitchDelta
 from console.session.control_client import EngineRefusal
 from console.session.engine import EngineController, EngineEvents
+from console.session.listener import Listeners, SessionListener
 from console.session.live_metrics import EngineSample, LiveMetrics
 from console.session.load import LoadController, LoadEvents
 from console.session.log import LogRing
@@ -38,6 +39,7 @@ class Session:
         self._metrics = LiveMetrics()
         self._log = LogRing()
         self._supervisor = Supervisor(self._console_log)
+        self._listeners = Listeners(self._supervisor)
         self._engine = EngineController(
             options,
             EngineEvents(
@@ -49,7 +51,11 @@ class Session:
             self._supervisor,
         )
         self._load = LoadController(
-            options.load, self._metrics, LoadEvents(self._log.add, self._on_interval), self._now_s, self._origin_s
+            options.load,
+            self._metrics,
+            LoadEvents(self._log.add, self._on_interval, self._on_load_started, self._on_load_stopped),
+            self._now_s,
+            self._origin_s,
         )
         self._switcher = Switcher(
             self._engine, self._on_switch_completed, self._console_log, self._now_s, self._supervisor
@@ -142,18 +148,20 @@ class Session:
 
     async def switch(self, target: Deployment, *, strict: bool = False, fresh: bool = False) -> None:
         """`fresh`: the engine chooses an empty recipe, instances and threads, instead of keeping the live ones."""
+        requested_s = self._now_s()
         await self._switcher.switch(target, strict, fresh)
-        self._end_settling()
+        self._conditions_changed(requested_s)
 
     async def cancel_switch(self) -> None:
         await self._switcher.cancel()
 
-    async def start_load(self, spec: LoadSpec) -> None:
+    async def start_load(self, spec: LoadSpec, *, experiment: bool = False) -> None:
+        """`experiment`: a measurement generates the load and records it itself."""
         self._engine.serving()
         limit = self._engine.max_texts_per_request
         if limit and spec.batch > limit:
             raise CommandRefused(f"batch {spec.batch:,} is over this engine's limit of {limit:,} texts a request")
-        await self._load.start(spec, self._engine.engine.address, self._engine.max_text_bytes)
+        await self._load.start(spec, self._engine.engine.address, self._engine.max_text_bytes, experiment)
 
     async def change_load(self, spec: LoadSpec) -> None:
         await self._load.change(spec)
@@ -170,7 +178,7 @@ class Session:
         """Sets the named fields of Batching now and for the next start. Raises CommandRefused."""
         await self._engine.configure(knobs)
         self._spec = replace(self._spec, **knobs)
-        self._end_settling()
+        self._conditions_changed(self._now_s())
 
     def note(self, text: str, level: str = "event") -> None:
         self._console_log(level, text)
@@ -180,6 +188,7 @@ class Session:
         self._markers = tuple(sorted((*self._markers, marker), key=lambda one: one.time_s))
         ago_s = self._now_s() - time_s
         self._console_log("event", f"{marker.name} {label}".rstrip() + (f" ({ago_s:.0f} s ago)" if ago_s >= 2 else ""))
+        self._listeners.tell(lambda listener: listener.switches_changed())
 
     async def detach(self) -> Detached:
         if self._load.load.running:
@@ -196,7 +205,16 @@ class Session:
         finally:
             await self._engine.close()
 
-    # ---- for headless runs
+    # ---- for headless runs and recorders
+
+    def subscribe(self, listener: SessionListener) -> None:
+        """Calls the listener from now on."""
+        self._listeners.add(listener)
+
+    @property
+    def ticks(self) -> tuple[Tick, ...]:
+        """The load generator's ticks of the last seconds, oldest first, in the session's time."""
+        return tuple(self._metrics.ticks)
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -253,6 +271,13 @@ class Session:
 
     def _on_interval(self, interval: Interval) -> None:
         self._measure_deltas()
+        self._listeners.tell(lambda listener: listener.interval_ended())
+
+    def _on_load_started(self, started_s: float) -> None:
+        self._listeners.tell(lambda listener: listener.load_started(started_s))
+
+    def _on_load_stopped(self, failure: str) -> None:
+        self._listeners.tell(lambda listener: listener.load_stopped(failure))
 
     def _on_engine_lost(self) -> None:
         if self._load.load.running:
@@ -273,10 +298,16 @@ class Session:
         )
         self._switch_times[ordinal] = times
         self._deltas = (*self._deltas, begin_delta(times))
+        self._listeners.tell(lambda listener: listener.cut_over(completed.cut_over_s))
+        self._listeners.tell(lambda listener: listener.switches_changed())
         requested = completed.requested  # a restart uses the deployment that was requested last
         self._spec = replace(
             self._spec, backend=requested.backend, precision=requested.precision, recipe=requested.recipe
         )
+
+    def _conditions_changed(self, time_s: float) -> None:
+        self._end_settling()
+        self._listeners.tell(lambda listener: listener.conditions_changed(time_s))
 
     def _end_settling(self) -> None:
         """Ends the measurement of unsettled deltas, because the conditions change now."""
@@ -297,6 +328,7 @@ class Session:
             )
             for delta in self._deltas
         )
+        self._listeners.tell(lambda listener: listener.switches_changed())
         for delta in self._deltas:
             if delta.settled and delta.ordinal in settling:
                 self._in_background("reading the fidelity of a switch", self._add_fidelity(delta.ordinal))
@@ -308,6 +340,7 @@ class Session:
         self._deltas = tuple(
             replace(delta, fidelity=change) if delta.ordinal == ordinal else delta for delta in self._deltas
         )
+        self._listeners.tell(lambda listener: listener.switches_changed())
 
     async def _stop_switch_and_load(self) -> None:
         await self._switcher.close()

@@ -89,7 +89,7 @@ class Switcher:
         before, requested_s = self._engine.engine.effective, self._now_s()
         message = ""
         try:
-            self._engine.set_switch_phase(Phase("requested", target.cell))
+            self._engine.set_switch_phase(Phase("requested", target.cell), target)
             last = await self._follow(control.switch(target, strict, fresh), accepted)
             if last is not None:
                 self._complete(before, last, requested_s)
@@ -122,7 +122,7 @@ class Switcher:
                 last = event
                 if from_wire.is_cut_over(event.state) and self._cut_over_s is None:
                     self._cut_over_s = self._now_s()
-                self._engine.set_switch_phase(from_wire.switch_phase(event))
+                self._engine.set_switch_phase(from_wire.switch_phase(event), from_wire.deployment(event.requested))
                 if not accepted.done():
                     accepted.set_result(None)
         return last

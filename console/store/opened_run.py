@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from console.model.load import Point
+from console.model.recording import SegmentFigures
 
 if TYPE_CHECKING:
     from console.store.read import StoredRun
@@ -19,3 +20,5 @@ class OpenedRun:
     """The object of `run --json`; computed from the intervals if the run did not end. Empty: nothing was measured."""
     points: tuple[Point, ...]
     """One point per interval; times start with the load."""
+    segments: tuple[SegmentFigures, ...] = ()
+    """Of a run recorded from Live, in order."""

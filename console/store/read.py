@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from console.load.protocol import Interval
 from console.model.engine import CapabilityCell, CellState, Deployment
+from console.model.recording import LIVE
 from console.session.live_metrics import EngineSample
 from console.store.database import Store, StoreError
+from console.store.live import LiveRecord, read_live
 from console.store.rows import interval_of, sample_of
 
 LAST = "last"
@@ -80,6 +82,7 @@ class RunRow(NamedTuple):
     sweep_id: str
     cell_hash: str
     tag_names: str
+    origin: str
 
     @property
     def requested(self) -> Deployment:
@@ -117,6 +120,8 @@ class StoredRun:
     """Including the warm-up; times start with the load."""
     samples: tuple[EngineSample, ...]
     capabilities: tuple[CapabilityCell, ...]
+    live: LiveRecord | None = None
+    """None unless the run was recorded from Live."""
 
 
 _COLUMN_OF = {
@@ -165,12 +170,17 @@ def list_runs(store: Store, matching: RunFilter | None = None) -> list[RunRow]:
 
 
 def resolve_run(store: Store, name: str) -> str:
-    """Returns the id of a run by its id, `last`, or the start or end of exactly one id. Raises StoreError."""
+    """Returns the id of a run by its id, `last`, or the start or end of exactly one id. Raises StoreError.
+
+    `last` is the run that started last of those that have ended, whether it was measured or recorded from Live.
+    """
     with store.reading() as connection:
         if name == LAST:
-            rows = connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
+            rows = connection.execute(
+                "SELECT id FROM run WHERE verdict IS NOT NULL ORDER BY started_at DESC, rowid DESC LIMIT 1"
+            ).fetchall()
             if not rows:
-                raise StoreError(f"the store {store.path} has no run yet: record one with `embedconsole run`")
+                raise StoreError(f"the store {store.path} has no ended run yet: record one with `embedconsole run`")
         else:
             rows = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
             rows = rows or connection.execute(
@@ -200,7 +210,10 @@ def load_run(store: Store, run_id: str) -> StoredRun:
         )
         intervals = connection.execute("SELECT * FROM interval WHERE run_id = ? ORDER BY ordinal", (run_id,)).fetchall()
         cells = connection.execute("SELECT * FROM capability WHERE matrix = ?", (run["capabilities"],)).fetchall()
-        samples = [sample for row in intervals if (sample := sample_of(row)) is not None]
+        samples = tuple(sample for row in intervals if (sample := sample_of(row)) is not None)
+        live = None
+        if rows[0].origin == LIVE:
+            live, samples = read_live(connection, run_id, intervals)
         return StoredRun(
             row=rows[0],
             spec=json.loads(run["spec"]),
@@ -209,8 +222,9 @@ def load_run(store: Store, run_id: str) -> StoredRun:
             notes=tuple((row["written_at"], row["text"]) for row in notes),
             events=tuple((row["wall_time"], row["source"], row["level"], row["text"]) for row in events),
             intervals=tuple(interval_of(row) for row in intervals),
-            samples=tuple(samples),
+            samples=samples,
             capabilities=tuple(_capability(row) for row in cells),
+            live=live,
         )
 
 
@@ -250,6 +264,15 @@ def newest_sweep(store: Store, name: str) -> str:
             "SELECT id FROM sweep WHERE name = ? ORDER BY started_at DESC, rowid DESC LIMIT 1", (name,)
         ).fetchone()
     return str(row["id"]) if row else ""
+
+
+def load_sweep_text(store: Store, sweep_id: str) -> tuple[str, str]:
+    """Returns the name of a sweep and the text of its specification. Raises StoreError if there is no such sweep."""
+    with store.reading() as connection:
+        row = connection.execute("SELECT name, spec FROM sweep WHERE id = ?", (sweep_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"no sweep {sweep_id!r} in {store.path}: `embedconsole runs sweeps` lists them")
+    return str(row["name"]), str(row["spec"])
 
 
 def points_done(store: Store, sweep_id: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The store's tables, as an ordered list of migrations. SQLite's `user_version` is the number of applied migrations.
 
 A released migration is never edited; a change is a new migration. Times are ISO 8601 in UTC, booleans are 0 and 1, and
-columns named in the plural, `facts` and `report` hold JSON.
+columns named in the plural, `facts` and `report` hold JSON. Only runs recorded from Live (origin `live`) have segments,
+versions of switch deltas (`at_s`: when the screen showed one), markers, and the ticks and samples of intervals.
 """
 
 import sqlite3
@@ -100,7 +101,33 @@ ALTER TABLE run ADD COLUMN cell_hash TEXT;
 CREATE INDEX run_by_sweep ON run(sweep_id, cell_hash);
 """
 
-MIGRATIONS = (_RUNS, _SWEEPS)
+_LIVE = """
+ALTER TABLE run ADD COLUMN origin TEXT NOT NULL DEFAULT 'measured';
+ALTER TABLE interval ADD COLUMN ticks TEXT;
+ALTER TABLE interval ADD COLUMN samples TEXT;
+ALTER TABLE interval ADD COLUMN arrived_s REAL;
+CREATE TABLE segment (
+    run_id TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL,
+    start_s REAL NOT NULL, end_s REAL,
+    facts TEXT NOT NULL,
+    PRIMARY KEY (run_id, ordinal)
+) WITHOUT ROWID;
+CREATE TABLE switch_delta (
+    run_id TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL, at_s REAL NOT NULL,
+    facts TEXT NOT NULL,
+    PRIMARY KEY (run_id, ordinal, at_s)
+) WITHOUT ROWID;
+CREATE TABLE marker (
+    run_id TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL, by_hand INTEGER NOT NULL,
+    facts TEXT NOT NULL,
+    PRIMARY KEY (run_id, by_hand, ordinal)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_RUNS, _SWEEPS, _LIVE)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from console.model.engine import Batching, CapabilityCell, Deployment
 from console.model.frame import LogLine
+from console.model.recording import MEASURED
 from console.store.database import Store, StoreError
 from console.store.rows import Row, capability_rows, deployment_columns, environment_row
 
@@ -29,6 +30,7 @@ class RunStart:
     capabilities: Sequence[CapabilityCell] = ()
     sweep_id: str | None = None
     cell_hash: str | None = None
+    origin: str = MEASURED
 
 
 def begin_run(store: Store, start: RunStart) -> None:
@@ -36,7 +38,7 @@ def begin_run(store: Store, start: RunStart) -> None:
     load = start.spec["load"]
     with store.writing() as connection:
         if start.environment:
-            _insert(connection, "environment", environment_row(start.environment, start.started_at), "OR IGNORE")
+            insert_row(connection, "environment", environment_row(start.environment, start.started_at), "OR IGNORE")
         run: Row = {
             "id": start.run_id,
             "started_at": start.started_at,
@@ -53,8 +55,9 @@ def begin_run(store: Store, start: RunStart) -> None:
             "spec": json.dumps(start.spec),
             "sweep_id": start.sweep_id,
             "cell_hash": start.cell_hash,
+            "origin": start.origin,
         }
-        _insert(connection, "run", run)
+        insert_row(connection, "run", run)
 
 
 def set_capabilities(store: Store, run_id: str, capabilities: Sequence[CapabilityCell], now: str) -> None:
@@ -70,9 +73,9 @@ def _matrix(connection: sqlite3.Connection, capabilities: Sequence[CapabilityCel
         return None
     matrix, cells = capability_rows(capabilities)
     if connection.execute("SELECT 1 FROM capability_matrix WHERE hash = ?", (matrix,)).fetchone() is None:
-        _insert(connection, "capability_matrix", {"hash": matrix, "first_seen": now})
+        insert_row(connection, "capability_matrix", {"hash": matrix, "first_seen": now})
         for cell in cells:
-            _insert(connection, "capability", cell, "OR IGNORE")
+            insert_row(connection, "capability", cell, "OR IGNORE")
     return matrix
 
 
@@ -80,12 +83,18 @@ def add_intervals(store: Store, run_id: str, rows: Sequence[Row], first_ordinal:
     """Inserts rows of `interval_row`, numbered from `first_ordinal`: all of them, or none and raises StoreError."""
     with store.writing() as connection:
         for ordinal, row in enumerate(rows, start=first_ordinal):
-            _insert(connection, "interval", {"run_id": run_id, "ordinal": ordinal, **row})
+            insert_row(connection, "interval", {"run_id": run_id, "ordinal": ordinal, **row})
 
 
-def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, Any], events: Sequence[LogLine]) -> None:
-    """Stores the verdict, the figures, the log lines and the object of `run --json`. Raises StoreError."""
-    columns: Row = {"ended_at": ended_at, **_figures(report)}
+def finish_run(
+    store: Store, run_id: str, ended_at: str, report: Mapping[str, Any], events: Sequence[LogLine],
+    batching: Batching | None = None,
+) -> None:  # fmt: skip
+    """Stores the verdict, the figures, the log lines and the object of `run --json`. Raises StoreError.
+
+    `batching`: the knobs of the figures, if they may differ from those at the start.
+    """
+    columns: Row = {"ended_at": ended_at, **_figures(report), **(asdict(batching) if batching is not None else {})}
     columns |= deployment_columns("requested", report["requested"])
     columns |= deployment_columns("effective", report["effective"])
     columns["model"] = report["effective"].get("model") or report["requested"].get("model")
@@ -93,12 +102,12 @@ def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, An
     with store.writing() as connection:
         statement = f"UPDATE run SET {assignments} WHERE id = :id"  # noqa: S608 - the names are constants
         connection.execute(statement, {**columns, "id": run_id})
-        _insert(connection, "report", {"run_id": run_id, "report": json.dumps(report, ensure_ascii=False)})
+        insert_row(connection, "report", {"run_id": run_id, "report": json.dumps(report, ensure_ascii=False)})
         for figure, judged in report.get("verdicts", {}).items():
             if isinstance(judged, Mapping) and (stable := judged.get("stable", judged.get("holds"))) is not None:
                 row = {"stable": stable, "spread": judged.get("spread", judged.get("ratio"))}
                 row |= {"run_id": run_id, "figure": figure, "reason": judged.get("reason")}
-                _insert(connection, "judgement", row)
+                insert_row(connection, "judgement", row)
         if fidelity := report.get("fidelity"):
             cosine = fidelity.get("cosine") or {}
             row = {
@@ -106,10 +115,10 @@ def finish_run(store: Store, run_id: str, ended_at: str, report: Mapping[str, An
                 for name in ("cosine_mean", "overlap_at_1", "overlap_at_10", "spearman", "grade")
             }
             row |= {"cosine_p1": cosine.get("p1"), "cosine_min": cosine.get("min"), "texts": fidelity.get("n")}
-            _insert(connection, "fidelity", {"run_id": run_id, **row})
+            insert_row(connection, "fidelity", {"run_id": run_id, **row})
         for line in events:
             row = {name: getattr(line, name) for name in ("wall_time", "source", "level", "text")}
-            _insert(connection, "event", {"run_id": run_id, **row})
+            insert_row(connection, "event", {"run_id": run_id, **row})
 
 
 def _figures(report: Mapping[str, Any]) -> Row:
@@ -144,7 +153,7 @@ def add_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
         check_tag(name)
     with store.writing() as connection:
         for name in names:
-            _insert(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
+            insert_row(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
 
 
 def pin_tag(store: Store, run_ids: Sequence[str], name: str) -> None:
@@ -153,7 +162,7 @@ def pin_tag(store: Store, run_ids: Sequence[str], name: str) -> None:
     with store.writing() as connection:
         connection.execute("DELETE FROM tag WHERE name = ?", (name,))
         for run_id in run_ids:
-            _insert(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
+            insert_row(connection, "tag", {"run_id": run_id, "name": name}, "OR IGNORE")
 
 
 def remove_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
@@ -165,7 +174,7 @@ def remove_tags(store: Store, run_id: str, names: Sequence[str]) -> None:
 def add_note(store: Store, run_id: str, text: str, written_at: str) -> None:
     """Adds a note to a run; existing notes are kept."""
     with store.writing() as connection:
-        _insert(connection, "note", {"run_id": run_id, "text": text, "written_at": written_at})
+        insert_row(connection, "note", {"run_id": run_id, "text": text, "written_at": written_at})
 
 
 def delete_runs(store: Store, run_ids: Sequence[str]) -> None:
@@ -178,7 +187,7 @@ def begin_sweep(store: Store, sweep_id: str, name: str, started_at: str, seed: i
     """Inserts a sweep. `spec` is its TOML text, so that the sweep can be repeated from the store alone."""
     row: Row = {"id": sweep_id, "name": name, "started_at": started_at, "seed": seed, "cells": points, "spec": spec}
     with store.writing() as connection:
-        _insert(connection, "sweep", row)
+        insert_row(connection, "sweep", row)
 
 
 def resume_sweep(store: Store, sweep_id: str, points: int, spec: str) -> None:
@@ -194,7 +203,8 @@ def end_sweep(store: Store, sweep_id: str, ended_at: str) -> None:
         connection.execute("UPDATE sweep SET ended_at = ? WHERE id = ?", (ended_at, sweep_id))
 
 
-def _insert(connection: sqlite3.Connection, table: str, row: Row, how: str = "") -> None:
+def insert_row(connection: sqlite3.Connection, table: str, row: Row, how: str = "") -> None:
+    """Inserts a row into a table of the schema. `how`: such as `OR IGNORE`."""
     names = ", ".join(row)
     values = ", ".join(f":{name}" for name in row)
     statement = f"INSERT {how} INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - the names are constants

@@ -1,4 +1,4 @@
-"""What handlers, screens, shutdown and restore use of the app: a protocol, so that none of them imports the app."""
+"""The protocol of the app that handlers, screens, shutdown and restore depend on, so that none imports the app."""
 
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -26,16 +26,16 @@ class AppPort(Protocol):
     """Implemented by `console.tui.app.ConsoleApp`."""
 
     session: "SessionPort | None"
-    """None until it is open."""
+    """None until the session is open."""
     view: "View"
     experiments: "ExperimentContext"
     registry: "Registry"
     player: "Player | None"
-    """While a stored run is replayed."""
+    """Set while a stored run is replayed."""
     clock: Callable[[], float]
-    """Seconds; what replays run on."""
+    """Monotonic seconds: the time base of replays."""
     failure: str
-    """Why the session could not be opened; empty where it could."""
+    """Why the session could not be opened; empty if it could."""
     theme: str
 
     @property
@@ -45,17 +45,17 @@ class AppPort(Protocol):
 
     @property
     def engine_spec(self) -> "EngineSpec":
-        """How the engine was, or will be, started."""
+        """The arguments with which the engine was, or will be, started."""
         ...
 
     @property
     def open_session(self) -> "SessionPort":
-        """The session. Raises CommandRefused while there is none."""
+        """The session. Raises CommandRefused until it is open."""
         ...
 
     @property
     def experiments_port(self) -> "ExperimentsPort":
-        """The store and the sweeps. Raises CommandRefused while there are none."""
+        """The store and the sweeps. Raises CommandRefused until they are open."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class AppPort(Protocol):
     def screen(self) -> "Screen[Any]": ...
 
     def command(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Runs a command in a worker; a refusal becomes a message."""
+        """Runs a command in the background. A refusal becomes a message."""
         ...
 
     def in_background(
@@ -76,18 +76,18 @@ class AppPort(Protocol):
         owner: "DOMNode | None" = None,
         failed: Callable[[str], None] | None = None,
     ) -> "Worker[None]":
-        """Runs it in a worker that ends with its `owner`, by default the app. A fault is logged and shown."""
+        """Runs a coroutine in a worker that ends with its `owner`, by default the app. A fault is logged and shown."""
         ...
 
     def open_dialog(self, dialog: "Dialog[Any]", then: Callable[[Any], None] | None) -> None:
-        """Opens a dialog; `then` gets its answer."""
+        """Opens a dialog. `then` takes its answer, None if it was cancelled."""
         ...
 
     async def go_to(self, mode: str) -> None:
-        """Shows another mode. A replay ends with its screen."""
+        """Shows another mode. Leaving the replay ends it."""
         ...
 
-    def look(self, **changes: Any) -> None:
+    def update_view(self, **changes: Any) -> None:
         """Changes the view and draws at once."""
         ...
 
@@ -96,11 +96,11 @@ class AppPort(Protocol):
         ...
 
     def toggle_freeze(self) -> None:
-        """Stops or resumes drawing; the session goes on."""
+        """Stops or resumes drawing. The session continues."""
         ...
 
     def tick(self) -> None:
-        """One beat of the clock."""
+        """Runs one tick of the clock."""
         ...
 
     def begin_sweep(self, source: str, *, resume: bool) -> None:
@@ -108,25 +108,29 @@ class AppPort(Protocol):
         ...
 
     async def end_sweep(self) -> None:
-        """Ends the running sweep at once; keeps what it has measured."""
+        """Stops the running sweep now. The partial cell is kept."""
+        ...
+
+    async def end_recording(self) -> str:
+        """Ends the run that is recorded from Live, if there is one; returns what to tell the user."""
         ...
 
     def ask_to_quit(self) -> None:
-        """Opens the Quit dialog, or quits where nothing runs."""
+        """Opens the Quit dialog, or quits if nothing is running."""
         ...
 
     def show_message(
         self, message: str, *, title: str = "", severity: Severity = "information", timeout: float = 6
     ) -> None:
-        """A message in the corner: `{id}` in it becomes that action's key."""
+        """Shows a message in the corner. `{id}` in it becomes the key of that action."""
         ...
 
     def cli_form(self, action: "Action") -> str:
-        """The command that does the same without a screen; empty where there is none."""
+        """The shell command that does the same; empty where there is none."""
         ...
 
     async def action_perform(self, action_id: str) -> None:
-        """Performs an action, or shows why it cannot be performed now."""
+        """Performs an action, or shows why it is not available now."""
         ...
 
     def action_command_palette(self) -> None: ...
@@ -138,7 +142,7 @@ class AppPort(Protocol):
         ...
 
     def export_screenshot(self, *, title: str | None = None) -> str:
-        """The screen as SVG."""
+        """Returns the screen as SVG."""
         ...
 
     def call_after_refresh(self, callback: Callable[[], Any]) -> bool: ...

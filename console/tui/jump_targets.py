@@ -1,4 +1,4 @@
-"""Where one can jump: the modes, the tiles of Live, and the dialogs, each by one letter."""
+"""The targets of the Jump dialog: the modes, the tiles of Live and the dialogs, each with a letter."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from console.actions.action import LIVE, LOG, MODES, RUNS, SWEEP
 
 @dataclass(frozen=True, slots=True)
 class JumpTarget:
-    """A mode, and in it a tile that gets the screen to itself, or an action that opens something."""
+    """A mode; with `tile`, a tile that is maximised in it; with `action`, an action that is performed in it."""
 
     letter: str
     name: str
@@ -31,7 +31,7 @@ TILES = (
     JumpTarget("l", "Latency", tile="latency"),
     JumpTarget("q", "Batch fill and queue", tile="queue"),
     JumpTarget("n", "Now", tile="now"),
-    JumpTarget("s", "Switch, before → after", tile="switch"),
+    JumpTarget("s", "Switch: before → after", tile="switch"),
     JumpTarget("w", "Where the time goes", tile="stages"),
     JumpTarget("h", "Host and console", tile="host"),
     JumpTarget("e", "Engine", tile="engine"),

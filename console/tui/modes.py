@@ -1,4 +1,4 @@
-"""The modes and the screen of each; all but the first one are imported when they are first shown."""
+"""The screen of each mode. All but Live are imported when they are first shown."""
 
 from collections.abc import Callable
 from typing import Any

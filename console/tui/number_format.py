@@ -1,17 +1,17 @@
-"""Numbers as the screens write them: aligned, with their unit, and a dash where there is none."""
+"""Formats numbers for the screens, with units; a dash stands for a missing value."""
 
 NONE = "–"
 
 
 def count(value: float | None) -> str:
-    """`1,224`; with a decimal below ten."""
+    """`1,224`; one decimal below ten."""
     if value is None:
         return NONE
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
 def short(value: float) -> str:
-    """At most five cells: `0.5`, `40`, `1.5k`, `12k`, `3.2M`."""
+    """`0.5`, `40`, `1.5k`, `12k`, `3.2M`: at most five cells."""
     for limit, divisor, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e3, 1e3, "k")):
         if value >= limit:
             return f"{value / divisor:.3g}{suffix}"
@@ -19,7 +19,7 @@ def short(value: float) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Milliseconds without the unit: three significant digits or so, never more than one decimal above ten."""
+    """Milliseconds without the unit: two decimals below 1, one below 100, else none."""
     if value is None:
         return NONE
     if value >= 100:
@@ -49,7 +49,7 @@ def clock(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A zoom's name: `30 s`, `2 min`."""
+    """A time span: `30 s`, `2 min`."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
@@ -59,10 +59,11 @@ def cores(busy: float) -> str:
 
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""Blocks of 0 to 8 eighths of a cell."""
 
 
 def bar(share: float, width: int) -> str:
-    """A horizontal bar of `width` cells, in eighths of a cell."""
+    """A horizontal bar of `width` cells, in steps of an eighth. `share`: 0 to 1."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     whole, rest = divmod(eighths, 8)
     return ("█" * whole + (EIGHTHS[rest] if rest else "")).ljust(width)
@@ -84,10 +85,10 @@ DIGITS = {
     "k": ("╻  ", "┃╱ ", "╹╲ "),
     NONE: ("   ", "╺━╸", "   "),
 }
-"""Three rows a digit, drawn with box strokes: readable across a room, and one cell grid with everything else."""
+"""Large digits: three rows of box-drawing characters each."""
 
 
 def tall(text: str) -> tuple[str, str, str]:
-    """The number three rows high."""
+    """The number in large digits, as three rows."""
     glyphs = [DIGITS.get(char, (" ", " ", char)) for char in text]
     return ("".join(g[0] for g in glyphs), "".join(g[1] for g in glyphs), "".join(g[2] for g in glyphs))

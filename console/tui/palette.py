@@ -1,42 +1,42 @@
-"""The command palette's rows: the registry's actions that can be performed now."""
+"""The rows of the command palette: the actions of the registry that are available now."""
 
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from console.actions.action import Action
-from console.actions.registry import DEFAULT, Registry
-from console.model.frame import Frame
+
+if TYPE_CHECKING:
+    from console.tui.app_port import AppPort
 
 
 class ActionProvider(Provider):
-    """Asks the app for the frame, the mode and the command form."""
+    """Offers the actions of the current mode, with their keys and command forms."""
 
-    def _offers(self) -> list[tuple[Action, str, str]]:
-        frame: Frame = getattr(self.app, "frame", Frame())
-        registry: Registry = getattr(self.app, "registry", DEFAULT)
-        mode = getattr(self.app, "current_mode", "live")
-        form = getattr(self.app, "cli_form", lambda _action: "")
+    def _available(self) -> list[tuple[Action, str, str]]:
+        """Each action with its name and its help."""
+        app = cast("AppPort", self.app)
         return [
-            (action, action.name(frame), " · ".join(part for part in (action.help, form(action)) if part))
-            for action in registry
-            if action.id != "palette" and mode in action.modes and action.unavailable(frame) is None
+            (action, action.name(app.frame), " · ".join(part for part in (action.help, app.cli_form(action)) if part))
+            for action in app.registry
+            if action.id != "palette" and app.current_mode in action.modes and action.unavailable(app.frame) is None
         ]
 
     async def discover(self) -> Hits:
-        for action, name, about in self._offers():
-            yield DiscoveryHit(_labelled(action, name), self._call(action), name, about)
+        for action, name, about in self._available():
+            yield DiscoveryHit(_label(action, name), self._performing(action), name, about)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for action, name, about in self._offers():
+        for action, name, about in self._available():
             if (score := matcher.match(name)) > 0:
-                yield Hit(score, matcher.highlight(name), self._call(action), name, about)
+                yield Hit(score, matcher.highlight(name), self._performing(action), name, about)
 
-    def _call(self, action: Action) -> "partial[bool]":
+    def _performing(self, action: Action) -> "partial[bool]":
         return partial(self.app.call_later, self.app.run_action, f"perform({action.id!r})")
 
 
-def _labelled(action: Action, name: str) -> str:
-    """The name with its keys; Textual reads markup in it."""
+def _label(action: Action, name: str) -> str:
+    """The name with its keys, escaped: Textual reads markup in it."""
     return (f"{name}  [{action.key_label}]" if action.keys else name).replace("[", r"\[")

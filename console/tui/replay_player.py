@@ -1,4 +1,4 @@
-"""Plays a stored run on the person's clock: the frames of a replay, where the session's would stand."""
+"""Plays a stored run: the frames of a replay take the place of the session's frames."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Player:
-    """Owns where the replay is. `clock`: monotonic seconds."""
+    """The position of a replay, which advances with `clock` (monotonic seconds)."""
 
     def __init__(self, replay: "Replay", playback: "Playback", clock: Callable[[], float]) -> None:
         self._replay = replay
         self._playback = playback
         self._clock = clock
-        self._seen_s = clock()
+        self._advanced_at_s = clock()
 
     def frame(self, live: Frame) -> Frame:
-        """The frame of this moment. `live`: the session's, which goes on and is told of."""
-        playback = self._until_now()
-        with_keys = ReplayState(
+        """The frame at the current position. `live`: the session's frame; its state is shown beside the replay."""
+        playback = self._advance()
+        replaying = ReplayState(
             run_id=self._replay.run_id,
             position_s=playback.position_s,
             length_s=playback.length_s,
@@ -32,14 +32,14 @@ class Player:
             live_engine=live.engine.state.value,
             live_load=live.load.running,
         )
-        return replace(self._replay.at(playback.position_s), replay=with_keys, console_cpu=live.console_cpu)
+        return replace(self._replay.at(playback.position_s), replay=replaying, console_cpu=live.console_cpu)
 
-    def change(self, change: "Callable[[Playback], Playback]") -> None:
-        """Pause, speed or place, from now on."""
-        self._playback = change(self._until_now())
+    def change(self, changed: "Callable[[Playback], Playback]") -> None:
+        """Changes pause, speed or position. `changed`: the new playback from the current one."""
+        self._playback = changed(self._advance())
 
-    def _until_now(self) -> "Playback":
+    def _advance(self) -> "Playback":
         now_s = self._clock()
-        self._playback = self._playback.advanced(now_s - self._seen_s)
-        self._seen_s = now_s
+        self._playback = self._playback.advanced(now_s - self._advanced_at_s)
+        self._advanced_at_s = now_s
         return self._playback

@@ -1,4 +1,4 @@
-"""Restores the console as it was left, says what it restored, and keeps what becomes of it."""
+"""Restores the saved state at the start, reports what it restored, and saves the state when it changes."""
 
 import asyncio
 from dataclasses import replace
@@ -12,32 +12,32 @@ from console.tui.view import DEFAULT_ZOOM, ZOOMS_S
 if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
-KEEP_EVERY = 30
-"""Ticks of the 10 Hz clock between two looks at what has changed: the file is not written more often."""
+SAVE_EVERY_TICKS = 30
+"""Ticks of the 10 Hz clock between two comparisons with the saved state: at most one write in 3 s."""
 
 
 class StateRestorer:
-    """Without a memory it does nothing, which is what tests and pictures want."""
+    """Connects the app to the file of the saved state. Without one it does nothing."""
 
     def __init__(self, app: "AppPort", memory: Memory | None) -> None:
         self._app = app
         self._memory = memory
-        self._kept = memory.before if memory else SavedState()
+        self._saved = memory.before if memory else SavedState()
         self._writing = False
-        self._told = False
+        self._failure_shown = False
 
-    def restore_look(self) -> None:
-        """Before the first paint: theme, zoom and scale."""
+    def restore_view(self) -> None:
+        """Restores theme, zoom and scale; called before the first paint."""
         if self._memory is None:
             return
-        found, app = self._memory.found, self._app
-        if found.theme in {theme.name for theme in THEMES}:
-            app.theme = found.theme
-        zoom = ZOOMS_S.index(found.zoom_s) if found.zoom_s in ZOOMS_S else DEFAULT_ZOOM
-        app.view = replace(app.view, zoom=zoom, log_y=found.log_y)
+        saved, app = self._memory.found, self._app
+        if saved.theme in {theme.name for theme in THEMES}:
+            app.theme = saved.theme
+        zoom = ZOOMS_S.index(saved.zoom_s) if saved.zoom_s in ZOOMS_S else DEFAULT_ZOOM
+        app.view = replace(app.view, zoom=zoom, log_y=saved.log_y)
 
     async def restore_mode(self) -> None:
-        """When the session is open: the mode; and in words what was restored, or why nothing was."""
+        """Restores the mode when the session is open, and shows what was restored, or why nothing was."""
         if self._memory is None:
             return
         app = self._app
@@ -46,33 +46,33 @@ class StateRestorer:
         if self._memory.notice:
             app.show_message(self._memory.notice, severity="warning", timeout=12)
         elif words := self._memory.found.describe():
-            app.show_message(f"{words}\n--fresh starts without", title="Restored from last time", timeout=10)
+            app.show_message(f"{words}\nStart with --fresh to ignore it", title="Restored from last time", timeout=10)
             if app.session is not None:
                 app.session.note(f"restored from last time: {words}")
 
-    def tick(self, tick: int) -> None:
-        """Keeps what has changed, in a thread: a slow disk holds up no key."""
-        if self._memory is None or self._app.session is None or self._writing or tick % KEEP_EVERY:
+    def save_if_changed(self, tick: int) -> None:
+        """Saves a changed state in a thread: a slow disk does not delay keys. `tick`: number of the clock's tick."""
+        if self._memory is None or self._app.session is None or self._writing or tick % SAVE_EVERY_TICKS:
             return
-        if (now := self._now()) != self._kept:
+        if (now := self._now()) != self._saved:
             self._writing = True
-            self._app.in_background("keeping the console's state", self._keep(now))
+            self._app.in_background("saving the console's state", self._write(now))
 
-    async def keep(self) -> None:
-        """On leaving."""
-        if self._memory is not None and self._app.session is not None and (now := self._now()) != self._kept:
-            await self._keep(now)
+    async def save(self) -> None:
+        """Saves a changed state; called at the shutdown."""
+        if self._memory is not None and self._app.session is not None and (now := self._now()) != self._saved:
+            await self._write(now)
 
-    async def _keep(self, now: SavedState) -> None:
+    async def _write(self, now: SavedState) -> None:
         if self._memory is None:
             return
-        self._kept = now  # also when it cannot be written: the same words every three seconds help nobody
+        self._saved = now  # also when the write fails: it is not retried until the state changes again
         try:
             await asyncio.to_thread(self._memory.keep, now)
         except OSError as error:
-            if not self._told:
-                self._told = True
-                words = f"The console's state cannot be kept in {self._memory.path} ({error.strerror})"
+            if not self._failure_shown:
+                self._failure_shown = True
+                words = f"The console's state cannot be saved in {self._memory.path} ({error.strerror})"
                 self._app.show_message(words, severity="warning")
         finally:
             self._writing = False

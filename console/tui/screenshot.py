@@ -1,7 +1,7 @@
-"""A picture of the console on a real session, for the README: `python -m console.tui.screenshot -o docs/console.svg`.
+"""Makes the screenshot of the README: `python -m console.tui.screenshot -o docs/console.svg`.
 
-The app runs without a terminal; an engine is started (or one is connected to), load is put on it, the backend is
-switched under that load, and when the switch has settled the screen is written as SVG.
+It runs the app without a terminal, starts an engine or connects to one, starts a load, switches the backend under that
+load, and writes the screen as SVG when the switch has settled.
 """
 
 import argparse
@@ -16,9 +16,11 @@ from console.session.port import SessionOptions, SessionPort
 from console.tui.app import ConsoleApp
 
 READY_LIMIT_S = 300.0
+"""Time limit of the start of the engine in seconds."""
 SWITCH_LIMIT_S = 300.0
+"""Time limit of the switch in seconds."""
 LOAD_S = 40.0
-"""Seconds of load on either side of the switch: the chart should be full."""
+"""Seconds of load before and after the switch: enough to fill the charts."""
 
 
 def _session(options: SessionOptions) -> SessionPort:
@@ -41,8 +43,10 @@ def _serves(backend: str) -> Callable[[Frame], bool]:
     return lambda frame: frame.engine.state is EngineState.RUNNING and frame.engine.effective.backend in {backend, ""}
 
 
-async def take(options: SessionOptions, size: tuple[int, int], then_to: str, theme: str, load_s: float) -> str:
-    """The SVG of the Live screen after a switch to the backend `then_to` under load."""
+async def take_screenshot(
+    options: SessionOptions, size: tuple[int, int], backend: str, theme: str, load_s: float
+) -> str:
+    """Returns the Live screen as SVG after a switch to `backend` under load. Raises RuntimeError on a lost engine."""
     app = ConsoleApp(lambda: _session(options), start=not options.connect)
     async with app.run_test(size=size) as pilot:
         app.theme = theme
@@ -52,8 +56,8 @@ async def take(options: SessionOptions, size: tuple[int, int], then_to: str, the
             raise RuntimeError("the session is not open")
         await session.start_load(app.frame.load.spec)
         await asyncio.sleep(load_s)
-        await session.switch(Deployment(then_to, app.frame.engine.requested.precision))
-        await _until(app, _serves(then_to), SWITCH_LIMIT_S, "the switch")
+        await session.switch(Deployment(backend, app.frame.engine.requested.precision))
+        await _until(app, _serves(backend), SWITCH_LIMIT_S, "the switch")
         await _until(app, lambda frame: bool(frame.deltas) and frame.deltas[-1].settled, SWITCH_LIMIT_S, "figures")
         await asyncio.sleep(load_s)
         await pilot.pause()
@@ -63,20 +67,22 @@ async def take(options: SessionOptions, size: tuple[int, int], then_to: str, the
 
 
 def main() -> int:
-    """Writes the picture; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m console.tui.screenshot", description="A picture of the console.")
+    """Writes the screenshot; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m console.tui.screenshot", description="Takes a screenshot of the console."
+    )
     parser.add_argument("--size", default="200x50")
     parser.add_argument("--connect", default="", metavar="ADDR")
-    parser.add_argument("--from", dest="start_with", default="torch", metavar="BACKEND")
-    parser.add_argument("--to", dest="then_to", default="onnx", metavar="BACKEND")
+    parser.add_argument("--from", dest="first_backend", default="torch", metavar="BACKEND")
+    parser.add_argument("--to", dest="second_backend", default="onnx", metavar="BACKEND")
     parser.add_argument("--theme", default="dark")
-    parser.add_argument("--load-s", type=float, default=LOAD_S, help="seconds of load on either side of the switch")
+    parser.add_argument("--load-s", type=float, default=LOAD_S, help="seconds of load before and after the switch")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     flags = parser.parse_args()
     width, height = (int(part) for part in flags.size.split("x"))
-    engine = EngineSpec(backend=flags.start_with, precision="fp32")
+    engine = EngineSpec(backend=flags.first_backend, precision="fp32")
     options = SessionOptions(engine=engine, connect=flags.connect)
-    svg = asyncio.run(take(options, (width, height), flags.then_to, flags.theme, flags.load_s))
+    svg = asyncio.run(take_screenshot(options, (width, height), flags.second_backend, flags.theme, flags.load_s))
     flags.output.parent.mkdir(parents=True, exist_ok=True)
     flags.output.write_text(svg, encoding="utf-8")
     print(flags.output, file=sys.stderr)

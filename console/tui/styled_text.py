@@ -1,4 +1,4 @@
-"""Ink: lines of text in named roles. Panels write it, a Tile draws it, a theme gives each role its colour."""
+"""Lines of text in named roles. Panels make them, a Tile draws them, a theme gives each role its colour."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from rich.cells import cell_len, set_cell_size
 
 
 class Span(NamedTuple):
-    """Text in one role: what it is; widgets/inks.py says how that looks.
+    """Text in one role; `console.tui.widgets.styles` maps roles to styles.
 
-    With an `action` (an id from the registry, or `screen.choose(…)`) a click performs it.
+    `action`: performed by a click on the text; an action id, or an action of the screen as `screen.choose(…)`.
     """
 
     text: str
@@ -25,7 +25,7 @@ BLANK: Line = ()
 
 
 class StyledText(NamedTuple):
-    """What a tile shows: its lines, and what its border says."""
+    """The content of a tile: its lines, and the title and subtitle of its border."""
 
     lines: Lines
     title: str = ""
@@ -33,7 +33,7 @@ class StyledText(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """The text on one line, without control characters: an error message or a path must not steer the terminal."""
+    """Returns the text on one line, control characters replaced: text from outside must not control the terminal."""
     if text.isascii() and text.isprintable():
         return text
     spaced = " ".join(text.split())
@@ -41,17 +41,17 @@ def clean(text: str) -> str:
 
 
 def line(*parts: Span | str) -> Line:
-    """A line from spans and plain strings."""
+    """Returns a line made of spans and plain strings."""
     return tuple(Span(part) if isinstance(part, str) else part for part in parts)
 
 
 def width_of(spans: Iterable[Span]) -> int:
-    """Cells the line takes."""
+    """Width of the line in terminal cells."""
     return sum(cell_len(span.text) for span in spans)
 
 
 def clip(spans: Line, width: int) -> Line:
-    """The line cut to `width` cells, with an ellipsis where something was lost."""
+    """Returns the line cut to `width` cells. A cut line ends in an ellipsis."""
     if width_of(spans) <= width:
         return spans
     if width <= 0:
@@ -69,7 +69,7 @@ def clip(spans: Line, width: int) -> Line:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """`left` at the left edge and `right` at the right one; where both do not fit, the right one goes."""
+    """Returns a line with `left` and `right` at its edges. Where both do not fit, `right` is dropped."""
     gap = width - width_of(left) - width_of(right)
     if gap < 1:
         return clip(left, width)
@@ -77,7 +77,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def joined(parts: Iterable[Line], separator: Span) -> Line:
-    """The lines one after another with a separator between them."""
+    """Returns one line made of the parts with a separator between them."""
     out: list[Span] = []
     for part in parts:
         if out:
@@ -87,7 +87,7 @@ def joined(parts: Iterable[Line], separator: Span) -> Line:
 
 
 def wrap(text: str, width: int, role: str = "value", limit: int = 99) -> list[Line]:
-    """The text in lines of at most `width` cells, broken at spaces; after `limit` lines it ends in an ellipsis."""
+    """Returns the text in at most `limit` lines of `width` cells, broken at spaces. A cut text ends in an ellipsis."""
     lines: list[str] = []
     current = ""
     for word in clean(text).split(" "):
@@ -109,5 +109,5 @@ def wrap(text: str, width: int, role: str = "value", limit: int = 99) -> list[Li
 
 
 def plain(spans: Line) -> str:
-    """The line's text alone."""
+    """Returns the text of the line without roles."""
     return "".join(span.text for span in spans)

@@ -1,4 +1,4 @@
-"""Three themes of our own: dark, light, high contrast. Every colour on the screen comes from here."""
+"""The three themes: dark, light, high contrast. They define every colour on the screen."""
 
 from textual.theme import Theme
 
@@ -16,12 +16,12 @@ DARK = Theme(
     surface="#141a23",
     panel="#1b2330",
     variables={
-        "ink-strong": "#f0f4fa",
-        "ink-label": "#9aa7ba",
-        "ink-muted": "#74829a",
-        "ink-dead": "#566173",
-        "ink-grid": "#2b3546",
-        "ink-marker": "#c3a6ff",
+        "role-strong": "#f0f4fa",
+        "role-label": "#9aa7ba",
+        "role-muted": "#74829a",
+        "role-dead": "#566173",
+        "role-grid": "#2b3546",
+        "role-marker": "#c3a6ff",
         "series-1": "#5ccfe6",
         "series-2": "#f2b76a",
         "series-3": "#f78fb3",
@@ -54,12 +54,12 @@ LIGHT = Theme(
     surface="#f1efe9",
     panel="#e6e3da",
     variables={
-        "ink-strong": "#0b1220",
-        "ink-label": "#4c596d",
-        "ink-muted": "#667286",
-        "ink-dead": "#9aa3b1",
-        "ink-grid": "#cfcabd",
-        "ink-marker": "#6a3fc0",
+        "role-strong": "#0b1220",
+        "role-label": "#4c596d",
+        "role-muted": "#667286",
+        "role-dead": "#9aa3b1",
+        "role-grid": "#cfcabd",
+        "role-marker": "#6a3fc0",
         "series-1": "#00708a",
         "series-2": "#a86200",
         "series-3": "#b8327a",
@@ -92,12 +92,12 @@ CONTRAST = Theme(
     surface="#000000",
     panel="#101010",
     variables={
-        "ink-strong": "#ffffff",
-        "ink-label": "#e6e6e6",
-        "ink-muted": "#cccccc",
-        "ink-dead": "#9a9a9a",
-        "ink-grid": "#7a7a7a",
-        "ink-marker": "#ff99ff",
+        "role-strong": "#ffffff",
+        "role-label": "#e6e6e6",
+        "role-muted": "#cccccc",
+        "role-dead": "#9a9a9a",
+        "role-grid": "#7a7a7a",
+        "role-marker": "#ff99ff",
         "series-1": "#00ffff",
         "series-2": "#ffcc00",
         "series-3": "#ff99ff",
@@ -119,7 +119,7 @@ CONTRAST = Theme(
 THEMES = (DARK, LIGHT, CONTRAST)
 
 
-def following(name: str) -> str:
-    """The theme after this one."""
+def next_theme(name: str) -> str:
+    """Returns the name of the theme after this one; the first one after the last, and for an unknown name."""
     names = [theme.name for theme in THEMES]
     return names[(names.index(name) + 1) % len(names)] if name in names else names[0]

@@ -1,4 +1,4 @@
-"""How the person looks at the session: zoom, scale, freeze. One immutable value, owned by the app."""
+"""The settings of the display: zoom, scale, freeze. One immutable value, owned by the app."""
 
 from dataclasses import dataclass, replace
 
@@ -6,58 +6,60 @@ from console.actions.registry import DEFAULT, Registry
 from console.model.load import Window
 
 ZOOMS_S = (30.0, 60.0, 120.0, 300.0, 0.0)
-"""Time on the charts; 0 is everything the ring holds."""
+"""Time span of the charts in seconds; 0: all recorded data."""
 DEFAULT_ZOOM = 1
+"""Index into ZOOMS_S."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The figures that somebody pinned, to compare the present ones with."""
+    """Pinned figures: the current ones are compared with them."""
 
     window: Window
     name: str
-    """What ran: `onnx·fp32 b32 c4`."""
+    """Deployment and load: `onnx·fp32 b32 c4`."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the screens need besides the frame."""
+    """What a screen needs to draw a frame."""
 
     zoom: int = DEFAULT_ZOOM
+    """Index into ZOOMS_S."""
     log_y: bool = False
     until_s: float | None = None
-    """Where the charts end, in session seconds; None follows the newest interval."""
+    """The right edge of the charts in session seconds; None follows the newest interval."""
     pinned: Pinned | None = None
-    big: str = ""
-    """The tile of Live that has the screen to itself; empty: none."""
+    maximised: str = ""
+    """The maximised tile of Live; empty: none."""
     frozen: bool = False
     behind_s: float = 0.0
-    """How far a frozen screen is behind the session."""
+    """Seconds since the screen was frozen."""
     mode: str = "live"
     registry: Registry = DEFAULT
-    """The actions with the keys in force."""
+    """The actions with their keys."""
 
     @property
-    def still(self) -> "View":
-        """What also those tiles depend on that follow neither zoom, freeze nor mode."""
+    def unzoomed(self) -> "View":
+        """The part that every tile depends on: without zoom, freeze and mode."""
         return View(registry=self.registry, pinned=self.pinned)
 
     def key(self, action_id: str) -> str:
-        """The action's key as a person reads it."""
+        """The label of the action's key."""
         return self.registry.key(action_id)
 
-    def thawed(self) -> "View":
-        """Not frozen."""
+    def unfrozen(self) -> "View":
+        """The same view, not frozen."""
         return replace(self, frozen=False, behind_s=0.0)
 
     @property
     def span_s(self) -> float:
-        """Seconds on the charts; 0 for all."""
+        """Time span of the charts in seconds; 0: all recorded data."""
         return ZOOMS_S[self.zoom]
 
     @property
     def span_name(self) -> str:
-        """`60 s`, `all`."""
+        """`60 s`, `2 min`, or `all`."""
         if not self.span_s:
             return "all"
         return f"{self.span_s:.0f} s" if self.span_s < 120 else f"{self.span_s / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""Promises of the registry: every action has its key, its row, its doing; and says why it cannot be done."""
+"""Promises of the registry: every action has its keys and its help, and says why it is not available."""
 
 import shlex
 from dataclasses import replace
@@ -13,12 +13,7 @@ from console.cli.main import cli
 from console.model.engine import EngineSpec, EngineState
 from console.model.frame import Frame
 from console.model.load import LoadSpec
-from console.tui.handlers.engine import PERFORM
 from tests.console.fakes import scenes
-
-
-def test_every_action_can_be_performed_and_nothing_else() -> None:
-    assert set(PERFORM) == set(BY_ID)
 
 
 def test_no_key_means_two_things_in_one_mode() -> None:

@@ -66,7 +66,7 @@ def test_another_environment_and_another_load_are_warned_of() -> None:
 async def test_without_runs_the_screen_says_how_to_choose_them(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press("4")
-        assert "Nothing is compared yet." in it.text("compared")
+        assert "No runs to compare yet." in it.text("compared")
         await it.press("x")
         assert "space marks them" in it.said
 
@@ -129,7 +129,7 @@ async def test_what_is_shown_is_exported_as_json_csv_and_svg_and_nothing_is_writ
         for letter, name in (("j", "a.json"), ("c", "a.csv"), ("s", "a.svg"), ("j", "a.json")):
             await it.press("e", letter, "ctrl+u", *name, "enter")
             await it.beat()
-        assert "is there already" in it.said
+        assert "exists already" in it.said
         objects = json.loads((tmp_path / "a.json").read_text())
         assert [one["effective"]["precision"] for one in objects] == ["int8", "int8"]
         lines = (tmp_path / "a.csv").read_text().splitlines()
@@ -147,4 +147,4 @@ async def test_where_nothing_is_shown_the_export_says_so(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press("2", "e", "j", "enter")
         await it.beat()
-        assert "Nothing is shown that could be exported" in it.said
+        assert "no rows to export" in it.said

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from console.model.engine import Batching, EngineState, ServingPlan
 from console.model.frame import Frame
 from console.model.load import LoadSpec
 from console.tui.screens.dialogs.load import LoadDialog
 from console.tui.screens.dialogs.switch import SwitchDialog
 from console.tui.screens.modes.live import LiveScreen
+from console.tui.widgets.tile import Tile
 from tests.console.conftest import Open
 from tests.console.fakes import scenes
 
@@ -43,7 +46,7 @@ async def test_an_unavailable_cell_cannot_be_chosen(console: Open) -> None:
     async with console(scenes.busy()) as it:
         await it.press("b", "down", "enter")
         assert isinstance(it.app.screen, SwitchDialog)
-        assert "cannot run here" in it.text("box")
+        assert "not available here" in it.text("box")
         assert it.session.calls == []
 
 
@@ -160,15 +163,15 @@ async def test_stop_closes_the_session_and_says_so_afterwards(console: Open) -> 
     async with console(scenes.busy()) as it:
         await it.press("q", "enter")
         assert it.session.closed
-        assert it.app.shutdown.farewell == "embedconsole: load stopped, engine 4121 stopped"
+        assert it.app.shutdown.exit_message == "embedconsole: load stopped, engine 4121 stopped"
 
 
 async def test_leaving_it_running_detaches_and_says_where_it_is_and_how_to_stop_it(console: Open) -> None:
     async with console(scenes.busy()) as it:
         await it.press("ctrl+c", "d")
         assert it.session.calls == [("detach",)]
-        assert "127.0.0.1:50051" in it.app.shutdown.farewell
-        assert "kill 4121" in it.app.shutdown.farewell
+        assert "127.0.0.1:50051" in it.app.shutdown.exit_message
+        assert "kill 4121" in it.app.shutdown.exit_message
 
 
 async def test_cancel_goes_on(console: Open) -> None:
@@ -188,7 +191,7 @@ async def test_a_remote_engine_is_left_alone(console: Open) -> None:
     frame = replace(scenes.busy(), engine=replace(scenes.BASE, remote=True))
     async with console(frame) as it:
         await it.press("q")
-        assert "serves on" in it.text("box")
+        assert "keeps running" in it.text("box")
         assert "Leave it running" not in it.text("box")
         await it.press("escape")
         it.session.frame = replace(frame, load=replace(frame.load, running=False))
@@ -210,3 +213,16 @@ async def test_a_session_that_cannot_be_opened_is_told_on_the_screen(console: Op
         assert "no such model [x]" in it.text("alarm")
         await it.press("r")
         assert "still being opened" in it.said
+
+
+@pytest.mark.parametrize("key", ["b", "question_mark", "i", "k", "l", "m", "q"])
+async def test_the_screen_behind_a_dialog_goes_on_moving(console: Open, key: str) -> None:
+    async with console(scenes.busy()) as it:
+        live = it.app.screen
+        await it.press(key)
+        assert it.app.screen is not live
+        load = replace(it.session.frame.load, texts=987_654)
+        it.session.frame = replace(it.session.frame, load=load)
+        await it.beat()
+        assert "987,654" in "\n".join(tile.text for tile in live.query(Tile))
+        await it.press("escape")

@@ -24,7 +24,7 @@ def log(it: Console) -> str:
 async def test_the_traceback_of_a_command_is_in_the_log_that_mode_5_shows(console: Open) -> None:
     async with console(scenes.busy()) as it:
         it.session.fault = TypeError("a fault")
-        await it.press("s")
+        await it.press("r")
         assert "TypeError: a fault" in it.said
         assert it.app.registry.key("mode_log") in it.said
         assert severity(it) == "error"
@@ -111,10 +111,10 @@ async def test_an_answer_that_comes_too_late_is_refused_and_the_console_goes_on(
             raise CommandRefused("No sweep is running: {sweep_new} begins one")
 
     async with console(scenes.busy(), experiments=FakeExperiments(sweeps=Over())) as it:
-        from console.tui.handlers.experiments import PERFORM
+        from console.tui.handlers import HANDLERS
 
         it.app.update_context(sweep_stage=SweepStage.RUNNING)
-        await PERFORM["sweep_stop"](it.app)
+        await HANDLERS["sweep_stop"](it.app)
         await it.press("a")
         assert "No sweep is running" in it.said
         assert it.app.is_running

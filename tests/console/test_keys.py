@@ -20,7 +20,6 @@ from tests.console.fakes import scenes
 
 async def test_a_command_key_asks_the_session_once(console: Open) -> None:
     calls: dict[str, tuple[object, ...]] = {
-        "s": ("stop_engine",),
         "r": ("restart_engine",),
         "c": ("set_coalescing", False),
         "[": ("change_load", LoadSpec(batch=16)),
@@ -34,6 +33,20 @@ async def test_a_command_key_asks_the_session_once(console: Open) -> None:
             it.session.calls.clear()
             await it.press(key)
             assert it.session.calls == [call]
+
+
+async def test_s_stops_an_idle_engine_and_asks_first_while_a_load_runs(console: Open) -> None:
+    async with console(scenes.idle()) as it:
+        await it.press("s")
+        assert it.session.calls == [("stop_engine",)]
+    async with console(scenes.busy()) as it:
+        for mode in ("1", "3"):
+            await it.press(mode, "s")
+            assert "Stop the engine?" in it.text("box")
+            await it.press("escape")
+            assert it.session.calls == []
+        await it.press("s", "y")
+        assert it.session.calls == [("stop_engine",)]
 
 
 async def test_pressing_twice_doubles_twice(console: Open) -> None:
@@ -70,7 +83,7 @@ async def test_what_the_session_refuses_is_said_as_it_stands(console: Open) -> N
 async def test_a_fault_in_a_command_does_not_end_the_console(console: Open) -> None:
     async with console(scenes.busy()) as it:
         it.session.fault = OSError("pipe")
-        await it.press("s", "r")
+        await it.press("r")
         assert "OSError: pipe" in it.said
         assert it.app.is_running
 
@@ -118,10 +131,12 @@ async def test_charts_are_drawn_only_when_an_interval_has_come(console: Open, mo
         assert sorted(drawn) == ["latency", "queue", "throughput"]
 
 
-async def test_nothing_is_drawn_on_a_covered_screen(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_drawn_on_a_mode_that_another_one_covers(
+    console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with console(scenes.busy()) as it:
         live = it.app.screen
-        await it.press("question_mark")
+        await it.press("2")
         shown: list[object] = []
         monkeypatch.setattr(type(live), "show", lambda *_: shown.append(1))
         it.session.frame = scenes.lost()

@@ -103,9 +103,9 @@ async def test_a_live_engine_that_is_lost_meanwhile_is_told_of(console: Open) ->
 async def test_quitting_asks_about_the_live_engine(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press(*BEGIN, "q")
-        assert "127.0.0.1:50051 serves on" in it.text("box")
+        assert "keeps serving at 127.0.0.1:50051" in it.text("box")
         await it.beat(12)
-        assert "127.0.0.1:50051 serves on" in it.text("box")
+        assert "keeps serving at 127.0.0.1:50051" in it.text("box")
 
 
 async def test_y_copies_the_command_that_replays_at_this_speed(console: Open) -> None:
@@ -124,14 +124,14 @@ async def test_another_run_is_drawn_at_once_where_the_first_one_was(console: Ope
 async def test_a_tile_of_the_replay_can_be_alone_and_esc_shows_all_of_them_before_it_leaves(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press("z", "t", *BEGIN)
-        assert it.app.view.big == ""
+        assert it.app.view.maximised == ""
         await it.press("z", "l")
-        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "latency")
+        assert (it.app.current_mode, it.app.view.maximised) == (REPLAY, "latency")
         assert f"REPLAY {RUN}" in header(it)
         await it.press("escape")
-        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "")
+        assert (it.app.current_mode, it.app.view.maximised) == (REPLAY, "")
         await it.press("z", "e", "1")
-        assert (it.app.current_mode, it.app.view.big) == ("live", "")
+        assert (it.app.current_mode, it.app.view.maximised) == ("live", "")
         await it.press("3", "R", "escape")
         assert it.app.current_mode == "runs"
 
@@ -139,7 +139,7 @@ async def test_a_tile_of_the_replay_can_be_alone_and_esc_shows_all_of_them_befor
 async def test_a_jump_to_a_tile_stays_in_the_replay_and_one_to_what_acts_on_the_engine_leaves_it(console: Open) -> None:
     async with console(scenes.busy(), (80, 24), recorded.experiments()) as it:
         await it.press(*BEGIN, "ctrl+o", "m")
-        assert (it.app.current_mode, it.app.view.big) == (REPLAY, "matrix")
+        assert (it.app.current_mode, it.app.view.maximised) == (REPLAY, "matrix")
         await it.press("ctrl+o", "i")
         assert it.app.current_mode == REPLAY
         assert isinstance(it.app.screen, DetailsDialog)
@@ -169,7 +169,7 @@ async def test_what_the_replay_says_names_the_keys_in_force(console: Open) -> No
     ) as it:
         await it.press(*BEGIN, "f7")
         assert it.said == "This is a replay: F6 shows the live engine, where F7 acts; x returns to Runs"
-        assert "F6 shows it" in it.text("replay")
+        assert "F6 Live" in it.text("replay")
         await it.press("end", *[">"] * 7)
         assert it.said == "The replay already runs at ×60: s makes it slower"
         await it.press("x")

@@ -83,7 +83,7 @@ async def test_the_console_opens_as_it_was_left_and_says_so(console: Open, tmp_p
         assert (it.app.theme, it.app.current_mode) == ("light", "runs")
         assert (it.app.view.span_s, it.app.view.log_y) == (300.0, True)
         assert "theme light" in it.said
-        assert "--fresh starts without" in it.said
+        assert "Start with --fresh" in it.said
         assert it.session.calls[0][0] == "note"
 
 
@@ -147,7 +147,7 @@ async def test_a_state_that_cannot_be_written_is_told_once(console: Open, tmp_pa
             await it.press("t")
             await it.beat(30)
             await it.app.workers.wait_for_complete()
-        with_keys = [one.message for one in it.app._notifications if "cannot be kept" in one.message]
+        with_keys = [one.message for one in it.app._notifications if "cannot be saved" in one.message]
         assert len(with_keys) == 1
 
 

@@ -114,7 +114,7 @@ async def test_a_lost_engine_is_an_alarm_with_the_reason_and_the_key(console: Op
 
 async def test_a_hung_engine_shows_the_age_of_its_oldest_request(console: Open) -> None:
     async with console(scenes.hung()) as it:
-        assert "said nothing for 7 s" in it.text("progress")
+        assert "no data from the engine for 7 s" in it.text("progress")
         assert "waited 12.3 s" in it.text("progress")
 
 
@@ -219,7 +219,7 @@ async def test_the_filter_keeps_lines_with_every_word_and_esc_clears_it(console:
         assert [text.split()[4:6] for text in it.text("log").splitlines()] == [["line", "150"]]
         screen = it.app.screen
         assert isinstance(screen, LogScreen)
-        assert screen.words == "WARNING 15"
+        assert screen.filter_text == "WARNING 15"
         await it.press("escape")
         assert len(it.text("log").splitlines()) > 10
 

@@ -30,11 +30,12 @@ class Steps:
         self.session = SimpleNamespace(frame=self.frame, close=self._step("close"), detach=self._step("detach"))
         self.keep_state = self._step("keep")
         self.end_sweep = self._step("end_sweep")
+        self.end_recording = self._step("end_recording", "Recorded as r-1")
         self.let_go = asyncio.Event()
         self.closing: asyncio.Task[None] | None = None
         self._faults = faults
 
-    def _step(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+    def _step(self, name: str, answer: Any = None) -> Callable[[], Coroutine[Any, Any, Any]]:
         async def step() -> Any:
             self.begun.append(name)
             if name in self._faults:
@@ -44,7 +45,9 @@ class Steps:
                 while not self.let_go.is_set():  # not even where it is cancelled
                     with suppress(asyncio.CancelledError):
                         await self.let_go.wait()
-            return SimpleNamespace(address="127.0.0.1:50051", pid=4121, log_path="log", stop_command="kill 4121")
+            return answer or SimpleNamespace(
+                address="127.0.0.1:50051", pid=4121, log_path="log", stop_command="kill 4121"
+            )
 
         return step
 
@@ -58,7 +61,7 @@ class Steps:
 async def left(app: Steps, limit_s: float = 60.0) -> Shutdown:
     """After the console has been left with its engine stopped."""
     shutdown = Shutdown(cast("AppPort", app), app.keep_state, step_limit_s=limit_s)
-    shutdown._answered("stop")
+    shutdown._on_answer("stop")
     assert app.closing is not None
     await asyncio.wait({app.closing}, timeout=10)
     in_time = app.closing.done()
@@ -67,50 +70,50 @@ async def left(app: Steps, limit_s: float = 60.0) -> Shutdown:
     return shutdown
 
 
-async def test_all_steps_are_taken_in_turn_and_the_farewell_is_what_was_asked_for() -> None:
+async def test_all_steps_are_taken_in_turn_and_the_message_is_what_was_asked_for() -> None:
     app = Steps()
     shutdown = await left(app)
-    assert app.begun == ["keep", "end_sweep", "close"]
-    assert (shutdown.farewell, app.exit_code) == (STOPPED, 0)
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
+    assert (shutdown.exit_message, app.exit_code) == (f"{STOPPED}\nembedconsole: Recorded as r-1", 0)
 
 
-@pytest.mark.parametrize("failing", ["keep", "end_sweep", "close"])
+@pytest.mark.parametrize("failing", ["keep", "end_sweep", "end_recording", "close"])
 @pytest.mark.parametrize("fault", [OSError("no room"), TimeoutError(), asyncio.CancelledError()])
 async def test_a_step_that_fails_keeps_none_from_being_taken_and_is_told(failing: str, fault: BaseException) -> None:
     app = Steps(**{failing: fault})
     shutdown = await left(app)
-    assert app.begun == ["keep", "end_sweep", "close"]
-    assert type(fault).__name__ in shutdown.farewell
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
+    assert type(fault).__name__ in shutdown.exit_message
     assert app.exit_code == 0
 
 
 async def test_every_failure_is_told_and_what_was_not_done_is_not_claimed() -> None:
     app = Steps(keep=OSError("disk full"), end_sweep=RuntimeError("stuck"), close=OSError("no such process"))
-    farewell = (await left(app)).farewell
+    message = (await left(app)).exit_message
     for part in ("disk full", "stuck", "no such process"):
-        assert part in farewell
-    assert "engine 4121 stopped" not in farewell
+        assert part in message
+    assert "engine 4121 stopped" not in message
 
 
 async def test_what_is_done_is_still_said_where_something_else_failed() -> None:
-    farewell = (await left(Steps(end_sweep=RuntimeError("stuck")))).farewell
-    assert farewell.startswith(STOPPED)
-    assert "stuck" in farewell
+    message = (await left(Steps(end_sweep=RuntimeError("stuck")))).exit_message
+    assert message.startswith(STOPPED)
+    assert "stuck" in message
 
 
-@pytest.mark.parametrize("hanging", ["keep", "end_sweep", "close"])
+@pytest.mark.parametrize("hanging", ["keep", "end_sweep", "end_recording", "close"])
 async def test_a_step_that_never_ends_is_left_behind_and_told(hanging: str) -> None:
     app = Steps(**{hanging: None})
     shutdown = await left(app, limit_s=0.02)
-    assert app.begun == ["keep", "end_sweep", "close"]
-    assert "0.02 s" in shutdown.farewell
+    assert app.begun == ["keep", "end_sweep", "end_recording", "close"]
+    assert "0.02 s" in shutdown.exit_message
     assert app.exit_code == 0
 
 
 async def test_an_engine_is_left_running_though_the_sweep_does_not_end() -> None:
     app = Steps(end_sweep=None)
     shutdown = Shutdown(cast("AppPort", app), app.keep_state, step_limit_s=0.02)
-    detaching = asyncio.create_task(shutdown._leave_running())
+    detaching = asyncio.create_task(shutdown._detach())
     await asyncio.wait({detaching}, timeout=10)
     in_time = detaching.done()
     app.let_go.set()
@@ -118,5 +121,5 @@ async def test_an_engine_is_left_running_though_the_sweep_does_not_end() -> None
     assert app.begun[:2] == ["end_sweep", "detach"]
     assert app.closing is not None
     await app.closing
-    assert "serves on at 127.0.0.1:50051" in shutdown.farewell
-    assert "ending the sweep" in shutdown.farewell
+    assert "keeps running at 127.0.0.1:50051" in shutdown.exit_message
+    assert "ending the sweep" in shutdown.exit_message

@@ -48,7 +48,7 @@ async def test_the_time_a_sweep_takes_is_said_before_it_starts(console: Open, si
         said = it.text("box")
         assert "8 cells" in said
         assert "about 66 s" in said
-        assert "the running load is stopped" in said
+        assert "stops the running load" in said
         assert port.sweeps.calls == []
         await it.press("enter")
         assert port.sweeps.calls == [("sweep", "quick", False)]
@@ -58,7 +58,7 @@ async def test_an_unfinished_sweep_is_resumed_unless_it_shall_begin_anew(console
     port = port_at()
     async with console(scenes.idle(), (80, 24), port) as it:
         await it.press("2", "n", "down")
-        assert "30 of 72 cells are measured already" in it.text("box")
+        assert "30 of 72 cells are already measured" in it.text("box")
         assert "about 11 min" in it.text("box")
         await it.press("tab")
         assert "about 18 min" in it.text("box")
@@ -72,7 +72,7 @@ async def test_a_file_is_read_and_estimated_before_a_second_enter_starts_it(cons
     async with console(scenes.idle(), (80, 24), port) as it:
         await it.press("2", "n", "up", *"mine.toml", "enter")
         assert "4 cells" in it.text("box")
-        assert "1 of 4 cells are measured already" in it.text("box")
+        assert "1 of 4 cells are already measured" in it.text("box")
         assert port.sweeps.calls == []
         await it.press("tab", "enter")
         assert port.sweeps.calls == [("sweep", "mine.toml", False)]
@@ -83,7 +83,7 @@ async def test_a_mistake_in_a_file_is_told_with_line_and_key(console: Open) -> N
     port.sweeps.refusal = "mine.toml, line 4, grid.batch: 0: write a whole number from 1 to 100,000"
     async with console(scenes.idle(), (80, 24), port) as it:
         await it.press("2", "n", "up", "enter")
-        assert "needs its path" in it.text("box")
+        assert "Type the path of the file" in it.text("box")
         await it.press(*"mine.toml", "enter")
         assert "line 4, grid.batch" in it.text("box")
         assert port.sweeps.calls == []
@@ -98,8 +98,8 @@ async def test_the_matrix_fills_in_with_marks_and_fidelity_beside_speed(console:
         assert "● 1.000" in said
         assert "▶ 1,287" in said
         assert "240 ✓" in said or "✓" in said
-        assert "31 of 72" in it.text("standing")
-        assert "7 min left" in it.text("standing")
+        assert "31 of 72" in it.text("sweep-progress")
+        assert "7 min left" in it.text("sweep-progress")
         if size == (200, 50):
             for mark in ("~", "!", "✗", "★"):
                 assert mark in said
@@ -127,17 +127,17 @@ async def test_the_cursor_follows_the_running_cell_until_it_is_moved(console: Op
     port = port_at(sweeps.running(30))
     async with console(scenes.busy(), (200, 50), port) as it:
         await it.press("2")
-        assert screen_of(it).place == 30
+        assert screen_of(it).cell_index == 30
         port.sweeps.state = sweeps.running(31)
         await it.beat()
-        assert screen_of(it).place == 31
+        assert screen_of(it).cell_index == 31
         await it.press("j")
-        here = screen_of(it).place
+        here = screen_of(it).cell_index
         port.sweeps.state = sweeps.running(32)
         await it.beat()
-        assert screen_of(it).place == here
+        assert screen_of(it).cell_index == here
         await it.press("escape")
-        assert screen_of(it).place == 32
+        assert screen_of(it).cell_index == 32
 
 
 async def test_the_running_cell_is_drawn_by_the_live_charts_and_only_while_it_runs(console: Open) -> None:
@@ -149,7 +149,7 @@ async def test_the_running_cell_is_drawn_by_the_live_charts_and_only_while_it_ru
         port.sweeps.state = sweeps.ended()
         await it.beat()
         assert not it.app.screen.query_one("#throughput").display
-        assert "ended" in it.text("standing")
+        assert "ended" in it.text("sweep-progress")
 
 
 async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
@@ -159,7 +159,7 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         await it.press("p")
         port.sweeps.state = replace(sweeps.running(), paused=True)
         await it.beat()
-        assert "pauses after this cell" in it.text("standing")
+        assert "pauses after this cell" in it.text("sweep-progress")
         assert "p Resume" in it.text("keybar")
         await it.press("p")
         await it.press("x")
@@ -167,7 +167,7 @@ async def test_pause_skip_and_stop_reach_the_runner(console: Open) -> None:
         screen = screen_of(it)
         state = sweeps.running()
         waiting = next(place for place, one in enumerate(state.points) if one.status is PointStatus.WAITING)
-        screen.follows, screen.cursor = False, screen.grid(state).find(waiting)
+        screen.follow, screen.cursor = False, screen.grid(state).find(waiting)
         await it.beat()
         await it.press("x", "X", "a", "X", "o")
         wanted = [("pause",), ("resume",), ("skip", waiting), ("finish_point",), ("stop_now",)]
@@ -205,7 +205,7 @@ async def test_the_sweep_goes_on_in_every_mode_and_leaving_ends_it_after_a_quest
     port.sweeps.first = sweeps.running()
     async with console(scenes.busy(), (120, 40), port) as it:
         await it.press("2", "n", "enter", "1", "3", "2")
-        assert "31 of 72" in it.text("standing")
+        assert "31 of 72" in it.text("sweep-progress")
         await it.press("q")
         assert isinstance(it.app.screen, QuitDialog)
         assert "a sweep is running" in it.text("box")
@@ -219,11 +219,11 @@ async def test_trouble_with_the_store_stays_on_the_screen(console: Open) -> None
     state = replace(sweeps.running(), trouble="no room for the store: the disk is full; free some space")
     async with console(scenes.busy(), (80, 24), port_at(state)) as it:
         await it.press("2")
-        assert "⚠ no room for the store" in it.text("standing")
+        assert "⚠ no room for the store" in it.text("sweep-progress")
 
 
 def test_the_front_holds_what_nothing_beats_in_both_speed_and_latency() -> None:
-    best = cell.front(sweeps.ended().points)
+    best = cell.pareto_front(sweeps.ended().points)
     assert len(best) > 1
     for (_, texts, p95_ms), (_, slower, sooner) in pairwise(best):
         assert slower < texts

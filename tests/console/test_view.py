@@ -74,7 +74,7 @@ async def test_each_tile_can_have_the_screen_to_itself_also_where_there_was_no_r
 ) -> None:
     async with console(scenes.busy(), size) as it:
         for place in TILES:
-            it.app.look(big=place.tile)
+            it.app.update_view(maximised=place.tile)
             await it.pilot.pause()
             await it.beat(5)
             panels = [tile for tile in it.app.screen.query(Tile) if tile.has_class("panel") and tile.region.area]
@@ -84,10 +84,10 @@ async def test_each_tile_can_have_the_screen_to_itself_also_where_there_was_no_r
             assert it.text(place.tile)
         assert "z Back" in it.text("keybar")
         await it.press("escape")
-        assert it.app.view.big == ""
+        assert it.app.view.maximised == ""
         assert it.app.screen.query_one("#now").region.area
         await it.press("z", "l", "z", "z", "m")
-        assert it.app.view.big == "matrix"
+        assert it.app.view.maximised == "matrix"
 
 
 async def test_panning_goes_back_by_half_a_chart_and_comes_home_to_now(console: Open) -> None:
@@ -100,7 +100,7 @@ async def test_panning_goes_back_by_half_a_chart_and_comes_home_to_now(console: 
         assert it.text("throughput") != before
         await it.press("left", "left", "left", "left")
         assert charts_end(it) == 61.0
-        assert "The charts begin here: - shows a longer time" in it.said
+        assert "This is the start of the data: - shows a longer time" in it.said
         await it.press("right", "right", "right", "right")
         assert charts_end(it) is None
         assert it.text("throughput") == before
@@ -141,6 +141,6 @@ async def test_one_letter_jumps_to_any_mode_tile_or_dialog_from_anywhere(console
         await it.press("a")
         assert isinstance(it.app.screen, LoadDialog)
         await it.press("escape", "ctrl+o", "m")
-        assert (it.app.current_mode, it.app.view.big) == ("live", "matrix")
+        assert (it.app.current_mode, it.app.view.maximised) == ("live", "matrix")
         await it.press("ctrl+o", "3")
         assert it.app.current_mode == "runs"

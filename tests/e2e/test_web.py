@@ -64,7 +64,7 @@ def page() -> Iterator[Page]:
 
 
 def test_the_address_is_said_where_the_command_was_given(page: Page) -> None:
-    assert page.said == f"embedconsole: open {page.origin} in a browser; Ctrl+C ends it\n"
+    assert page.said == f"embedconsole: open {page.origin} in a browser; Ctrl+C stops the server\n"
 
 
 async def test_a_page_from_somewhere_else_can_start_nothing(page: Page) -> None:

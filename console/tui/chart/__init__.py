@@ -1,1 +1,1 @@
-"""Time charts in braille: fixed axes, gaps kept as gaps, switch markers. Pure functions from points to ink."""
+"""Time charts in braille with stable axes, gaps and switch markers: pure functions from points to styled text."""

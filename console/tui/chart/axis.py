@@ -1,18 +1,18 @@
-"""A value axis that stays where it is: round steps, and a top that moves only when it must."""
+"""A value axis with round steps. Its range changes only when the values no longer fit it."""
 
 import math
 from dataclasses import dataclass
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-ROOM = 1.04
-"""The curve stays this far under the top."""
+HEADROOM = 1.04
+"""The top of the axis is at least this multiple of the highest value."""
 SHRINK_AT = 0.42
-"""Below this share of the top the axis shrinks; between it and the top it stays."""
+"""The axis shrinks when the highest value is below this share of its top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """From `low` to `high`. `ticks` are labelled values inside it."""
+    """An axis from `low` to `high`. `ticks`: the labelled values."""
 
     low: float
     high: float
@@ -20,7 +20,7 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where the value lies, 0 at the bottom and 1 at the top, clipped to both."""
+        """The position of a value: 0 at the bottom, 1 at the top, clipped to this range."""
         if self.log:
             floor = math.log10(self.low)
             part = (math.log10(max(value, self.low)) - floor) / (math.log10(self.high) - floor)
@@ -30,17 +30,20 @@ class Axis:
 
 
 def nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 × 10^k that is at least `rough`."""
+    """Returns the smallest of 1, 2, 2.5, 5 × 10^k that is at least `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(step * power for step in STEPS if step * power >= rough * 0.999999)
 
 
 def linear(peak: float, rows: int, before: Axis | None = None) -> Axis:
-    """From 0 to a round top above `peak`, with a tick about every three of `rows`; `before` stays while it fits."""
-    if before is not None and not before.log and peak * ROOM <= before.high and peak > before.high * SHRINK_AT:
+    """Returns an axis from 0 to a round value above `peak`, with a tick about every three rows.
+
+    `before`: the axis of the last drawing; it is returned unchanged while it fits.
+    """
+    if before is not None and not before.log and peak * HEADROOM <= before.high and peak > before.high * SHRINK_AT:
         wanted = before.high
     else:
-        wanted = max(peak * ROOM, 1e-6)
+        wanted = max(peak * HEADROOM, 1e-6)
     divisions = max(1, min(6, rows // 3))
     if before is not None and wanted == before.high and len(before.ticks) == divisions + 1:
         return before
@@ -50,7 +53,10 @@ def linear(peak: float, rows: int, before: Axis | None = None) -> Axis:
 
 
 def logarithmic(low: float, peak: float, rows: int, before: Axis | None = None) -> Axis:
-    """Between powers of ten (or 2, 5 times one) around the values; `before` stays while it fits."""
+    """Returns a logarithmic axis around the values; its ends are 1, 2 or 5 times a power of ten.
+
+    `before`: the axis of the last drawing; it is returned unchanged while it fits.
+    """
     low, peak = max(low, 1e-3), max(peak, 2e-3)
     fits = before is not None and before.log and before.low <= low and peak <= before.high
     if before is not None and fits and before.low * 12 >= low and before.high <= peak * 12:

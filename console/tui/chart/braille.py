@@ -1,4 +1,4 @@
-"""A canvas of braille dots, two by four to a cell; each cell has the role of the line drawn last in it."""
+"""A canvas of braille dots, 2 × 4 to a cell. A cell has the role of the line that was drawn last in it."""
 
 BASE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -9,7 +9,7 @@ DOTTED = (1, 0, 0)
 
 
 class Canvas:
-    """`cols` × `rows` cells, so `2·cols` × `4·rows` dots; the origin is at the top left."""
+    """A canvas of `cols` × `rows` cells, which are `2·cols` × `4·rows` dots. The origin is at the top left."""
 
     def __init__(self, cols: int, rows: int) -> None:
         self.cols = cols
@@ -18,16 +18,16 @@ class Canvas:
         self._roles: list[list[str]] = [[""] * cols for _ in range(rows)]
 
     def dot(self, x: int, y: int, role: str) -> None:
-        """Sets one dot; outside the canvas nothing happens."""
+        """Sets a dot. A dot outside the canvas is ignored."""
         col, row = x >> 1, y >> 2
         if 0 <= col < self.cols and 0 <= row < self.rows:
             self._bits[row][col] |= DOTS[y & 3][x & 1]
             self._roles[row][col] = role
 
     def stroke(self, start: tuple[int, int], end: tuple[int, int], role: str, pattern: tuple[int, ...], at: int) -> int:
-        """A straight line (Bresenham), `start` included, in a dash pattern that begins at phase `at`.
+        """Draws a line (Bresenham), `start` included, in a dash pattern that begins at phase `at`.
 
-        Returns the phase at its end, so that a dash runs on through the corners of a polyline.
+        Returns the phase at its end, so that the pattern continues along a polyline.
         """
         (x, y), (x1, y1) = start, end
         dx, dy = abs(x1 - x), -abs(y1 - y)
@@ -48,12 +48,12 @@ class Canvas:
                 y += step_y
 
     def cell(self, col: int, row: int) -> tuple[str, str]:
-        """The cell's character and role; an empty string where no dot is set."""
+        """Returns the character and the role of a cell; both are empty if no dot is set."""
         bits = self._bits[row][col]
         return (chr(BASE + bits), self._roles[row][col]) if bits else ("", "")
 
     def heights(self, smooth: int = 5) -> list[int]:
-        """For each column the lowest row with a dot within `smooth` columns; the canvas's height where it has none."""
+        """Returns the lowest row with a dot within `smooth` columns of each column; `rows` for one without dots."""
         lowest = [
             next((row for row in range(self.rows - 1, -1, -1) if self._bits[row][col]), None)
             for col in range(self.cols)

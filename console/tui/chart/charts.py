@@ -1,4 +1,4 @@
-"""The three charts of the Live screen: what they plot, their titles, and the axis each one keeps."""
+"""The three charts of the Live screen: their series, titles and axes."""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ QUEUE = (
     Series("texts/batch", lambda point: point.mean_batch_items, "series1", "━"),
 )
 AXIS_ROW_FROM = 9
-"""A plot this high can spare a row for the time."""
+"""Height in rows from which a chart has a row with time labels."""
 
 
 class Chart:
-    """Draws its series. Keeps the last axis, so that the scale does not jump with every value."""
+    """A chart of its series. It remembers the last axis, so that the scale does not change with every value."""
 
     def __init__(self, name: str, series: Sequence[Series], *, log: bool = False, labels: bool = False) -> None:
         self.name = name
@@ -52,9 +52,9 @@ class Chart:
         if not any(curve.value(point) is not None for point in shown for curve in self.series):
             return StyledText(_empty(frame, view, size), title, foot)
         height = size.height - 1 if size.height >= AXIS_ROW_FROM else size.height
-        kept = self._axis if self._rows == height else None
+        before = self._axis if self._rows == height else None
         self._rows = height
-        self._axis = fit_axis(shown, self.series, height, log=view.log_y and self._may_log, before=kept)
+        self._axis = fit_axis(shown, self.series, height, log=view.log_y and self._may_log, before=before)
         lines = plot(
             *(shown, self.series, self._axis, span, frame.markers),
             width=size.width,
@@ -79,12 +79,12 @@ class Chart:
 
 
 def _foot(view: View, behind_s: float) -> str:
-    """`last 60 s`, or where a panned chart ends."""
+    """`last 60 s`, or `60 s up to −30 s` for a panned chart."""
     return f"last {view.span_name}" if behind_s <= 0 else f"{view.span_name} up to {_ago(behind_s)}"
 
 
 def time_labels(span: TimeSpan, width: int, newest_s: float) -> Line:
-    """Seconds before now along the bottom, as many as fit without crowding."""
+    """The row of time labels, relative to now, as many as fit."""
     cols = width - GUTTER
     step = next((step for step in (5, 10, 15, 30, 60, 120, 300) if step / span.length_s * cols >= 12), 600)
     text = [" "] * cols
@@ -107,7 +107,7 @@ def _ago(seconds: float) -> str:
 
 
 def _empty(frame: Frame, view: View, size: Size) -> Lines:
-    """What to do so that something appears here."""
+    """The text of a chart without samples: the reason, and the key of the next step."""
     match frame.engine.state:
         case EngineState.STOPPED:
             words, action = "no samples: the engine is stopped, start it with", "engine"

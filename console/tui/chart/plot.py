@@ -1,4 +1,4 @@
-"""One chart: series over time on an axis, with gaps where nothing was measured and a marker for every switch."""
+"""One chart: series over time, with gaps where no interval was measured and a marker for each switch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from console.tui.chart.braille import SOLID, Canvas
 from console.tui.styled_text import Line, Lines, Span, clean
 
 GUTTER = 6
-"""Cells left of the plot: five for the label, one for the axis."""
+"""Cells left of the plot: five for the label and one for the axis."""
 JOIN_S = 1.75
-"""Points further apart than this many seconds have a gap between them: an interval is one second."""
-ALL_LEAST_S = 30.0
+"""Seconds between two points above which the curve has a gap; an interval lasts one second."""
+ALL_MIN_S = 30.0
+"""Minimum time span in seconds of a chart that shows all data."""
 FILLED = {"": "fill", "grid": "fill", "marker": "fillmark"}
-"""What is under a filled curve is drawn on its tint."""
+"""Roles below a filled curve, which have a tinted background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve. `faint` is its role while `n` is under `floor`: provisional. `filled`: tinted below."""
+    """One curve. `faint`: its role at points with fewer than `floor` requests. `filled`: tinted below the curve."""
 
     name: str
     value: Callable[[Point], float | None]
@@ -34,36 +35,36 @@ class Series:
     filled: bool = False
 
     def role_at(self, point: Point) -> str:
-        """The role in which the point is drawn."""
+        """The role of a point."""
         return self.faint if self.faint and point.n < self.floor else self.role
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSpan:
-    """The time on the chart, in session seconds."""
+    """The time range of a chart in session seconds."""
 
     start_s: float
     end_s: float
 
     @property
     def length_s(self) -> float:
-        """Seconds from the left edge to the right one."""
+        """Length in seconds."""
         return self.end_s - self.start_s
 
 
 def time_span(points: Sequence[Point], span_s: float, until_s: float | None = None) -> TimeSpan:
-    """The last `span_s` seconds up to `until_s`, or to the newest point; 0 means all of them."""
+    """Returns the last `span_s` seconds (0: all) up to `until_s`, or up to the newest point."""
     end = points[-1].time_s if points else 0.0
     if span_s and until_s is not None and points and points[0].time_s <= until_s < end:
         end = until_s
     if span_s:
         return TimeSpan(end - span_s, end)
     first = points[0].time_s if points else 0.0
-    return TimeSpan(min(first, end - ALL_LEAST_S), end)
+    return TimeSpan(min(first, end - ALL_MIN_S), end)
 
 
 def visible(points: Sequence[Point], span: TimeSpan) -> list[Point]:
-    """The points inside the span, and the one before it, so that a curve enters from the edge."""
+    """Returns the points inside the span and the one before it, so that the curve begins at the edge."""
     last = len(points)
     while last > 0 and points[last - 1].time_s > span.end_s:
         last -= 1
@@ -74,7 +75,7 @@ def visible(points: Sequence[Point], span: TimeSpan) -> list[Point]:
 
 
 def fit_axis(points: Sequence[Point], series: Sequence[Series], rows: int, *, log: bool, before: Axis | None) -> Axis:
-    """An axis for what is visible, kept from before while it fits."""
+    """Returns an axis for the visible points: `before` while it fits, else a new one."""
     values = [value for point in points for curve in series if (value := curve.value(point)) is not None]
     if log:
         positive = [value for value in values if value > 0]
@@ -93,7 +94,7 @@ def plot(
     height: int,
     long_labels: bool,
 ) -> Lines:
-    """The chart as `height` lines of `width` cells. Later series are drawn over earlier ones."""
+    """Returns the chart as `height` lines of `width` cells. Later series are drawn over earlier ones."""
     cols = width - GUTTER
     if cols < 4 or height < 2:
         return ()
@@ -111,7 +112,7 @@ def plot(
 
 
 def marker_column(marker: Marker, span: TimeSpan, cols: int) -> int:
-    """The cell column of a marker; outside 0..cols-1 when it is not on the chart."""
+    """The column of a marker; outside 0..cols-1 if it is not in the time range."""
     return int((marker.time_s - span.start_s) / span.length_s * (cols * 2 - 1)) // 2
 
 
@@ -139,13 +140,13 @@ def _draw_curve(canvas: Canvas, points: Sequence[Point], curve: Series, axis: Ax
 
 
 def _tick_rows(axis: Axis, rows: int) -> dict[int, str]:
-    """The label of each row that has a tick; the lowest and the highest one win over their neighbours."""
+    """The tick labels by row. Of two ticks in one row the higher one is labelled."""
     bottom = rows * 4 - 1
     return {(bottom - round(axis.share(tick) * bottom)) // 4: number_format.short(tick) for tick in axis.ticks}
 
 
 def _labels(columns: dict[int, Marker], cols: int, *, long: bool) -> dict[int, str]:
-    """What stands in the top row beside each marker, by its first column: as much as fits before the next one."""
+    """The labels of markers in the top row by their first column, cut to what fits before the next marker."""
     labels: dict[int, str] = {}
     ordered = sorted(columns)
     for index, col in enumerate(ordered):

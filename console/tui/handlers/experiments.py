@@ -1,11 +1,11 @@
-"""What the actions of Sweep, Runs and Compare do. They ask store and sweep through the app's port."""
+"""Handlers of Sweep, Runs and Compare. They use the store and the sweeps through the app's experiments port."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from console.actions.cli_form import GATE_CONDITIONS
 from console.model.errors import CommandRefused
 from console.model.modes import SweepStage
+from console.tui.handlers.handler import Handler
 
 if TYPE_CHECKING:
     from console.tui.app_port import AppPort
@@ -13,35 +13,33 @@ if TYPE_CHECKING:
     from console.tui.screens.modes.runs import RunsScreen
     from console.tui.screens.modes.sweep import SweepScreen
 
-Perform = Callable[["AppPort"], Awaitable[None]]
 
-
-def _runs(app: "AppPort") -> "RunsScreen":
+def _runs_screen(app: "AppPort") -> "RunsScreen":
     from console.tui.screens.modes.runs import RunsScreen
 
     if isinstance(app.screen, RunsScreen):
         return app.screen
-    raise CommandRefused("This belongs to Runs: {mode_runs} shows it")
+    raise CommandRefused("This works on the Runs screen: {mode_runs} opens it")
 
 
-def _sweep(app: "AppPort") -> "SweepScreen":
+def _sweep_screen(app: "AppPort") -> "SweepScreen":
     from console.tui.screens.modes.sweep import SweepScreen
 
     if isinstance(app.screen, SweepScreen):
         return app.screen
-    raise CommandRefused("This belongs to Sweep: {mode_sweep} shows it")
+    raise CommandRefused("This works on the Sweep screen: {mode_sweep} opens it")
 
 
-def _compare(app: "AppPort") -> "CompareScreen":
+def _compare_screen(app: "AppPort") -> "CompareScreen":
     from console.tui.screens.modes.compare import CompareScreen
 
     if isinstance(app.screen, CompareScreen):
         return app.screen
-    raise CommandRefused("This belongs to Compare: {mode_compare} shows it")
+    raise CommandRefused("This works on the Compare screen: {mode_compare} opens it")
 
 
 async def open_run(app: "AppPort", run_id: str) -> None:
-    """The dialog with all that the store knows of a run."""
+    """Opens the dialog with everything that the store has of a run."""
     from console.tui.screens.dialogs.run_details import RunDetails
 
     app.open_dialog(RunDetails(app.frame, app.view, await app.experiments_port.runs.run(run_id)), None)
@@ -52,20 +50,19 @@ async def _run_open(app: "AppPort") -> None:
 
 
 async def _run_filter(app: "AppPort") -> None:
-    _runs(app).open_filter()
+    _runs_screen(app).open_filter()
 
 
 async def _run_reload(app: "AppPort") -> None:
-    _runs(app).reload()
+    _runs_screen(app).reload()
 
 
 async def _run_mark(app: "AppPort") -> None:
-    at = app.experiments
-    kept = tuple(run_id for run_id in at.compared_run_ids if run_id != at.selected_run_id)
-    app.update_context(
-        compared_run_ids=kept if at.selected_run_id in at.compared_run_ids else (*kept, at.selected_run_id)
-    )
-    _runs(app).action_move(1)
+    context = app.experiments
+    others = tuple(run_id for run_id in context.compared_run_ids if run_id != context.selected_run_id)
+    marked = context.selected_run_id in context.compared_run_ids
+    app.update_context(compared_run_ids=others if marked else (*others, context.selected_run_id))
+    _runs_screen(app).action_move(1)
 
 
 async def _run_compare(app: "AppPort") -> None:
@@ -75,9 +72,9 @@ async def _run_compare(app: "AppPort") -> None:
 async def _run_tag(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    screen, run_id = _runs(app), app.experiments.selected_run_id
-    has = screen.here.row.tags if screen.here is not None else ()
-    about = f"Tags of {run_id}: {' '.join(has) or 'none yet'}. Names with spaces between them; -name takes one away."
+    screen, run_id = _runs_screen(app), app.experiments.selected_run_id
+    tags = screen.selected.row.tags if screen.selected is not None else ()
+    about = f"Tags of {run_id}: {' '.join(tags) or 'none yet'}. Separate names with spaces; -name removes a tag."
 
     async def write(text: str) -> None:
         names = text.replace("#", "").split()
@@ -93,14 +90,14 @@ async def _run_tag(app: "AppPort") -> None:
 async def _run_note(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    screen, run_id = _runs(app), app.experiments.selected_run_id
+    screen, run_id = _runs_screen(app), app.experiments.selected_run_id
 
     async def write(text: str) -> None:
         await app.experiments_port.runs.note(run_id, text)
-        app.show_message(f"Noted with {run_id}")
+        app.show_message(f"Note added to {run_id}")
         screen.reload()
 
-    about = f"A note on {run_id}. Notes are added to, never replaced."
+    about = f"Note on {run_id}. It is added to the notes that are there."
     app.open_dialog(
         TextDialog(app.frame, app.view, "note", about), lambda text: app.command(write(text)) if text else None
     )
@@ -109,17 +106,19 @@ async def _run_note(app: "AppPort") -> None:
 async def _run_delete(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import ConfirmDialog
 
-    screen, run_id = _runs(app), app.experiments.selected_run_id
+    screen, run_id = _runs_screen(app), app.experiments.selected_run_id
 
     async def delete() -> None:
         await app.experiments_port.runs.delete((run_id,))
-        app.update_context(compared_run_ids=tuple(kept for kept in app.experiments.compared_run_ids if kept != run_id))
+        app.update_context(
+            compared_run_ids=tuple(other for other in app.experiments.compared_run_ids if other != run_id)
+        )
         app.show_message(f"Deleted {run_id}")
         screen.reload()
 
-    about = "With its intervals, events, notes and tags. There is no way back."
+    about = "Deletes its intervals, events, notes and tags too. This cannot be undone."
     app.open_dialog(
-        ConfirmDialog(app.frame, app.view, "delete", f"Delete {run_id} for good?", about, "delete"),
+        ConfirmDialog(app.frame, app.view, "delete", f"Delete {run_id}?", about, "delete"),
         lambda yes: app.command(delete()) if yes else None,
     )
 
@@ -130,26 +129,26 @@ async def _run_gate(app: "AppPort") -> None:
 
     run_id = app.experiments.selected_run_id
 
-    async def judge(conditions: str) -> None:
-        with_keys = await app.experiments_port.runs.gate(run_id, conditions.split())
-        app.open_dialog(ReadDialog(app.frame, app.view, "gate", with_keys), None)
+    async def check(conditions: str) -> None:
+        result = await app.experiments_port.runs.gate(run_id, conditions.split())
+        app.open_dialog(ReadDialog(app.frame, app.view, "gate", result), None)
 
-    about = f"What {run_id} must keep, with spaces between: FIGURE, one of < <= > >=, a value or a change @BASELINE."
+    about = f"Gate: conditions to check on {run_id}, e.g. p95<120ms texts_per_s>-5%@BASELINE"
     app.open_dialog(
         TextDialog(app.frame, app.view, "gate", about, " ".join(GATE_CONDITIONS)),
-        lambda text: app.command(judge(text)) if text else None,
+        lambda text: app.command(check(text)) if text else None,
     )
 
 
 async def _sweep_new(app: "AppPort") -> None:
     from console.tui.screens.dialogs.sweep_start import SweepChoice, SweepDialog
 
-    def chosen(choice: SweepChoice | None) -> None:
+    def on_answer(choice: SweepChoice | None) -> None:
         if choice is not None:
             app.begin_sweep(choice.source, resume=choice.resume)
 
     sweeps = app.experiments_port.sweeps
-    app.open_dialog(SweepDialog(app.frame, app.view, sweeps.presets, sweeps.offer), chosen)
+    app.open_dialog(SweepDialog(app.frame, app.view, sweeps.presets, sweeps.offer), on_answer)
 
 
 async def _sweep_pause(app: "AppPort") -> None:
@@ -161,14 +160,14 @@ async def _sweep_pause(app: "AppPort") -> None:
 
 
 async def _sweep_skip(app: "AppPort") -> None:
-    if (place := _sweep(app).place) is not None:
-        app.experiments_port.sweeps.skip(place)
+    if (index := _sweep_screen(app).cell_index) is not None:
+        app.experiments_port.sweeps.skip(index)
 
 
 async def _sweep_stop(app: "AppPort") -> None:
     from console.tui.screens.dialogs.ask import ChoiceDialog
 
-    def chosen(answer: str | None) -> None:
+    def on_answer(answer: str | None) -> None:
         sweeps = app.experiments_port.sweeps
         if answer == "a":
             sweeps.finish_point()
@@ -176,12 +175,12 @@ async def _sweep_stop(app: "AppPort") -> None:
             sweeps.stop_now()
 
     choices = (
-        ("a", "After this cell", "it is measured to its end"),
-        ("o", "At once", "what it has measured so far is kept"),
-        ("c", "Cancel", "go on"),
+        ("a", "After this cell", "completes the running cell"),
+        ("o", "Now", "keeps the partial cell"),
+        ("c", "Cancel", "back to the sweep"),
     )
-    question = "When shall the sweep end? What is measured is kept, and resume goes on with the rest."
-    app.open_dialog(ChoiceDialog(app.frame, app.view, "stop the sweep", question, choices), chosen)
+    question = "Stop the sweep? Measured cells are kept, and a resumed sweep runs the rest."
+    app.open_dialog(ChoiceDialog(app.frame, app.view, "stop the sweep", question, choices), on_answer)
 
 
 async def _sweep_open(app: "AppPort") -> None:
@@ -189,24 +188,22 @@ async def _sweep_open(app: "AppPort") -> None:
 
 
 async def _sweep_values(app: "AppPort") -> None:
-    _sweep(app).next_values()
+    _sweep_screen(app).next_values()
 
 
 async def _compare_baseline(app: "AppPort") -> None:
-    at = app.experiments
-    app.update_context(
-        compared_run_ids=(
-            at.selected_compared_run_id,
-            *(run_id for run_id in at.compared_run_ids if run_id != at.selected_compared_run_id),
-        )
-    )
-    _compare(app).action_move(-len(at.compared_run_ids))
+    context = app.experiments
+    others = (run_id for run_id in context.compared_run_ids if run_id != context.selected_compared_run_id)
+    app.update_context(compared_run_ids=(context.selected_compared_run_id, *others))
+    _compare_screen(app).action_move(-len(context.compared_run_ids))
 
 
 async def _compare_remove(app: "AppPort") -> None:
-    at = app.experiments
+    context = app.experiments
     app.update_context(
-        compared_run_ids=tuple(run_id for run_id in at.compared_run_ids if run_id != at.selected_compared_run_id)
+        compared_run_ids=tuple(
+            run_id for run_id in context.compared_run_ids if run_id != context.selected_compared_run_id
+        )
     )
 
 
@@ -215,10 +212,10 @@ async def _compare_open(app: "AppPort") -> None:
 
 
 async def _compare_same(app: "AppPort") -> None:
-    _compare(app).toggle_equal_rows()
+    _compare_screen(app).toggle_equal_rows()
 
 
-PERFORM: dict[str, Perform] = {
+HANDLERS: dict[str, Handler] = {
     "sweep_new": _sweep_new,
     "sweep_pause": _sweep_pause,
     "sweep_skip": _sweep_skip,

@@ -1,95 +1,104 @@
-"""The export: which form, into which file; what is written is what the screen shows, filter included."""
+"""Handlers of export and report: they ask for format and file, and write what the screen shows, filter applied."""
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from console.model.errors import CommandRefused
+from console.tui.screens.protocols import ExportsRows
 
 if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
-REPORTS = ("html", "md", "json", "csv")
-FORMS = {"j": "json", "c": "csv", "s": "svg"}
+REPORT_FORMATS = ("html", "md", "json", "csv")
+FORMATS = {"j": "json", "c": "csv", "s": "svg"}
+"""Export format by the letter that chooses it."""
 
 
 async def export(app: "AppPort") -> None:
-    """Asks for the form, then for the file."""
+    """Asks for the format, then for the file."""
     from console.tui.screens.dialogs.ask import ChoiceDialog
 
     choices = (
         ("j", "JSON", "an array of objects, for programs"),
-        ("c", "CSV", "a line each, for a spreadsheet"),
+        ("c", "CSV", "one line per row, for a spreadsheet"),
         ("s", "SVG", "the screen as a picture"),
     )
-    question = "Export what is shown, filter included, as"
+    question = "Export what is shown, filter applied, as"
     app.open_dialog(
         ChoiceDialog(app.frame, app.view, "export", question, choices),
-        lambda letter: _ask_where(app, FORMS[letter]) if letter else None,
+        lambda letter: _ask_for_file(app, FORMATS[letter]) if letter else None,
     )
 
 
-def _ask_where(app: "AppPort", form: str) -> None:
+def _ask_for_file(app: "AppPort", file_format: str) -> None:
     from console.tui.screens.dialogs.ask import TextDialog
 
-    name = f"embedconsole-{app.current_mode}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
-    about = f"The file, from {Path.cwd()}. One that is there already is not written over."
+    name = f"embedconsole-{app.current_mode}-{datetime.now(UTC):%Y%m%d-%H%M%S}.{file_format}"
+    about = f"File (in {Path.cwd()}); existing files are kept"
 
-    def chosen(path: str | None) -> None:
+    def on_answer(path: str | None) -> None:
         if path:
-            # when the dialog has gone, so that a picture shows the screen and not the question
-            app.call_after_refresh(lambda: app.command(_write(app, form, Path(path).expanduser())))
+            # after the dialog has closed, so that an SVG shows the screen and not the dialog
+            app.call_after_refresh(lambda: app.command(_export(app, file_format, Path(path).expanduser())))
 
-    app.open_dialog(TextDialog(app.frame, app.view, f"export as {form.upper()}", about, name), chosen)
+    app.open_dialog(TextDialog(app.frame, app.view, f"export as {file_format.upper()}", about, name), on_answer)
 
 
-async def _write(app: "AppPort", form: str, path: Path) -> None:
-    text = app.export_screenshot(title="embedconsole") if form == "svg" else _text(app, form)
-    _put(path, text, "export")
+async def _export(app: "AppPort", file_format: str, path: Path) -> None:
+    text = app.export_screenshot(title="embedconsole") if file_format == "svg" else _rows_as(app, file_format)
+    _write_new(path, text, "export")
     app.show_message(str(path), title="Exported", timeout=10)
 
 
-def _put(path: Path, text: str, action_id: str) -> None:
-    """A new file. Raises CommandRefused, with the key of the action for another try."""
+def _write_new(path: Path, text: str, action_id: str) -> None:
+    """Writes a new file. Raises CommandRefused that names the key of the action for another try."""
     again = f"{{{action_id}}} again, with another"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise CommandRefused(f"{path} is there already: {again} name") from None
+        raise CommandRefused(f"{path} exists already: {again} name") from None
     except OSError as error:
-        raise CommandRefused(f"{path} cannot be written ({error.strerror}): {again} place") from error
+        raise CommandRefused(f"{path} cannot be written ({error.strerror}): {again} folder") from error
 
 
 async def report(app: "AppPort") -> None:
-    """Asks for the file; its ending says the form."""
+    """Asks for the file; its extension decides the format."""
     from console.tui.screens.dialogs.ask import TextDialog
 
     marked = app.experiments.compared_run_ids
     name = f"embedconsole-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.html"
-    what = f"{len(marked)} marked runs" if marked else "the last sweep, or of the last run; marked runs go before it"
-    about = f"Of {what}. The ending says the form: {', '.join(REPORTS)}. From {Path.cwd()}."
+    what = (
+        f"Report on {len(marked)} marked run{'s' if len(marked) > 1 else ''}"
+        if marked
+        else "Uses the marked runs, else the last sweep, else the last run"
+    )
+    about = f"{what}. Format by extension ({', '.join(REPORT_FORMATS)}). Saved in {Path.cwd()}"
 
-    def chosen(path: str | None) -> None:
+    def on_answer(path: str | None) -> None:
         if path:
-            app.command(_report(app, Path(path).expanduser()))
+            app.command(_write_report(app, Path(path).expanduser()))
 
-    app.open_dialog(TextDialog(app.frame, app.view, "report", about, name), chosen)
+    app.open_dialog(TextDialog(app.frame, app.view, "report", about, name), on_answer)
 
 
-async def _report(app: "AppPort", path: Path) -> None:
-    form = path.suffix.lstrip(".").lower()
-    if form not in REPORTS:
-        raise CommandRefused(f"{path} ends in none of {', '.join(REPORTS)}: {{report}} again, with another name")
-    text = await app.experiments_port.runs.report(app.experiments.compared_run_ids, form)
-    _put(path, text, "report")
+async def _write_report(app: "AppPort", path: Path) -> None:
+    file_format = path.suffix.lstrip(".").lower()
+    if file_format not in REPORT_FORMATS:
+        raise CommandRefused(
+            f"The extension of {path} is none of {', '.join(REPORT_FORMATS)}: {{report}} again, with another name"
+        )
+    text = await app.experiments_port.runs.report(app.experiments.compared_run_ids, file_format)
+    _write_new(path, text, "report")
     app.show_message(str(path), title="Report written", timeout=10)
 
 
-def _text(app: "AppPort", form: str) -> str:
+def _rows_as(app: "AppPort", file_format: str) -> str:
     from console.output.export import as_csv, as_json
 
-    shown: list[dict[str, Any]] = getattr(app.screen, "exported", list)()
-    if not shown:
-        raise CommandRefused("Nothing is shown that could be exported: SVG takes the screen as it is")
-    return as_json(shown) if form == "json" else as_csv(shown)
+    screen = app.screen
+    rows = screen.export_rows() if isinstance(screen, ExportsRows) else []
+    if not rows:
+        raise CommandRefused("This screen has no rows to export: choose SVG to save it as a picture")
+    return as_json(rows) if file_format == "json" else as_csv(rows)

@@ -1,1 +1,1 @@
-"""What each part of the screen says: pure functions from a frame to ink."""
+"""The content of each part of the screen: pure functions from a frame to styled text."""

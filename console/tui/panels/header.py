@@ -1,4 +1,4 @@
-"""The first line: who serves what, under which load, and whether the screen is live."""
+"""The header: engine, model, deployment and load, and whether the screen is live."""
 
 from textual.geometry import Size
 
@@ -13,23 +13,26 @@ from console.tui.styled_text import BLANK, Line, Span, StyledText, clean, clip, 
 from console.tui.view import View
 
 WIDE = 150
+"""From this width on the header shows requested and effective deployment in full."""
 MIDDLE = 112
-"""From here on the modes stand in the first line."""
+"""From this width on the header shows the modes."""
+SHORT_ID = 16
+"""Cells for the end of a recorded run's id with its mark."""
 SHORT_BADGE = 76
-"""Below it a run is named by the end of its id."""
+"""Below this width a replayed run is named by the end of its id."""
 
 
 def header(frame: Frame, view: View, size: Size) -> StyledText:
-    """One line, in as many words as fit."""
+    """One line that shows what fits the width."""
     if frame.replay is not None:
-        return StyledText((_of_a_replay(frame, frame.replay, view, size.width),))
+        return StyledText((_replayed(frame, frame.replay, view, size.width),))
     if size.width >= WIDE:
         return StyledText((_wide(frame, view, size.width),))
     return StyledText((_narrow(frame, view, size.width),))
 
 
 def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
-    """`▶ LIVE 60 s`, or how far behind a frozen screen is, or how far back the charts end."""
+    """`▶ LIVE 60 s`, `‖ FROZEN 00:12 behind`, or `◀ CHARTS 00:30 back` for panned charts."""
     if view.frozen:
         behind = f" {number_format.clock(view.behind_s)} behind"
         return line(Span(" ‖ FROZEN", "badge"), Span(behind + " ", "badge"))
@@ -40,7 +43,7 @@ def liveness(frame: Frame, view: View, *, long: bool = False) -> Line:
 
 
 def modes(view: View) -> Line:
-    """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the present one marked."""
+    """`1 Live 2 Sweep 3 Runs 4 Compare 5 Log` with the current one highlighted."""
     return joined((_mode(name, view) for name in MODES), Span(" "))
 
 
@@ -61,13 +64,27 @@ def _load(frame: Frame) -> Line:
     return line(Span(f"load {state} ", "good"), Span(number_format.clock(load.elapsed_s)))
 
 
-def _of_a_replay(frame: Frame, shown: ReplayState, view: View, width: int) -> Line:
-    """What the run measured stands where a live engine's state would: nothing here can be taken for one."""
+def recording(frame: Frame, room: int) -> Line:
+    """`rec ●` while the load is recorded, with as much of the run's id as fits; `rec ⚠` while it cannot be stored."""
+    live = frame.experiments.recording
+    if not live.running:
+        return BLANK
+    mark, role = ("⚠", "warn") if live.trouble else ("○", "muted") if live.discarded else ("●", "bad")
+    badge_line = line(Span(f"rec {mark} ", role, "live_run"))
+    run_id = clean(live.run_id)
+    for name in (f"run {run_id} ", f"run …{run_id[-4:]} "):
+        if len(name) + width_of(badge_line) <= room:
+            return line(Span(name, "value", "live_run"), *badge_line)
+    return badge_line
+
+
+def _replayed(frame: Frame, replay: ReplayState, view: View, width: int) -> Line:
+    """The header of a replay. It shows the recorded deployment in place of the engine's state."""
     engine, spec = frame.engine, frame.load.spec
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     warm_up = Span("  warm-up" if frame.load.warming_up else "", "accent")
-    about = [cell_short(engine.requested, engine.effective), line(Span(f"b{spec.batch} {pace}"), warm_up)]
-    parts = [badge(shown, short=width < SHORT_BADGE), *about]
+    deployment_and_load = [cell_short(engine.requested, engine.effective), line(Span(f"b{spec.batch} {pace}"), warm_up)]
+    parts = [badge(replay, short=width < SHORT_BADGE), *deployment_and_load]
     if width >= MIDDLE:
         parts.insert(1, modes(view))
     if width >= WIDE and (name := model_name(engine)):
@@ -78,7 +95,7 @@ def _of_a_replay(frame: Frame, shown: ReplayState, view: View, width: int) -> Li
 def _narrow(frame: Frame, view: View, width: int) -> Line:
     spec = frame.load.spec
     name = model_name(frame.engine)
-    tail = liveness(frame, view)
+    tail = line(*recording(frame, SHORT_ID if width >= MIDDLE else 0), *liveness(frame, view))
     head = line(*state_label(frame, short=True), Span(f" {name}" if name else "", "value"))
     pace = f"{spec.rate:g}/s" if spec.is_open else f"c{spec.concurrency}"
     shape = line(Span(f"b{spec.batch} {pace}"), Span(" open" if spec.is_open else " closed", "muted"))
@@ -87,8 +104,8 @@ def _narrow(frame: Frame, view: View, width: int) -> Line:
     if width >= MIDDLE:
         parts.insert(0, modes(view))
     while len(parts) > 1 and width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 > width:
-        overlong = width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 - width
-        room = width_of(head) - overlong
+        excess = width_of(joined(parts, SEPARATOR)) + width_of(tail) + 1 - width
+        room = width_of(head) - excess
         if room >= 14:
             parts[parts.index(head)] = clip(head, room)
         else:
@@ -115,4 +132,6 @@ def _wide(frame: Frame, view: View, width: int) -> Line:
         )
     name = line(Span("embedconsole ", "strong"), *modes(view))
     left = joined([name, line(*state_label(frame), *where), both], Span("     "))
-    return spread(left, liveness(frame, view, long=True), width)
+    tail = liveness(frame, view, long=True)
+    room = width - width_of(left) - width_of(tail) - 1
+    return spread(left, line(*recording(frame, room), *tail), width)

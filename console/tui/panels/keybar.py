@@ -1,4 +1,4 @@
-"""The key bar: the registry's actions in the words that fit, dimmed where they cannot be performed now."""
+"""The key bar: the most important actions of the mode, in words that fit; unavailable ones are dimmed."""
 
 from textual.geometry import Size
 
@@ -9,13 +9,13 @@ from console.tui.view import View
 
 GAP = Span(" ")
 ALWAYS_RANK = 2
-"""Help and Quit stay to the last."""
-SMALL = {"Engine": "Eng", "Precision": "Prec", "Concurrency": "Conc", "Copy CLI": "CLI", "Start/stop load": "Go"}
-SMALL_KEYS = {"space": "␣"}
+"""Actions up to this rank, Help and Quit, are always shown."""
+SHORT_NAMES = {"Engine": "Eng", "Precision": "Prec", "Concurrency": "Conc", "Copy CLI": "CLI", "Start/stop load": "Go"}
+SHORT_KEYS = {"space": "␣"}
 
 
 def keybar(frame: Frame, view: View, size: Size) -> StyledText:
-    """One line, or two where there is height: long words if all fit, else short ones, else fewer entries."""
+    """All entries in long names if they fit, else in short names, else the entries of the lowest ranks."""
     entries = [action for action in view.registry if action.bar_rank and view.mode in action.modes]
     for small in (False, True):
         rows = _rows(frame, view, entries, size, small=small)
@@ -32,12 +32,12 @@ def keybar(frame: Frame, view: View, size: Size) -> StyledText:
 
 
 def _rank(action: Action, view: View) -> int:
-    """The way back from a tile that has the screen to itself stays as long as Help and Quit."""
-    return ALWAYS_RANK if action.id == "maximise" and view.big else action.bar_rank
+    """While a tile is maximised, the way back is as important as Help and Quit."""
+    return ALWAYS_RANK if action.id == "maximise" and view.maximised else action.bar_rank
 
 
 def _rows(frame: Frame, view: View, entries: list[Action], size: Size, *, small: bool) -> list[Line] | None:
-    """The entries in at most `size.height` lines, or None where they do not fit."""
+    """The entries in at most `size.height` lines; None if they do not fit."""
     gap = GAP if small else Span("  ")
     rows: list[list[Line]] = [[]]
     for action in entries:
@@ -54,21 +54,24 @@ def _entry(frame: Frame, view: View, action: Action, *, small: bool) -> Line:
     spans: list[Span] = []
     parts = (action, *view.registry.sharing[action.id])
     for part in parts:
-        can = part.unavailable(frame) is None
+        available = part.unavailable(frame) is None
         if key := part.first_key_label:
-            spans += [Span(SMALL_KEYS.get(key, key) if small else key, "key" if can else "dead", part.id), Span(" ")]
-    can_any = any(part.unavailable(frame) is None for part in parts)
-    name = _word(frame, view, action)
-    spans.append(Span(SMALL.get(name, name) if small else name, "label" if can_any else "dead", action.id))
+            spans += [
+                Span(SHORT_KEYS.get(key, key) if small else key, "key" if available else "dead", part.id),
+                Span(" "),
+            ]
+    any_available = any(part.unavailable(frame) is None for part in parts)
+    name = _name(frame, view, action)
+    spans.append(Span(SHORT_NAMES.get(name, name) if small else name, "label" if any_available else "dead", action.id))
     return tuple(spans)
 
 
-def _word(frame: Frame, view: View, action: Action) -> str:
+def _name(frame: Frame, view: View, action: Action) -> str:
     if action.id == "engine":
         return action.name(frame).split(" ", maxsplit=1)[0]
     if action.id == "freeze" and view.frozen:
-        return "Thaw"
-    if action.id == "maximise" and view.big:
+        return "Live"
+    if action.id == "maximise" and view.maximised:
         return "Back"
     if action.id == "pin" and view.pinned is not None:
         return "Unpin"

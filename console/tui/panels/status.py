@@ -1,8 +1,8 @@
-"""What must not be missed: fallback and warnings, an engine that is lost or silent, what a start is doing."""
+"""Notices above the body: fallback and warnings, a lost or silent engine, the phase of a start or switch."""
 
 from textual.geometry import Size
 
-from console.model.engine import Engine, EngineState
+from console.model.engine import EngineState
 from console.model.frame import Frame
 from console.tui import number_format
 from console.tui.panels.words import fell_back
@@ -10,25 +10,25 @@ from console.tui.styled_text import Line, Lines, Span, StyledText, clean, clip, 
 from console.tui.view import View
 
 SILENT_S = 3.0
-"""An engine that sends ten frames a second and is silent so long is in trouble."""
+"""Seconds without a frame after which a notice appears: 30 times the interval of the engine's frames."""
 HUNG_S = 5.0
-"""A request in flight for so long is worth a word."""
+"""Seconds that a request is in flight before a notice appears."""
 
 
 def banner(frame: Frame, view: View, size: Size) -> StyledText:
-    """The first warning in its rule's own words, as long as it holds. Empty without one."""
+    """The first warning of the engine, or its fallback. Empty without either."""
     engine = frame.engine
-    fallen = fell_back(engine)
-    if engine.state in {EngineState.STOPPED, EngineState.STARTING} or not (fallen or engine.warnings):
+    fallback = fell_back(engine)
+    if engine.state in {EngineState.STOPPED, EngineState.STARTING} or not (fallback or engine.warnings):
         return StyledText(())
-    word = "FALLBACK" if fallen else "WARNING"
+    word = "FALLBACK" if fallback else "WARNING"
     if engine.warnings:
         text = clean(engine.warnings[0].message)
         more = f"  +{len(engine.warnings) - 1} more" if len(engine.warnings) > 1 else ""
     else:
-        text, more = f"asked for {clean(engine.requested.cell)}, {clean(engine.effective.cell)} runs", ""
-    why = "shown until effective equals requested   " if fallen and size.width >= 150 else ""
-    right = line(Span(f"{more}  {why}", "banner"), Span(f"{view.key('details')} details ", "banner", "details"))
+        text, more = f"requested {clean(engine.requested.cell)}, {clean(engine.effective.cell)} runs", ""
+    until = "shown until effective equals requested   " if fallback and size.width >= 150 else ""
+    right = line(Span(f"{more}  {until}", "banner"), Span(f"{view.key('details')} details ", "banner", "details"))
     room = size.width - width_of(right)
     left = line(Span(f" ⚠ {word}  ", "banner", "details"), Span(text, "banner", "details"))
     if width_of(left) >= room and engine.warnings:
@@ -38,14 +38,14 @@ def banner(frame: Frame, view: View, size: Size) -> StyledText:
 
 
 def alarm(frame: Frame, view: View, size: Size) -> StyledText:
-    """The lost engine: what happened, and the key that helps. Empty otherwise."""
+    """What happened to a lost engine, and the keys that help. Empty otherwise."""
     engine = frame.engine
     if engine.state is not EngineState.LOST:
         return StyledText(())
-    message = engine.message or "The engine process ended without being asked to."
+    message = engine.message or "The engine process ended unexpectedly."
     keys = line(
         *(Span(f" {view.key('restart')} ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
-        *(Span(f" {view.key('mode_log')} ", "badge", "mode_log"), Span(" what it said last    ", "alarm", "mode_log")),
+        *(Span(f" {view.key('mode_log')} ", "badge", "mode_log"), Span(" last output    ", "alarm", "mode_log")),
         *(Span(f" {view.key('quit')} ", "badge", "quit"), Span(" quit ", "alarm", "quit")),
     )
     body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
@@ -58,31 +58,41 @@ def _filled(row: Line, width: int) -> Line:
 
 
 def progress(frame: Frame, view: View, size: Size) -> StyledText:
-    """The running phase of a start or a switch, or a silence that lasts. Empty otherwise."""
+    """The running phase of a start, switch or stop, a silent engine, a message of the load. Empty otherwise."""
     engine = frame.engine
     rows: list[Line] = []
     if engine.state in {EngineState.STARTING, EngineState.SWITCHING, EngineState.DRAINING}:
         rows.append(_phase(frame, view, size.width))
     if engine.state is EngineState.STOPPED and engine.message:
         rows.append(line(Span(" ✖ ", "bad"), Span(clean(engine.message), "bad")))
-    rows.extend(_silence(engine, view))
+    rows.extend(_slow(frame, view))
     if frame.load.message:
         rows.append(line(Span(" ⚠ load: ", "warn"), Span(clean(frame.load.message), "warn")))
     return StyledText(tuple(clip(row, size.width) for row in rows))
 
 
-def _silence(engine: Engine, view: View) -> Lines:
+def _slow(frame: Frame, view: View) -> Lines:
+    """A silent engine, or requests that wait for long: with the cause and the key that helps."""
+    engine = frame.engine
     if engine.state not in {EngineState.RUNNING, EngineState.SWITCHING}:
         return ()
+    silent, waiting = engine.last_frame_age_s >= SILENT_S, engine.oldest_in_flight_s >= HUNG_S
     words: list[str] = []
-    if engine.last_frame_age_s >= SILENT_S:
-        words.append(f"the engine has said nothing for {engine.last_frame_age_s:.0f} s")
-    if engine.oldest_in_flight_s >= HUNG_S:
+    if silent:
+        words.append(f"no data from the engine for {engine.last_frame_age_s:.0f} s")
+    if waiting:
         words.append(f"the oldest request in flight has waited {engine.oldest_in_flight_s:.1f} s")
     if not words:
         return ()
-    restart = Span(f"   {view.key('restart')} restart", "key", "restart")
-    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), restart),)
+    keys: Line = ()
+    if engine.state is EngineState.SWITCHING:
+        words.append("a switch is in progress")
+    elif not silent and frame.load.running and frame.load.spec.is_open and frame.window.texts_per_s:
+        words.append("a backlog grows, the engine does not keep up with the rate: lower it")
+        keys = (Span(f"   {view.key('load')} load", "key", "load"),)
+    elif silent or not frame.window.texts_per_s:
+        keys = (Span(f"   {view.key('restart')} restart", "key", "restart"),)
+    return (line(Span(" ⚠ SLOW  ", "warn"), Span("; ".join(words), "warn"), *keys),)
 
 
 def _phase(frame: Frame, view: View, width: int) -> Line:

@@ -1,4 +1,4 @@
-"""The words several panels share: states, deployments, whether what runs is what was asked for."""
+"""Text that several panels share: states, deployments, requested against effective."""
 
 from console.model.engine import Deployment, Engine, EngineState
 from console.model.frame import Frame
@@ -26,57 +26,57 @@ SEPARATOR = Span(" │ ", "grid")
 
 
 def fell_back(engine: Engine) -> bool:
-    """Whether another deployment runs than was asked for."""
-    asked, runs = engine.requested, engine.effective
-    if not asked.backend or not runs.backend:
+    """Whether the effective deployment differs from the requested one."""
+    wanted, actual = engine.requested, engine.effective
+    if not wanted.backend or not actual.backend:
         return False
-    return (asked.backend, asked.precision, asked.recipe) != (runs.backend, runs.precision, runs.recipe) or (
-        bool(asked.device) and asked.device != runs.device
+    return (wanted.backend, wanted.precision, wanted.recipe) != (actual.backend, actual.precision, actual.recipe) or (
+        bool(wanted.device) and wanted.device != actual.device
     )
 
 
 def loop_note(spec: LoadSpec) -> str:
-    """What the kind of loop means for the latency beside it."""
+    """How the kind of loop affects the latency."""
     if spec.is_open:
         return "open loop: latency from the scheduled time"
-    return "closed loop: latency hides arrival wait"
+    return "closed loop: coordinated omission"
 
 
 def keyless(row: Line) -> Line:
-    """Without the keys that act on an engine: on a replay they do nothing."""
+    """The line without keys: in a replay they do nothing."""
     return tuple(span for span in row if span.role != "key")
 
 
 def model_name(engine: Engine) -> str:
-    """The model without its organisation, or a directory's last part."""
+    """The name of the model without its organisation, or the last part of its folder."""
     name = engine.model.id or engine.effective.model or engine.requested.model
     return clean(name.rstrip("/").rsplit("/", 1)[-1])
 
 
-def arrow(asked: str, runs: str) -> Line:
-    """`int8 → fp16 ⚠` where they differ, else what runs."""
-    asked, runs = clean(asked), clean(runs)
-    if asked == runs or not runs:
-        return line(Span(asked or "–", "strong"))
-    if not asked:
-        return line(Span(runs, "strong"))
-    return line(Span(asked, "value"), Span(" → ", "muted"), Span(runs, "strong"), Span(" ⚠", "warn"))
+def arrow(requested: str, effective: str) -> Line:
+    """`int8 → fp16 ⚠` if they differ, else one of them."""
+    requested, effective = clean(requested), clean(effective)
+    if requested == effective or not effective:
+        return line(Span(requested or "–", "strong"))
+    if not requested:
+        return line(Span(effective, "strong"))
+    return line(Span(requested, "value"), Span(" → ", "muted"), Span(effective, "strong"), Span(" ⚠", "warn"))
 
 
-def cell_short(asked: Deployment, runs: Deployment) -> Line:
-    """`onnx int8→fp16 ⚠`, for one line of many things."""
-    if not asked.backend and not runs.backend:
+def cell_short(requested: Deployment, effective: Deployment) -> Line:
+    """`onnx int8→fp16 ⚠`: backend and precision in few cells."""
+    if not requested.backend and not effective.backend:
         return line(Span("no deployment", "muted"))
-    backend = clean(runs.backend or asked.backend)
-    parts = [Span(f"{backend} ", "strong")]
-    if runs.backend and asked.cell and asked.cell != runs.cell:
-        was = asked.precision if asked.backend == runs.backend else asked.cell
-        return line(*parts, Span(f"{clean(was)}→", "value"), Span(clean(runs.precision), "strong"), Span(" ⚠", "warn"))
-    return line(*parts, Span(clean(runs.precision or asked.precision), "strong"))
+    backend = Span(f"{clean(effective.backend or requested.backend)} ", "strong")
+    precision = Span(clean(effective.precision or requested.precision), "strong")
+    if effective.backend and requested.cell and requested.cell != effective.cell:
+        wanted = requested.precision if requested.backend == effective.backend else requested.cell
+        return line(backend, Span(f"{clean(wanted)}→", "value"), precision, Span(" ⚠", "warn"))
+    return line(backend, precision)
 
 
 def state_label(frame: Frame, *, short: bool = False) -> Line:
-    """`● RUNNING`; of a replay that it is one."""
+    """`● RUNNING`, or `◀ REPLAYED` in a replay."""
     if frame.replay is not None:
         return line(Span("◀ ", "accent"), Span("REPLAYED", "accent"))
     glyph, role = STATE_GLYPH[frame.engine.state]

@@ -1,1 +1,1 @@
-"""The widgets: they draw ink and know nothing of sessions."""
+"""Widgets that draw styled text. They do not depend on the session."""

@@ -1,4 +1,4 @@
-"""A tile that holds a chart: redrawn when a new interval has come or the person looks differently, not at 10 Hz."""
+"""A tile with a chart. It is redrawn for a new interval or another view, not at 10 Hz."""
 
 from console.model.frame import Frame
 from console.tui.view import View
@@ -6,23 +6,23 @@ from console.tui.widgets.tile import Tile
 
 
 class ChartTile(Tile):
-    """Repaints all of itself, rarely."""
+    """Draws its chart only when the points, the view or the size have changed."""
 
     SELECTABLE = False
-    _look: tuple[object, ...] = ()
-    _shown: tuple[object, ...] = ()
+    _drawn_view: tuple[object, ...] = ()
+    _drawn_points: tuple[object, ...] = ()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         if not self.display or not self.text_size:
             return
-        look = (view.zoom, view.until_s, view.log_y, self.text_size, frame.engine.state, frame.load.running)
-        shown = (frame.points_version, len(frame.markers), frame.replay and frame.replay.run_id)
-        if look == self._look and shown == self._shown:
+        view_key = (view.zoom, view.until_s, view.log_y, self.text_size, frame.engine.state, frame.load.running)
+        points_key = (frame.points_version, len(frame.markers), frame.replay and frame.replay.run_id)
+        if view_key == self._drawn_view and points_key == self._drawn_points:
             return
-        asked_for = bool(self._look) and look != self._look
-        self._look, self._shown = look, shown
-        if asked_for:
-            # a key's echo is in the header first: charts cost the most, so they follow when that is on the screen
+        view_changed = bool(self._drawn_view) and view_key != self._drawn_view
+        self._drawn_view, self._drawn_points = view_key, points_key
+        if view_changed:
+            # charts cost the most: the header shows the effect of the key first
             self.call_after_refresh(self._plot, frame, view)
         else:
             self._plot(frame, view)

@@ -1,4 +1,4 @@
-"""Which colour and weight each role of ink has in a theme. Styles are made once; drawing looks them up."""
+"""The style of each role in a theme. Styles are cached: drawing only looks them up."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,39 +8,39 @@ from textual.color import Color
 
 COLOURS: dict[str, tuple[str, bool, str]] = {
     "value": ("foreground", False, ""),
-    "strong": ("ink-strong", True, ""),
-    "label": ("ink-label", False, ""),
-    "muted": ("ink-muted", False, ""),
+    "strong": ("role-strong", True, ""),
+    "label": ("role-label", False, ""),
+    "muted": ("role-muted", False, ""),
     "accent": ("accent", False, ""),
     "good": ("success", False, ""),
     "warn": ("warning", False, ""),
     "bad": ("error", True, ""),
     "key": ("primary", True, ""),
-    "dead": ("ink-dead", False, ""),
+    "dead": ("role-dead", False, ""),
     "series1": ("series-1", False, ""),
     "series2": ("series-2", False, ""),
     "series3": ("series-3", False, ""),
     "faint1": ("series-1-faint", False, ""),
     "faint2": ("series-2-faint", False, ""),
     "faint3": ("series-3-faint", False, ""),
-    "fill": ("ink-grid", False, "series-fill"),
-    "fillmark": ("ink-marker", False, "series-fill"),
-    "grid": ("ink-grid", False, ""),
-    "axis": ("ink-muted", False, ""),
-    "marker": ("ink-marker", False, ""),
+    "fill": ("role-grid", False, "series-fill"),
+    "fillmark": ("role-marker", False, "series-fill"),
+    "grid": ("role-grid", False, ""),
+    "axis": ("role-muted", False, ""),
+    "marker": ("role-marker", False, ""),
     "cursor": ("background", True, "primary"),
     "banner": ("banner-foreground", True, "banner-background"),
     "alarm": ("alarm-foreground", True, "alarm-background"),
     "badge": ("background", True, "foreground"),
 }
-"""For each role: a theme variable, whether it is bold, and a background variable where it has one of its own."""
+"""By role: theme variable of the colour, bold or not, theme variable of the background (empty: the tile's)."""
 REVERSED = frozenset({"cursor", "badge", "banner", "alarm"})
-"""What stands out by its background stands out by reverse video where there are no colours."""
+"""Roles with a background of their own: without colours they are drawn in reverse video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """A theme's colours on one background. Hashable, so that styles can be kept by it."""
+    """The colours of a theme on one background. Hashable: styles are cached by it."""
 
     theme: str
     background: str
@@ -50,7 +50,7 @@ class Palette:
 
 @lru_cache(maxsize=64)
 def role_styles(palette: Palette) -> dict[str, Style]:
-    """The style of every role."""
+    """Returns the style of every role."""
     variables = dict(palette.colours)
     styles = {}
     for role, (colour, bold, background) in COLOURS.items():
@@ -69,9 +69,9 @@ def role_styles(palette: Palette) -> dict[str, Style]:
 
 @lru_cache(maxsize=32768)
 def style_at(palette: Palette, role: str, action: str, x: int, y: int) -> Style:
-    """The style of a span that begins at (x, y) in its tile: the place is what selecting by mouse needs.
+    """Returns the style of a span that begins at cell (x, y) of its tile. Selection by mouse needs the position.
 
-    `x` below 0: it cannot be selected.
+    `x` below 0: the text cannot be selected.
     """
     meta: dict[str, object] = {"offset": (x, y)} if x >= 0 else {}
     if action:

@@ -1,4 +1,4 @@
-"""A tile: a bordered box of ink that repaints only the lines that changed."""
+"""A tile: a bordered box of styled text that repaints only the lines that have changed."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,14 @@ from console.tui.view import View
 from console.tui.widgets.styles import COLOURS, Palette, role_styles, style_at
 
 TITLES_EVERY = 5
-"""Ticks: another title repaints the whole border, so a figure in it moves at 2 Hz."""
+"""Ticks between two changes of the titles: a new title repaints the whole border, so it changes at 2 Hz."""
 
 Draw = Callable[[Frame, View, Size], StyledText]
+"""Makes the content of a tile for the size inside its border."""
 
 
 class Tile(Widget):
-    """Draws what `draw` makes of a frame. Repainting costs per changed line, so a still figure costs nothing."""
+    """Shows what `draw` returns for a frame. A line that has not changed is not repainted."""
 
     SELECTABLE = True
     """Whether its text can be selected with the mouse."""
@@ -37,9 +38,9 @@ class Tile(Widget):
         follows_view: bool = False,
         classes: str = "",
     ) -> None:
-        """`every`: draw on each so many ticks of the UI clock (1: 10 Hz, 5: 2 Hz); `turn`: on which of them.
+        """`every`: draw on every n-th tick of the 10 Hz clock (5: 2 Hz). `turn`: the remainder, which spreads the work.
 
-        `follows_view`: what it says depends on zoom, freeze or mode, so it is drawn at once when they change.
+        `follows_view`: the content depends on zoom, freeze or mode; the tile is drawn at once when they change.
         """
         super().__init__(id=id, classes=classes)
         self._draw = draw
@@ -50,31 +51,31 @@ class Tile(Widget):
         self._titles = ("", "")
         self._rows = 0
         self._palette: Palette | None = None
-        self._seen: tuple[Frame, View, Size] | None = None
+        self._drawn: tuple[Frame, View, Size] | None = None
         self.text_size = Size(0, 0)
 
     def on_resize(self) -> None:
-        """Keeps the size of what is inside the border: asking for it costs a walk through the tree."""
+        """Caches the size inside the border: computing it walks through the widget tree."""
         if self.text_size != self.size:
             self.text_size = self.size
             self.refresh()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        """Draws the frame if it is this tile's turn and something it shows may have changed."""
+        """Draws the frame on this tile's ticks, and at once after a change of view or size."""
         if not self.display or not self.text_size:
             return
-        seen, view = self._seen, view if self._follows_view else view.still
-        same_look = seen is not None and seen[1:] == (view, self.text_size)
-        if same_look and seen is not None and (seen[0] is frame or tick % self._every != self._turn):
+        drawn, view = self._drawn, view if self._follows_view else view.unzoomed
+        same_view = drawn is not None and drawn[1:] == (view, self.text_size)
+        if same_view and drawn is not None and (drawn[0] is frame or tick % self._every != self._turn):
             return
-        self._seen = (frame, view, self.text_size)
-        picture = self._draw(frame, view, self.text_size)
-        if same_look and tick % TITLES_EVERY:
-            picture = picture._replace(title=self._titles[0], subtitle=self._titles[1])
-        self.put(picture)
+        self._drawn = (frame, view, self.text_size)
+        content = self._draw(frame, view, self.text_size)
+        if same_view and tick % TITLES_EVERY:
+            content = content._replace(title=self._titles[0], subtitle=self._titles[1])
+        self.put(content)
 
-    def show_rows(self, frame: Frame, view: View, size: Size) -> None:
-        """Takes as many rows as it has lines to say at this width; none: it is not there."""
+    def fit_height(self, frame: Frame, view: View, size: Size) -> None:
+        """Sets the height to the number of lines at the width of `size`. Hides the tile if there are none."""
         rows = len(self._draw(frame, view, size).lines)
         if self.display != bool(rows):
             self.display = bool(rows)
@@ -82,13 +83,13 @@ class Tile(Widget):
             self._rows = rows
             self.styles.height = rows
 
-    def put(self, picture: StyledText) -> None:
-        """Takes new lines and marks as dirty those that differ."""
-        if self._titles != (picture.title, picture.subtitle):
-            self._titles = (picture.title, picture.subtitle)
-            self.border_title = Content(picture.title)
-            self.border_subtitle = Content(picture.subtitle)
-        old, self._lines = self._lines, picture.lines
+    def put(self, content: StyledText) -> None:
+        """Replaces the content and repaints the lines that differ."""
+        if self._titles != (content.title, content.subtitle):
+            self._titles = (content.title, content.subtitle)
+            self.border_title = Content(content.title)
+            self.border_subtitle = Content(content.subtitle)
+        old, self._lines = self._lines, content.lines
         width = self.text_size.width
         changed = [
             Region(0, y, width, 1)
@@ -100,7 +101,7 @@ class Tile(Widget):
 
     @property
     def text(self) -> str:
-        """What the tile says, as plain text."""
+        """The content as plain text."""
         return "\n".join(plain(spans) for spans in self._lines)
 
     def render_line(self, y: int) -> Strip:
@@ -112,19 +113,19 @@ class Tile(Widget):
         return strip
 
     def _styled(self, spans: Line, width: int, y: int) -> Strip:
-        """The line in this theme's colours, filled up to the width."""
-        palette = self._palette or self._take_palette()
-        place = None if self.SELECTABLE else (-1, -1)
+        """Returns the line in the colours of the theme, padded to the width."""
+        palette = self._palette or self._read_palette()
+        fixed = None if self.SELECTABLE else (-1, -1)
         segments, x = [], 0
         for span in spans:
             if span.text:
-                segments.append(Segment(span.text, style_at(palette, span.role, span.action, *(place or (x, y)))))
+                segments.append(Segment(span.text, style_at(palette, span.role, span.action, *(fixed or (x, y)))))
                 x += cell_len(span.text)
         if x < width:
-            segments.append(Segment(" " * (width - x), style_at(palette, "value", "", *(place or (x, y)))))
+            segments.append(Segment(" " * (width - x), style_at(palette, "value", "", *(fixed or (x, y)))))
         return Strip(segments, width)
 
-    def _take_palette(self) -> Palette:
+    def _read_palette(self) -> Palette:
         variables = self.app.theme_variables
         used = {name for colour, _, background in COLOURS.values() for name in (colour, background) if name}
         colours = tuple((name, variables[name]) for name in sorted(used))
@@ -147,6 +148,6 @@ class Tile(Widget):
         return selection.extract(self.text), "\n"
 
     def notify_style_update(self) -> None:
-        """Another theme: other colours."""
+        """Discards the colours of the old theme."""
         super().notify_style_update()
         self._palette = None

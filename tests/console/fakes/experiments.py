@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.model.errors import CommandRefused
+from console.model.recording import LiveRecording
 from console.services.ports import ListedRun, SweepOffer
 from console.services.runs import searchable_text
 from console.store.opened_run import OpenedRun
@@ -112,8 +113,33 @@ class FakeSweeps:
 
 
 @dataclass
+class FakeLive:
+    """Records what it is asked to do; a test sets the state."""
+
+    state: LiveRecording = field(default_factory=LiveRecording)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def name(self, name: str) -> None:
+        self.calls.append(("name", name))
+        self.state = replace(self.state, name=name)
+
+    async def keep(self) -> None:
+        self.calls.append(("keep",))
+        self.state = replace(self.state, discarded=False)
+
+    async def discard(self) -> None:
+        self.calls.append(("discard",))
+        self.state = replace(self.state, discarded=True)
+
+    async def close(self) -> str:
+        self.calls.append(("close",))
+        return f"Recorded as {self.state.run_id}" if self.state.running else ""
+
+
+@dataclass
 class FakeExperiments:
     """Implements ExperimentsPort."""
 
     runs: FakeRuns = field(default_factory=FakeRuns)
     sweeps: FakeSweeps = field(default_factory=FakeSweeps)
+    live: FakeLive = field(default_factory=FakeLive)

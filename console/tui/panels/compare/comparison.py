@@ -1,4 +1,4 @@
-"""Runs side by side as a table: a column a run, ratios to the first one with marks, and only what differs below."""
+"""Runs side by side: a column for each run, ratios to the baseline, then configuration and environment."""
 
 from console.compare.side_by_side import ConfigRow, FigureRow, SideBySide, Versus
 from console.tui import number_format
@@ -6,34 +6,37 @@ from console.tui.panels import marks
 from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, line, width_of, wrap
 
 LABEL = 14
+"""Cells of the row labels."""
 MARKS = {"better": ("▲", "good"), "worse": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
-LEGEND = "ratio to run 1: ▲ better  ▼ worse  = same within 3 %  ? undecided: the interval holds 1"
-WIDEST = 44
+LEGEND = "ratio to the baseline: ▲ better  ▼ worse  = same within 3 %  ? inconclusive: CI includes 1"
+MAX_COLUMN = 44
 BESIDE_FROM, FIGURE = 24, 9
-IN_WORDS = {"better": "faster", "worse": "slower", "same": "as fast", "undecided": "undecided"}
+"""Columns of BESIDE_FROM cells or more show the ratio beside the figure, which gets FIGURE cells."""
+THROUGHPUT_WORDS = {"better": "faster", "worse": "slower", "same": "as fast", "undecided": "inconclusive"}
+"""The verdict on a run's throughput in words."""
 
 
-def compared(found: SideBySide, width: int, cursor: int, *, equal_rows: bool) -> Lines:
-    """Heads, figures, verdict marks, configuration, environment."""
-    column = min(WIDEST, max(12, (width - LABEL) // max(1, len(found.runs))))
-    rows: list[Line] = [*_heads(found, column, cursor)]
-    for text in found.warnings:
+def table(comparison: SideBySide, width: int, cursor: int, *, equal_rows: bool) -> Lines:
+    """The whole table: runs, warnings, figures with ratios, configuration, environment."""
+    column = min(MAX_COLUMN, max(12, (width - LABEL) // max(1, len(comparison.runs))))
+    rows: list[Line] = [*_heads(comparison, column, cursor)]
+    for text in comparison.warnings:
         rows += [line(Span("⚠ ", "warn"), *each) for each in wrap(text, width - 2, "warn")]
     rows.append(BLANK)
-    for row in found.figures:
+    for row in comparison.figures:
         rows += _figure(row, column)
     rows += [line(Span(LEGEND, "muted")), BLANK]
-    shown = [row for row in found.config if row.differs or equal_rows]
+    shown = [row for row in comparison.config if row.differs or equal_rows]
     rows.append(line(Span("configuration", "accent"), Span("" if shown else "  the same", "muted")))
     rows += [_setting(row, column) for row in shown]
-    if found.environment:
+    if comparison.environment:
         rows.append(line(Span("environment", "accent"), Span("  ⚠ differs", "warn")))
-        rows += [_setting(row, column) for row in found.environment]
+        rows += [_setting(row, column) for row in comparison.environment]
     return tuple(clip(row, width) for row in rows)
 
 
 def _figure(row: FigureRow, column: int) -> list[Line]:
-    """The ratio stands beside its figure where there is room, else below it."""
+    """The ratio is beside its figure where there is room, else below it."""
     values = [_value(row, at) for at in range(len(row.values))]
     ratios = [_ratio(one) for one in row.versus]
     if not any(ratios):
@@ -47,17 +50,17 @@ def _figure(row: FigureRow, column: int) -> list[Line]:
     return [_cells(row.name, both, column)]
 
 
-def _heads(found: SideBySide, column: int, cursor: int) -> list[Line]:
+def _heads(comparison: SideBySide, column: int, cursor: int) -> list[Line]:
     numbers, names, cells, loads = [], [], [], []
-    for at, opened in enumerate(found.runs):
+    for at, opened in enumerate(comparison.runs):
         row = opened.run.row
         role = "cursor" if at == cursor else "strong"
-        numbers.append(line(Span(f" {at + 1} ", role), Span(" "), *_verdict_line(found, at)))
+        numbers.append(line(Span(f" {at + 1} ", role), Span(" "), *_throughput_verdict(comparison, at)))
         names.append(line(Span(clean(row.run_id), "label")))
         cells.append(marks.cell(row.requested, row.effective))
         tags = " ".join(f"#{tag}" for tag in row.tags)
         loads.append(line(Span(row.started_at[5:16].replace("T", " "), "muted"), Span(f" {clean(tags)}", "accent")))
-    verdicts = [_verdict(found, at) for at in range(len(found.runs))]
+    verdicts = [_verdict(comparison, at) for at in range(len(comparison.runs))]
     return [
         _cells("run", numbers, column),
         *(_cells("", part, column) for part in (names, cells, loads)),
@@ -65,15 +68,15 @@ def _heads(found: SideBySide, column: int, cursor: int) -> list[Line]:
     ]
 
 
-def _verdict_line(found: SideBySide, at: int) -> Line:
-    """`baseline`, or what may be said of its speed."""
+def _throughput_verdict(comparison: SideBySide, at: int) -> Line:
+    """`baseline`, or how the throughput of a run compares with it."""
     if at == 0:
         return line(Span("baseline", "muted"))
-    versus = found.figures[0].versus[at]
+    versus = comparison.figures[0].versus[at]
     if versus is None or not versus.verdict:
         return line(Span("not comparable", "muted"))
     mark, role = MARKS[versus.verdict]
-    return line(Span(f"{mark} {IN_WORDS[versus.verdict]}", role))
+    return line(Span(f"{mark} {THROUGHPUT_WORDS[versus.verdict]}", role))
 
 
 def _cells(name: str, parts: list[Line], column: int) -> Line:
@@ -93,8 +96,8 @@ def _value(row: FigureRow, at: int) -> Line:
     written = {"RSS": number_format.megabytes, "texts/s": number_format.count, "n": number_format.count}.get(
         row.name, number_format.ms
     )
-    shaky = row.stable[at] is False
-    return line(Span(written(value), "value" if shaky else "strong"), Span(" ~" if shaky else "", "warn"))
+    unstable = row.stable[at] is False
+    return line(Span(written(value), "value" if unstable else "strong"), Span(" ~" if unstable else "", "warn"))
 
 
 def _ratio(versus: Versus | None) -> Line:
@@ -105,22 +108,22 @@ def _ratio(versus: Versus | None) -> Line:
     return line(Span(f"{mark} " if mark else "  ", role), Span(f"{versus.ratio:.2f}×", role), Span(margin, "muted"))
 
 
-def _verdict(found: SideBySide, at: int) -> Line:
-    row = found.runs[at].run.row
+def _verdict(comparison: SideBySide, at: int) -> Line:
+    row = comparison.runs[at].run.row
     return marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
 
 
 def _setting(row: ConfigRow, column: int) -> Line:
-    first = row.values[0]
+    baseline = row.values[0]
     parts = [
         line(
-            Span("≠ " if value != first else "  ", "warn"),
-            Span(clean(value) or number_format.NONE, _role(value, first)),
+            Span("≠ " if value != baseline else "  ", "warn"),
+            Span(clean(value) or number_format.NONE, _role(value, baseline)),
         )
         for value in row.values
     ]
     return _cells(row.name, parts, column)
 
 
-def _role(value: str, first: str) -> str:
-    return "strong" if value != first else "value"
+def _role(value: str, baseline: str) -> str:
+    return "strong" if value != baseline else "value"

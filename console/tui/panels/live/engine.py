@@ -1,4 +1,4 @@
-"""The engine: what it serves, where, since when, and the keys that change that."""
+"""The Engine panel: model, deployment, state and batching, with the keys that change them."""
 
 from textual.geometry import Size
 
@@ -13,25 +13,25 @@ LABEL = 10
 
 
 def field(name: str, value: Line, key: str = "", action: str = "") -> Line:
-    """`backend   onnx  b`."""
+    """One row: name, value, key."""
     tail = (Span(f"  {key}", "key", action),) if key else ()
     return line(Span(name.ljust(LABEL), "label"), *value, *tail)
 
 
 def engine(frame: Frame, view: View, size: Size) -> StyledText:
-    """Fields in the order in which they matter; short tiles lose the last ones."""
+    """The fields by importance: a short tile shows only the first ones."""
     live = frame.engine
-    asked, runs = live.requested, live.effective
+    requested, effective = live.requested, live.effective
     rows = [
         field("model", line(Span(model_name(live) or "–", "strong"))),
-        field("backend", arrow(asked.backend, runs.backend), view.key("backend"), "backend"),
-        field("precision", arrow(asked.precision, runs.precision), view.key("precision"), "precision"),
+        field("backend", arrow(requested.backend, effective.backend), view.key("backend"), "backend"),
+        field("precision", arrow(requested.precision, effective.precision), view.key("precision"), "precision"),
         field("state", _state(frame)),
         field("instances", _instances(frame)),
         field("device", _device(frame)),
         field("vectors", _vectors(frame)),
         field("batches", _batching(frame), view.key("coalesce"), "coalesce"),
-        field("last swap", _last_swap(frame)),
+        field("switch", _last_switch(frame)),
         field("cpu", line(Span(clean(live.cpu_model) or "–", "muted"))),
     ]
     rows = [row if frame.replay is None else keyless(row) for row in rows if row]
@@ -71,23 +71,23 @@ def _state(frame: Frame) -> Line:
 
 
 def _instances(frame: Frame) -> Line:
-    runs = frame.engine.effective
-    if not runs.instances:
+    effective = frame.engine.effective
+    if not effective.instances:
         return line(Span("–"))
-    threads = f" × {runs.threads} thread{'s' if runs.threads != 1 else ''}"
-    return line(Span(f"{runs.instances}"), Span(threads), Span(f"  {frame.engine.idle_instances} idle", "muted"))
+    threads = f" × {effective.threads} thread{'s' if effective.threads != 1 else ''}"
+    return line(Span(f"{effective.instances}"), Span(threads), Span(f"  {frame.engine.idle_instances} idle", "muted"))
 
 
 def _batching(frame: Frame) -> Line:
     knobs = frame.engine.batching
     coalesce = Span("coalescing", "value") if knobs.coalesce else Span("coalescing off", "warn")
-    items = f"{knobs.max_batch_items} × " if knobs.max_batch_items else ""  # a stored run has not kept its item cap
-    unit = "" if items and knobs.max_batch_tokens >= 1000 else " tok"  # the key beside it must not be cut off
+    items = f"{knobs.max_batch_items} × " if knobs.max_batch_items else ""  # stored runs do not have the item limit
+    unit = "" if items and knobs.max_batch_tokens >= 1000 else " tok"  # leaves room for the key
     size = f"  ≤ {items}{knobs.max_batch_tokens:,}{unit}" if knobs.max_batch_tokens else ""
     return line(coalesce, Span(size, "muted"))
 
 
-def _last_swap(frame: Frame) -> Line:
+def _last_switch(frame: Frame) -> Line:
     if not frame.deltas:
         return line(Span("none yet", "muted"))
     last = frame.deltas[-1]

@@ -1,4 +1,4 @@
-"""The newest lines of the log that matter, newest first."""
+"""The Events panel: the newest lines of the log without debug lines, newest first."""
 
 from collections.abc import Iterable
 
@@ -31,7 +31,7 @@ def log_line(entry: LogLine, *, marked: bool = False) -> Line:
 
 
 def events(frame: Frame, view: View, size: Size) -> StyledText:
-    """As many as fit; the whole log is a key away."""
+    """As many lines as fit; the Log screen has all."""
     title, more = "events and engine log", f"{view.key('mode_log')} log"
     if not frame.log:
         return StyledText((line(Span(" nothing yet", "muted")),), title, more)

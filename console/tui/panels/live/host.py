@@ -1,4 +1,4 @@
-"""The host, and what the console itself costs."""
+"""The Host panel: CPU and memory of the engine, the load generator and the console."""
 
 from textual.geometry import Size
 
@@ -9,7 +9,7 @@ from console.tui.view import View
 
 
 def host(frame: Frame, _view: View, size: Size) -> StyledText:
-    """CPU in shares of one core, memory, queue, and whether the feed keeps up."""
+    """CPU as a share of one core, memory, queue, dropped frames."""
     engine = frame.engine
     gap = Span("   ")
     cpu = joined(
@@ -40,4 +40,4 @@ def host(frame: Frame, _view: View, size: Size) -> StyledText:
     )
     ring = line(Span(f"ring 10 min · {len(frame.points):,} intervals", "muted"))
     rows = (cpu, memory, queue, feed, ring)
-    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "host · console's own cost")
+    return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "host · cost of the console")

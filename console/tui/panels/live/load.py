@@ -1,4 +1,4 @@
-"""The load: what the driver sends, and how it fares."""
+"""The Load panel: what the load generator sends, and its progress."""
 
 from textual.geometry import Size
 
@@ -12,36 +12,38 @@ from console.tui.view import View
 
 
 def load(frame: Frame, view: View, size: Size) -> StyledText:
-    """Knobs with their keys first, then progress."""
+    """The settings with their keys, then the progress."""
     spec = frame.load.spec
     unit = "pairs" if spec.workload == "pairs" else "texts"
     rows = [
         field("state", _state(frame), view.key("load_toggle"), "load_toggle"),
-        field("batch", line(Span(f"{spec.batch:<5}", "strong"), Span(f"{unit}/req", "muted")), *_two(view, "batch")),
-        _how_many(spec, view),
+        field(
+            "batch", line(Span(f"{spec.batch:<5}", "strong"), Span(f"{unit}/req", "muted")), *_two_keys(view, "batch")
+        ),
+        _pace(spec, view),
         field("mode", line(Span(_mode(spec)), Span("  stream" if spec.stream else "  unary", "muted"))),
         field("corpus", line(Span(clean(spec.corpus)), Span(f"  {spec.workload}", "muted"))),
         field("sent", _sent(frame)),
-        field("driver", _driver(frame)),
+        field("generator", _generator(frame)),
     ]
     if frame.replay is not None:
         rows = [keyless(row) for row in rows]
     return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), "load")
 
 
-def _two(view: View, knob: str) -> tuple[str, str]:
-    """The keys that halve and double it, and what a click on them opens."""
+def _two_keys(view: View, knob: str) -> tuple[str, str]:
+    """The keys that halve and double a setting, and the action of a click on them."""
     return f"{view.key(f'{knob}_down')} {view.key(f'{knob}_up')}", "load"
 
 
-def _how_many(spec: LoadSpec, view: View) -> Line:
-    """What sets the pace: callers, or a schedule."""
+def _pace(spec: LoadSpec, view: View) -> Line:
+    """The rate of an open loop, or the concurrency of a closed one."""
     if spec.is_open:
         return field("rate", line(Span(f"{spec.rate:<5g}", "strong"), Span("requests/s", "muted")))
     return field(
         "concurr.",
         line(Span(f"{spec.concurrency:<5}", "strong"), Span("in flight", "muted")),
-        *_two(view, "concurrency"),
+        *_two_keys(view, "concurrency"),
     )
 
 
@@ -61,10 +63,16 @@ def _state(frame: Frame) -> Line:
 def _sent(frame: Frame) -> Line:
     state = frame.load
     dropped = Span(f"  {state.dropped:,} dropped" if state.dropped else "", "bad")
-    return line(Span(f"{state.texts:,}"), Span(" texts in ", "muted"), Span(f"{state.requests:,}"), dropped)
+    return line(
+        Span(f"{state.texts:,}"),
+        Span(" texts / ", "muted"),
+        Span(f"{state.requests:,}"),
+        Span(" requests", "muted"),
+        dropped,
+    )
 
 
-def _driver(frame: Frame) -> Line:
+def _generator(frame: Frame) -> Line:
     state = frame.load
     role = "warn" if state.saturated else "muted"
     in_flight = Span(f"{state.in_flight} in flight")

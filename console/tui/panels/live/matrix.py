@@ -1,10 +1,10 @@
-"""The capability matrix: backends by precisions, one glyph a cell, with its legend and the reason of one cell."""
+"""The capability matrix: backends by precisions, one glyph for each cell, a legend, and the reason of one cell."""
 
 from textual.geometry import Size
 
 from console.model.engine import CapabilityCell, CellState, Deployment
 from console.model.frame import Frame
-from console.tui.styled_text import Line, Span, StyledText, clean, clip, line, wrap
+from console.tui.styled_text import Line, Span, StyledText, clean, clip, joined, line, width_of, wrap
 from console.tui.view import View
 
 GLYPHS = {
@@ -16,43 +16,44 @@ GLYPHS = {
 }
 ACTIVE = ("◉", "accent")
 WORDS = {
-    CellState.NATIVE: "ok",
+    CellState.NATIVE: "native",
     CellState.SLOW: "slow",
     CellState.FALLS_BACK: "falls back",
     CellState.UNAVAILABLE: "unavailable",
-    CellState.UNKNOWN: "unknown: this console does not know what the engine says of it",
+    CellState.UNKNOWN: "unknown: the engine reports a state that this console does not know",
 }
 NAME_WIDTH = 10
+"""Cells of the backend names."""
 
 
 class Grid:
-    """The cells by row (backend) and column (precision), in the order in which the engine listed them."""
+    """The cells by row (backend) and column (precision), in the order in which the engine lists them."""
 
     def __init__(self, cells: tuple[CapabilityCell, ...], device: str = "") -> None:
-        mine = [cell for cell in cells if not device or cell.device == device] or list(cells)
-        self.backends = tuple(dict.fromkeys(cell.backend for cell in mine))
-        self.precisions = tuple(dict.fromkeys(cell.precision for cell in mine))
+        selected = [cell for cell in cells if not device or cell.device == device] or list(cells)
+        self.backends = tuple(dict.fromkeys(cell.backend for cell in selected))
+        self.precisions = tuple(dict.fromkeys(cell.precision for cell in selected))
         self._cells: dict[tuple[str, str], list[CapabilityCell]] = {}
-        for cell in mine:
+        for cell in selected:
             self._cells.setdefault((cell.backend, cell.precision), []).append(cell)
 
     def recipes(self, backend: str, precision: str) -> list[CapabilityCell]:
-        """The ways to reach a precision, the default one first. Empty: the engine does not list the cell."""
+        """The recipes of a cell, the default one first. Empty if the engine does not list the cell."""
         return self._cells.get((backend, precision), [])
 
     def cell(self, backend: str, precision: str) -> CapabilityCell | None:
-        """The default way to a precision."""
+        """The cell with its default recipe; None if the engine does not list it."""
         recipes = self.recipes(backend, precision)
         return next((cell for cell in recipes if not cell.recipe), recipes[0] if recipes else None)
 
 
 def column_width(width: int, columns: int) -> int:
-    """Cells a column gets."""
+    """Width of a column in terminal cells."""
     return max(4, min(8, (width - NAME_WIDTH) // max(1, columns)))
 
 
 def glyph(cell: CapabilityCell | None, live: Deployment) -> tuple[str, str]:
-    """The cell's glyph and role; the deployment that runs has its own."""
+    """Glyph and role of a cell. The running deployment has its own glyph."""
     if cell is None:
         return GLYPHS[CellState.UNAVAILABLE]
     if (cell.backend, cell.precision) == (live.backend, live.precision):
@@ -61,31 +62,39 @@ def glyph(cell: CapabilityCell | None, live: Deployment) -> tuple[str, str]:
 
 
 def head(grid: Grid, column: int) -> Line:
-    """The precisions."""
+    """The header row: the precisions."""
     return line(Span(" " * NAME_WIDTH), *(Span(clean(name).center(column), "label") for name in grid.precisions))
 
 
-LEGEND = (("◉", "accent", "active"), ("●", "good", "ok"), ("○", "warn", "slow"), ("✕", "bad", "falls back"))
-LEGEND_LAST = ("–", "muted", "unavailable")
+LEGEND = (
+    ("◉", "accent", "active"),
+    ("●", "good", "native"),
+    ("○", "warn", "slow"),
+    ("✕", "bad", "falls back"),
+    ("–", "muted", "unavailable"),
+)
+"""Glyph, role and meaning."""
+LEGEND_GAP = Span("  ")
 
 
 def legend(width: int) -> list[Line]:
-    """What the glyphs mean, in one line or two."""
-    first = [span for mark, role, word in LEGEND for span in (Span(mark, role), Span(f" {word}  ", "muted"))]
-    mark, role, word = LEGEND_LAST
-    last = [Span(mark, role), Span(f" {word}", "muted")]
-    if width >= 56:
-        return [line(*first, *last)]
-    return [line(*first), line(*last)]
+    """The meaning of the glyphs, in as many lines as the width needs."""
+    rows: list[list[Line]] = [[]]
+    for mark, role, word in LEGEND:
+        entry = line(Span(mark, role), Span(f" {word}", "muted"))
+        if rows[-1] and width_of(joined([*rows[-1], entry], LEGEND_GAP)) > width:
+            rows.append([])
+        rows[-1].append(entry)
+    return [joined(row, LEGEND_GAP) for row in rows]
 
 
 def explain(cell: CapabilityCell | None, live: Deployment, width: int, limit: int) -> list[Line]:
-    """The state of one cell in words: what would run, why, and what to do about it."""
+    """The state of a cell in words: what would run, why, and the fix. At most `limit` lines."""
     if cell is None:
         return [line(Span("the engine does not list this cell", "muted"))]
     mark, role = glyph(cell, live)
     name = Deployment(cell.backend, cell.precision).cell
-    words = "active: this is what runs now" if mark == ACTIVE[0] else WORDS[cell.state]
+    words = "active: this deployment is running" if mark == ACTIVE[0] else WORDS[cell.state]
     if cell.state is CellState.FALLS_BACK and cell.effective.cell:
         words += f" to {cell.effective.cell}"
     rows = [line(Span(f"{mark} ", role), Span(f"{clean(name)} ", "strong"), Span(clean(words), role))]
@@ -97,10 +106,10 @@ def explain(cell: CapabilityCell | None, live: Deployment, width: int, limit: in
 
 
 def matrix(frame: Frame, _view: View, size: Size) -> StyledText:
-    """The matrix as a panel: a click on a cell opens the dialog."""
+    """The matrix as a panel. A click on a cell opens the Switch dialog."""
     title = "capability matrix"
     if not frame.capabilities:
-        return StyledText((line(Span("not known yet: the engine tells when it serves", "muted")),), title)
+        return StyledText((line(Span("not known until the engine serves", "muted")),), title)
     live = frame.engine.effective
     grid = Grid(frame.capabilities, live.device)
     column = column_width(size.width, len(grid.precisions))
@@ -112,8 +121,8 @@ def matrix(frame: Frame, _view: View, size: Size) -> StyledText:
             spans.append(Span(mark.center(column), role, "backend"))
         rows.append(tuple(spans))
     rows += [line(), *legend(size.width)]
-    asked = frame.engine.requested
-    shown = grid.cell(asked.backend, asked.precision)
-    if shown and shown.reason and size.height - len(rows) >= 3:
-        rows += [line(), *explain(shown, live, size.width, size.height - len(rows) - 1)]
+    requested = frame.engine.requested
+    cell = grid.cell(requested.backend, requested.precision)
+    if cell and cell.reason and size.height - len(rows) >= 3:
+        rows += [line(), *explain(cell, live, size.width, size.height - len(rows) - 1)]
     return StyledText(tuple(clip(row, size.width) for row in rows[: size.height]), title)

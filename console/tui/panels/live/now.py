@@ -1,4 +1,4 @@
-"""The figures of the last seconds: throughput and latency, with their n and window, honest about small samples."""
+"""The current figures: throughput and latency of the last window, with n; small samples are marked."""
 
 from textual.geometry import Size
 
@@ -7,23 +7,26 @@ from console.model.load import P95_FLOOR, P99_FLOOR, Window
 from console.tui import number_format
 from console.tui.panels.live import pinned
 from console.tui.panels.words import loop_note
-from console.tui.styled_text import BLANK, Line, Span, StyledText, clip, joined, line, spread
+from console.tui.styled_text import BLANK, Line, Span, StyledText, clean, clip, joined, line, spread, width_of
 from console.tui.view import Pinned, View
+
+ID_WIDTH = 70
+"""Cells from which the title has room for the id of the run that is recorded."""
 
 
 def now(frame: Frame, view: View, size: Size) -> StyledText:
-    """One line where there is one, else big figures over the details."""
+    """One line, three lines, or large digits over the details, depending on the size."""
     window = frame.window
-    title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}"
-    against = [] if view.pinned is None else [pinned.against(window, view.pinned)]
+    title = f"now · {window.window_s:.0f} s window · n={window.latency.n:,}{_recorded(frame, size.width)}"
+    changes = [] if view.pinned is None else [pinned.changes(window, view.pinned)]
     foot = "" if view.pinned is None else pinned.title(view.pinned)
     if size.height < 3:
         return StyledText((_one_line(frame, view.pinned, size.width),), title, foot)
     if size.height < 7 or size.width < 36:
-        rows = [_throughput(window), _latency(window), _counts(frame), *against]
+        rows = [_throughput(window), _latency(window), _counts(frame), *changes]
         return StyledText(tuple(rows[: size.height]), title, foot)
-    rows = [*_tall(window, size.width), _latency_rest(window), *against]
-    details = [_counts(frame), _honesty(frame, view)]
+    rows = [*_tall(window, size.width), _latency_rest(window), *changes]
+    details = [_counts(frame), _caveat(frame, view)]
     if len(rows) + len(details) < size.height:
         details.insert(0, _rates(window))
     if size.height >= 10:
@@ -32,8 +35,16 @@ def now(frame: Frame, view: View, size: Size) -> StyledText:
     return StyledText(tuple(rows[: size.height]), title, foot)
 
 
+def _recorded(frame: Frame, width: int) -> str:
+    """` · rec ● r-20261123-100000-3fa2` in a wide tile while the load is recorded."""
+    live = frame.experiments.recording
+    if not live.running or frame.replay is not None or width < ID_WIDTH:
+        return ""
+    return f" · rec {'⚠' if live.trouble else '○' if live.discarded else '●'} {clean(live.run_id)}"
+
+
 def trend(window: Window) -> Line:
-    """`▲ 3 %` against the window before."""
+    """`▲ 3 %`: the change of the throughput from the previous window."""
     if window.trend is None:
         return BLANK
     if abs(window.trend) < 0.005:
@@ -42,15 +53,20 @@ def trend(window: Window) -> Line:
     return line(Span(f"{'▲' if up else '▼'} {abs(window.trend) * 100:.0f} %", "good" if up else "warn"))
 
 
+def _since(window: Window) -> Line:
+    """`vs 5 s ago`: what the trend is compared with."""
+    return BLANK if window.trend is None else line(Span(f"vs {window.window_s:.0f} s ago", "muted"))
+
+
 def percentile(name: str, value: float | None, n: int, floor: int, role: str) -> Line:
-    """`p95 19.8`, with `~` and dim while n is under the floor at which it can be certified."""
+    """`p95 19.8`; dim and with `~` while n is below `floor`, the sample size that the percentile needs."""
     certain = n >= floor or value is None
     text = number_format.ms(value) if certain else f"~{number_format.ms(value)}"
     return line(Span(f"{name} ", "label"), Span(text, role if certain else "muted"))
 
 
 def error_count(frame: Frame) -> int:
-    """Failed requests of all codes since the load started."""
+    """Number of failed requests since the load started, all codes together."""
     return sum(frame.load.errors.values())
 
 
@@ -60,9 +76,9 @@ def _errors(frame: Frame) -> Line:
     return line(Span("✖ " if total else "", "bad"), Span("err ", "label"), Span(f"{total:,}", role))
 
 
-def _one_line(frame: Frame, against: Pinned | None, width: int) -> Line:
-    if against is not None:
-        return _one_pinned_line(frame, against, width)
+def _one_line(frame: Frame, baseline: Pinned | None, width: int) -> Line:
+    if baseline is not None:
+        return _one_pinned_line(frame, baseline, width)
     window = frame.window
     latency = window.latency
     thr = line(Span("thr ", "label"), Span(f"{number_format.count(window.texts_per_s)}/s", "strong"))
@@ -81,17 +97,17 @@ def _one_line(frame: Frame, against: Pinned | None, width: int) -> Line:
     return spread(line(" ", *joined(parts, gap)), _provisional(window, width), width)
 
 
-def _one_pinned_line(frame: Frame, against: Pinned, width: int) -> Line:
-    """The figures with what has changed beside each; it takes the place of the trend."""
+def _one_pinned_line(frame: Frame, baseline: Pinned, width: int) -> Line:
+    """The figures, each with its change from the pinned one in place of the trend."""
     window = frame.window
     latency = window.latency
-    figure = {
+    figures = {
         "thr": line(Span("thr ", "label"), Span(f"{number_format.count(window.texts_per_s)}/s", "strong")),
         "p50": percentile("p50", latency.p50_ms, latency.n, 1, "strong"),
         "p95": percentile("p95", latency.p95_ms, latency.n, P95_FLOOR, "strong"),
         "p99": percentile("p99", latency.p99_ms, latency.n, P99_FLOOR, "strong"),
     }
-    parts = [joined((words, pinned.change(name, window, against)), Span(" ")) for name, words in figure.items()]
+    parts = [joined((figure, pinned.change(name, window, baseline)), Span(" ")) for name, figure in figures.items()]
     return clip(line(" ", *joined([*parts, _errors(frame)], Span("   " if width >= 90 else "  "))), width)
 
 
@@ -107,7 +123,7 @@ def _throughput(window: Window) -> Line:
         Span("thr  ", "label"),
         Span(number_format.count(window.texts_per_s), "strong"),
         Span(" texts/s  ", "muted"),
-        *trend(window),
+        *joined([part for part in (trend(window), _since(window)) if part], Span(" ")),
     )
 
 
@@ -126,11 +142,14 @@ def _tall(window: Window, width: int) -> list[Line]:
     certain = latency.n >= P95_FLOOR or latency.p95_ms is None
     right = number_format.tall(number_format.ms(latency.p95_ms))
     rows = []
-    notes = (trend(window), BLANK, line(Span("texts/s", "muted")))
+    notes = (trend(window), _since(window), line(Span("texts/s", "muted")))
     marks = ("" if certain else "~", "p95", "ms")
     for row in range(3):
         tail = line(Span(f"{marks[row]:>4} ", "label"), Span(right[row], "series2" if certain else "muted"))
-        rows.append(spread(line(Span(left[row], "series1"), " ", *notes[row]), tail, width))
+        head = line(Span(left[row], "series1"), " ", *notes[row])
+        if width_of(head) + width_of(tail) >= width:
+            head = line(Span(left[row], "series1"))
+        rows.append(spread(head, tail, width))
     return rows
 
 
@@ -169,14 +188,14 @@ def _gap(window: Window) -> Line:
     )
 
 
-def _honesty(frame: Frame, view: View) -> Line:
+def _caveat(frame: Frame, view: View) -> Line:
     n = frame.window.latency.n
     if not frame.load.running:
         return line(
             Span("no load: ", "muted"), Span(view.key("load_toggle"), "key", "load_toggle"), Span(" starts it", "muted")
         )
     if frame.load.saturated:
-        return line(Span("⚠ the load driver is the bottleneck", "warn"))
+        return line(Span("⚠ the load generator is the bottleneck", "warn"))
     if 0 < n < P99_FLOOR:
         floor = P95_FLOOR if n < P95_FLOOR else P99_FLOOR
         return line(Span(f"~ provisional: n under {floor} for p{95 if n < P95_FLOOR else 99}", "muted"))

@@ -1,4 +1,4 @@
-"""Where the time goes: mean server time of a request by stage, as bars on one scale."""
+"""Mean server time of a request by stage, as bars on one scale."""
 
 from textual.geometry import Size
 
@@ -12,7 +12,7 @@ VALUE = 9
 
 
 def stages(frame: Frame, _view: View, size: Size) -> StyledText:
-    """Bars as long as each stage's share of the whole; then how full the batches were."""
+    """A bar for the share of each stage, then the mean batch."""
     title = "where the time goes · server mean"
     mean = frame.window.stages
     if mean is None:

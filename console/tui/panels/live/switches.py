@@ -1,4 +1,4 @@
-"""Before → after of the newest switch, with its uncertainty; and the same in one line."""
+"""The Switch panel: figures before and after the newest switch with their uncertainty, and a one-line form."""
 
 from typing import TYPE_CHECKING
 
@@ -14,22 +14,29 @@ from console.tui.view import View
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERDICTS = {"faster": ("▲", "good"), "slower": ("▼", "bad"), "same": ("=", "value"), "undecided": ("?", "warn")}
+VERDICTS = {
+    "faster": ("▲", "faster", "good"),
+    "slower": ("▼", "slower", "bad"),
+    "same": ("=", "same", "value"),
+    "undecided": ("?", "inconclusive", "warn"),
+}
+"""Glyph, word and role by verdict."""
 
 
 def switches(frame: Frame, view: View, size: Size) -> StyledText:
-    """The newest switch in full, older ones by a line each while there is room."""
+    """The newest switch in full, older ones in one line each while there is room."""
     if not frame.deltas:
-        with_keys = view.registry.with_keys("No switch yet: {backend} or {precision} opens the matrix.")
-        words = f"{with_keys} What a switch changes appears here."
+        words = view.registry.with_keys(
+            "No switch yet: {backend} or {precision} opens the matrix. Results appear here."
+        )
         if frame.replay is not None:
-            words = "What a switch changed is not kept with a run."
+            words = "No switch in this run so far." if frame.markers else "No switch in this run."
         hint = wrap(words, size.width, "muted")
         return StyledText(tuple(hint[: size.height]), "switch · before → after")
     newest = frame.deltas[-1]
     rows = [line(Span(clean(newest.label), "strong"), Span(f"  in {newest.took_s:.2f} s", "muted"))]
-    rows += _table(newest)
-    rows.append(_verdict(newest))
+    rows += effect(newest)
+    rows.append(outcome(newest))
     older = frame.deltas[-2::-1]
     if older and size.height - len(rows) >= 2:
         rows.append(line())
@@ -39,7 +46,7 @@ def switches(frame: Frame, view: View, size: Size) -> StyledText:
 
 
 def bottom_line(frame: Frame, view: View, size: Size) -> StyledText:
-    """The newest switch and the console's own cost, in one line; and the modes in a second one if there is room."""
+    """The newest switch and the CPU use of the console in one line; the modes in a second line if there is room."""
     cost = line(Span("UI ", "label"), Span(f"{number_format.cores(frame.console_cpu)} cpu", "value"), *_dropped(frame))
     left = _short(frame.deltas[-1]) if frame.deltas else line(Span(_no_switch(frame), "muted"))
     rows = [spread(line(" ", *left), line(*cost, " "), size.width)]
@@ -62,7 +69,7 @@ def _dropped(frame: Frame) -> Line:
 
 
 def change(delta: Change | None, *, more_is_better: bool) -> Line:
-    """`+18.0 % ±1.1`, coloured only where its interval excludes zero."""
+    """`+18.0 % ±1.1`, coloured only if the interval excludes zero."""
     if delta is None or delta.relative is None:
         return line(Span("–", "muted"))
     certain = delta.margin is not None and abs(delta.relative) > delta.margin
@@ -73,7 +80,8 @@ def change(delta: Change | None, *, more_is_better: bool) -> Line:
     return line(Span(number_format.percent(delta.relative, sign=True), role), Span(margin, "muted"))
 
 
-def _table(delta: SwitchDelta) -> list[Line]:
+def effect(delta: SwitchDelta) -> list[Line]:
+    """One line for each known figure: before → after, and the change with its uncertainty."""
     rows: list[tuple[str, Change | None, bool, Callable[[float], str]]] = [
         ("texts/s", delta.texts_per_s, True, number_format.count),
         ("p50 ms", delta.p50_ms, False, number_format.ms),
@@ -92,12 +100,13 @@ def _table(delta: SwitchDelta) -> list[Line]:
     ]
 
 
-def _verdict(delta: SwitchDelta) -> Line:
+def outcome(delta: SwitchDelta) -> Line:
+    """The verdict, or the time until it settles, and the number of failed requests."""
     failed = Span(f"{delta.errors} failed", "bad" if delta.errors else "good")
     if not delta.settled:
         return line(Span(f"◌ settling, {delta.settling_left_s:.0f} s left", "accent"), Span(" · "), failed)
-    mark, role = VERDICTS.get(delta.verdict, ("·", "muted"))
-    return line(Span(f"{mark} {clean(delta.verdict) or 'no verdict'}", role), Span(" · ", "muted"), failed)
+    mark, word, role = VERDICTS.get(delta.verdict, ("·", clean(delta.verdict) or "no verdict", "muted"))
+    return line(Span(f"{mark} {word}", role), Span(" · ", "muted"), failed)
 
 
 def _short(delta: SwitchDelta) -> Line:

@@ -1,4 +1,4 @@
-"""The seconds of a stored run, drawn with the charts of the Live screen."""
+"""Throughput and latency of a stored run over time, drawn like the charts of the Live screen."""
 
 from textual.geometry import Size
 
@@ -8,13 +8,14 @@ from console.tui.chart.plot import TimeSpan, fit_axis, plot
 from console.tui.styled_text import Line, Lines, Span, line
 
 CHART_ROWS = 14
+"""Rows of both charts together in the dialog of a run."""
 
 
 def curves(opened: OpenedRun, size: Size) -> Lines:
-    """Throughput over latency, all of the run's seconds from the start of its load; half the height each."""
+    """Throughput above latency from the start of the load, half the height each."""
     points = opened.points
     if not any(point.n for point in points):
-        return (line(Span("no second of it was measured", "muted")),)
+        return (line(Span("no interval was recorded", "muted")),)
     height = (size.height - 2) // 2
     span = TimeSpan(0.0, points[-1].time_s)
     lines: list[Line] = []

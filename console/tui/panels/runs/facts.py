@@ -1,21 +1,24 @@
-"""One run whole: what ran under which load, its figures with their marks, why it was judged so, and where it ran."""
+"""The details of a run: deployment, load, verdict with its reasons, figures, notes, machine, events."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from console.model.load import P95_FLOOR, P99_FLOOR
+from console.model.recording import LIVE, Segment
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
 from console.tui.panels import marks
+from console.tui.panels.live.switches import effect, outcome
 from console.tui.styled_text import BLANK, Line, Lines, Span, clean, clip, joined, line, wrap
 
 LABEL = 12
+"""Cells of the labels."""
 NEWEST_EVENTS = 6
 
 
 def facts(opened: OpenedRun, width: int) -> Lines:
-    """In the order in which they matter: a short window loses the last ones."""
+    """The details by importance: a short tile shows only the first ones."""
     run, report = opened.run, opened.report
     row = run.row
     rows: list[Line] = [
@@ -26,12 +29,13 @@ def facts(opened: OpenedRun, width: int) -> Lines:
             marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed)),
         ),
     ]
-    rows += _because(opened, width)
+    rows += _reasons(opened, width)
     rows += [BLANK, *_figures(opened), *_server(report)]
     if report.get("bottleneck"):
         rows += _wrapped("bottleneck", str(report["bottleneck"].get("sentence", "")), width)
+    rows += _segments(opened)
     rows += _notes(opened, width)
-    rows += [BLANK, *_where(opened, width)]
+    rows += [BLANK, *_origin(opened, width)]
     events = run.events[-NEWEST_EVENTS:]
     if events:
         rows.append(BLANK)
@@ -45,7 +49,7 @@ _EVENT = {"warning": "warn", "error": "bad"}
 
 
 def title(opened: OpenedRun) -> str:
-    """For the border."""
+    """The title of the border: run id and start."""
     row = opened.run.row
     return f"run {clean(row.run_id)} · {row.started_at[:19].replace('T', ' ')} UTC"
 
@@ -67,24 +71,24 @@ def _shape(opened: OpenedRun) -> str:
 
 def _how_long(opened: OpenedRun) -> str:
     row, spec = opened.run.row, opened.run.spec
-    measured = f"{row.duration_s:.0f} s" if row.duration_s is not None else f"{len(opened.points)} s kept"
+    measured = f"{row.duration_s:.0f} s" if row.duration_s is not None else f"{len(opened.points)} s recorded"
     warm_up = spec.get("warm_up_s")
     return f"{measured} after {warm_up:g} s of warm-up" if warm_up else measured
 
 
-def _because(opened: OpenedRun, width: int) -> list[Line]:
-    """Why it is not ok, or what it fell back to."""
+def _reasons(opened: OpenedRun, width: int) -> list[Line]:
+    """Why the verdict is not `ok`: failure, warnings, checks that did not pass."""
     row, report = opened.run.row, opened.report
     rows: list[Line] = []
     if row.failure:
         rows += _wrapped("", row.failure, width, "bad")
     if opened.run.report is None:
-        rows += _wrapped("", "it never ended: what its intervals say so far", width, "muted")
+        rows += _wrapped("", "still running, or interrupted: figures from the intervals so far", width, "muted")
     for notice in report.get("warnings") or ():
         rows += _wrapped("", f"⚠ {notice.get('message', '')}", width, "warn")
-    for name, judged in (report.get("verdicts") or {}).items():
-        if isinstance(judged, Mapping) and not judged.get("stable", judged.get("holds", True)):
-            rows += _wrapped("", f"~ {name.replace('_', ' ')}: {judged.get('reason')}", width, "warn")
+    for name, check in (report.get("verdicts") or {}).items():
+        if isinstance(check, Mapping) and not check.get("stable", check.get("holds", True)):
+            rows += _wrapped("", f"~ {name.replace('_', ' ')}: {check.get('reason')}", width, "warn")
     return rows
 
 
@@ -99,7 +103,7 @@ def _figures(opened: OpenedRun) -> list[Line]:
     rows = [
         _field(
             "texts/s",
-            marks.steadied(number_format.count(throughput.get("texts_per_s")), stable, 8),
+            marks.with_stability(number_format.count(throughput.get("texts_per_s")), stable, 8),
             line(Span(between, "muted")),
         ),
         _field("requests/s", line(Span(number_format.count(throughput.get("requests_per_s")).rjust(7)))),
@@ -115,9 +119,9 @@ def _figures(opened: OpenedRun) -> list[Line]:
         line(Span(f"n={n:,}", "muted")),
     ]
     rows.append(_field("latency ms", joined(parts, Span("  "))))
-    found = report.get("fidelity") or {}
-    if (mean := found.get("cosine_mean", row.fidelity)) is not None:
-        overlap = found.get("overlap_at_10")
+    fidelity = report.get("fidelity") or {}
+    if (mean := fidelity.get("cosine_mean", row.fidelity)) is not None:
+        overlap = fidelity.get("overlap_at_10")
         more = f"overlap@10 {overlap:.3f}" if overlap is not None else "mean cosine to fp32"
         rows.append(_field("fidelity", marks.cosine(mean), line(Span(more, "muted"))))
     errors = ", ".join(f"{count:,} × {clean(code)}" for code, count in (report.get("errors") or {}).items())
@@ -129,7 +133,7 @@ def _percentile(name: str, value: float | None, n: int, floor: int) -> Line:
     if value is None:
         return line(
             Span(f"{name} ", "label"),
-            Span(f"{number_format.NONE} (n<{floor})" if n < floor else number_format.NONE, "muted"),
+            Span(f"{number_format.NONE} (needs {floor})" if n < floor else number_format.NONE, "muted"),
         )
     return line(Span(f"{name} ", "label"), Span(number_format.ms(value), "strong"))
 
@@ -151,10 +155,41 @@ def _server(report: Mapping[str, Any]) -> list[Line]:
         cost.append(line(Span("engine "), Span(number_format.cores(server["cpu"]))))
     if client.get("cpu") is not None:
         saturated = "⚠ the bottleneck" if client.get("saturated") else ""
-        cost.append(line(Span("driver "), Span(number_format.cores(client["cpu"])), Span(f" {saturated}", "warn")))
+        cost.append(
+            line(Span("load generator "), Span(number_format.cores(client["cpu"])), Span(f" {saturated}", "warn"))
+        )
     if cost:
         rows.append(_field("cost", joined(cost, Span("  "))))
     return rows
+
+
+def _segments(opened: OpenedRun) -> list[Line]:
+    """The segments of a run recorded from Live, with their figures, and what its switches changed."""
+    rows: list[Line] = []
+    several = len(opened.segments) > 1
+    for one in opened.segments:
+        segment = one.segment
+        main = one.is_main and several
+        span = f"{number_format.clock(segment.start_s)}–{number_format.clock(segment.end_s or 0.0)}"
+        figures = line(
+            Span(number_format.count(one.texts_per_s), "strong"),
+            Span("/s  p95 ", "muted"),
+            Span(number_format.ms(one.latency.p95_ms)),
+        )
+        what = line(Span(clean(segment.effective.cell), "strong"), Span(_knobs(segment), "muted"))
+        name = f"segment {segment.ordinal}"
+        rows.append(_field(name, line(Span("▸ " if main else "  ", "accent"), Span(span, "label")), figures, what))
+    if several:
+        rows.append(_field("", line(Span("▸ the segment of the figures above, the one measured longest", "muted"))))
+    live = opened.run.live
+    for delta in live.switches.final if live is not None else ():
+        rows.append(_field(f"switch S{delta.ordinal}", line(Span(clean(delta.label), "strong"))))
+        rows += [_field("", row) for row in (*effect(delta), outcome(delta))]
+    return [BLANK, *rows] if rows else []
+
+
+def _knobs(segment: Segment) -> str:
+    return "" if segment.batching.coalesce else ", no coalescing"
 
 
 def _notes(opened: OpenedRun, width: int) -> list[Line]:
@@ -166,19 +201,28 @@ def _notes(opened: OpenedRun, width: int) -> list[Line]:
     return [BLANK, *rows] if rows else []
 
 
-def _where(opened: OpenedRun, width: int) -> list[Line]:
+def _origin(opened: OpenedRun, width: int) -> list[Line]:
     run = opened.run
-    place = run.environment
-    libraries = place.get("libraries") or {}
+    environment = run.environment
+    libraries = environment.get("libraries") or {}
     package = {"onnx": "onnxruntime"}.get(run.row.effective.backend, run.row.effective.backend)
     version = f", {package} {libraries[package]}" if package in libraries else ""
     rows: list[Line] = []
-    if place:
-        rows += _wrapped("machine", f"{place.get('cpu_model')}, {place.get('cores')} cores{version}", width)
-    git = place.get("git") or {}
+    if environment:
+        rows += _wrapped("machine", f"{environment.get('cpu_model')}, {environment.get('cores')} cores{version}", width)
+    git = environment.get("git") or {}
     if git.get("revision"):
         rows.append(_field("git", line(Span(f"{git['revision'][:12]}{' (changed)' if git.get('dirty') else ''}"))))
+    if run.row.origin == LIVE:
+        rows.append(_field("origin", line(Span("recorded from Live"))))
     if run.row.sweep_id:
         rows.append(_field("sweep", line(Span(clean(run.row.sweep_id)))))
-    rows.append(_field("kept", line(Span(f"{len(run.intervals)} intervals, {len(run.events)} events", "muted"))))
+    rows.append(
+        _field(
+            "recorded",
+            line(
+                Span(f"{len(run.intervals)} s, {len(run.events)} event{'s' if len(run.events) != 1 else ''}", "muted")
+            ),
+        )
+    )
     return rows

@@ -1,4 +1,4 @@
-"""The list of runs: one line a run, the columns that fit, every figure with its mark."""
+"""The list of runs: one line for each run, with the columns that fit the width."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,10 +11,11 @@ from console.tui.panels import marks
 from console.tui.styled_text import Line, Lines, Span, clean, clip, joined, line, width_of
 
 GAP = 2
+"""Cells between two columns."""
 
 
 class Column(NamedTuple):
-    """`rank`: the higher, the sooner it goes where there is no room."""
+    """A column. `rank`: where there is no room, the column with the highest rank is dropped first; 0: never."""
 
     name: str
     width: int
@@ -42,25 +43,27 @@ COLUMNS = (
     Column(
         "texts/s",
         7,
-        lambda row, w: marks.steadied(number_format.count(row.texts_per_s), row.throughput_stable, w),
+        lambda row, w: marks.with_stability(number_format.count(row.texts_per_s), row.throughput_stable, w),
         True,
     ),
-    Column("p95 ms", 8, lambda row, w: marks.steadied(number_format.ms(row.p95_ms), row.p95_stable, w), True),
+    Column("p95 ms", 8, lambda row, w: marks.with_stability(number_format.ms(row.p95_ms), row.p95_stable, w), True),
     Column("fidelity", 8, lambda row, _: marks.cosine(row.fidelity)),
     Column("errors", 7, lambda row, w: _count(row.errors, w), True, 4),
     Column("verdict", 14, _verdict),
     Column("tags", 12, lambda row, _: line(Span(clean(" ".join(row.tags)), "accent")), rank=3),
 )
 NARROW = {"verdict": 1}
+"""Widths of columns that can be narrowed."""
 WIDE = {"when UTC": 19, "cell": 32, "load": 24, "tags": 24, "verdict": 24}
+"""Maximum widths of columns that can be widened."""
 
 
 def _count(value: int, width: int) -> Line:
     return line(Span(f"{value:,}".rjust(width), "bad" if value else "muted"))
 
 
-def fitted(width: int) -> list[tuple[Column, int]]:
-    """The columns that fit with their widths; what is left over goes to those that can use it."""
+def fit_columns(width: int) -> list[tuple[Column, int]]:
+    """Returns the columns that fit, with their widths. The remaining cells widen the columns of WIDE."""
     chosen = [(column, column.width) for column in COLUMNS]
     while _total(chosen) > width and (spare := max((c for c, _ in chosen if c.rank), key=_rank, default=None)):
         chosen = [(column, cells) for column, cells in chosen if column is not spare]
@@ -102,7 +105,7 @@ def _widened(chosen: list[tuple[Column, int]], name: str, left: int) -> tuple[li
 
 
 def head(columns: Sequence[tuple[Column, int]]) -> Line:
-    """The names of the columns."""
+    """The header row: the names of the columns."""
     return line(Span("   " + (" " * GAP).join(_head(column, cells) for column, cells in columns), "label"))
 
 
@@ -114,7 +117,7 @@ def _head(column: Column, cells: int) -> str:
 def row_line(
     run: ListedRun, columns: Sequence[tuple[Column, int]], *, here: bool, marked: Mapping[str, int], click: str
 ) -> Line:
-    """One run. A marked one has its number: 1 is the baseline."""
+    """The line of one run. `marked`: numbers of the marked runs by id; 1 is the baseline. `here`: under the cursor."""
     number = marked.get(run.row.run_id, 0)
     spans = [Span("▸" if here else " ", "accent", click), Span(str(number) if number else " ", "marker", click)]
     spans.append(Span(" ", "value", click))
@@ -129,7 +132,7 @@ def row_line(
 
 
 def brief(row: RunRow, width: int) -> Lines:
-    """Three lines on one run, from its row alone."""
+    """Three lines on one run, from its row only."""
     live = row.effective
     shape = f"{clean(live.device)}, {live.instances} × {live.threads} threads" if live.instances else clean(live.device)
     head_line = joined(
@@ -146,7 +149,7 @@ def brief(row: RunRow, width: int) -> Lines:
         if row.texts_per_s_low is not None
         else ""
     )
-    rate = marks.steadied(number_format.count(row.texts_per_s), row.throughput_stable, 0)
+    rate = marks.with_stability(number_format.count(row.texts_per_s), row.throughput_stable, 0)
     measured = [
         line(*rate, Span("texts/s"), Span(between, "muted")),
         *(
@@ -157,7 +160,7 @@ def brief(row: RunRow, width: int) -> Lines:
     ]
     if row.rss_bytes:
         measured.append(line(Span("RSS ", "label"), Span(number_format.megabytes(row.rss_bytes))))
-    judged = marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
-    why = Span(f": {clean(row.failure)}" if row.failure else "", "bad")
+    verdict = marks.verdict(row.verdict, interrupted=bool(row.interrupted), slo_missed=bool(row.slo_missed))
+    failure = Span(f": {clean(row.failure)}" if row.failure else "", "bad")
     tags = Span("  " + clean(" ".join(f"#{tag}" for tag in row.tags)), "accent")
-    return tuple(clip(each, width) for each in (head_line, joined(measured, Span("  ")), (*judged, why, tags)))
+    return tuple(clip(each, width) for each in (head_line, joined(measured, Span("  ")), (*verdict, failure, tags)))

@@ -1,4 +1,4 @@
-"""A sweep as a matrix: loads by deployments, fidelity under each deployment, every figure with its verdict's mark."""
+"""A sweep as a matrix: loads by deployments, with the fidelity of each deployment and the verdict of each cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,14 @@ from console.tui.styled_text import BLANK, Line, Span, clean, clip, line, width_
 
 _BACKENDS = ("torch", "onnx", "openvino", "")
 _PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4", "")
-LEAST, MOST, BOTH_FROM = 9, 24, 17
-LABEL_MOST = 26
+MIN_COLUMN, MAX_COLUMN, BOTH_FROM = 9, 24, 17
+"""Cells of a column; from BOTH_FROM on it shows both figures."""
+MAX_LABEL = 26
+"""Cells of the row labels."""
 
 
 class Values(StrEnum):
-    """What the matrix shows of a cell."""
+    """The figures that the matrix shows of a cell."""
 
     BOTH = "texts/s and p95 ms"
     TEXTS = "texts/s"
@@ -28,7 +30,7 @@ class Values(StrEnum):
 
 
 def column_labels(cell: SweepPoint) -> tuple[str, str, str]:
-    """Backend, precision with its recipe, and the knobs it turns."""
+    """Backend, precision with recipe, and the knobs that the cell sets."""
     target = cell.target
     knobs = (
         {None: "", True: "coal. on", False: "coal. off"}[cell.coalesce],
@@ -41,36 +43,36 @@ def column_labels(cell: SweepPoint) -> tuple[str, str, str]:
 
 
 def row_label(cell: SweepPoint) -> str:
-    """The load, and which repeat it is."""
+    """The load and the number of the repeat."""
     plain = replace(cell, target=Deployment(), coalesce=None, max_batch_tokens=None, max_wait_ms=None)
     return clean(load_of(plain))
 
 
 @dataclass(frozen=True, slots=True)
 class SweepGrid:
-    """Where each cell stands. `places[row][column]`: its place in the sweep; None where the grid has no such cell."""
+    """The layout of the matrix. `indices[row][column]`: index of the cell in the sweep; None if it has no such cell."""
 
     columns: tuple[tuple[str, str, str], ...]
     rows: tuple[str, ...]
-    places: tuple[tuple[int | None, ...], ...]
+    indices: tuple[tuple[int | None, ...], ...]
 
-    def find(self, place: int) -> tuple[int, int]:
-        """Row and column of a cell."""
-        for row, line_ in enumerate(self.places):
-            if place in line_:
-                return row, line_.index(place)
+    def find(self, index: int) -> tuple[int, int]:
+        """Row and column of a cell; the first ones if the grid does not have it."""
+        for row, indices in enumerate(self.indices):
+            if index in indices:
+                return row, indices.index(index)
         return 0, 0
 
 
 def grid_of(cells: Sequence[PointState]) -> SweepGrid:
-    """Deployments from torch fp32 on; loads from small to large."""
+    """Returns the grid, with deployments ordered from torch fp32 on and loads from small to large."""
     ordered_columns = sorted({_column_key(one.point): column_labels(one.point) for one in cells}.items())
     ordered_rows = sorted({_row_key(one.point): row_label(one.point) for one in cells}.items())
-    at = {(_row_key(one.point), _column_key(one.point)): place for place, one in enumerate(cells)}
+    at = {(_row_key(one.point), _column_key(one.point)): index for index, one in enumerate(cells)}
     return SweepGrid(
         columns=tuple(words for _, words in ordered_columns),
         rows=tuple(words for _, words in ordered_rows),
-        places=tuple(tuple(at.get((row, column)) for column, _ in ordered_columns) for row, _ in ordered_rows),
+        indices=tuple(tuple(at.get((row, column)) for column, _ in ordered_columns) for row, _ in ordered_rows),
     )
 
 
@@ -91,28 +93,28 @@ def _row_key(cell: SweepPoint) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Cells of the labels and of a column, and which columns are seen."""
+    """Widths of the labels and of a column in terminal cells, and the visible columns: `count` from `first` on."""
 
     label: int
     column: int
     first: int
-    seen: int
+    count: int
 
 
 def widths(grid: SweepGrid, width: int, at_column: int) -> Widths:
-    """As wide as there is room for; columns that do not fit are panned to."""
-    label = min(LABEL_MOST, max((len(words) for words in grid.rows), default=4) + 2)
-    room = max(LEAST, width - label)
-    wanted = max(LEAST, max((len(part) + 2 for words in grid.columns for part in words[:2]), default=LEAST))
-    column = max(LEAST, min(MOST, room // max(1, len(grid.columns))))
-    column = column if column >= min(wanted, BOTH_FROM) else max(LEAST, min(wanted, column))
-    seen = max(1, min(len(grid.columns), room // column))
-    return Widths(label, column, max(0, min(at_column - seen + 1, len(grid.columns) - seen)), seen)
+    """Returns columns as wide as there is room for. Those that do not fit are scrolled to with the cursor."""
+    label = min(MAX_LABEL, max((len(words) for words in grid.rows), default=4) + 2)
+    room = max(MIN_COLUMN, width - label)
+    wanted = max([MIN_COLUMN, *(len(part) + 2 for words in grid.columns for part in words[:2])])
+    column = max(MIN_COLUMN, min(MAX_COLUMN, room // max(1, len(grid.columns))))
+    column = column if column >= min(wanted, BOTH_FROM) else max(MIN_COLUMN, min(wanted, column))
+    count = max(1, min(len(grid.columns), room // column))
+    return Widths(label, column, max(0, min(at_column - count + 1, len(grid.columns) - count)), count)
 
 
 def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
-    """The deployments, and under each how close it comes to fp32."""
-    shown = grid.columns[fit.first : fit.first + fit.seen]
+    """The header rows: the deployments and the fidelity of each."""
+    shown = grid.columns[fit.first : fit.first + fit.count]
     rows: list[Line] = []
     for part in range(3):
         if part < 2 or any(words[2] for words in shown):
@@ -122,34 +124,34 @@ def head(grid: SweepGrid, state: SweepState, fit: Widths) -> list[Line]:
                 spans += [Span(" " * (fit.column - width_of(text))), *text]
             rows.append(tuple(spans))
     spans = [Span("fidelity".ljust(fit.label), "label")]
-    for column in range(fit.first, fit.first + fit.seen):
+    for column in range(fit.first, fit.first + fit.count):
         drawn = marks.cosine(_fidelity(grid, state, column))
         spans += [Span(" " * max(0, fit.column - width_of(drawn))), *drawn]
     return [*rows, tuple(spans)]
 
 
 def _fidelity(grid: SweepGrid, state: SweepState, column: int) -> float | None:
-    places = (row[column] for row in grid.places)
-    found = (state.points[place].figures for place in places if place is not None)
-    return next((one.fidelity for one in found if one is not None and one.fidelity is not None), None)
+    indices = (row[column] for row in grid.indices)
+    measured = (state.points[index].figures for index in indices if index is not None)
+    return next((one.fidelity for one in measured if one is not None and one.fidelity is not None), None)
 
 
 def best(state: SweepState, values: Values) -> int | None:
-    """The place of the cell with most throughput, or with the least p95, among those that can be trusted."""
+    """Returns the index of the cell with the highest throughput, or the lowest p95, among those with verdict `ok`."""
     trusted = [
-        (place, one.figures)
-        for place, one in enumerate(state.points)
+        (index, one.figures)
+        for index, one in enumerate(state.points)
         if one.status is PointStatus.DONE and one.figures is not None and one.figures.verdict == "ok"
     ]
     if values is Values.P95:
-        low = [(found.p95_ms, place) for place, found in trusted if found.p95_ms is not None]
+        low = [(figures.p95_ms, index) for index, figures in trusted if figures.p95_ms is not None]
         return min(low)[1] if low else None
-    high = [(found.texts_per_s, place) for place, found in trusted if found.texts_per_s is not None]
+    high = [(figures.texts_per_s, index) for index, figures in trusted if figures.texts_per_s is not None]
     return max(high)[1] if high else None
 
 
 def value(one: PointState, frame: Frame, values: Values, width: int) -> Line:
-    """What is known of a cell, its mark at the right edge."""
+    """The figures of a cell and the mark of its verdict, or its status."""
     if one.status is PointStatus.RUNNING:
         rate = frame.window.texts_per_s if frame.load.running else None
         return line(Span("▶ ", "accent"), Span(number_format.count(rate) if rate is not None else "…", "accent"))
@@ -159,12 +161,12 @@ def value(one: PointState, frame: Frame, values: Values, width: int) -> Line:
         return line(Span("– skipped" if width >= BOTH_FROM else "–", "muted"))
     if one.status is PointStatus.FAILED or one.figures is None:
         return line(Span("✗ failed" if width >= BOTH_FROM else "✗", "bad"))
-    found = one.figures
-    texts = Span(number_format.count(found.texts_per_s), "strong")
-    p95 = Span(number_format.ms(found.p95_ms), "strong" if values is Values.P95 else "value")
+    figures = one.figures
+    texts = Span(number_format.count(figures.texts_per_s), "strong")
+    p95 = Span(number_format.ms(figures.p95_ms), "strong" if values is Values.P95 else "value")
     shown = {Values.TEXTS: (texts,), Values.P95: (p95,), Values.BOTH: (texts, Span(p95.text.rjust(8), "value"))}[values]
-    mark, role = ("⚠", "warn") if one.fell_back else (marks.VERDICTS.get(found.verdict, ("?", "", "warn"))[::2])
-    if found.slo_missed and mark == "✓":
+    mark, role = ("⚠", "warn") if one.fell_back else (marks.VERDICTS.get(figures.verdict, ("?", "", "warn"))[::2])
+    if figures.slo_missed and mark == "✓":
         mark, role = ">", "warn"
     return line(*shown, Span(f" {mark}", role))
 
@@ -172,14 +174,14 @@ def value(one: PointState, frame: Frame, values: Values, width: int) -> Line:
 def matrix_row(
     grid: SweepGrid, state: SweepState, frame: Frame, row: int, fit: Widths, values: Values, cursor: tuple[int, int]
 ) -> Line:
-    """One load on every deployment that is seen."""
+    """The row of one load, with the visible deployments."""
     star = best(state, values)
     label = clip(line(Span(grid.rows[row], "strong" if row == cursor[0] else "label")), fit.label - 1)
     spans: list[Span] = [*label, Span(" " * (fit.label - width_of(label)))]
-    for column in range(fit.first, fit.first + fit.seen):
-        place = grid.places[row][column]
-        drawn = BLANK if place is None else value(state.points[place], frame, values, fit.column)
-        if place is not None and place == star:
+    for column in range(fit.first, fit.first + fit.count):
+        index = grid.indices[row][column]
+        drawn = BLANK if index is None else value(state.points[index], frame, values, fit.column)
+        if index is not None and index == star:
             drawn = (Span("★", "accent"), *drawn)
         drawn = clip(drawn, fit.column - 1)
         click = f"screen.click_at({row}, {column})"
@@ -191,4 +193,6 @@ def matrix_row(
     return tuple(spans)
 
 
-LEGEND = "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waits  ▶ runs  ★ best"
+LEGEND = (
+    "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waiting  ▶ running  ★ best"
+)

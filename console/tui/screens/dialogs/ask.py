@@ -1,4 +1,4 @@
-"""Two small dialogs: a line of text, and a question whose answer cannot be taken back."""
+"""Small dialogs: a line of text, a confirmation, and a choice."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from console.tui.view import View
 
 
 class TextDialog(Dialog[str]):
-    """Asks for one line: letters type, Enter accepts, Esc leaves everything as it was."""
+    """Asks for a line of text. Enter accepts, Esc cancels."""
 
     WIDTH = 76
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "accept", "Accept", show=False)]
@@ -20,7 +20,7 @@ class TextDialog(Dialog[str]):
     def __init__(
         self, frame: Frame, view: View, heading: str, about: str, text: str = "", *, optional: bool = False
     ) -> None:
-        """`optional`: an empty line is an answer too."""
+        """`optional`: an empty line is accepted as an answer."""
         super().__init__(frame, view)
         self.HEADING = heading
         self.about = about
@@ -32,8 +32,8 @@ class TextDialog(Dialog[str]):
 
     def lines(self, width: int) -> Lines:
         room = max(1, width - 3)
-        seen = clean(self.text)[-room:]
-        field = line(Span("▸ ", "accent"), Span((seen + "▏").ljust(width - 2), "cursor"))
+        visible = clean(self.text)[-room:]
+        field = line(Span("▸ ", "accent"), Span((visible + "▏").ljust(width - 2), "cursor"))
         return (*wrap(self.about, width, "muted"), line(), field)
 
     def on_key(self, event: events.Key) -> None:
@@ -49,18 +49,18 @@ class TextDialog(Dialog[str]):
         self.redraw()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Pasted text, as one line."""
+        """Inserts pasted text as one line."""
         self.text += " ".join(event.text.split())
         self.redraw()
 
     def action_accept(self) -> None:
-        """An empty line is no answer, unless it may be."""
+        """Closes with the text; with None for an empty line that is not optional."""
         text = self.text.strip()
         self.dismiss(text if text or self.optional else None)
 
 
 class ConfirmDialog(Dialog[bool]):
-    """The letter y does it; Enter alone does not."""
+    """Asks for a confirmation. Only y confirms; Enter cancels."""
 
     WIDTH = 72
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -94,7 +94,7 @@ class ConfirmDialog(Dialog[bool]):
 
 
 class ChoiceDialog(Dialog[str]):
-    """One of a few answers, by its letter, by arrows and Enter, or by a click."""
+    """Asks for one of a few answers: by its letter, by arrows and Enter, or by a click."""
 
     WIDTH = 72
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -106,7 +106,7 @@ class ChoiceDialog(Dialog[str]):
     def __init__(
         self, frame: Frame, view: View, heading: str, question: str, choices: tuple[tuple[str, str, str], ...]
     ) -> None:
-        """`choices`: letter, name, and what it means; the letter is the answer."""
+        """`choices`: letter, name and explanation. The letter is the answer."""
         super().__init__(frame, view)
         self.HEADING = heading
         self.question = question
@@ -136,14 +136,14 @@ class ChoiceDialog(Dialog[str]):
             self.dismiss(event.character)
 
     def action_move(self, rows: int) -> None:
-        """To another choice."""
+        """Moves the cursor to another choice."""
         self.row = (self.row + rows) % len(self.choices)
         self.redraw()
 
     def action_choose(self) -> None:
-        """The one under the cursor."""
+        """Closes with the choice under the cursor."""
         self.dismiss(self.choices[self.row][0])
 
     def action_choose_by(self, letter: str) -> None:
-        """By a click."""
+        """Closes with a choice; called by a click."""
         self.dismiss(letter)

@@ -1,4 +1,4 @@
-"""Details of the warnings: each one whole, with its fix and its code, and how the effective precision is known."""
+"""The Details dialog: requested and effective deployment, the evidence for it, the plan, and every warning in full."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from console.tui.styled_text import Line, Lines, Span, clean, line, wrap
 
 
 class DetailsDialog(Dialog[None]):
-    """Nothing is cut here: it scrolls."""
+    """Shows everything in full; it scrolls."""
 
     HEADING = "requested and effective"
     WIDTH = 88
@@ -33,9 +33,9 @@ class DetailsDialog(Dialog[None]):
             ),
         ]
         if engine.evidence:
-            rows += [line(), line(Span("how it is known", "label")), *wrap(engine.evidence, width)]
+            rows += [line(), line(Span("evidence", "label")), *wrap(engine.evidence, width)]
         if engine.plan.instances:
-            rows += [line(), line(Span("how it uses the machine", "label")), *wrap(_plan(engine.plan), width)]
+            rows += [line(), line(Span("plan", "label")), *wrap(_plan(engine.plan), width)]
         if not engine.warnings:
             rows += [line(), line(Span("no warnings", "muted"))]
         for notice in engine.warnings:
@@ -47,14 +47,14 @@ class DetailsDialog(Dialog[None]):
 
 
 def _plan(plan: ServingPlan) -> str:
-    """What `auto` stands for, and how that is known."""
+    """The values that `auto` stands for, and whether they were measured."""
     how = (
         f"measured on this machine, {plan.texts_per_s:,.0f} texts/s without a server"
         if plan.texts_per_s
-        else "a rule of thumb: `engine tune` measures it"
+        else "a rule; `engine tune` measures it"
     )
     return (
         f"auto is {plan.instances} × {plan.threads} thread{'s' if plan.threads != 1 else ''}, batches up to "
-        f"{plan.max_batch_tokens:,} tokens and {plan.max_batch_items:,} texts, a pass costs what "
-        f"{plan.pass_cost_tokens:,} tokens cost ({how})"
+        f"{plan.max_batch_tokens:,} tokens and {plan.max_batch_items:,} texts, "
+        f"fixed cost of a pass ≈ {plan.pass_cost_tokens:,} tokens ({how})"
     )

@@ -1,4 +1,4 @@
-"""What every dialog is: a box of ink over the screen, closed by Esc; Ctrl+C in it still asks to quit."""
+"""The base of the dialogs: a box of styled text over the screen. Esc closes it; Ctrl+C asks to quit."""
 
 from typing import ClassVar, Generic, TypeVar
 
@@ -18,11 +18,11 @@ BORDER = 2
 PADDING = 4
 MARGIN = 2
 REDRAW_EVERY = 5
-"""Ticks of the 10 Hz clock: a dialog is a table."""
+"""Ticks of the 10 Hz clock between two drawings."""
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
-    """Subclasses write `lines(width)` and `keys()`, and call `redraw()` when their own state has changed."""
+    """Subclasses implement `lines(width)` and `keys()`, and call `redraw()` when their state has changed."""
 
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = ""
@@ -44,11 +44,11 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         yield Tile(self._draw, id="box", classes="panel")
 
     def lines(self, width: int) -> Lines:
-        """What the dialog says in lines of `width` cells."""
+        """Returns the content in lines of `width` cells."""
         raise NotImplementedError
 
     def keys(self) -> str:
-        """What the foot of the border says."""
+        """Returns the keys that the lower border lists."""
         return "esc close"
 
     def on_mount(self) -> None:
@@ -58,13 +58,13 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.redraw()
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        """A dialog follows the session too."""
+        """Draws the frame every REDRAW_EVERY ticks."""
         if tick % REDRAW_EVERY == 0 and frame is not self.frame:
             self.frame, self.view = frame, view
             self.redraw()
 
     def redraw(self) -> None:
-        """Sizes the box to what it says and draws it; the screen's size is the limit."""
+        """Draws the content and fits the box to it, at most to the size of the screen."""
         width = max(10, min(self.WIDTH, self.size.width - MARGIN))
         rows = self.lines(width - BORDER - PADDING)
         height = max(1, min(len(rows), self.size.height - BORDER))
@@ -80,11 +80,11 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         return StyledText(())
 
     def action_close(self) -> None:
-        """Leaves everything as it is."""
+        """Closes without an answer."""
         self.dismiss(None)
 
     def action_scroll_by(self, rows: int) -> None:
-        """Moves through what is higher than the screen."""
+        """Scrolls content that is higher than the screen."""
         self.top += rows
         self.redraw()
 
@@ -97,4 +97,4 @@ SCROLL_KEYS: list[BindingType] = [
     Binding("home", "scroll_by(-9999)", "Top", show=False),
     Binding("end", "scroll_by(9999)", "End", show=False),
 ]
-"""For dialogs that are read."""
+"""Bindings of dialogs that are only read."""

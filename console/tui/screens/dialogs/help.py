@@ -1,4 +1,4 @@
-"""Help: every action of the registry by group, the glyphs, and the command that does the same without a screen."""
+"""The Help dialog: every action by group with its key and shell command, and the meaning of the glyphs."""
 
 from itertools import groupby
 from typing import ClassVar
@@ -14,12 +14,14 @@ from console.tui.styled_text import Line, Lines, Span, clip, line
 from console.tui.view import View
 
 CLI_FROM_WIDTH = 140
+"""Width from which the shell commands are shown."""
 TITLE_WIDTH = 28
 HELP_WIDTH = 60
+"""Cells of the columns."""
 
 
 class HelpDialog(Dialog[None]):
-    """Generated: a new action appears here by itself."""
+    """Generated from the registry of actions."""
 
     HEADING = "help"
     BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
@@ -30,7 +32,7 @@ class HelpDialog(Dialog[None]):
 
     @property
     def WIDTH(self) -> int:  # type: ignore[override]  # noqa: N802 a constant elsewhere, here it depends on the screen
-        """As wide as the command forms make worth while."""
+        """Wider where the screen has room for the shell commands."""
         return 180 if self.size.width >= CLI_FROM_WIDTH + 20 else 100
 
     def lines(self, width: int) -> Lines:
@@ -41,16 +43,20 @@ class HelpDialog(Dialog[None]):
             rows.append(line())
         rows.append(line(Span("Glyphs", "accent")))
         rows += legend(width)
-        rows.append(line(Span("~ ", "strong"), Span("provisional: too few requests for this percentile", "muted")))
-        rows.append(line(Span("┊ ", "marker"), Span("a switch, S1, S2, …; gaps in a curve are gaps", "muted")))
+        rows.append(
+            line(
+                Span("~ ", "strong"), Span("provisional: too few requests for this percentile, or not stable", "muted")
+            )
+        )
+        rows.append(line(Span("┊ ", "marker"), Span("a switch: S1, S2, …; a gap in a curve has no data", "muted")))
         rows.append(line(Span("Mouse: click keys, cells and fields; drag to select text, ^c copies it.", "muted")))
         return tuple(clip(row, width) for row in rows)
 
     def _row(self, action: Action, width: int) -> Line:
-        can = action.unavailable(self.frame) is None
+        available = action.unavailable(self.frame) is None
         spans = [
-            Span(f"  {action.key_label:<8}", "key" if can else "dead"),
-            Span(f"{action.title:<{TITLE_WIDTH}}", "value" if can else "dead"),
+            Span(f"  {action.key_label:<8}", "key" if available else "dead"),
+            Span(f"{action.title:<{TITLE_WIDTH}}", "value" if available else "dead"),
             Span(action.help, "muted"),
         ]
         if width >= CLI_FROM_WIDTH and action.cli:

@@ -1,4 +1,4 @@
-"""The Jump dialog: places in columns, each one letter away."""
+"""The Jump dialog: targets in columns, each with a letter."""
 
 from itertools import zip_longest
 
@@ -11,10 +11,11 @@ from console.tui.styled_text import Line, Lines, Span, clip, line, width_of
 from console.tui.view import View
 
 COLUMN = 34
+"""Cells of a column."""
 
 
 class JumpDialog(Dialog[JumpTarget]):
-    """A letter or a click answers."""
+    """A letter or a click chooses a target."""
 
     def __init__(self, frame: Frame, view: View, heading: str, columns: tuple[tuple[JumpTarget, ...], ...]) -> None:
         super().__init__(frame, view)
@@ -23,28 +24,28 @@ class JumpDialog(Dialog[JumpTarget]):
         self.columns = columns
 
     def keys(self) -> str:
-        return "a letter goes there · esc stay"
+        return "letter jump · esc cancel"
 
     def lines(self, width: int) -> Lines:
         rows = zip_longest(*self.columns)
-        return tuple(clip(tuple(span for place in row for span in _cell(place)), width) for row in rows)
+        return tuple(clip(tuple(span for target in row for span in _cell(target)), width) for row in rows)
 
     def on_key(self, event: events.Key) -> None:
         if event.character:
             self.action_go(event.character, event)
 
     def action_go(self, letter: str, event: events.Key | None = None) -> None:
-        """Closes with the place of that letter."""
-        place = next((place for column in self.columns for place in column if place.letter == letter), None)
-        if place is not None:
+        """Closes with the target of that letter."""
+        target = next((target for column in self.columns for target in column if target.letter == letter), None)
+        if target is not None:
             if event is not None:
                 event.stop()
-            self.dismiss(place)
+            self.dismiss(target)
 
 
-def _cell(place: JumpTarget | None) -> Line:
-    if place is None:
+def _cell(target: JumpTarget | None) -> Line:
+    if target is None:
         return line(Span(" " * COLUMN))
-    click = f"screen.go({place.letter!r})"
-    words = line(Span(f" {place.letter} ", "key", click), Span(f" {place.name}", "strong", click))
+    click = f"screen.go({target.letter!r})"
+    words = line(Span(f" {target.letter} ", "key", click), Span(f" {target.name}", "strong", click))
     return (*words, Span(" " * (COLUMN - width_of(words))))

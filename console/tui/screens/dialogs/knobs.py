@@ -1,4 +1,4 @@
-"""The Knobs dialog: how the engine uses its machine. Bounds change at once, instances and threads by a switch."""
+"""The Knobs dialog: batch limits, which change at once, and instances and threads, which need a switch."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,33 +12,34 @@ from console.tui.styled_text import Line, Lines, Span, clip, line
 from console.tui.view import View
 
 AUTO = 0
+"""Value of a batch limit that is left to the plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One row: what it is called, what it means, and between which numbers it lies. A least of 0 is `auto`."""
+    """One row: name, explanation and range. A minimum of 0 is AUTO for the batch limits."""
 
     name: str
     note: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
 KNOBS = (
-    Knob("instances", "forward passes at a time: a switch", 1, 64),
-    Knob("threads", "of one forward pass: a switch", 1, 256),
-    Knob("tokens", "most in one forward pass, padding included", AUTO, 1 << 20),
-    Knob("texts", "most in one forward pass", AUTO, 1 << 14),
-    Knob("wait ms", "an idle instance waits for more: 0 never", 0, 1000),
-    Knob("coalesce", "requests share batches: 1 on, 0 off", 0, 1),
+    Knob("instances", "parallel passes; needs a switch", 1, 64),
+    Knob("threads", "of one pass; needs a switch", 1, 256),
+    Knob("tokens", "maximum in a pass, with padding", AUTO, 1 << 20),
+    Knob("texts", "maximum in a pass", AUTO, 1 << 14),
+    Knob("wait ms", "idle instance waits for more texts", 0, 1000),
+    Knob("coalesce", "requests share batches", 0, 1),
 )
-_BOUNDS = ("tokens", "texts")
+_LIMITS = ("tokens", "texts")
 _VALUE_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class KnobChoice:
-    """What was turned: fields of Batching for Configure, and the counts for a switch (0: as they are)."""
+    """The changed values: fields of Batching for Configure, and the counts for a switch (0: unchanged)."""
 
     batching: dict[str, int | float | bool]
     instances: int = 0
@@ -46,7 +47,7 @@ class KnobChoice:
 
 
 class KnobsDialog(Dialog[KnobChoice]):
-    """The form works on its own copy; nothing changes until it is applied."""
+    """A form on a copy of the values; Enter applies it."""
 
     HEADING = "knobs"
     WIDTH = 74
@@ -61,13 +62,13 @@ class KnobsDialog(Dialog[KnobChoice]):
 
     def __init__(self, frame: Frame, view: View) -> None:
         super().__init__(frame, view)
-        self._before = self._found()
+        self._before = self._current_values()
         self.values = dict(self._before)
         self.row = 0
         self._fresh = True
 
-    def _found(self) -> dict[str, int]:
-        """A bound that is what the plan says stands at auto."""
+    def _current_values(self) -> dict[str, int]:
+        """The values of the engine. A limit that equals the plan's is AUTO."""
         engine = self.frame.engine
         knobs, plan = engine.batching, engine.plan
         return {
@@ -85,15 +86,17 @@ class KnobsDialog(Dialog[KnobChoice]):
     def lines(self, width: int) -> Lines:
         rows = [self._row(place, knob) for place, knob in enumerate(KNOBS)]
         plan = self.frame.engine.plan
-        how = f"measured here, {plan.texts_per_s:,.0f} texts/s" if plan.texts_per_s else "a rule of thumb"
-        foot = line(Span(f"auto is {how}: i says more", "muted")) if plan.instances else line()
+        how = f"measured here, {plan.texts_per_s:,.0f} texts/s" if plan.texts_per_s else "a rule"
+        foot = line(Span(f"auto is {how}; i shows details", "muted")) if plan.instances else line()
         return tuple(clip(row, width) for row in (*rows, line(), foot))
 
     def _row(self, place: int, knob: Knob) -> Line:
         here, value = place == self.row, self.values[knob.name]
         plan = self.frame.engine.plan
         shown = f" {value:,} "
-        if knob.name in _BOUNDS and value == AUTO:
+        if knob.name == "coalesce":
+            shown = " on " if value else " off "
+        if knob.name in _LIMITS and value == AUTO:
             planned = plan.max_batch_tokens if knob.name == "tokens" else plan.max_batch_items
             shown = f" auto {planned:,} "
         changed = Span(" *" if value != self._before[knob.name] else "  ", "warn")
@@ -106,49 +109,49 @@ class KnobsDialog(Dialog[KnobChoice]):
         )
 
     def action_move(self, rows: int) -> None:
-        """To another knob."""
+        """Moves the cursor to another knob."""
         self.row, self._fresh = (self.row + rows) % len(KNOBS), True
         self.redraw()
 
     def action_turn(self, by: int) -> None:
-        """Doubled or halved; from auto on from what the plan says."""
+        """Doubles or halves the value; AUTO counts as the value of the plan."""
         knob = KNOBS[self.row]
         value = self.values[knob.name]
-        if knob.name in _BOUNDS and value == AUTO:
+        if knob.name in _LIMITS and value == AUTO:
             plan = self.frame.engine.plan
             value = plan.max_batch_tokens if knob.name == "tokens" else plan.max_batch_items
         self._set(knob, max(1, value * 2) if by > 0 else value // 2)
 
     def action_auto(self) -> None:
-        """Gives a bound back to the plan, and the counts too."""
+        """Sets the knob to AUTO, or to the value of the plan."""
         knob, plan = KNOBS[self.row], self.frame.engine.plan
         planned = {"instances": plan.instances, "threads": plan.threads, "coalesce": 1}
         self._set(knob, planned.get(knob.name, AUTO))
 
     def on_key(self, event: events.Key) -> None:
-        """A number is typed digit by digit."""
+        """Types a number digit by digit."""
         knob = KNOBS[self.row]
         digit = event.character if (event.character or "").isdecimal() else None
         if digit is None and event.key not in {"backspace", "ctrl+h"}:
             return
-        written = "" if self._fresh else str(self.values[knob.name])
-        written = written + digit if digit else written[:-1]
-        self._set(knob, int(written or 0))
+        typed = "" if self._fresh else str(self.values[knob.name])
+        typed = typed + digit if digit else typed[:-1]
+        self._set(knob, int(typed or 0))
         self._fresh = False
         event.stop()
 
     def _set(self, knob: Knob, value: int) -> None:
-        self.values[knob.name] = max(knob.least, min(knob.most, value))
+        self.values[knob.name] = max(knob.minimum, min(knob.maximum, value))
         self.redraw()
 
     def action_apply(self) -> None:
-        """Only what differs is told."""
-        turned = {name: value for name, value in self.values.items() if value != self._before[name]}
+        """Closes with the values that have changed."""
+        changed_values = {name: value for name, value in self.values.items() if value != self._before[name]}
         self.dismiss(
             KnobChoice(
-                batching={_FIELDS[name]: _as(name, value) for name, value in turned.items() if name in _FIELDS},
-                instances=turned.get("instances", 0),
-                threads=turned.get("threads", 0),
+                batching={_FIELDS[name]: _as(name, value) for name, value in changed_values.items() if name in _FIELDS},
+                instances=changed_values.get("instances", 0),
+                threads=changed_values.get("threads", 0),
             )
         )
 

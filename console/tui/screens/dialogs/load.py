@@ -1,4 +1,4 @@
-"""The Load dialog: a short form. Arrows move and change, digits and letters type, Enter starts or applies."""
+"""The Load dialog: a form for the load. Arrows move and change, digits and letters type, Enter starts or applies."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -15,30 +15,30 @@ from console.tui.view import View
 
 CORPORA = ("short", "mixed", "long", "file")
 CORPUS_NOTES = {
-    "short": "5–12 words, like a search box",
+    "short": "5–12 words, as in queries",
     "mixed": "3–60 words",
     "long": "up to the model's limit",
-    "file": "one text a line, UTF-8",
+    "file": "one text per line, UTF-8",
 }
 WORKLOADS = ("texts", "pairs")
 ROWS = ("batch", "concurrency", "rate", "arrival", "workload", "corpus", "file", "stream", "coalesce")
 NOTES = {
     "batch": "texts in a request",
-    "concurrency": "requests in flight: closed loop",
-    "rate": "requests/s on a schedule: open loop; 0: closed",
-    "arrival": "the gaps between them",
-    "workload": "pairs: scored by Similarity",
+    "concurrency": "requests in flight (closed loop)",
+    "rate": "open-loop rate, requests/s (0 = closed loop)",
+    "arrival": "distribution of the requests in time",
+    "workload": "pairs: the Similarity call",
     "stream": "EmbedStream instead of unary calls",
     "coalesce": "requests share batches",
 }
-LEAST = {"batch": 1, "concurrency": 1, "rate": 0}
-LIMITS = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY, "rate": MAX_RATE}
+MINIMA = {"batch": 1, "concurrency": 1, "rate": 0}
+MAXIMA = {"batch": MAX_BATCH, "concurrency": MAX_CONCURRENCY, "rate": MAX_RATE}
 ARRIVALS = ("poisson", "constant")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadChoice:
-    """What to send, whether requests share batches, and what to do with the load: `set`, `start` or `stop`."""
+    """The load, whether requests share batches, and what to do: `set`, `start` or `stop`."""
 
     spec: LoadSpec
     coalesce: bool
@@ -46,7 +46,7 @@ class LoadChoice:
 
 
 class LoadDialog(Dialog[LoadChoice]):
-    """The form works on its own copy; nothing changes until it is applied."""
+    """A form on a copy of the load; Enter applies it."""
 
     HEADING = "load"
     WIDTH = 74
@@ -70,11 +70,11 @@ class LoadDialog(Dialog[LoadChoice]):
         self.coalesce = frame.engine.batching.coalesce
         self.row = 0
         self._fresh = True
-        self._complaint = ""
+        self._error = ""
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The fields; the path is there when the corpus is a file, the gaps when there is a rate."""
+        """The visible fields: the path only if the corpus is a file, the arrivals only if there is a rate."""
         hidden = set() if self.corpus == "file" else {"file"}
         hidden |= set() if self.spec.is_open else {"arrival"}
         return tuple(row for row in ROWS if row not in hidden)
@@ -89,12 +89,12 @@ class LoadDialog(Dialog[LoadChoice]):
             return "type the path · enter apply · esc cancel"
         if self.frame.load.running:
             return "↑↓ field · ←→ change · enter apply · x stop load · esc cancel"
-        return "↑↓ field · ←→ change · enter start · a set only · esc cancel"
+        return "↑↓ field · ←→ change · enter start · a apply without starting · esc cancel"
 
     def lines(self, width: int) -> Lines:
         rows = [self._row(name) for name in self.rows]
         state = "the load is running: changes take effect at once" if self.frame.load.running else "the load is off"
-        foot = line(Span(self._complaint, "warn")) if self._complaint else line(Span(state, "muted"))
+        foot = line(Span(self._error, "warn")) if self._error else line(Span(state, "muted"))
         return tuple(clip(row, width) for row in (*rows, line(), foot))
 
     def _row(self, name: str) -> Line:
@@ -133,21 +133,21 @@ class LoadDialog(Dialog[LoadChoice]):
         return tuple(spans)
 
     def action_move(self, rows: int) -> None:
-        """To another field."""
+        """Moves the cursor to another field."""
         self.row = (min(self.row, len(self.rows) - 1) + rows) % len(self.rows)
         self._fresh = True
         self.redraw()
 
     def action_turn_at(self, row: int) -> None:
-        """A click goes to the field; a second one changes it."""
+        """Moves the cursor to the clicked field; a second click changes it."""
         if row == self.row:
             self.action_turn(1)
         self.row, self._fresh = row, True
         self.redraw()
 
     def action_turn(self, by: int) -> None:
-        """The next or the previous value: doubled or halved, or another choice."""
-        self._complaint = ""
+        """Changes the value: doubles or halves it, or takes the next or previous choice."""
+        self._error = ""
         match self.field:
             case "batch" | "concurrency" | "rate" as name:
                 value = int(getattr(self.spec, name))
@@ -166,7 +166,7 @@ class LoadDialog(Dialog[LoadChoice]):
         self.redraw()
 
     def _set_number(self, name: str, value: int) -> None:
-        bounded = max(LEAST[name], min(LIMITS[name], value))
+        bounded = max(MINIMA[name], min(MAXIMA[name], value))
         match name:
             case "batch":
                 self.spec = replace(self.spec, batch=bounded)
@@ -176,13 +176,13 @@ class LoadDialog(Dialog[LoadChoice]):
                 self.spec = replace(self.spec, rate=float(bounded))
 
     def on_key(self, event: events.Key) -> None:
-        """Typing: a path's letters, a number's digits; elsewhere the dialog's own letters."""
+        """Types into a path or a number. In other fields letters are the keys of the dialog."""
         if event.key in {"enter", "escape", "tab", "shift+tab", "up", "down"}:
             return
         name = self.field
         if name == "file":
             self._type_path(event)
-        elif name in LIMITS and (event.key in {"backspace", "ctrl+h"} or (event.character or "").isdecimal()):
+        elif name in MAXIMA and (event.key in {"backspace", "ctrl+h"} or (event.character or "").isdecimal()):
             self._type_digit(name, event.character if (event.character or "").isdecimal() else None)
             event.stop()
         else:
@@ -198,14 +198,14 @@ class LoadDialog(Dialog[LoadChoice]):
         else:
             return
         event.stop()
-        self._complaint = ""
+        self._error = ""
         self.redraw()
 
     def _type_digit(self, name: str, digit: str | None) -> None:
         present = str(int(getattr(self.spec, name)))
         typed = "" if self._fresh else present
         self._fresh = False
-        self._set_number(name, int((typed + digit) if digit else (present[:-1] or LEAST[name])))
+        self._set_number(name, int((typed + digit) if digit else (present[:-1] or MINIMA[name])))
         self.redraw()
 
     def _letter(self, event: events.Key) -> None:
@@ -223,18 +223,18 @@ class LoadDialog(Dialog[LoadChoice]):
         event.stop()
 
     def on_paste(self, event: events.Paste) -> None:
-        """A pasted path."""
+        """Inserts a pasted path."""
         if self.field == "file":
             self.path += event.text.strip().replace("\n", "")
             self.redraw()
 
     def action_apply(self) -> None:
-        """Applies to the running load, or starts one."""
+        """Changes the running load, or starts one."""
         self._finish("set" if self.frame.load.running else "start")
 
     def _finish(self, then: str) -> None:
         if self.corpus == "file" and not self.path.strip() and then != "stop":
-            self._complaint = "A file corpus needs a path: type it in the field `file`"
+            self._error = "A file corpus needs a path: type it in the field `file`"
             self.row = self.rows.index("file")
             self.redraw()
             return

@@ -1,4 +1,4 @@
-"""The Quit dialog: stop the engine, leave it running, or stay."""
+"""The Quit dialog: stop the engine, leave it running, or cancel."""
 
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ STAY = "stay"
 
 
 class QuitDialog(Dialog[str]):
-    """A choice by its letter, by arrows and Enter, or by a click."""
+    """Asks what to do with the engine: by a letter, by arrows and Enter, or by a click."""
 
     HEADING = "quit"
     WIDTH = 70
@@ -33,20 +33,20 @@ class QuitDialog(Dialog[str]):
         self.row = 0
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        """The question is about the live engine: a replay on the screen below does not change it."""
+        """Draws the frame, unless it is one of a replay: the question is about the live engine."""
         if frame.replay is None:
             super().show(frame, view, tick)
 
     @property
     def choices(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Letter, answer, name, and what it means."""
+        """Letter, answer, name and explanation of each choice."""
         engine = self.frame.engine
-        stay = ("c", STAY, "Cancel", "go on")
+        stay = ("c", STAY, "Cancel", "back to the console")
         if engine.remote:
-            return (("s", STOP, "Quit", f"the load stops; the engine at {clean(engine.address)} serves on"), stay)
+            return (("s", STOP, "Quit", f"stops the load; the engine at {clean(engine.address)} keeps running"), stay)
         return (
             ("s", STOP, "Stop the engine", "after its last request, then quit"),
-            ("d", DETACH, "Leave it running", f"{clean(engine.address)} serves on"),
+            ("d", DETACH, "Leave it running", f"it keeps serving at {clean(engine.address)}"),
             stay,
         )
 
@@ -54,10 +54,12 @@ class QuitDialog(Dialog[str]):
         return "↑↓ choose · enter · esc cancel"
 
     def lines(self, width: int) -> Lines:
-        running = "the load is running" if self.frame.load.running else f"engine {self.frame.engine.state.value}"
-        rows: list[Line] = [line(Span(f"What shall become of what runs? ({running})", "value"))]
+        engine, load = self.frame.engine, self.frame.load
+        question = "Quit?" if engine.remote else "Quit: stop the engine too?"
+        state = "The load is still running." if load.running else f"The engine is {engine.state.value}."
+        rows: list[Line] = [line(Span(question, "strong")), line(Span(state, "value"))]
         if self.frame.experiments.sweep_stage.active:
-            rows.append(line(Span("⚠ a sweep is running: what is measured is kept, and it can be resumed", "warn")))
+            rows.append(line(Span("⚠ a sweep is running: measured cells are kept, and it can be resumed", "warn")))
         rows.append(line())
         for index, (letter, answer, name, meaning) in enumerate(self.choices):
             here = index == self.row
@@ -73,15 +75,15 @@ class QuitDialog(Dialog[str]):
         return tuple(rows)
 
     def action_move(self, rows: int) -> None:
-        """To another choice."""
+        """Moves the cursor to another choice."""
         self.row = (self.row + rows) % len(self.choices)
         self.redraw()
 
     def action_choose(self) -> None:
-        """The one under the cursor."""
+        """Closes with the choice under the cursor."""
         self.dismiss(self.choices[self.row][1])
 
     def action_choose_by(self, answer: str) -> None:
-        """By its letter."""
+        """Closes with an answer, if it is one of the choices."""
         if any(answer == choice[1] for choice in self.choices):
             self.dismiss(answer)

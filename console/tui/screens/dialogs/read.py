@@ -1,4 +1,4 @@
-"""A dialog that is only read: lines of text as they are, wrapped, and scrolled where they are many."""
+"""A dialog with text to read. Long lines are wrapped; it scrolls."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from console.tui.view import View
 
 
 class ReadDialog(Dialog[None]):
-    """What was asked for, in its own words."""
+    """Shows a text under a heading."""
 
     WIDTH = 100
     BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]

@@ -1,4 +1,4 @@
-"""Details of a run: everything the store knows of it, over its own throughput and latency."""
+"""The dialog of a run: everything that the store has of it, above its throughput and latency over time."""
 
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from console.tui.view import View
 
 
 class RunDetails(Dialog[None]):
-    """Nothing is cut here: it scrolls."""
+    """Shows everything in full; it scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*SCROLL_KEYS]
 
@@ -26,7 +26,7 @@ class RunDetails(Dialog[None]):
 
     @property
     def WIDTH(self) -> int:  # type: ignore[override]  # noqa: N802 a constant elsewhere, here it depends on the screen
-        """A chart makes use of more."""
+        """Wider on a large screen, for the charts."""
         return 110 if self.size.width >= 130 else 88
 
     def keys(self) -> str:

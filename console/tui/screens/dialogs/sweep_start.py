@@ -1,4 +1,4 @@
-"""The New sweep dialog: presets and a file, what each would measure and how long that takes, before anything starts."""
+"""The New sweep dialog: presets and a file, with the cells and the estimated duration of each."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
 FILE = "file"
+"""The row of a specification file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepChoice:
-    """What to sweep, and whether to go on with the newest sweep of that name."""
+    """The sweep to run, and whether to resume the newest sweep of that name."""
 
     source: str
     resume: bool
 
 
 class SweepDialog(Dialog[SweepChoice]):
-    """Arrows choose, Tab resumes or not, a path can be typed; Enter starts what has an estimate, and no more."""
+    """Arrows choose, Tab toggles resume, a path can be typed. Enter starts a sweep whose estimate is shown."""
 
     HEADING = "new sweep"
     WIDTH = 78
@@ -43,7 +44,7 @@ class SweepDialog(Dialog[SweepChoice]):
     ]
 
     def __init__(
-        self, frame: Frame, view: View, presets: tuple[str, ...], ask: Callable[[str], Awaitable[SweepOffer]]
+        self, frame: Frame, view: View, presets: tuple[str, ...], read_offer: Callable[[str], Awaitable[SweepOffer]]
     ) -> None:
         super().__init__(frame, view)
         self.rows = (*presets, FILE)
@@ -51,34 +52,34 @@ class SweepDialog(Dialog[SweepChoice]):
         self.path = ""
         self.resume: dict[str, bool] = {}
         self.offers: dict[str, SweepOffer] = {}
-        self.complaint = ""
-        self._ask = ask
+        self.error = ""
+        self._read_offer = read_offer
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._look_up_behind(*self.rows[:-1])
+        self._read_in_background(*self.rows[:-1])
 
-    def _look_up_behind(self, *sources: str) -> None:
+    def _read_in_background(self, *sources: str) -> None:
         app = cast("AppPort", self.app)
-        app.in_background("reading a sweep", self._look_up(*sources), owner=self, failed=self._complain)
+        app.in_background("reading a sweep", self._read(*sources), owner=self, failed=self._show_error)
 
-    def _complain(self, why: str) -> None:
-        self.complaint = why
+    def _show_error(self, error: str) -> None:
+        self.error = error
         self.redraw()
 
-    async def _look_up(self, *sources: str) -> None:
+    async def _read(self, *sources: str) -> None:
         for source in sources:
             try:
-                self.offers[source] = await self._ask(source)
-                self.complaint = ""
+                self.offers[source] = await self._read_offer(source)
+                self.error = ""
             except CommandRefused as refusal:
-                self.complaint = str(refusal)
+                self.error = str(refusal)
             if self.is_mounted:
                 self.redraw()
 
     @property
     def source(self) -> str:
-        """The preset, or the path as it was typed; it says that it is one even without a slash."""
+        """The name of the preset, or the typed path; `./` marks a path without a slash."""
         name = self.rows[self.row]
         path = self.path.strip()
         if name != FILE:
@@ -87,19 +88,19 @@ class SweepDialog(Dialog[SweepChoice]):
 
     @property
     def offer(self) -> SweepOffer | None:
-        """What would be measured, as far as it is known."""
+        """The cells and the estimate of the selected row; None until they have been read."""
         return self.offers.get(self.source)
 
     @property
     def resumes(self) -> bool:
-        """Unless said otherwise: where something is left of an earlier one."""
+        """Whether to resume: by default if the newest sweep of that name is incomplete."""
         offer = self.offer
         unfinished = offer is not None and 0 < offer.measured < offer.points
         return unfinished and self.resume.get(self.source, True)
 
     def keys(self) -> str:
         if self.rows[self.row] == FILE and self.offer is None:
-            return "type the path · enter reads it · esc cancel"
+            return "type the path · enter read · esc cancel"
         return "↑↓ choose · enter start · esc cancel"
 
     def lines(self, width: int) -> Lines:
@@ -111,7 +112,7 @@ class SweepDialog(Dialog[SweepChoice]):
     def _row(self, at: int, name: str) -> Line:
         here, click = at == self.row, f"screen.choose_at({at})"
         if name == FILE:
-            text = self.path + ("▏" if here else "") or "a specification of your own"
+            text = self.path + ("▏" if here else "") or "your own specification"
             role = "cursor" if here else "muted"
             return line(_arrow(here), Span(f"{name:<12}", _name(here), click), Span(f" {clean(text)} ", role, click))
         offer = self.offers.get(name)
@@ -121,18 +122,18 @@ class SweepDialog(Dialog[SweepChoice]):
         return line(_arrow(here), *spans, Span(about, "muted", click))
 
     def _about(self, width: int) -> list[Line]:
-        if self.complaint:
-            return wrap(self.complaint, width, "warn", 5)
+        if self.error:
+            return wrap(self.error, width, "warn", 5)
         offer = self.offer
         if offer is None:
-            return [line(Span("reading …" if self.rows[self.row] != FILE else "type its path, then enter", "muted"))]
+            return [line(Span("reading…" if self.rows[self.row] != FILE else "type its path, then enter", "muted"))]
         fidelity = ", fidelity measured once for each" if offer.fidelity else ""
         where = f"on {offer.deployments} deployment{'s' if offer.deployments != 1 else ''}"
         rows = [
             line(Span(f"{offer.points} cells ", "strong"), Span(f"{where}{fidelity}")),
             line(
                 Span(f"about {duration(offer.rest_s if self.resumes else offer.expected_s)}", "strong"),
-                Span(", more where something has to be prepared first", "muted"),
+                Span(", longer if a model must be prepared first", "muted"),
             ),
         ]
         if 0 < offer.measured < offer.points:
@@ -141,7 +142,7 @@ class SweepDialog(Dialog[SweepChoice]):
                 line(
                     *(Span("tab ", "key", "screen.resume"), Span("resume ", "label", "screen.resume")),
                     *(Span(" on ", "cursor" if on else "muted"), Span(" off ", "muted" if on else "cursor")),
-                    Span(f"  {offer.measured} of {offer.points} cells are measured already", "muted"),
+                    Span(f"  {offer.measured} of {offer.points} cells are already measured", "muted"),
                 )
             )
         rows += [line(Span(f"⚠ {words}", "warn")) for words in self._consequences()]
@@ -150,31 +151,31 @@ class SweepDialog(Dialog[SweepChoice]):
     def _consequences(self) -> list[str]:
         words = []
         if self.frame.load.running:
-            words.append("the running load is stopped")
+            words.append("stops the running load")
         if self.frame.engine.state in {EngineState.STOPPED, EngineState.LOST} and not self.frame.engine.remote:
-            words.append("the engine is started")
+            words.append("starts the engine")
         elif not self.frame.engine.remote:
-            words.append("the engine is switched from cell to cell, and stays with the last one")
+            words.append("switches the engine for each cell; the last deployment stays")
         return words
 
     # ---- keys
 
     def action_move(self, by: int) -> None:
-        """To another one."""
+        """Moves the cursor by rows."""
         self.action_choose_at((self.row + by) % len(self.rows))
 
     def action_choose_at(self, row: int) -> None:
-        """The preset or the file at that line."""
-        self.row, self.complaint = row, ""
+        """Moves the cursor to a row."""
+        self.row, self.error = row, ""
         self.redraw()
 
     def action_resume(self) -> None:
-        """Goes on with the newest sweep of this name, or begins a new one."""
+        """Toggles whether the newest sweep of this name is resumed."""
         self.resume[self.source] = not self.resumes
         self.redraw()
 
     def on_key(self, event: events.Key) -> None:
-        """A path's letters; elsewhere the dialog's own."""
+        """Types the path. In other rows j and k move the cursor."""
         if self.rows[self.row] != FILE:
             moves = {"j": 1, "k": -1}
             if event.key in moves:
@@ -189,23 +190,23 @@ class SweepDialog(Dialog[SweepChoice]):
         else:
             return
         event.stop()
-        self.complaint = ""
+        self.error = ""
         self.redraw()
 
     def on_paste(self, event: events.Paste) -> None:
-        """A pasted path."""
+        """Inserts a pasted path."""
         if self.rows[self.row] == FILE:
             self.path += " ".join(event.text.split())
             self.redraw()
 
     def action_start(self) -> None:
-        """Starts what has been read; a file is read first, so that its estimate is seen before it starts."""
+        """Starts the sweep. A file is read first, so that its estimate is shown before it starts."""
         if self.offer is not None:
             self.dismiss(SweepChoice(self.source, self.resumes))
         elif self.source:
-            self._look_up_behind(self.source)
+            self._read_in_background(self.source)
         else:
-            self.complaint = "A file needs its path: type it, or choose a preset with the arrows"
+            self.error = "Type the path of the file, or choose a preset with the arrows"
             self.redraw()
 
 

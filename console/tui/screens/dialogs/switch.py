@@ -1,4 +1,4 @@
-"""The Switch dialog: the capability matrix itself. Each cell says what would happen before it is chosen."""
+"""The Switch dialog: the capability matrix. It shows the effect of each cell before it is chosen."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,18 +13,19 @@ from console.tui.styled_text import Line, Lines, Span, clean, clip, line
 from console.tui.view import View
 
 REASON_LINES = 7
+"""Rows below the matrix, so that the box does not change its height."""
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchChoice:
-    """The cell to switch to."""
+    """The deployment to switch to; `strict`: refuse a fallback."""
 
     target: Deployment
     strict: bool
 
 
 class SwitchDialog(Dialog[SwitchChoice]):
-    """Arrows or hjkl move; Enter switches; x toggles strict."""
+    """Arrows or hjkl move, Enter switches, x toggles strict, Tab changes the recipe."""
 
     HEADING = "switch backend and precision under load"
     WIDTH = 78
@@ -39,12 +40,12 @@ class SwitchDialog(Dialog[SwitchChoice]):
     ]
 
     def __init__(self, frame: Frame, view: View, *, by: str = "backend", strict: bool = False) -> None:
-        """`by`: `backend` moves through the rows first, `precision` through the columns."""
+        """`by`: `backend` or `precision`, the action that opened the dialog. `strict`: its initial value."""
         super().__init__(frame, view)
         self.by = by
         self.strict = strict
         self._recipe = 0
-        self._complaint = ""
+        self._error = ""
         grid = self.grid
         live = frame.engine.requested
         self.row = grid.backends.index(live.backend) if live.backend in grid.backends else 0
@@ -52,11 +53,11 @@ class SwitchDialog(Dialog[SwitchChoice]):
 
     @property
     def grid(self) -> Grid:
-        """The matrix of the device that is live."""
+        """The cells of the device that is in use."""
         return Grid(self.frame.capabilities, self.frame.engine.effective.device)
 
     @property
-    def here(self) -> tuple[str, str]:
+    def selected(self) -> tuple[str, str]:
         """Backend and precision under the cursor."""
         grid = self.grid
         row = min(self.row, len(grid.backends) - 1)
@@ -69,10 +70,10 @@ class SwitchDialog(Dialog[SwitchChoice]):
     def lines(self, width: int) -> Lines:
         grid, live = self.grid, self.frame.engine.effective
         column = column_width(width, len(grid.precisions))
-        rows: list[Line] = [self._where(), line(), head(grid, column)]
+        rows: list[Line] = [self._current(), line(), head(grid, column)]
         rows += [self._row(grid, backend, column) for backend in grid.backends]
         rows += [line(), *legend(width), line()]
-        recipes = grid.recipes(*self.here)
+        recipes = grid.recipes(*self.selected)
         cell = recipes[self._recipe % len(recipes)] if recipes else None
         reason = explain(cell, live, width, REASON_LINES)
         if len(recipes) > 1 and cell:
@@ -88,74 +89,74 @@ class SwitchDialog(Dialog[SwitchChoice]):
         rows += reason + [line()] * (REASON_LINES - len(reason))
         return tuple(clip(row, width) for row in rows)
 
-    def _where(self) -> Line:
+    def _current(self) -> Line:
         engine = self.frame.engine
-        runs, asked = engine.effective.cell or "nothing", engine.requested.cell
-        differs = Span(f" (asked for {clean(asked)})", "warn") if asked and asked != runs else Span("")
-        return line(Span("now ", "label"), Span(clean(runs), "strong"), differs, Span(self._device(), "muted"))
+        effective, requested = engine.effective.cell or "nothing", engine.requested.cell
+        differs = Span(f" (requested {clean(requested)})", "warn") if requested not in {"", effective} else Span("")
+        return line(Span("now ", "label"), Span(clean(effective), "strong"), differs, Span(self._device(), "muted"))
 
     def _device(self) -> str:
-        runs = self.frame.engine.effective
-        if not runs.instances:
+        live = self.frame.engine.effective
+        if not live.instances:
             return ""
-        return f"  on {clean(runs.device)}, {runs.instances} × {runs.threads} thread{'s' if runs.threads > 1 else ''}"
+        return f"  on {clean(live.device)}, {live.instances} × {live.threads} thread{'s' if live.threads > 1 else ''}"
 
     def _row(self, grid: Grid, backend: str, column: int) -> Line:
         live = self.frame.engine.effective
-        current = self.here
-        role = "strong" if backend == current[0] else "value"
+        selected = self.selected
+        role = "strong" if backend == selected[0] else "value"
         spans = [Span(clean(backend)[: NAME_WIDTH - 1].ljust(NAME_WIDTH), role)]
         for x, precision in enumerate(grid.precisions):
-            mark, ink = glyph(grid.cell(backend, precision), live)
+            mark, mark_role = glyph(grid.cell(backend, precision), live)
             click = f"screen.choose_at({x}, {grid.backends.index(backend)})"
-            if (backend, precision) == current:
+            if (backend, precision) == selected:
                 spans.append(Span(f"[{mark}]".center(column), "cursor", click))
             else:
-                spans.append(Span(mark.center(column), ink, click))
+                spans.append(Span(mark.center(column), mark_role, click))
         return tuple(spans)
 
     def _consequence(self) -> Line:
-        if self._complaint:
-            return line(Span(self._complaint, "warn"))
-        cell = self.grid.cell(*self.here)
+        if self._error:
+            return line(Span(self._error, "warn"))
+        cell = self.grid.cell(*self.selected)
         if cell is None or cell.state is CellState.UNAVAILABLE:
-            return line(Span("cannot be chosen", "muted"))
+            return line(Span("not available", "muted"))
         if self.strict and cell.state is CellState.FALLS_BACK:
-            return line(Span("strict: the switch would be refused, nothing changes", "warn"))
-        return line(Span("enter switches; the load goes on", "muted"))
+            return line(Span("strict: the switch would be refused", "warn"))
+        return line(Span("enter switches; the load keeps running", "muted"))
 
     def action_move(self, columns: int, rows: int) -> None:
-        """Moves the cursor; at the edges it stays."""
+        """Moves the cursor, at most to the edges of the matrix."""
         grid = self.grid
         self.column = max(0, min(len(grid.precisions) - 1, self.column + columns))
         self.row = max(0, min(len(grid.backends) - 1, self.row + rows))
-        self._recipe, self._complaint = 0, ""
+        self._recipe, self._error = 0, ""
         self.redraw()
 
     def action_choose_at(self, column: int, row: int) -> None:
-        """A click moves there; a second one on the same cell chooses it."""
+        """Moves the cursor to the clicked cell; a second click switches to it."""
         if (column, row) == (self.column, self.row):
             self.action_choose_here()
             return
-        self.column, self.row, self._recipe, self._complaint = column, row, 0, ""
+        self.column, self.row, self._recipe, self._error = column, row, 0, ""
         self.redraw()
 
     def action_strict(self) -> None:
-        """With strict nothing falls back: the switch is refused instead."""
+        """Toggles strict: a switch that would fall back is refused."""
         self.strict = not self.strict
         self.redraw()
 
     def action_recipe(self) -> None:
-        """Goes through the ways to reach this precision."""
+        """Selects the next recipe of this cell."""
         self._recipe += 1
         self.redraw()
 
     def action_choose_here(self) -> None:
-        """Switches, unless the cell cannot run and cannot fall back."""
-        recipes = self.grid.recipes(*self.here)
+        """Switches to the selected cell, unless it is unavailable."""
+        recipes = self.grid.recipes(*self.selected)
         cell = recipes[self._recipe % len(recipes)] if recipes else None
         if cell is None or cell.state is CellState.UNAVAILABLE:
-            self._complaint = "This cell cannot run here: choose another one"
+            self._error = "This cell is not available here: choose another one"
             self.redraw()
             return
         target = Deployment(cell.backend, cell.precision, cell.recipe)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CompareScreen(ModeScreen):
-    """Which runs: the app knows (they are marked in Runs). What they are: read again when those have changed."""
+    """Compares the runs that are marked in Runs. It reads them again when the marks have changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Left", show=False),
@@ -36,12 +36,12 @@ class CompareScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: SideBySide | None = None
-        self.trouble = ""
+        self.comparison: SideBySide | None = None
+        self.error = ""
         self.cursor = 0
         self.top = 0
         self.equal_rows = False
-        self._known: dict[str, OpenedRun] = {}
+        self._read_runs: dict[str, OpenedRun] = {}
         self._wanted: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
@@ -49,88 +49,85 @@ class CompareScreen(ModeScreen):
             yield Tile(blank, id="compared", classes="panel")
 
     def on_screen_resume(self) -> None:
-        """Notes, tags or the runs themselves may have changed."""
-        self._known, self._wanted = {}, ()
+        """Reads the runs again: they may have changed while another mode was shown."""
+        self._read_runs, self._wanted = {}, ()
 
     def redraw(self) -> None:
         wanted = self.console_app.experiments.compared_run_ids
         if wanted != self._wanted:
             self._wanted = wanted
             reading = "reading the compared runs"
-            self.console_app.in_background(reading, self._read(wanted), owner=self, failed=self._not_read)
+            self.console_app.in_background(reading, self._read(wanted), owner=self, failed=self._show_error)
         tile = self.query_one("#compared", Tile)
         if not tile.text_size:
             return
         rows = self._rows(tile.text_size.width)
         self.top = max(0, min(self.top, len(rows) - tile.text_size.height))
         more = f"↑↓ {len(rows)} lines · " if len(rows) > tile.text_size.height else ""
-        turn = f"{self.view.key('compare_same')} {'hides' if self.equal_rows else 'shows'} what is equal"
-        foot = f"{more}←→ choose a run · {turn}"
+        toggle = f"{self.view.key('compare_same')} {'hides' if self.equal_rows else 'shows'} equal rows"
+        foot = f"{more}←→ choose a run · {toggle}"
         title = f"{len(wanted)} runs side by side" if wanted else "compare"
-        tile.put(StyledText(rows[self.top : self.top + tile.text_size.height], title, foot if self.found else ""))
+        tile.put(StyledText(rows[self.top : self.top + tile.text_size.height], title, foot if self.comparison else ""))
 
     def _rows(self, width: int) -> Lines:
-        if self.trouble:
-            return (line(), *wrap(f"✖ {self.trouble}", width - 2, "bad"))
+        if self.error:
+            return (line(), *wrap(f"✖ {self.error}", width - 2, "bad"))
         if not self._wanted:
-            return _nothing(self.view)
-        if self.found is None:
-            return (line(), line(Span(" reading the runs …", "muted")))
-        one = len(self.found.runs) == 1
-        one_alone = self.view.registry.with_keys(
-            "⚠ one run alone: {mode_runs}, then {run_mark} on another one, compares them"
-        )
-        hint = (line(Span(one_alone, "warn")),) if one else ()
-        return (*hint, *comparison.compared(self.found, width, self.cursor, equal_rows=self.equal_rows))
+            return _empty(self.view)
+        if self.comparison is None:
+            return (line(), line(Span(" reading the runs…", "muted")))
+        words = self.view.registry.with_keys("⚠ only one run: {mode_runs}, then {run_mark} on another run adds it")
+        hint = (line(Span(words, "warn")),) if len(self.comparison.runs) == 1 else ()
+        return (*hint, *comparison.table(self.comparison, width, self.cursor, equal_rows=self.equal_rows))
 
     async def _read(self, wanted: tuple[str, ...]) -> None:
         try:
             for run_id in wanted:
-                if run_id not in self._known:
-                    self._known[run_id] = await self.console_app.experiments_port.runs.run(run_id)
-            runs = [self._known[run_id] for run_id in wanted]
-            found = await asyncio.to_thread(side_by_side, runs) if runs else None
-            trouble = ""
+                if run_id not in self._read_runs:
+                    self._read_runs[run_id] = await self.console_app.experiments_port.runs.run(run_id)
+            runs = [self._read_runs[run_id] for run_id in wanted]
+            compared = await asyncio.to_thread(side_by_side, runs) if runs else None
+            error = ""
         except CommandRefused as refusal:
-            found, trouble = None, str(refusal)
-        if wanted == self._wanted:  # else a newer question is on its way
-            self.found, self.trouble = found, trouble
+            compared, error = None, str(refusal)
+        if wanted == self._wanted:  # else a later call reads other runs
+            self.comparison, self.error = compared, error
             self.action_move(0)
 
-    def _not_read(self, why: str) -> None:
-        self.found, self.trouble = None, why
+    def _show_error(self, error: str) -> None:
+        self.comparison, self.error = None, error
         self.redraw()
 
     @property
-    def here(self) -> str:
-        """The run under the cursor."""
+    def selected(self) -> str:
+        """The id of the run under the cursor; empty if there is none."""
         return self._wanted[self.cursor] if self.cursor < len(self._wanted) else ""
 
     def action_move(self, columns: int) -> None:
-        """To another run."""
+        """Moves the cursor to another run."""
         self.cursor = max(0, min(len(self._wanted) - 1, self.cursor + columns))
-        self.console_app.update_context(selected_compared_run_id=self.here)
+        self.console_app.update_context(selected_compared_run_id=self.selected)
         self.redraw()
 
     def action_scroll_by(self, rows: int) -> None:
-        """Through what is higher than the screen."""
+        """Scrolls the table."""
         self.top = max(0, self.top + rows)
         self.redraw()
 
-    def exported(self) -> list[dict[str, Any]]:
-        """The runs with their ratios."""
-        return of_comparison(self.found) if self.found is not None else []
+    def export_rows(self) -> list[dict[str, Any]]:
+        """One row for each run, with its ratios."""
+        return of_comparison(self.comparison) if self.comparison is not None else []
 
     def toggle_equal_rows(self) -> None:
-        """Shows settings that all runs share, or hides them."""
+        """Shows or hides settings that are equal in all runs."""
         self.equal_rows = not self.equal_rows
         self.redraw()
 
 
-def _nothing(view: View) -> Lines:
+def _empty(view: View) -> Lines:
     return (
         line(),
-        line(Span(" Nothing is compared yet.", "strong")),
+        line(Span(" No runs to compare yet.", "strong")),
         line(),
         line(
             *(Span(f" {view.key('mode_runs')} ", "key", "mode_runs"), Span("lists the runs; ")),
@@ -138,6 +135,6 @@ def _nothing(view: View) -> Lines:
         ),
         line(
             Span(f" {view.key('run_compare')} ", "key"),
-            Span("there comes back here; the run marked first is the baseline"),
+            Span("compares them; the run that was marked first is the baseline"),
         ),
     )

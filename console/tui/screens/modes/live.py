@@ -1,4 +1,4 @@
-"""The Live screen: one grid for every size; CSS classes by size decide what is shown and where."""
+"""The Live screen: the same tiles at every size; a CSS class for each size arranges them."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
 SIZES = (("wide", 160, 44), ("medium", 112, 34), ("narrow", 80, 24), ("tiny", 0, 0))
-"""Layouts with the least width and height each one needs, the roomiest first."""
+"""Layouts with their minimum width and height, the largest first."""
 SLOW = 5
-"""Tables are drawn on each fifth tick of the 10 Hz clock."""
+"""Tables are drawn on every fifth tick of the 10 Hz clock."""
 
 
 def layout_for(size: Size) -> str:
-    """The roomiest layout that fits."""
+    """Returns the largest layout that fits."""
     return next(name for name, width, height in SIZES if size.width >= width and size.height >= height)
 
 
@@ -43,7 +43,7 @@ class LiveScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._tiles: list[Tile] = []
-        self._big = ""
+        self._maximised = ""
 
     def compose(self) -> ComposeResult:
         yield Tile(header.header, id="header", follows_view=True)
@@ -75,35 +75,35 @@ class LiveScreen(Screen[None]):
             self.set_class(name == chosen, name)
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        """Draws the frame; notices take as many lines as they have to say."""
+        """Draws the frame. A notice has as many rows as it has lines."""
         if not self._tiles:
             self._tiles = list(self.query(Tile))
-        if view.big != self._big:
-            self._maximise(view.big)
+        if view.maximised != self._maximised:
+            self._maximise(view.maximised)
         for tile in self._tiles:
             if tile.has_class("notice"):
-                tile.show_rows(frame, view, Size(self.size.width, 1))
+                tile.fit_height(frame, view, Size(self.size.width, 1))
             tile.show(frame, view, tick)
 
     def _maximise(self, name: str) -> None:
-        """The tile of that name has the screen to itself, but for header, notices and key bar; empty: all of them."""
-        self._big = name
+        """Shows only the tile of that name with header, notices and key bar; all tiles if the name is empty."""
+        self._maximised = name
         for tile in self.query(".panel"):
-            tile.set_class(tile.id == name, "big")
-            tile.set_class(bool(name) and tile.id != name, "elsewhere")
-        for place in self.query(Container):
-            holds = bool(name) and bool(place.query(f"#{name}"))
-            place.set_class(holds, "holds")
-            place.set_class(bool(name) and not holds, "elsewhere")
-        self.query_one("#bottom").set_class(bool(name), "elsewhere")
+            tile.set_class(tile.id == name, "maximised")
+            tile.set_class(bool(name) and tile.id != name, "hidden")
+        for container in self.query(Container):
+            contains = bool(name) and bool(container.query(f"#{name}"))
+            container.set_class(contains, "contains-maximised")
+            container.set_class(bool(name) and not contains, "hidden")
+        self.query_one("#bottom").set_class(bool(name), "hidden")
 
     def action_restore(self) -> None:
-        """All tiles again. Where all of them are shown, the key is free for what else it means."""
+        """Shows all tiles again. If none is maximised, the key is left to other bindings."""
         app = cast("AppPort", self.app)
-        if not app.view.big:
+        if not app.view.maximised:
             raise SkipAction
-        app.look(big="")
+        app.update_view(maximised="")
 
-    def exported(self) -> list[dict[str, Any]]:
-        """The seconds on the charts, as far as they are kept."""
+    def export_rows(self) -> list[dict[str, Any]]:
+        """One row for each recorded interval."""
         return [asdict(point) for point in cast("AppPort", self.app).frame.points]

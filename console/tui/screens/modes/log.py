@@ -1,4 +1,4 @@
-"""The Log screen: what engine, driver and console said, with filter, follow and the next warning."""
+"""The Log screen: the log of engine, load generator and console, with filter, follow and next warning."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -21,7 +21,7 @@ from console.tui.widgets.tile import Tile
 
 
 class LogScreen(Screen[None]):
-    """A window on the log. Where it stands is kept by a line's number, so that the ring may drop older ones."""
+    """A window on the log. It stores its position as a line's sequence number, because the ring drops old lines."""
 
     CSS_PATH = "log.tcss"
     AUTO_FOCUS = ""
@@ -39,7 +39,7 @@ class LogScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.follow = True
-        self.words = ""
+        self.filter_text = ""
         self._top_sequence = 0
         self._pan = 0
         self._marked = -1
@@ -53,36 +53,36 @@ class LogScreen(Screen[None]):
         yield Tile(status.banner, id="banner", classes="notice")
         yield Tile(status.progress, id="progress", classes="notice")
         yield Tile(self._draw, id="log", classes="panel")
-        yield FilterField("only lines with these words; enter keeps, esc clears")
+        yield FilterField("lines with all these words; enter accepts, esc clears")
         yield Tile(switches.bottom_line, id="bottom", every=5, follows_view=True)
         yield Tile(keybar.keybar, id="keybar", every=5, turn=1, follows_view=True)
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
-        """Draws what is new; the log itself only when a line has come or the window has moved."""
+        """Draws the frame; the log itself only after a new line or a move of the window."""
         self._frame, self._view = frame, view
         for tile in self.query(Tile):
             if tile.has_class("notice"):
-                tile.show_rows(frame, view, Size(self.size.width, 1))
+                tile.fit_height(frame, view, Size(self.size.width, 1))
             if tile.id != "log":
                 tile.show(frame, view, tick)
         self.redraw()
 
     def redraw(self) -> None:
-        """Draws the window if anything in it may have changed."""
+        """Draws the window if its content may have changed."""
         log = self.query_one("#log", Tile)
-        place = (self.follow, self.words, self._top_sequence, self._pan, self._marked)
-        key = (self._frame.log_version, len(self._frame.log), log.text_size, *place)
+        position = (self.follow, self.filter_text, self._top_sequence, self._pan, self._marked)
+        key = (self._frame.log_version, len(self._frame.log), log.text_size, *position)
         if key != self._key and log.text_size:
             self._key = key
             log.put(self._draw(self._frame, self._view, log.text_size))
 
     @property
     def entries(self) -> Sequence[LogLine]:
-        """The lines that pass the filter: every word must be in the line, in any case."""
-        words = self.words.lower().split()
+        """The lines that match the filter: they contain every word, ignoring case."""
+        words = self.filter_text.lower().split()
         if not words:
             return self._frame.log
-        return [entry for entry in self._frame.log if _passes(entry, words)]
+        return [entry for entry in self._frame.log if _matches(entry, words)]
 
     def _draw(self, _frame: Frame, _view: View, size: Size) -> StyledText:
         entries = self.entries
@@ -96,17 +96,17 @@ class LogScreen(Screen[None]):
                 spans = (*spans[:-1], spans[-1]._replace(text=text))
             rows.append(spans)
         if not rows:
-            reason = "no line passes the filter" if self.words else "nothing yet"
+            reason = "no line matches the filter" if self.filter_text else "nothing yet"
             rows = [line(Span(f" {reason}", "muted"))]
         return StyledText(tuple(rows), self._title(entries), self._foot(top, len(shown), len(entries)))
 
     def _title(self, entries: Sequence[LogLine]) -> str:
-        words = f' · filter "{self.words}"' if self.words else ""
+        words = f' · filter "{self.filter_text}"' if self.filter_text else ""
         return f"log · {len(entries):,} lines{words}"
 
     def _foot(self, top: int, shown: int, total: int) -> str:
-        place = f"{top + 1:,}–{top + shown:,} of {total:,}" if shown else ""
-        return f"following · {place}" if self.follow else f"{place} · f follow"
+        range_shown = f"{top + 1:,}–{top + shown:,} of {total:,}" if shown else ""
+        return f"following · {range_shown}" if self.follow else f"{range_shown} · f follow"
 
     def _top(self, entries: Sequence[LogLine], height: int) -> int:
         last_top = max(0, len(entries) - height)
@@ -125,38 +125,38 @@ class LogScreen(Screen[None]):
         self.redraw()
 
     def action_move(self, rows: int) -> None:
-        """Up or down by lines; leaves following."""
+        """Moves by lines and stops following."""
         height = self.query_one("#log", Tile).text_size.height
         self._move_to(self._top(self.entries, height) + rows)
 
     def action_page(self, pages: int) -> None:
-        """Up or down by the window's height, less one line."""
+        """Moves by the window's height less one line."""
         self.action_move(pages * max(1, self.query_one("#log", Tile).text_size.height - 1))
 
     def action_pan(self, columns: int) -> None:
-        """Left or right in long lines."""
+        """Scrolls long lines sideways."""
         self._pan = max(0, self._pan + columns)
         self.redraw()
 
     def action_to_end(self, newest: bool) -> None:
-        """The newest line, followed from then on, or the oldest."""
+        """Goes to the newest line and follows it, or goes to the oldest one."""
         if newest:
             self.toggle_follow(on=True)
         else:
             self._move_to(0)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The wheel."""
+        """Handles the mouse wheel."""
         event.stop()
         self.action_move(-3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel."""
+        """Handles the mouse wheel."""
         event.stop()
         self.action_move(3)
 
     def toggle_follow(self, *, on: bool | None = None) -> None:
-        """Stays at the newest line, or at the place where it is."""
+        """Follows the newest line, or stops following."""
         if self.follow if on is None else not on:
             self.action_move(0)
         else:
@@ -164,7 +164,7 @@ class LogScreen(Screen[None]):
             self.redraw()
 
     def next_warning(self) -> bool:
-        """Goes to the next warning or error after the marked one; False when the filter lets none through."""
+        """Goes to the next warning or error after the marked one. Returns False if none matches the filter."""
         warnings = [i for i, entry in enumerate(self.entries) if entry.level in {"warning", "error"}]
         if not warnings:
             return False
@@ -176,26 +176,26 @@ class LogScreen(Screen[None]):
         return True
 
     def open_filter(self) -> None:
-        """Shows the filter's field and gives it the keys."""
-        self.query_one(FilterField).ask(self.words)
+        """Opens the input field of the filter."""
+        self.query_one(FilterField).open(self.filter_text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filters as it is typed."""
-        self.words = event.value.strip()
+        """Applies the filter while it is typed."""
+        self.filter_text = event.value.strip()
         self.redraw()
 
     def on_input_submitted(self) -> None:
-        """Keeps the filter."""
+        """Closes the field and keeps the filter."""
         self.query_one(FilterField).close()
 
     def on_key(self, event: events.Key) -> None:
-        """Esc clears the filter, in its field and outside it."""
+        """Clears the filter on Esc, also while its field is closed."""
         if event.key == "escape":
-            self.words = ""
+            self.filter_text = ""
             self.query_one(FilterField).close()
             self.redraw()
 
 
-def _passes(entry: LogLine, words: list[str]) -> bool:
+def _matches(entry: LogLine, words: list[str]) -> bool:
     text = f"{entry.wall_time} {entry.level} {entry.source} {entry.text}".lower()
     return all(word in text for word in words)

@@ -1,4 +1,4 @@
-"""What the experiment modes share: header, notices and key bar around a body, and the way to the app's ports."""
+"""The base of the Sweep, Runs and Compare screens: header, notices and key bar around a body."""
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from console.tui.app_port import AppPort
 
 SIZES = (("wide", 160, 40), ("medium", 112, 30), ("narrow", 0, 0))
-"""Layouts with the least width and height each one needs, the roomiest first."""
+"""Layouts with their minimum width and height, the largest first."""
 
 
 class ModeScreen(Screen[None]):
-    """Subclasses write `body()` and `redraw()`; `redraw` draws the body's own tiles from what the screen keeps."""
+    """Subclasses implement `body()` and `redraw()`; `redraw` draws the tiles of the body."""
 
     CSS_PATH = "mode.tcss"
     AUTO_FOCUS = ""
@@ -35,15 +35,15 @@ class ModeScreen(Screen[None]):
 
     @property
     def console_app(self) -> "AppPort":
-        """The app, which owns ports and workers."""
+        """The app."""
         return cast("AppPort", self.app)
 
     def body(self) -> ComposeResult:
-        """What stands between the notices and the key bar."""
+        """Yields the widgets between the notices and the key bar."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draws the body; called twice a second and after every key."""
+        """Draws the body. Called twice a second, and after every key that changes it."""
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
@@ -67,7 +67,7 @@ class ModeScreen(Screen[None]):
         """Draws the frame."""
         self.frame, self.view = frame, view
         for tile in self.query(".notice").results(Tile):
-            tile.show_rows(frame, view, Size(self.size.width, 1))
+            tile.fit_height(frame, view, Size(self.size.width, 1))
             tile.show(frame, view, tick)
         for name in ("#header", "#modes", "#keybar"):
             self.query_one(name, Tile).show(frame, view, tick)
@@ -76,7 +76,7 @@ class ModeScreen(Screen[None]):
 
 
 def blank(_frame: Frame, _view: View, _size: Size) -> StyledText:
-    """Of a tile that its screen draws."""
+    """The initial content of a tile that its screen draws with `put`."""
     return StyledText(())
 
 

@@ -1,4 +1,4 @@
-"""The Sweep screen: the matrix fills in, the running cell lives beside it, and fidelity stands next to speed."""
+"""The Sweep screen: the matrix of cells, the selected cell, live charts and the Pareto front."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SweepScreen(ModeScreen):
-    """Draws the runner's newest snapshot. Its own: the cursor, which follows the running cell until it is moved."""
+    """Draws the newest state of the sweep. The cursor follows the running cell until it is moved."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1, 0)", "Up", show=False),
@@ -44,17 +44,17 @@ class SweepScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self.cursor = (0, 0)
-        self.follows = True
-        self.values: Values | None = None
+        self.follow = True
+        self.chosen_values: Values | None = None
         self.window = ListWindow()
-        self._shown = Values.TEXTS
+        self._shown_values = Values.TEXTS
         self._grid: tuple[str, SweepGrid] | None = None
 
     def body(self) -> ComposeResult:
-        yield Tile(blank, id="standing")
+        yield Tile(blank, id="sweep-progress")
         with Container(id="body"):
             yield Tile(blank, id="matrix", classes="panel")
-            with Container(id="aside"):
+            with Container(id="details"):
                 yield Tile(blank, id="cell", classes="panel")
                 yield ChartTile(Chart("running now · texts/s", THROUGHPUT), id="throughput", classes="panel")
                 yield ChartTile(Chart("latency ms", LATENCY, log=True), id="latency", classes="panel")
@@ -64,30 +64,30 @@ class SweepScreen(ModeScreen):
 
     @property
     def state(self) -> "SweepState | None":
-        """The newest snapshot; None before the first sweep of this console."""
+        """The newest state; None before the first sweep of this console."""
         try:
             return self.console_app.experiments_port.sweeps.state
         except CommandRefused:
             return None
 
     def grid(self, state: "SweepState") -> SweepGrid:
-        """Made once for each sweep."""
+        """The grid of a sweep; made once for each sweep."""
         if self._grid is None or self._grid[0] != state.sweep_id:
             self._grid = (state.sweep_id, sweep_matrix.grid_of(state.points))
-            self.cursor, self.follows = (0, 0), True
+            self.cursor, self.follow = (0, 0), True
         return self._grid[1]
 
     @property
-    def place(self) -> int | None:
-        """Of the cell under the cursor, in the order of the sweep."""
+    def cell_index(self) -> int | None:
+        """Index in the sweep of the cell under the cursor; None if there is none."""
         state = self.state
-        return None if state is None else self.grid(state).places[self.cursor[0]][self.cursor[1]]
+        return None if state is None else self.grid(state).indices[self.cursor[0]][self.cursor[1]]
 
     @property
-    def here(self) -> PointState | None:
-        """The cell under the cursor; None where the grid has none."""
-        state, place = self.state, self.place
-        return None if state is None or place is None else state.points[place]
+    def selected(self) -> PointState | None:
+        """The cell under the cursor; None if there is none."""
+        state, index = self.state, self.cell_index
+        return None if state is None or index is None else state.points[index]
 
     def show(self, frame: Frame, view: View, tick: int) -> None:
         active = frame.experiments.sweep_stage.active
@@ -104,56 +104,57 @@ class SweepScreen(ModeScreen):
             return
         self.set_class(state is None, "empty")
         if state is None or not state.points:
-            matrix.put(StyledText(_nothing(self.view), "sweep"))
-            self._tell(None)
+            matrix.put(StyledText(_empty(self.view), "sweep"))
+            self._update_context(None)
             return
-        if self.follows and (running := state.running) is not None:
+        if self.follow and (running := state.running) is not None:
             self.cursor = self.grid(state).find(running)
-        self._tell(self.here)
-        standing = self.query_one("#standing", Tile)
-        standing.put(StyledText(sweep_cell.progress(state, standing.text_size.width, self.view.registry)))
+        self._update_context(self.selected)
+        progress = self.query_one("#sweep-progress", Tile)
+        progress.put(StyledText(sweep_cell.progress(state, progress.text_size.width, self.view.registry)))
         matrix.put(self._matrix(state, matrix.text_size))
-        self._aside(state)
+        self._redraw_details(state)
 
-    def _aside(self, state: "SweepState") -> None:
+    def _redraw_details(self, state: "SweepState") -> None:
         cell, pareto = self.query_one("#cell", Tile), self.query_one("#pareto", Tile)
-        here = self.here
-        none = (line(Span("no such cell in this sweep", "muted")),)
-        facts = none if here is None else sweep_cell.facts(here, cell.text_size.width)
+        selected = self.selected
+        none = (line(Span("this sweep has no such cell", "muted")),)
+        facts = none if selected is None else sweep_cell.facts(selected, cell.text_size.width)
         cell.put(StyledText(facts[: cell.text_size.height], "cell"))
         if pareto.display and pareto.text_size:
-            title = "throughput against p95 · nothing beats these in both"
-            pareto.put(StyledText(sweep_cell.pareto(state, pareto.text_size), title))
+            pareto.put(StyledText(sweep_cell.pareto(state, pareto.text_size), "Pareto front: throughput vs p95"))
 
-    def _tell(self, here: PointState | None) -> None:
-        waits = here is not None and here.status is PointStatus.WAITING
-        run_id = here.figures.run_id if here is not None and here.figures is not None else ""
-        at = self.console_app.experiments
-        if (at.selected_cell_skippable, at.selected_cell_run_id) != (waits, run_id):
+    def _update_context(self, selected: PointState | None) -> None:
+        waits = selected is not None and selected.status is PointStatus.WAITING
+        run_id = selected.figures.run_id if selected is not None and selected.figures is not None else ""
+        context = self.console_app.experiments
+        if (context.selected_cell_skippable, context.selected_cell_run_id) != (waits, run_id):
             self.console_app.update_context(selected_cell_skippable=waits, selected_cell_run_id=run_id)
 
     def _matrix(self, state: "SweepState", size: Size) -> StyledText:
         grid = self.grid(state)
         fit = sweep_matrix.widths(grid, size.width, self.cursor[1])
-        values = self.values or (Values.BOTH if fit.column >= sweep_matrix.BOTH_FROM else Values.TEXTS)
-        self._shown = values
+        values = self.chosen_values or (Values.BOTH if fit.column >= sweep_matrix.BOTH_FROM else Values.TEXTS)
+        self._shown_values = values
         rows: list[Line] = sweep_matrix.head(grid, state, fit)
         legend = size.height - len(rows) - len(grid.rows) >= 2
         self.window = ListWindow(cursor=self.cursor[0], top=self.window.top).fitted(
             len(grid.rows), size.height - len(rows)
         )
         cursor = self.cursor
-        rows += [sweep_matrix.matrix_row(grid, state, self.frame, row, fit, values, cursor) for row in self.window.seen]
+        rows += [
+            sweep_matrix.matrix_row(grid, state, self.frame, row, fit, values, cursor) for row in self.window.visible
+        ]
         if legend:
             rows += [line()] * (size.height - len(rows) - 1) + [line(Span(sweep_matrix.LEGEND, "muted"))]
         more = [
-            f"rows {self.window.top + 1}–{self.window.seen.stop} of {len(grid.rows)}"
-            if len(self.window.seen) < len(grid.rows)
+            f"rows {self.window.top + 1}–{self.window.visible.stop} of {len(grid.rows)}"
+            if len(self.window.visible) < len(grid.rows)
             else "",
-            f"columns {fit.first + 1}–{fit.first + fit.seen} of {len(grid.columns)}"
-            if fit.seen < len(grid.columns)
+            f"columns {fit.first + 1}–{fit.first + fit.count} of {len(grid.columns)}"
+            if fit.count < len(grid.columns)
             else "",
-            "" if self.follows or not self.frame.experiments.sweep_stage.active else "esc follows the running cell",
+            "" if self.follow or not self.frame.experiments.sweep_stage.active else "esc follows the running cell",
         ]
         return StyledText(
             tuple(rows), f"{values} · batch × concurrency by deployment", " · ".join(part for part in more if part)
@@ -162,58 +163,51 @@ class SweepScreen(ModeScreen):
     # ---- moving
 
     def action_move(self, rows: int, columns: int) -> None:
-        """To another cell; the edges hold."""
+        """Moves the cursor, at most to the edges of the matrix."""
         state = self.state
         if state is None:
             return
         grid = self.grid(state)
         row = max(0, min(len(grid.rows) - 1, self.cursor[0] + rows))
         column = max(0, min(len(grid.columns) - 1, self.cursor[1] + columns))
-        self.cursor, self.follows = (row, column), False
+        self.cursor, self.follow = (row, column), False
         self.redraw()
 
     def action_click_at(self, row: int, column: int) -> None:
-        """A click moves the cursor; a second one opens the cell's run."""
+        """Moves the cursor to the clicked cell; a second click opens its run."""
         if (row, column) == self.cursor:
             opening = self.console_app.action_perform("sweep_open")
             self.console_app.in_background("opening a run", opening, owner=self)
-        self.cursor, self.follows = (row, column), False
+        self.cursor, self.follow = (row, column), False
         self.redraw()
 
     def action_follow(self) -> None:
-        """Back to the running cell."""
-        self.follows = True
+        """Moves the cursor to the running cell and follows it."""
+        self.follow = True
         self.redraw()
 
-    def exported(self) -> list[dict[str, Any]]:
-        """Every cell."""
+    def export_rows(self) -> list[dict[str, Any]]:
+        """One row for each cell."""
         state = self.state
         return of_sweep(state) if state is not None else []
 
     def next_values(self) -> None:
-        """Other figures in the cells."""
+        """Shows the next choice of figures in the matrix."""
         order = list(Values)
-        self.values = order[(order.index(self.values or self._shown) + 1) % len(order)]
+        self.chosen_values = order[(order.index(self.chosen_values or self._shown_values) + 1) % len(order)]
         self.redraw()
 
 
-def _nothing(view: View) -> Lines:
+def _empty(view: View) -> Lines:
     return (
         line(),
         line(Span(" No sweep in this console yet.", "strong")),
         line(),
         line(
             Span(f" {view.key('sweep_new')} ", "key", "sweep_new"),
-            Span("chooses a preset or a file, and says how long it takes"),
+            Span("starts one from a preset or a file, with an estimate of its duration"),
         ),
-        line(Span(f" {view.key('mode_runs')} ", "key", "mode_runs"), Span("lists what was measured before")),
+        line(Span(f" {view.key('mode_runs')} ", "key", "mode_runs"), Span("lists the stored runs")),
         line(),
-        line(
-            Span(
-                view.registry.with_keys(
-                    " One that was broken off is found by its name: {sweep_new} offers to resume it."
-                ),
-                "muted",
-            )
-        ),
+        line(Span(view.registry.with_keys(" An interrupted sweep can be resumed: {sweep_new}"), "muted")),
     )

@@ -4,10 +4,11 @@ import math
 import random
 from dataclasses import replace
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 import pytest
 
+from console.analysis.ratios import unpaired_ratio
 from console.analysis.steady_state import (
     Rates,
     judge_p95,
@@ -159,6 +160,30 @@ def test_a_change_of_noise_is_undecided_a_large_one_is_named_and_a_small_one_is_
     assert verdict(throughput_change(seconds(100, 1), seconds(100, 1))) == "same"
     assert verdict(throughput_change(seconds(100, 20), seconds(101, 20))) == "undecided"
     assert verdict(Change(100, 110, 0.1, None)) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [([100.0, 100.0, 900.0], [355.0, 350.0, 360.0]), ([384.0, 2.0, 700.0, 500.0], [360.0, 355.0, 350.0])],
+    ids=["one fast second", "one slow second"],
+)
+def test_the_change_is_that_of_the_two_figures_beside_it(before: list[float], after: list[float]) -> None:
+    change = throughput_change(before, after)
+    assert change.relative == pytest.approx(change.after / change.before - 1)
+    ratio = unpaired_ratio(after, before)
+    assert ratio is not None
+    assert ratio.value == pytest.approx(fmean(after) / fmean(before))
+
+
+def test_the_interval_of_a_change_holds_the_truth_nineteen_times_in_twenty() -> None:
+    rng = random.Random(5)  # noqa: S311 - noise, not a secret
+    held, trials = 0, 2000
+    for _ in range(trials):
+        change = throughput_change([rng.gauss(100, 8) for _ in range(10)], [rng.gauss(120, 15) for _ in range(10)])
+        assert change.relative is not None
+        assert change.margin is not None
+        held += abs(change.relative - 0.2) <= change.margin
+    assert 0.93 <= held / trials <= 0.97
 
 
 def test_a_percentile_changes_with_a_margin_from_order_statistics_and_only_above_its_floor() -> None:

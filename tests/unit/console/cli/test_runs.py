@@ -119,7 +119,7 @@ def test_one_run_is_shown_whole(path: Path) -> None:
     found = json.loads(runs(path, "show", "r-1", "--json").stdout)
     assert found["report"]["throughput"]["texts_per_s"] == 1280.0
     assert len(found["intervals"]) == 3
-    assert "… unfinished" in runs(path, "show", "last").stdout
+    assert "… unfinished" in runs(path, "show", "r-3").stdout
 
 
 def test_a_run_that_was_cut_off_shows_what_its_seconds_say(path: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from console.measure.measurement import Measurement, Verdict
-from console.measure.recorder import BUSY_TIMEOUT_WHILE_MEASURING_S, Recorder
+from console.measure.recorder import Recorder
 from console.measure.run import run
+from console.measure.run_writer import BUSY_TIMEOUT_WHILE_MEASURING_S
 from console.measure.spec import RunSpec
 from console.model.load import LoadSpec
 from console.session.port import SessionOptions

@@ -12,11 +12,12 @@ from console.analysis.validity import Lag
 from console.measure.measurement import Measurement
 from console.model.engine import Batching, Deployment
 from console.model.load import LoadSpec, Percentiles, Stages
-from console.report.document import document, speed_status, status
-from console.report.md import as_markdown
+from console.report.document import document
+from console.report.figures import speed_status, status
 from console.report.model import ReportModel, build_report
 from console.report.platform import environment_rows
 from console.report.recommend import Recommendation
+from console.report.render.md import as_markdown
 from console.store.database import Store
 from console.store.selectors import load_selection, resolve_selector
 from console.store.write import begin_sweep
@@ -136,7 +137,7 @@ class TestTitles:
             "batch 1, 8 in flight, corpus mixed, stream",
         ]
 
-    def test_headings_and_charts_have_titles_and_tables_the_names_that_options_take(self, store: Store) -> None:
+    def test_headings_charts_and_tables_name_a_deployment_by_its_title(self, store: Store) -> None:
         smoothed = Deployment("onnx", "int8", "smoothed", "cpu", "fake/MiniLM", 2, 1)
         made = (measured(FP32, LoadSpec(32, 4), 900.0), measured(smoothed, LoadSpec(32, 4), 1400.0))
         page = document(reported(store, *made))
@@ -146,17 +147,27 @@ class TestTitles:
         assert not [heading for heading in headings if "×" in heading or "·" in heading]
         text = as_markdown(page)
         assert "Serve ONNX Runtime, int8 (smoothed):" in text
-        assert "| onnx·int8·smoothed | 1,400 |" in text
+        assert "| ONNX Runtime, int8 (smoothed) | 1,400 |" in text
+        assert "·" not in text
 
-    def test_cells_loads_and_marks_are_defined_before_they_are_used(self, store: Store) -> None:
-        text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
-        summary = text.split("## Key findings")[0]
-        for definition in (
-            "A cell is one deployment at one load",
-            "32 × 4 is batch 32 with 4 requests in flight",
-            "✕:",
+    def test_terms_and_marks_are_defined_where_they_first_appear(self, store: Store) -> None:
+        made = measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 1400.0)
+        text = as_markdown(document(reported(store, *made, measured(INT8, LoadSpec(1, 1), 300.0))))
+        head, findings, recommendations, *_ = text.split("\n## ")
+        for term in (
+            "Deployment: ",
+            "Load: batch 32, 4 in flight",
+            "Cell: ",
+            "Throughput: ",
+            "Cosine: ",
+            "Confidence: ",
         ):
-            assert definition in summary
+            assert f"- {term}" in head
+        assert "Steady: " in findings
+        assert "✕: failed or missed" in findings
+        assert "- p50, p95, p99: " in recommendations
+        for section, term in (("Latency", "In a closed loop"), ("Bottlenecks", "- Padding: "), ("All cells", "RSS: ")):
+            assert term in text.split(f"\n## {section}")[1].split("\n## ")[0]
 
 
 class TestTheSLO:
@@ -185,21 +196,12 @@ class TestRecommendations:
         model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 300.0))
         lowest = recommended(model, "Lowest single-text latency")
         assert lowest.sure
-        assert "its mean latency is 0.67 × that of onnx·fp32 (0.67 to 0.67)" in lowest.evidence
+        assert "its mean latency is 0.67 × that of ONNX Runtime, fp32 (0.67 to 0.67)" in lowest.evidence
 
     def test_a_lead_in_latency_within_the_noise_is_not_shown(self, store: Store) -> None:
         model = reported(store, measured(FP32, LoadSpec(1, 1), 200.0), measured(INT8, LoadSpec(1, 1), 200.4))
         lowest = recommended(model, "Lowest single-text latency")
         assert (lowest.sure, lowest.doubt) == (False, "not proved")
-
-    @pytest.mark.parametrize(("mib", "doubt"), [(150, ""), (245, "not proved")])
-    def test_memory_is_shown_only_with_a_clear_lead(self, store: Store, mib: int, doubt: str) -> None:
-        heavy = measured(FP32, LoadSpec(32, 4), 900.0, rss_mib=250)
-        model = reported(store, heavy, measured(INT8, LoadSpec(32, 4), 1400.0, rss_mib=mib))
-        least = recommended(model, "Least memory")
-        assert least.doubt == doubt
-        assert f"RSS {mib} MiB" in least.evidence
-        assert least.reproduce.startswith("embedconsole run --backend onnx"), "in a process of its own"
 
     def test_where_the_fastest_is_not_green_the_fastest_green_one_is_named_too(self, store: Store) -> None:
         model = reported(
@@ -252,10 +254,10 @@ class TestOpenLoops:
 class TestThePage:
     def test_the_matrix_has_a_row_a_backend_and_what_is_not_native_has_its_reason(self, store: Store) -> None:
         text = as_markdown(document(reported(store, measured(INT8, LoadSpec(32, 4), 1400.0))))
-        assert "| Backend | Device | fp32 | bf16 | fp16 | fp8 | int8 |" in text
-        assert "| onnx | cpu | ✓ native | – | – | – | ✓ native |" in text
-        assert "| openvino | bf16 | cpu | \\~ falls back | openvino·fp32 | no bf16 here |" in text
-        assert "| onnx | int8 (dynamic) |" not in text, "native cells need no reason"
+        assert "| Runtime | fp32 | bf16 | fp16 | fp8 | int8 |" in text
+        assert "| ONNX Runtime | ✓ native | – | – | – | ✓ native |" in text
+        assert "| OpenVINO | bf16 | \\~ falls back | OpenVINO, fp32 | no bf16 here |" in text
+        assert "| ONNX Runtime | int8 (dynamic) |" not in text, "native cells need no reason"
 
     def test_the_environment_is_written_for_people(self) -> None:
         facts = {"memory_bytes": 25276502016, "libraries.numpy": "2.4", "libraries.torch": "2.13", "gpu": None}
@@ -275,11 +277,22 @@ class TestThePage:
         many, one = measured(INT8, LoadSpec(32, 4), 1400.0), measured(INT8, LoadSpec(1, 1), 300.0)
         one = replace(one, engine_cpu_cores=0.9)
         text = as_markdown(document(reported(store, many, one)))
-        section = text.split("## Bottlenecks at batch 32, 4 in flight")[1].split("\n## ")[0]
+        section = text.split("## Bottlenecks and next steps")[1].split("\n## ")[0]
         assert "infer is 63% of server time at batch 32" in section
-        assert "At batch 1, 1 in flight, where no request waits for another:" in section
         assert "infer is 62% of server time at batch 1" in section
-        assert "fewer instances with more threads, or a lower precision, may lower the latency" in section
+        assert "- ONNX Runtime, int8 at batch 32, 4 in flight: the forward pass is the bottleneck: use" in section
+        alone = (
+            "- ONNX Runtime, int8 at batch 1, 1 in flight: the forward pass is the bottleneck although the engine uses"
+        )
+        assert alone in section
+
+    def test_a_next_step_that_holds_at_every_load_is_given_once(self, store: Store) -> None:
+        loads = LoadSpec(32, 4), LoadSpec(1, 1)
+        page = as_markdown(
+            document(reported(store, *(measured(one, load, 900.0) for one in (FP32, INT8) for load in loads)))
+        )
+        assert page.count("the forward pass is the bottleneck") == 1
+        assert "- All: the forward pass is the bottleneck: use a lower precision" in page
 
     def test_a_run_that_was_too_short_states_the_duration_it_needs(self, store: Store) -> None:
         short = Judgement(False, "too short to judge", short=True)
@@ -295,10 +308,12 @@ class TestThePage:
         assert (row.answer[:18], row.mark, row.words) == ("ONNX Runtime, int8", "~", "unstable")
         assert (model.recommendations[0].choice, model.recommendations[0].doubt) == ("onnx·int8", "unstable")
 
-    def test_the_fastest_is_compared_with_the_second(self, store: Store) -> None:
-        model = reported(store, measured(FP32, LoadSpec(32, 4), 900.0), measured(INT8, LoadSpec(32, 4), 905.0))
-        assert model.findings[0].startswith("Highest throughput at batch 32, 4 in flight: onnx·int8 with 905 texts/s")
-        assert "not proved ahead of onnx·fp32: 1.0" in model.findings[0]
+    def test_the_fastest_is_compared_with_the_second_where_the_answer_does_not(self, store: Store) -> None:
+        torch = Deployment("torch", "fp32", "", "cpu", "fake/MiniLM", 2, 1)
+        made = [measured(one, LoadSpec(32, 4), speed) for one, speed in ((torch, 500.0), (FP32, 900.0), (INT8, 905.0))]
+        found = reported(store, *made).findings[0]
+        assert found.startswith("ONNX Runtime, int8 is not proved ahead of the next fastest at batch 32, 4 in flight")
+        assert reported(store, baseline="onnx·fp32").findings == (), "the answer compares the two"
 
     def test_hours_of_one_day_are_told_with_one_date(self, store: Store) -> None:
         made = measured(INT8, LoadSpec(32, 4), 1400.0)

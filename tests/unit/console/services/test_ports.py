@@ -131,4 +131,6 @@ async def test_a_sweep_runs_on_the_open_session_and_is_known_again_afterwards(
         state = port.sweeps.state
         assert state is not None
         assert [one.status for one in state.points] == [PointStatus.DONE] * 2
-    assert len(await port.runs.runs()) >= 2
+    recorded = await port.runs.runs()
+    assert len(recorded) >= 2
+    assert {run.row.origin for run in recorded} == {"measured"}, "Live records no load of a sweep"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.model.engine import CellState, Deployment, EngineState
+from console.model.engine import CellState, Deployment, EngineState, Phase
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session import from_wire
@@ -97,7 +97,7 @@ def test_a_phase_with_a_number_that_is_none_is_still_a_phase() -> None:
 async def test_a_switch_that_the_console_cannot_follow_is_a_failure_with_its_reason() -> None:
     server, address = await start_server(FakeEngine())
 
-    def broken(_event: embed_pb2.SwitchEvent) -> None:
+    def broken(_phase: Phase, _requested: Deployment) -> None:
         raise ValueError("enum has no name defined for value 9")
 
     async with Session(SessionOptions(connect=address)) as session:

@@ -178,11 +178,12 @@ async def test_a_switch_shows_its_state_refuses_a_second_one_and_can_be_cancelle
         assert frame.engine.state is EngineState.SWITCHING
         assert frame.engine.phase is not None
         assert frame.engine.phase.total == 6
+        assert frame.engine.requested.backend == "torch"
         with pytest.raises(CommandRefused, match="in progress"):
             await session.switch(Deployment(backend="torch"))
         await session.cancel_switch()
         frame = await until(session, lambda frame: frame.engine.state is EngineState.RUNNING)
-        assert frame.engine.effective.backend == "onnx"
+        assert (frame.engine.requested.backend, frame.engine.effective.backend) == ("onnx", "onnx")
         assert frame.markers == ()
 
 

@@ -86,7 +86,7 @@ class TestFinding:
 
     def test_a_run_is_named_by_its_id_a_part_of_it_or_last(self, tmp_path: Path) -> None:
         with store_in(tmp_path) as store:
-            with pytest.raises(StoreError, match="no run yet"):
+            with pytest.raises(StoreError, match="no ended run yet"):
                 resolve_run(store, LAST)
             record(store, replace(GOOD, run_id="r-20261123-a1"))
             record(store, replace(GOOD, run_id="r-20261123-b2"), started_at="2026-11-23T11:00:00Z")

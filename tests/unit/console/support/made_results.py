@@ -14,6 +14,8 @@ from console.session.live_metrics import Batches
 from console.store.database import Store
 from console.store.rows import interval_row
 from console.store.write import add_intervals, begin_run, begin_sweep, finish_run
+from console.sweep.point import in_order
+from console.sweep.spec import preset
 from tests.unit.console.support.intervals import second
 from tests.unit.console.support.made import SHAKY, STEADY, start_of
 
@@ -55,6 +57,26 @@ def results_in(store: Store, sweep_id: str = "s-1", name: str = "made") -> None:
     found.append(replace(measured(onnx, LoadSpec(16, 4), 700.0), throughput_judgement=SHAKY))
     for number, measurement in enumerate(found):
         keep(store, replace(measurement, run_id=f"r-{sweep_id}-{number:02}"), number, sweep_id)
+
+
+def quick_in(store: Store, sweep_id: str = "s-1") -> None:
+    """The cells of the preset `quick`, too short to judge as they often are."""
+    spec = preset("quick")
+    begin_sweep(store, sweep_id, spec.name, "2026-11-23T10:00:00Z", spec.seed, len(spec.points), spec.text)
+    short = Judgement(False, "too short to judge: 2 of 3 windows of at least 1 s and 50 requests", short=True)
+    for number, point in enumerate(in_order(spec.points, spec.seed)):
+        int8 = point.target.precision == "int8"
+        live = replace(point.target, recipe="smoothed" if int8 else "", instances=2, threads=1, device="cpu")
+        load = point.run.load
+        speed = (1.0 if int8 else 0.4) * (1000.0 if load.batch == 32 else 110.0 * load.concurrency)
+        made = measured(live, load, speed, rss_mib=210 + number)
+        made = replace(
+            made,
+            run_id=f"r-20261123-10{number:02}00-a1b{number}",
+            fidelity=0.9953 if int8 else 1.0,
+            throughput_judgement=made.throughput_judgement if number == 2 else short,
+        )
+        keep(store, made, number, sweep_id)
 
 
 def measured(

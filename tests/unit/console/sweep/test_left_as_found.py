@@ -18,7 +18,7 @@ from console.commands.sweep import SweepProgress, run_sweep
 from console.measure.max_load import MaxLoadSpec, find_max_load
 from console.measure.run import run
 from console.measure.spec import RunSpec
-from console.model.engine import Phase
+from console.model.engine import Deployment, Phase
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.model.load import LoadSpec
@@ -258,8 +258,8 @@ async def test_a_sweep_that_is_stopped_in_the_middle_of_a_switch_gives_the_engin
     sweep, link = Sweep(remote.session, planned()), remote.session._engine
     stands_at = link.set_switch_phase
 
-    def stopped_at(phase: Phase) -> None:
-        stands_at(phase)
+    def stopped_at(phase: Phase, requested: Deployment) -> None:
+        stands_at(phase, requested)
         if phase.name == step:
             sweep.stop_now()
 

@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from console.report.charts import Bars, Chart, Dots, Lines, Spans, Stack
-from console.report.legend import Entry, cut_at, legend_of
+from console.report.render.legend import Entry, cut_at, legend_of
 
-WIDTH = 760
-"""Width of a chart in its own units; all lengths below are in the same units."""
-_LABELS = 216
+WIDTH = 1040
+"""Width of a chart in its own units, which is that of the page's tables in px; all lengths below are alike."""
+_LABELS = 250
 _RIGHT = 96
 _ROW = 26
 _TOP = 12
 _AXIS = 40
-_PLOT_HEIGHT = 250
+_PLOT_HEIGHT = 180
 _LEFT = 64
 _LEGEND = 22
 """Height of one line of a legend."""
-_LETTER = 6.6
+_LETTER = 7.0
 """Approximate width of a letter of 12 px text."""
 _TICKS = 5
 
@@ -107,7 +107,7 @@ def _legend(chart: Chart, left: float) -> tuple[float, str]:
     """Returns the height of the legend above the plot, and the legend. It wraps at the right edge."""
     drawn, x, y = [], left, float(_TOP)
     for entry in legend_of(chart):
-        text = _shortened(entry.text, 170)
+        text = _shortened(entry.text, 280)
         width = 22 + _LETTER * len(text) + 14
         if x > left and x + width > WIDTH - 16:
             x, y = left, y + _LEGEND
@@ -282,7 +282,7 @@ def _dots(chart: Dots) -> tuple[float, str]:
     y_marks = ticks(max(dot.y for dot in chart.dots))
     lowest = min(dot.x for dot in chart.dots)
     x_marks = ticks(1.0, min(lowest, 0.999))
-    left, right = _LEFT + 24, WIDTH - 110
+    left, right = _LEFT + 24, WIDTH - 240
 
     def across(value: float) -> float:
         return left + (right - left) * (value - x_marks[0]) / (x_marks[-1] - x_marks[0])

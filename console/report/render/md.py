@@ -1,15 +1,21 @@
 """A report as Markdown. Charts are left out: the tables hold the same figures."""
 
-from console.report.blocks import Block, Bullets, Commands, Document, Table, Text
+from console.report.blocks import Block, Bullets, Commands, Document, Facts, Headline, Table, Terms, Text
 
 
 def as_markdown(document: Document) -> str:
     """Returns the content of the file."""
-    parts = [f"# {document.title}", document.lead]
+    parts = [f"# {document.title}", *_headline(document.headline), document.lead]
+    parts += [shown for block in document.intro if (shown := _block(block))]
     for section in document.sections:
         parts.append(f"## {section.title}")
         parts += [shown for block in section.blocks if (shown := _block(block))]
     return "\n\n".join(parts) + "\n"
+
+
+def _headline(headline: Headline) -> tuple[str, str]:
+    sentence = f"**{_escaped(headline.sentence)}**"
+    return sentence, _escaped(f"{headline.number} {headline.about}. {headline.confidence}")
 
 
 def _block(block: Block) -> str:
@@ -18,6 +24,10 @@ def _block(block: Block) -> str:
             return _escaped(text)
         case Bullets(items):
             return "\n".join(f"- {_escaped(item)}" for item in items)
+        case Terms(items):
+            return "\n".join(f"- {_escaped(f'{term}: {meaning}')}" for term, meaning in items)
+        case Facts(items):
+            return _table(Table(("Fact", "Value"), items))
         case Table():
             return _table(block)
         case Commands(lines):

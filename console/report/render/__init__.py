@@ -1,0 +1,1 @@
+"""The renderers of a report: HTML with its style and charts, and Markdown."""
