@@ -7,13 +7,14 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 
 # What `make ci` runs after `make test`: add a target's name here, and its recipe and a line of help below. Here belongs
 # what takes longer than the tests or needs more than they do: promises, zoo, doors, soak.
-CI_REST :=
+CI_REST := promises
 
-.PHONY: help setup console test test-fast ci ci-rest lint bench proto clean
+.PHONY: help setup console test test-fast promises ci ci-rest lint bench proto clean
 help:
 	@echo "make console   set everything up, then open the console (without a terminal: one quick headless run)"
 	@echo "make test      set up, lint, type-check, check the architecture, run the tests"
 	@echo "make test-fast the unit tests alone, without lint: for every change"
+	@echo "make promises  what the engine promises under faults, against real processes: minutes (docs/promises.md)"
 	@echo "make ci        make test, then what takes longer: $(or $(CI_REST),nothing yet)"
 	@echo "make lint      ruff, mypy --strict, import-linter, the list of terms"
 	@echo "make bench     ours against peers in one run: builds the peers in .bench/, takes hours, says how long beforehand"
@@ -46,11 +47,14 @@ lint: $(STAMP)
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) --ignore tests/promises
 
 # Without those of the runtimes, which take longer than all the others together.
 test-fast: $(STAMP)
 	$(PYTEST) tests/unit --ignore tests/unit/engine/backends --ignore tests/unit/engine/artifacts
+
+promises: $(STAMP)
+	$(PYTEST) tests/promises
 
 ci: test
 	@$(MAKE) --no-print-directory ci-rest

@@ -210,6 +210,34 @@ def cli() -> None:
     ),
 )
 @LIMIT_OPTIONS
+@option_group(
+    "Health and end",
+    option(
+        "--max-pass-s",
+        type=click.FloatRange(0, 3600),
+        default=0.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds after which a forward pass counts as hung; 0: from the measured cost of such a pass.",
+    ),
+    option(
+        "--probe-idle-s",
+        type=click.FloatRange(1, 3600),
+        default=30.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds without a successful forward pass after which a known text is run to decide about health.",
+    ),
+    option(
+        "--grace-s",
+        type=click.FloatRange(0, 3600),
+        default=30.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds to end after a signal; requests that are unanswered then get UNAVAILABLE.",
+    ),
+    option("--allow-faults", is_flag=True, help="Inject the faults of the file that ENGINE_FAULTS names, for tests."),
+)
 def serve(**flags: Any) -> None:
     """Serve until stopped.
 

@@ -20,6 +20,17 @@ class Overloaded(EngineError):
         self.retry_after_s = retry_after_s
 
 
+class OutOfMemory(Overloaded):
+    """Memory ran out in the forward pass of a text, and again in a smaller one (RESOURCE_EXHAUSTED)."""
+
+    def __init__(self, position: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"text {position}: memory ran out in its forward pass, twice: retry in {retry_after_s:.2f} s, and send "
+            "fewer or shorter texts",
+            retry_after_s,
+        )
+
+
 class Expired(EngineError):
     """The deadline passed while the text was queued (DEADLINE_EXCEEDED)."""
 
@@ -44,9 +55,17 @@ class CannotSwitch(EngineError):
     """The deployment cannot run here (FAILED_PRECONDITION). The live deployment keeps serving."""
 
 
+class NoSuchCell(CannotSwitch):
+    """This platform cannot run the named cell, or `strict` refuses its fallback: known before anything is loaded."""
+
+
 class SwitchInProgress(EngineError):
     """Another switch is in progress (ABORTED)."""
 
 
 class ModelError(EngineError):
     """A start or a switch found the model's files missing, incomplete or unsupported (FAILED_PRECONDITION)."""
+
+
+class NoSuchModel(ModelError):
+    """The name is neither a folder nor a model of the hub."""

@@ -14,3 +14,5 @@ class ExitCode(IntEnum):
     """The command line is wrong."""
     FAILED = 5
     """The command failed; `serve`: it could not start."""
+    WATCHDOG = 6
+    """`serve`: its event loop hung, for example in a forward pass that it ran inline. Restart it."""

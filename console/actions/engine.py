@@ -32,6 +32,8 @@ def _engine_serving(frame: Frame) -> str | None:
             return "The engine is still starting: wait until it serves"
         case EngineState.DRAINING:
             return "The engine is stopping: {engine} starts it again when it has stopped"
+        case EngineState.LOST if frame.engine.remote:
+            return f"No engine answers at {frame.engine.address}: start one there; this console tries every second"
         case EngineState.LOST:
             return "The engine is lost: {restart} restarts it"
         case EngineState.STOPPED:

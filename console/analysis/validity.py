@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
@@ -19,6 +20,10 @@ SATURATED_S = 10.0
 LAG_LIMIT_MS = 1.0
 LAG_SHARE = 0.05
 LITTLES_LAW_TOLERANCE = 0.05
+MAX_ERROR_SHARE = 0.001
+"""Share of requests that may fail, be refused or be dropped in a valid run."""
+DROPPED = "dropped"
+"""In place of a gRPC code: arrivals of an open loop that were not sent."""
 _RATE_SLACK = 0.8
 """Lowest rate, relative to the mean, at which a window must still hold its requests."""
 _GRID_SLACK_S = 0.5
@@ -100,7 +105,7 @@ def check_littles_law(
     if dropped > LITTLES_LAW_TOLERANCE * arrivals:
         return Judgement(False, f"{dropped:,} of {arrivals:,} arrivals were dropped: {_RATE_TOO_HIGH}")
     if requests_per_s is None or latency.mean_ms is None or not duration_s:
-        return Judgement(False, "Little's law: no data")
+        return Judgement(False, "Little's law: no data", short=True)
     counted = sum(interval.mean_in_flight * interval.duration_s for interval in intervals) / duration_s
     in_flight = counted if load.is_open else float(load.concurrency)
     expected = requests_per_s * latency.mean_ms / 1000.0
@@ -116,6 +121,43 @@ def check_littles_law(
     else:
         why = "callers were idle in between: see the errors, or use a larger batch"
     return Judgement(False, f"Little's law is off by {abs(ratio - 1):.0%}: {comparison}; {why}", ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Requests that failed, were refused or were dropped, of all requests that were sent or due."""
+
+    count: int
+    total: int
+    code: str = ""
+    """The most frequent gRPC code, or DROPPED; empty if nothing failed."""
+    of_code: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.count / self.total if self.total else 0.0
+
+    @property
+    def judgement(self) -> Judgement:
+        """Stable if the share is at most MAX_ERROR_SHARE. `spread` is the share."""
+        if not self.count:
+            return Judgement(True, "no request failed", 0.0)
+        cause = "dropped before they were sent" if self.code == DROPPED else f"with {self.code}"
+        most = "all of them" if self.of_code == self.count else "most of them"
+        number = f" ({self.of_code:,})" if self.of_code != self.count else ""
+        share = f"{100 * self.share:.2g}" if self.share < 0.01 else f"{100 * self.share:.1f}"
+        reason = f"{self.count:,} of {self.total:,} requests failed ({share} %), {most} {cause}{number}"
+        return Judgement(self.share <= MAX_ERROR_SHARE, reason, self.share)
+
+
+def failures(errors: Mapping[str, int], dropped: int, answered: int) -> Failures:
+    """Returns the failures of a run with `answered` successful requests. `errors` are counts by gRPC code."""
+    by_code = Counter(errors)
+    if dropped:
+        by_code[DROPPED] = dropped
+    count = by_code.total()
+    code, of_code = by_code.most_common(1)[0] if count else ("", 0)
+    return Failures(count, count + answered, code, of_code)
 
 
 def required_duration_s(requests_per_s: float, window_requests: int = WINDOW_MIN_REQUESTS) -> int:

@@ -11,6 +11,7 @@ from cloup import option, option_group
 from console.cli.load_options import LOAD_OPTIONS, load_spec
 from console.cli.param_types import Address, Duration
 from console.cli.runs import STORE_OPTIONS, store_of
+from console.cli.suggestions import complete_run_names
 
 if TYPE_CHECKING:
     from console.store.database import Store
@@ -31,9 +32,10 @@ precision, and key=value of recipe, instances, threads, device, model, coalesce,
 baseline. "same" means that the whole 95 % interval of the ratio lies within 3 %, "inconclusive" (in JSON "undecided")
 that it includes 1.
 \b
-Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load generator was the bottleneck""",
+Exit codes: 0 compared, 3 usage; with --live also 5 the engine failed, 4 the load generator was the bottleneck,
+1 errors""",
 )
-@click.argument("names", nargs=-1, metavar="A B [C D]")
+@click.argument("names", nargs=-1, metavar="A B [C D]", shell_complete=complete_run_names)
 @option_group(
     "Live",
     option("--live", is_flag=True, help="Measure deployments now, on one engine that switches between them."),

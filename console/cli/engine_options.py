@@ -101,7 +101,7 @@ def names_an_engine(flags: dict[str, Any]) -> bool:
 def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
     """Returns the engine to start, from the values of `ENGINE_OPTIONS`.
 
-    Raises UsageError if an option of a new engine is combined with --connect.
+    Raises UsageError if an option of a new engine is combined with --connect, and for --strict without a cell.
     """
     from console.model.engine import EngineSpec
 
@@ -111,6 +111,11 @@ def engine_spec(flags: dict[str, Any]) -> "EngineSpec":
             if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
                 flag = "--" + name.replace("_", "-")
                 raise click.UsageError(f"{flag} starts an engine, --connect uses a running one: give one of them")
+
+    if flags["strict"] and not (
+        flags["recipe"] or any(flags[name] != "auto" for name in ("backend", "precision", "device"))
+    ):
+        raise click.UsageError("--strict needs a cell: name --backend or --precision (auto never falls back)")
 
     def named(name: str) -> str:
         return "" if flags[name] == "auto" else str(flags[name])

@@ -8,6 +8,7 @@ import cloup
 from cloup import option
 
 from console.cli.runs import STORE_OPTION
+from console.cli.suggestions import complete_run_names
 
 _SIGNS = "<>"
 
@@ -24,9 +25,10 @@ A condition is FIGURE, one of < <= > >=, and a value with its unit; or a change 
 Figures: texts_per_s, pairs_per_s, requests_per_s, mean, p50, p90, p95, p99, max, fidelity, errors, rss.
 \b
 Exit codes, the first that applies:
-  3 usage, 5 the run failed, 4 the load generator was the bottleneck, 2 unstable, 1 regressed or SLO missed, 0 ok""",
+  3 usage, 5 the run failed, 4 the load generator was the bottleneck, 1 errors, 2 too short or unstable,
+  1 regressed or SLO missed, 0 ok""",
 )
-@click.argument("arguments", nargs=-1, metavar="[RUN] CONDITION...")
+@click.argument("arguments", nargs=-1, metavar="[RUN] CONDITION...", shell_complete=complete_run_names)
 @STORE_OPTION
 @option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def gate(arguments: Sequence[str], store: str, as_json: bool) -> None:

@@ -1,7 +1,8 @@
 """`embedconsole`: the console, and its headless commands. A command imports heavy modules only when it runs.
 
-Data goes to stdout, everything else to stderr. Exit codes, the first that applies: 3 usage, 5 the engine failed, 4 the
-load generator was the bottleneck, 2 unstable or no terminal, 1 SLO missed, 0 ok.
+Data goes to stdout, everything else to stderr. Exit codes, the first that applies: 3 usage, 5 the engine failed or
+nothing answers, 4 the load generator was the bottleneck, 1 errors, 2 too short, unstable or no terminal, 1 SLO missed,
+0 ok.
 """
 
 import sys
@@ -24,6 +25,7 @@ from console.cli.param_types import AUTO, Duration
 from console.cli.profile import profile
 from console.cli.report import report
 from console.cli.runs import STORE_OPTIONS, runs, store_of
+from console.cli.suggestions import SuggestingGroup
 from console.cli.sweep import sweep
 from console.cli.web_options import WEB_OPTIONS, command_of
 from console.model.exit_codes import EXIT_INTERRUPTED, ExitCode
@@ -35,6 +37,7 @@ FORMATTER = HelpFormatter.settings(max_width=100, col2_min_width=50)
 
 
 @cloup.group(
+    cls=SuggestingGroup,
     formatter_settings=FORMATTER,
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
@@ -77,8 +80,9 @@ Examples:
   embedconsole run --workload pairs --corpus my-texts.txt --duration 1m
   embedconsole run --batch 1 --rate 200 --ramp 5s --duration auto
 \b
-Exit codes:
-  0 ok, 1 SLO missed, 2 unstable, 3 usage, 4 the load generator was the bottleneck, 5 the engine failed""",
+Exit codes, the first that applies:
+  3 usage, 5 the engine failed or nothing answers, 4 the load generator was the bottleneck,
+  1 more than 0.1 % of the requests failed, 2 too short or unstable, 1 SLO missed, 0 ok""",
 )
 @ENGINE_OPTIONS
 @LOAD_OPTIONS

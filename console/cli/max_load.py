@@ -25,7 +25,8 @@ The search doubles the load until a trial fails, then bisects. Each bound needs 
 measured again for twice as long. The output names what limits it: the SLO, the client, errors, or no equilibrium.
 \b
 Exit codes, the first that applies:
-  3 usage, 5 the engine failed, 4 the load generator was the bottleneck, 2 unstable, 1 nothing meets the SLO, 0 ok""",
+  3 usage, 5 the engine failed or nothing answers, 4 the load generator was the bottleneck, 2 too short or unstable,
+  1 errors, or nothing meets the SLO, 0 ok""",
 )
 @option("--slo-p95", type=click.FloatRange(0, min_open=True), required=True, metavar="MS", help="Limit of p95.")
 @option("--closed", is_flag=True, help="Search for the concurrency of a closed loop instead of a rate.")

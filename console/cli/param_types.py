@@ -1,5 +1,7 @@
 """Types of command-line values. The error for an invalid value shows a valid one."""
 
+import ipaddress
+import re
 from typing import Any
 
 import click
@@ -8,6 +10,8 @@ from console.model.durations import MAX_DURATION_S, parse_duration_s
 
 AUTO = 0.0
 """The value of `auto`: the duration is determined while measuring."""
+
+_EXAMPLE = "127.0.0.1:50051"
 
 
 class Duration(click.ParamType[float]):
@@ -35,21 +39,45 @@ class Duration(click.ParamType[float]):
 
 
 class Address(click.ParamType[str]):
-    """`host:port`, the host an IPv6 address only in brackets."""
+    """`host:port`: a host name, an IPv4 address, or an IPv6 address in brackets; `dns:///` may stand before it."""
 
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the address as written, after a check of its form."""
-        host, _, port = str(value).rpartition(":")
-        if "://" in str(value):
-            rest = str(value).partition("://")[2].rstrip("/")
-            self.fail(f"{value!r} is a URL: write host:port, as in {rest or '127.0.0.1:50051'}", param, ctx)
-        if ":" in host and not (host.startswith("[") and host.endswith("]")):
-            self.fail(f"{value!r} has an IPv6 address without brackets: write it as in [::1]:50051", param, ctx)
-        if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
-            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
+        text = str(value).removeprefix("dns:///")
+        host = text.rpartition(":")[0]
+        if "://" in text:
+            rest = text.partition("://")[2].rstrip("/")
+            valid = rest if _is_address(rest) else _EXAMPLE
+            self.fail(f"{value!r} is a URL: write host:port, as in {valid}", param, ctx)
+        if _is_ip_address(host.partition("%")[0], 6):
+            self.fail(f"{value!r} is not host:port: write an IPv6 address in brackets, as in [::1]:50051", param, ctx)
+        if not _is_address(text):
+            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in {_EXAMPLE}", param, ctx)
         return str(value)
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return _is_host(host) and bool(re.fullmatch(r"[0-9]{1,5}", port)) and 1 <= int(port) <= 65535
+
+
+def _is_host(text: str) -> bool:
+    """Whether the text can name a host (RFC 1123, with the underscore that some networks use)."""
+    if text.startswith("[") and text.endswith("]"):
+        return _is_ip_address(text[1:-1].partition("%")[0], 6)
+    if re.fullmatch(r"[0-9.]+", text):
+        return _is_ip_address(text, 4)
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= 253 and all(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", label) for label in labels)
+
+
+def _is_ip_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 class AutoOrCount(click.ParamType[int]):

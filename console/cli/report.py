@@ -10,6 +10,7 @@ import cloup
 from cloup import option
 
 from console.cli.runs import STORE_OPTION
+from console.cli.suggestions import complete_run_names
 
 FORMATS = ("md", "html", "json", "csv")
 
@@ -37,7 +38,7 @@ Examples:
 A name is a run, a sweep (id or name), a tag, `last` or `last-sweep`. Without a name the report is on the last sweep, or
 on the last run if there is no sweep. It reads the store alone.""",
 )
-@click.argument("names", nargs=-1, metavar="[RUNS...|SWEEP]")
+@click.argument("names", nargs=-1, metavar="[RUNS...|SWEEP]", shell_complete=complete_run_names)
 @option(
     "--format",
     "kind",
@@ -52,6 +53,7 @@ on the last run if there is no sweep. It reads the store alone.""",
     metavar="FILE",
     help="File to write.  [default: stdout]",
 )
+@option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @option(
     "--at",
     type=BatchByConcurrency(),
@@ -72,14 +74,15 @@ on the last run if there is no sweep. It reads the store alone.""",
 )
 @option("--title", default="", metavar="TEXT", help="Title of the page.  [default: the model and the machine]")
 @STORE_OPTION
-def report(names: Sequence[str], kind: str | None, output: Path | None, store: str, **flags: Any) -> None:
+def report(names: Sequence[str], kind: str | None, output: Path | None, force: bool, store: str, **flags: Any) -> None:
     """Write a report on stored runs: the answer, findings, recommendations, charts, every cell, environment."""
     from console.report.build import report_text
     from console.report.model import NothingToReport
     from console.store.database import Store, StoreError, store_path
 
-    ending = output.suffix.lstrip(".").lower() if output is not None else ""
-    kind = kind or (ending if ending in FORMATS else "md")
+    kind = kind or _format_of(output)
+    if output is not None and output.is_file() and not force:
+        raise click.UsageError(f"{output} exists: --force overwrites it, or name another file")
     try:
         with Store.open(store_path(store)) as opened:
             asked = {name: flags[name] for name in ("at", "baseline", "title")}
@@ -90,9 +93,21 @@ def report(names: Sequence[str], kind: str | None, output: Path | None, store: s
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, "utf-8")
+        with output.open("w" if force or output.exists() else "x", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise click.ClickException(
             f"{output} cannot be written ({error.strerror}): name another file with -o"
         ) from error
     click.echo(f"written: {output}", err=True)
+
+
+def _format_of(output: Path | None) -> str:
+    """Returns the format that the file's extension names; `md` for stdout. Raises UsageError for another one."""
+    if output is None:
+        return "md"
+    extension = output.suffix.lstrip(".").lower()
+    if extension not in FORMATS:
+        known = ", ".join(f".{one}" for one in FORMATS)
+        raise click.UsageError(f"{output}: end the file's name with one of {known}, or give --format")
+    return extension

@@ -12,6 +12,7 @@ from cloup import option, option_group
 
 from console.cli.console import FRESH_OPTION, open_console, refuse_without_terminal
 from console.cli.keys import KEYMAP_OPTION, registry_of
+from console.cli.suggestions import SuggestingGroup, complete_run_names
 from console.model.durations import parse_duration_s
 from console.model.modes import REPLAY_SPEEDS
 
@@ -28,7 +29,7 @@ STORE_OPTION = option(
     help="Experiment store.  [default: EMBEDCONSOLE_STORE, else runs.sqlite in the data folder]",
 )
 STORE_OPTIONS = option_group("Storage", STORE_OPTION, option("--no-store", is_flag=True, help="Record nothing."))
-VERDICTS = ("ok", "unstable", "client_bound", "failed", "unfinished")
+VERDICTS = ("ok", "too_short", "unstable", "errors", "client_bound", "failed", "unfinished", "running")
 
 
 def store_of(flags: dict[str, Any]) -> "Store | None":
@@ -48,7 +49,7 @@ def store_of(flags: dict[str, Any]) -> "Store | None":
 
 
 class Since(click.ParamType[str]):
-    """A time: `2h` or `7d` ago, or a date or time in ISO 8601."""
+    """A time: `2h` or `7d` ago, or a date or time in ISO 8601, in UTC unless it has an offset, as `runs` prints it."""
 
     name = "time"
 
@@ -61,11 +62,14 @@ class Since(click.ParamType[str]):
             moment = datetime.now(UTC) - timedelta(seconds=ago_s)
         except (ValueError, OverflowError):
             try:
-                moment = datetime.fromisoformat(text).astimezone(UTC)
+                moment = datetime.fromisoformat(text)
             except ValueError:
                 self.fail(
-                    f"{value!r} is not a time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30", param, ctx
+                    f"{value!r} is not a time: write for example 2h, 7d, 2026-11-23 or 2026-11-23T10:30 (UTC)",
+                    param,
+                    ctx,
                 )
+            moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
@@ -96,7 +100,7 @@ STORE_AFTER_COMMAND = option(
 )
 
 
-class _Group(cloup.Group):
+class _Group(SuggestingGroup):
     """A group that reports a StoreError as an error of the command line."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -121,7 +125,8 @@ Examples:
   embedconsole runs pin main last
   embedconsole runs delete r-20261123-101500-3fa2 --yes
 \b
-A run is named by its id, a prefix or suffix of its id, or `last`.""",
+A run is named by its id, at least 4 characters from its start or end, or `last`, which is the last run that was
+measured. Times are in UTC.""",
 )
 @option_group(
     "Filter",
@@ -130,7 +135,13 @@ A run is named by its id, a prefix or suffix of its id, or `last`.""",
     option("--tag", default="", metavar="NAME", help="Tag.  [default: any]"),
     option("--verdict", type=click.Choice(VERDICTS), default=None, help="Verdict.  [default: any]"),
     option("--sweep", default="", metavar="NAME", help="Id or name of a sweep, or last-sweep.  [default: any]"),
-    option("--since", type=Since(), default=None, metavar="TIME", help="Age as 2h or 7d, or a date.  [default: any]"),
+    option(
+        "--since",
+        type=Since(),
+        default=None,
+        metavar="TIME",
+        help="Age as 2h or 7d, or a time in UTC.  [default: any]",
+    ),
     option(
         "--limit",
         type=click.IntRange(0),
@@ -190,7 +201,7 @@ Examples:
   embedconsole runs show last
   embedconsole runs show r-20261123-101500-3fa2 --json"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @STORE_AFTER_COMMAND
 @click.pass_obj
@@ -210,7 +221,7 @@ Examples:
   embedconsole runs replay last
   embedconsole runs replay last --speed 10"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @option(
     "--speed",
     type=click.FloatRange(REPLAY_SPEEDS[0], REPLAY_SPEEDS[-1]),
@@ -244,7 +255,7 @@ Examples:
   embedconsole runs tag last main
   embedconsole runs tag last main --remove"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @click.argument("names", nargs=-1, required=True, metavar="TAG...")
 @option("--remove", is_flag=True, help="Remove the tags instead of adding them.")
 @STORE_AFTER_COMMAND
@@ -265,7 +276,7 @@ Examples:
   embedconsole runs pin main s-20261123-101500-3fa2"""
 )
 @click.argument("name")
-@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_run_names)
 @STORE_AFTER_COMMAND
 @click.pass_obj
 def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
@@ -284,13 +295,13 @@ def pin(store: _Store, name: str, run_ids: Sequence[str]) -> None:
 Examples:
   embedconsole runs note last 'other work on the machine'"""
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run_names)
 @click.argument("text")
 @STORE_AFTER_COMMAND
 @click.pass_obj
 def note(store: _Store, run_id: str, text: str) -> None:
     """Add a note to a run."""
-    from console.measure.recorder import utc_now
+    from console.store.liveness import utc_now
     from console.store.read import resolve_run
     from console.store.write import add_note
 
@@ -321,17 +332,21 @@ Examples:
   embedconsole runs delete last
   embedconsole runs delete r-20261123-101500-3fa2 r-20261123-101512-9b1c --yes"""
 )
-@click.argument("run_ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("run_ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_run_names)
 @option("--yes", is_flag=True, help="Delete without asking.")
 @STORE_AFTER_COMMAND
 @click.pass_obj
 def delete(store: _Store, run_ids: Sequence[str], yes: bool) -> None:
     """Delete runs with their intervals, notes and tags, after a question."""
-    from console.store.read import resolve_run
+    from console.model.verdicts import RUNNING
+    from console.store.read import RunFilter, list_runs, resolve_run
     from console.store.write import delete_runs
 
     with store.open() as opened:
         found = list(dict.fromkeys(resolve_run(opened, run_id) for run_id in run_ids))
+        for row in list_runs(opened, RunFilter(verdict=RUNNING)):
+            if row.run_id in found:
+                raise click.ClickException(f"{row.run_id} is still being measured: wait until it ends, or stop it")
         if not yes:
             click.confirm(f"delete {', '.join(found)} permanently?", abort=True, err=True)
         delete_runs(opened, found)

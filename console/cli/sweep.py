@@ -30,7 +30,7 @@ A specification (a cell is one deployment at one load):
 \b
 Ctrl+C stops the sweep after the running cell, a second Ctrl+C immediately. Exit codes, the first that applies to any
 cell:
-  3 usage, 5 failed, 4 the load generator was the bottleneck, 2 unstable, 1 SLO missed, 0 ok""",
+  3 usage, 5 failed, 4 the load generator was the bottleneck, 1 errors, 2 too short or unstable, 1 SLO missed, 0 ok""",
 )
 @click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC.toml]")
 @option_group(

@@ -15,16 +15,18 @@ from typing import Any
 
 from console.analysis.ratios import paired_ratio
 from console.analysis.steady_state import EQUIVALENCE_MARGIN
-from console.commands.sweep import SweepProgress, run_sweep
+from console.commands.sweep import SweepProgress, has_runs, run_sweep
 from console.compare.stored import SIDES, ComparedFigure
 from console.measure.spec import RunSpec
 from console.model.durations import duration
 from console.model.engine import Deployment
-from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.model.exit_codes import EXIT_BY_SIGNAL
+from console.model.verdicts import NOT_STEADY, Verdict, exit_code_of
 from console.output.compare import SCHEMA_VERSION, finding_object, ratio_text, verdict_text
 from console.output.table import table
 from console.session.port import SessionOptions
 from console.store.database import Store
+from console.store.schema import LIVE_COMPARISON
 from console.sweep.labels import load_of
 from console.sweep.point import SweepPoint, expected_s
 from console.sweep.runner import plan_sweep
@@ -132,7 +134,7 @@ class LiveResult:
 
     def unsteady(self, side: int) -> int:
         """Returns the number of rounds that were not steady. They count in the ratios, since the round is the unit."""
-        return sum(figures.verdict == "unstable" for figures in self.of_side(side))
+        return sum(figures.verdict in NOT_STEADY for figures in self.of_side(side))
 
     def of_side(self, side: int) -> list[PointFigures]:
         """Returns the figures of a side in the rounds that were measured."""
@@ -247,7 +249,7 @@ async def _compare(
     options: SessionOptions, plan: LivePlan, store: Store | None, progress: SweepProgress, in_json: bool
 ) -> int:
     spec = SweepSpec(plan.name, plan.seed, 1, plan.points, _spec_text(plan))
-    sweep_plan = plan_sweep(spec, store)
+    sweep_plan = plan_sweep(spec, store, kind=LIVE_COMPARISON)
     progress.say(f"{plan.rounds} rounds of {len(plan.sides)}, about {duration(expected_s(plan.points, None))}")
     state, stopped_by = await run_sweep(
         options,
@@ -262,7 +264,7 @@ async def _compare(
         print(json.dumps(as_json(result, interrupted=bool(stopped_by)), ensure_ascii=False), flush=True)
     else:
         print(as_text(result), flush=True)
-    if store is not None:
+    if store is not None and has_runs(state):
         progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}")
     return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 
@@ -275,8 +277,8 @@ def _spec_text(plan: LivePlan) -> str:
 
 
 def exit_code(state: SweepState) -> int:
-    """Returns 5 for a failed point, else 4 for a client-bound one, else 0; the interval covers unsteady rounds."""
+    """Returns the first exit code of the contract that applies; the interval covers rounds that are not steady."""
+    verdicts = {one.figures.verdict for one in state.points if one.figures is not None} - NOT_STEADY
     if any(one.status is PointStatus.FAILED for one in state.points):
-        return ExitCode.ENGINE_FAILED
-    bound = any(one.figures is not None and one.figures.verdict == "client_bound" for one in state.points)
-    return ExitCode.CLIENT_BOUND if bound else ExitCode.OK
+        verdicts.add(Verdict.FAILED)
+    return exit_code_of(verdicts)

@@ -13,7 +13,7 @@ from console.commands.progress import Progress
 from console.measure.max_load import SCHEMA_VERSION, MaxLoad, MaxLoadSpec, find_max_load
 from console.measure.max_load_search import Limit
 from console.measure.measurement import Measurement
-from console.measure.recorder import Recorder, utc_now
+from console.measure.recorder import Recorder
 from console.measure.result import verdict_sentence
 from console.measure.spec import RunSpec
 from console.model.errors import CommandRefused
@@ -22,7 +22,9 @@ from console.model.frame import Frame
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
-from console.store.write import begin_sweep, end_sweep
+from console.store.liveness import utc_now
+from console.store.schema import MAX_LOAD
+from console.store.write import begin_sweep, delete_empty_sweep, end_sweep
 
 
 def max_load_once(options: SessionOptions, spec: MaxLoadSpec, *, store: Store | None, as_json: bool) -> int:
@@ -42,7 +44,8 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         loop.add_signal_handler(number, interrupt, number)
     sweep_id = f"s-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if store is not None:
-        begin_sweep(store, sweep_id, "max-load", utc_now(), spec.load.seed, 0, f"# {json.dumps(asdict(spec))}\n")
+        text = f"# {json.dumps(asdict(spec))}\n"
+        begin_sweep(store, sweep_id, "max-load", utc_now(), spec.load.seed, 0, text, MAX_LOAD)
     progress = Progress(sys.stderr)
 
     def recorder_of(trial: RunSpec) -> Recorder | None:
@@ -59,7 +62,8 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
     try:
         async with Session(options) as session:
             result = await find_max_load(session, spec, interrupted, show, report, recorder_of)
-            result.sweep_id = sweep_id if store is not None else ""
+            result.sweep_id = sweep_id if store is not None and result.trials else ""
+            refused = session.refused_options
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
@@ -67,11 +71,19 @@ async def _max_load(options: SessionOptions, spec: MaxLoadSpec, store: Store | N
         try:
             progress.clear()
         finally:
-            if store is not None:
-                end_sweep(store, sweep_id, utc_now())
+            _end(store, sweep_id)
     json_object = as_json(result, interrupted=bool(received))
     print(json.dumps(json_object, ensure_ascii=False) if in_json else as_text(result), flush=True)
-    return EXIT_BY_SIGNAL + received[0] if received else result.exit_code
+    if received:
+        return EXIT_BY_SIGNAL + received[0]
+    return ExitCode.USAGE if refused else result.exit_code
+
+
+def _end(store: Store | None, sweep_id: str) -> None:
+    """Stores the end of the search; a search without a trial leaves nothing in the store."""
+    if store is not None:
+        end_sweep(store, sweep_id, utc_now())
+        delete_empty_sweep(store, sweep_id)
 
 
 def as_json(result: MaxLoad, *, interrupted: bool = False) -> dict[str, Any]:
@@ -108,13 +120,11 @@ def _figures(level: float, limit: Limit, measurement: Measurement, spec: MaxLoad
     }
 
 
-_LATE_BUT_MET = "ok: some requests were sent late; SLO met even including that delay"
-
 _LIMIT_WORDS = {
     Limit.NONE: "nothing: the highest level that was tried still holds",
     Limit.SLO: "the SLO: p95 exceeds it",
     Limit.CLIENT: "the load generator: the engine may sustain more; use a larger batch or --stream",
-    Limit.ERRORS: "errors: requests fail",
+    Limit.ERRORS: "errors: requests fail, are refused or are dropped",
     Limit.UNSTABLE: "no equilibrium: a backlog grows, or p95 cannot be stated",
 }
 
@@ -134,7 +144,7 @@ def as_text(result: MaxLoad) -> str:
         level = f"{spec.level_text(best)} (batch {spec.load.batch})"
         lines = [
             f"max load    {level}; measured {figures}; SLO {spec.slo_p95_ms:g} ms",
-            f"verdict     {_LATE_BUT_MET if result.late_but_met else verdict_sentence(winner)}",
+            f"verdict     {verdict_sentence(winner)}",
         ]
     lines.append(f"limit       {_LIMIT_WORDS[result.search.binding]}")
     kept = f"; embedconsole runs --sweep {result.sweep_id}" if result.sweep_id else ""

@@ -13,23 +13,22 @@ from console.load.corpora import GENERATED_CORPORA, CorpusError, load_corpus
 from console.measure.cleanup import run_to_completion
 from console.measure.driver_ceiling import DEFAULT_DIM, CalibrationFailed, Ceilings, measure_ceiling, shape_of
 from console.measure.environment import git_revision
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder
 from console.measure.result import as_json as json_object
 from console.measure.run import run
 from console.measure.spec import RunSpec
-from console.model.engine import EngineState
+from console.model.engine import Deployment, EngineState
 from console.model.errors import CommandRefused
 from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
 from console.model.frame import LogLine
 from console.model.load import LoadSpec
+from console.model.verdicts import exit_code_of
 from console.output.run import as_text
+from console.session.engine_process import EXIT_USAGE
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
-
-ENGINE_EXIT_USAGE = 3
-"""Exit code of an engine that refuses its command line."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -47,14 +46,9 @@ def check_corpus(load: LoadSpec) -> str:
 
 def exit_code(measurement: Measurement, engine_exit_code: int | None = None) -> int:
     """Returns the first exit code of the contract that applies. `engine_exit_code` is that of the engine, if ended."""
-    match measurement.verdict:
-        case Verdict.FAILED:
-            return ExitCode.USAGE if engine_exit_code == ENGINE_EXIT_USAGE else ExitCode.ENGINE_FAILED
-        case Verdict.CLIENT_BOUND:
-            return ExitCode.CLIENT_BOUND
-        case Verdict.UNSTABLE:
-            return ExitCode.UNSTABLE
-    return ExitCode.SLO_MISSED if measurement.slo_missed else ExitCode.OK
+    if measurement.failure and engine_exit_code == EXIT_USAGE:
+        return ExitCode.USAGE
+    return exit_code_of({measurement.verdict}, slo_missed=measurement.slo_missed)
 
 
 def run_once(
@@ -88,8 +82,11 @@ async def _run_once(
                 progress.clear()
             measurement = replace(measurement, interrupted=bool(received))
             measurement = await _with_ceiling(measurement, progress)
-            record_line = finish_recording(recorder, measurement, session.frame.log) if recorder is not None else ""
-            engine_exit_code = session.engine_exit_code
+            measurement = with_request(measurement, options)
+            record_line = ""
+            if recorder is not None and _is_recorded(recorder, session, interrupted=bool(received)):
+                record_line = finish_recording(recorder, measurement, session.frame.log)
+            engine_exit_code = EXIT_USAGE if session.refused_options else session.engine_exit_code
     except CommandRefused as refusal:
         sys.stderr.write(f"embedconsole: {refusal}\n")
         return ExitCode.USAGE
@@ -98,6 +95,25 @@ async def _run_once(
     if received:
         return EXIT_BY_SIGNAL + received[0]
     return exit_code(measurement, engine_exit_code)
+
+
+def _is_recorded(recorder: Recorder, session: Session, *, interrupted: bool) -> bool:
+    """Whether the run belongs in the store: its load started, or its own engine broke at the start.
+
+    A mistake in the options, an address where nothing answers and an early Ctrl+C leave no run.
+    """
+    broke = not (session.frame.engine.remote or session.refused_options or interrupted)
+    return recorder.has_started or broke
+
+
+def with_request(measurement: Measurement, options: SessionOptions) -> Measurement:
+    """Returns the measurement with what was asked for, if its own engine did not get so far as to say it."""
+    engine, spec = measurement.engine, options.engine
+    if engine.requested != Deployment() or engine.remote:
+        return measurement
+    names = ("backend", "precision", "recipe", "device", "model", "instances", "threads")
+    requested = Deployment(**{name: getattr(spec, name) for name in names})
+    return replace(measurement, engine=replace(engine, requested=requested))
 
 
 def finish_recording(recorder: Recorder, measurement: Measurement, log: Sequence[LogLine]) -> str:

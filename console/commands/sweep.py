@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from console.model.durations import duration
-from console.model.exit_codes import EXIT_BY_SIGNAL, ExitCode
+from console.model.exit_codes import EXIT_BY_SIGNAL
+from console.model.verdicts import Verdict, exit_code_of
 from console.output.sweep import as_json as json_object
 from console.output.sweep import as_text, ended_line, progress_line
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import Store
+from console.store.write import delete_empty_sweep
 from console.sweep.point import expected_s
 from console.sweep.runner import Sweep, SweepPlan, plan_sweep
 from console.sweep.spec import SweepSpec
@@ -25,12 +27,10 @@ _MAX_LINE_CHARACTERS = 110
 def exit_code(state: SweepState) -> int:
     """Returns the first exit code of the contract that applies to any point."""
     measured = [one.figures for one in state.points if one.figures is not None]
+    verdicts = {figures.verdict for figures in measured}
     if any(one.status is PointStatus.FAILED for one in state.points):
-        return ExitCode.ENGINE_FAILED
-    for verdict, code in (("client_bound", ExitCode.CLIENT_BOUND), ("unstable", ExitCode.UNSTABLE)):
-        if any(figures.verdict == verdict for figures in measured):
-            return code
-    return ExitCode.SLO_MISSED if any(figures.slo_missed for figures in measured) else ExitCode.OK
+        verdicts.add(Verdict.FAILED)
+    return exit_code_of(verdicts, slo_missed=any(figures.slo_missed for figures in measured))
 
 
 class SweepProgress:
@@ -108,7 +108,7 @@ async def _sweep(
     order = spec.points
     shown = json.dumps(json_object(state, order, interrupted=bool(stopped_by))) if as_json else as_text(state, order)
     print(shown, flush=True)
-    if store is not None:
+    if store is not None and has_runs(state):
         progress.say(f"recorded: embedconsole runs --sweep {state.sweep_id}{_resume_hint(state.points)}")
     return EXIT_BY_SIGNAL + stopped_by if stopped_by else exit_code(state)
 
@@ -143,7 +143,14 @@ async def run_sweep(
             loop.add_signal_handler(number, interrupt, number)
         state = await sweep.run()
     progress.clear()
+    if store is not None:
+        delete_empty_sweep(store, plan.sweep_id)
     return state, received[0] if received else 0
+
+
+def has_runs(state: SweepState) -> bool:
+    """Whether the sweep has recorded a run. Without any, as where no engine answers, it leaves nothing in the store."""
+    return any(one.figures is not None for one in state.points)
 
 
 def _resume_hint(points: Sequence[PointState]) -> str:

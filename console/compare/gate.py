@@ -11,9 +11,10 @@ from console.compare.run_ratios import block_rates
 from console.compare.stored import load_key
 from console.model.exit_codes import ExitCode
 from console.model.load import P95_FLOOR, P99_FLOOR
-from console.store.database import Store
+from console.model.verdicts import NOT_ENDED, RUNNING, exit_code_of
+from console.store.database import Store, StoreError
 from console.store.labels import load_name
-from console.store.read import UNFINISHED, StoredRun, load_run
+from console.store.read import StoredRun, load_run
 from console.store.selectors import resolve_selector
 
 _FLOORS = {"p95": P95_FLOOR, "p99": P99_FLOOR}
@@ -48,13 +49,8 @@ class Gate:
     @property
     def exit_code(self) -> ExitCode:
         """The first exit code of the contract that applies; a condition that cannot be judged counts as unstable."""
-        match self.run.row.verdict:
-            case "failed" | "unfinished":
-                return ExitCode.ENGINE_FAILED
-            case "client_bound":
-                return ExitCode.CLIENT_BOUND
-            case "unstable":
-                return ExitCode.UNSTABLE
+        if (code := exit_code_of({self.run.row.verdict})) is not ExitCode.OK:
+            return code
         if any(one.holds is None for one in self.outcomes):
             return ExitCode.UNSTABLE
         regressed = any(one.holds is False for one in self.outcomes) or bool(self.run.row.slo_missed)
@@ -62,7 +58,12 @@ class Gate:
 
 
 def judge_run(store: Store, run: StoredRun, conditions: Sequence[Condition]) -> Gate:
-    """Checks a run. Raises StoreError for an unknown baseline, and WrongBaseline for one with another load."""
+    """Checks a run. Raises StoreError for an unknown baseline, and WrongBaseline for one with another load.
+
+    Raises StoreError also for a run that is still being measured.
+    """
+    if run.row.verdict == RUNNING:
+        raise StoreError(f"{run.row.run_id} is still being measured: wait until it ends")
     return Gate(run, tuple(_outcome(store, run, condition) for condition in conditions))
 
 
@@ -138,7 +139,7 @@ def figure_of(run: StoredRun, figure: str) -> float | None:
         case "pairs_per_s" | "requests_per_s":
             value = (report.get("throughput") or {}).get(figure)
         case "errors":
-            value = row.errors if row.verdict != UNFINISHED else None
+            value = row.errors if row.verdict not in NOT_ENDED else None
         case "rss":
             value = row.rss_bytes / _MIB if row.rss_bytes else None
         case _:

@@ -15,7 +15,7 @@ from console.load.protocol import Changed, Event, Started, Stopped
 from console.load.recorder import Recorder
 from console.model.load import LoadSpec
 from console.model.supervise import Supervisor, to_stderr
-from engine.api.channel import channel_options
+from engine.api import channel_options
 
 TICK_S = 0.1
 TICKS_PER_INTERVAL = 10

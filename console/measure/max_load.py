@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from console.analysis.validity import SATURATED_CORES
+from console.analysis.validity import MAX_ERROR_SHARE, SATURATED_CORES
 from console.measure.max_load_search import Bounds, Limit, Search
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder
 from console.measure.run import run
 from console.measure.spec import RunSpec
@@ -15,6 +15,7 @@ from console.model.durations import duration
 from console.model.exit_codes import ExitCode
 from console.model.frame import Frame
 from console.model.load import P95_FLOOR, LoadSpec
+from console.model.verdicts import exit_code_of
 from console.session.session import Session
 
 SCHEMA_VERSION = 1
@@ -24,11 +25,11 @@ MIN_TRIAL_REQUESTS = P95_FLOOR + 45
 
 MAX_TRIAL_S = 60.0
 
+BETWEEN_TRIALS_S = 1.0
+"""Time to stop and start a load; an estimate."""
+
 MAX_RATE, MAX_CONCURRENCY = 20_000.0, 1024.0
 """Upper bounds of the search: requests per second, and requests in flight."""
-
-MAX_ERROR_SHARE = 0.001
-"""Share of failed requests above which a level does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,20 @@ class MaxLoad:
     winner: Measurement | None = None
     failure: str = ""
     sweep_id: str = ""
+    left_s: float = math.inf
+    """The longest time that the remaining trials are expected to take. It grows only if no level has held yet."""
+
+    def count_down(self, trial_s: float) -> None:
+        """Updates `left_s` after a trial that measured for `trial_s`."""
+        search, spec = self.search, self.spec
+        around_s = spec.warm_up_s + BETWEEN_TRIALS_S
+        lowest = search.best or (spec.bounds.least if search.may_go_down else spec.bounds.start)
+        longest_s = spec.trial(lowest).duration_s + around_s
+        at_most_s = search.trials_left * longest_s
+        if search.best is not None or at_most_s < self.left_s:
+            counted_s = min(at_most_s, self.left_s - trial_s - around_s)
+            at_most_s = min(max(counted_s, longest_s if at_most_s else 0.0), self.left_s)
+        self.left_s = at_most_s
 
     @property
     def exit_code(self) -> ExitCode:
@@ -86,13 +101,7 @@ class MaxLoad:
             return ExitCode.CLIENT_BOUND
         if self.winner is None:
             return ExitCode.SLO_MISSED
-        return ExitCode.OK if self.winner.verdict is Verdict.OK or self.late_but_met else ExitCode.UNSTABLE
-
-    @property
-    def late_but_met(self) -> bool:
-        """Whether the winner's requests were sent late, which increases latencies, and still met the SLO."""
-        winner = self.winner
-        return winner is not None and winner.verdict is Verdict.CLIENT_BOUND and winner.lag is not None
+        return exit_code_of({self.winner.verdict})
 
 
 def limit_of(measurement: Measurement, slo_p95_ms: float) -> Limit:
@@ -100,17 +109,20 @@ def limit_of(measurement: Measurement, slo_p95_ms: float) -> Limit:
 
     In an open loop latency counts from the scheduled time, so late sending increases it and never decreases it.
     Therefore an SLO that is met is met however busy the load generator was, and one that is missed by more than the
-    send lag is missed by the engine. A p95 that cannot be stated counts as missed.
+    send lag is missed by the engine. A p95 that cannot be stated counts as missed. Arrivals that were dropped count as
+    errors, unless the load generator had no CPU left.
     """
-    failed = sum(measurement.errors.values())
+    failed, busy = sum(measurement.errors.values()), measurement.client_cpu_cores > SATURATED_CORES
     if failed > MAX_ERROR_SHARE * (failed + measurement.latency.n):
         return Limit.ERRORS
+    if not measurement.failures.judgement.stable:
+        return Limit.CLIENT if busy else Limit.ERRORS
     p95_ms = measurement.latency.p95_ms
     if p95_ms is not None and p95_ms <= slo_p95_ms and measurement.little.stable:
         return Limit.NONE
     late_ms = measurement.lag.judged[1] if measurement.lag is not None else None
     of_the_engine = p95_ms is not None and late_ms is not None and p95_ms - late_ms > slo_p95_ms
-    if measurement.saturated and not (of_the_engine and measurement.client_cpu_cores <= SATURATED_CORES):
+    if measurement.saturated and not (of_the_engine and not busy):
         return Limit.CLIENT
     return Limit.SLO if p95_ms is not None and p95_ms > slo_p95_ms else Limit.UNSTABLE
 
@@ -133,7 +145,7 @@ async def find_max_load(
         trial = spec.trial(level, again=again, number=len(result.trials))
         recorder = recorder_of(trial)
         measurement = await run(session, trial, progress, interrupted, recorder)
-        if recorder is not None:
+        if recorder is not None and recorder.has_started:
             recorder.finish(measurement, session.frame.log)
         if measurement.failure and not measurement.errors:
             result.failure = measurement.failure
@@ -145,6 +157,7 @@ async def find_max_load(
         result.trials.append((level, limit, measurement))
         if again and limit is Limit.NONE:
             result.winner = measurement
+        result.count_down(measurement.duration_s)
         report(_trial_text(result, again=again))
     return result
 
@@ -155,6 +168,5 @@ def _trial_text(result: MaxLoad, *, again: bool) -> str:
     p95_ms, spec = measurement.latency.p95_ms, result.spec
     p95 = f"p95 {p95_ms:,.1f} ms" if p95_ms is not None else f"no p95 (n={measurement.latency.n})"
     trial = f"{spec.level_text(level)}{', measured again' if again else ''}"
-    left_s = result.search.trials_left * (measurement.duration_s + spec.warm_up_s + 1.0)
-    left = "" if result.winner is not None else f"; about {duration(left_s)} left"
+    left = f"; at most {duration(result.left_s)} left" if result.left_s else ""
     return f"[{len(result.trials)}] {trial}: {p95}, {'holds' if limit is Limit.NONE else f'limit: {limit}'}{left}"

@@ -81,12 +81,37 @@ class Search:
 
     @property
     def trials_left(self) -> int:
-        """An estimate of the number of trials that are left, at most."""
+        """The number of trials that are left at most, if no further trials disagree; 0 once the search is over."""
+        level, _ = self._level()
+        if level is None:
+            return 0
         low, high = self.best, self._lowest_failed
-        if math.isinf(high) or low is None:
-            return TRIALS_TO_AGREE * 4 + 1
-        steps = math.log2(max(math.log(high / low) / math.log(RESOLUTION), 1.0)) if high > low else 0.0
-        return TRIALS_TO_AGREE * math.ceil(steps) + (0 if self.remeasured.get(low) else 1)
+        between = TRIALS_TO_AGREE * self._bisections(self.bounds.most / 2, self.bounds.most)
+        if math.isinf(high):  # on the way up, with one trial a level until one fails
+            begin = low if low is not None else self.bounds.start
+            doublings = math.ceil(math.log2(self.bounds.most / begin)) + (0 if low is not None else 1)
+            return doublings + TRIALS_TO_AGREE + between + 1 - self._trials_of_failing(level)
+        if low is None:
+            halvings = math.ceil(math.log2(max(high / self.bounds.least, 1.0)))
+            return TRIALS_TO_AGREE * halvings + between + 1 - self._trials_of_failing(level)
+        steps = self._bisections(low, high) if low < high and not self._close(low, high) else 0
+        agreed = 0 if self._decided(low) is not None else 1
+        return TRIALS_TO_AGREE * steps + agreed + 1 - self._trials_of_failing(level)
+
+    @property
+    def may_go_down(self) -> bool:
+        """Whether no level has held, and one may have failed: the next levels may be lower."""
+        return self.best is None and any(one is not Limit.NONE for tried in self.trials.values() for one in tried)
+
+    def _bisections(self, low: float, high: float) -> int:
+        """The number of bisections until `low` and `high` are close."""
+        distance = high - low if self.bounds.whole else math.log(high / low) / math.log(RESOLUTION)
+        return math.ceil(math.log2(distance)) if distance > 1 else 0
+
+    def _trials_of_failing(self, level: float) -> int:
+        """The number of trials that the next level has had already, if it may fail."""
+        results = self.trials.get(level, [])
+        return len(results) if any(one is not Limit.NONE for one in results) else 0
 
     # ---- what is known of a level
 

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from console.analysis.bottleneck import Bottleneck, ObservedLoad, find_bottleneck
 from console.analysis.steady_state import WINDOW_MIN_REQUESTS, Judgement, Rates, percentiles, rates
 from console.analysis.validity import (
+    Failures,
     Lag,
     check_littles_law,
     cpu_saturated,
+    failures,
     lag_saturated,
     required_duration_s,
     send_lag,
@@ -24,16 +25,8 @@ from console.measure.driver_ceiling import Ceiling
 from console.measure.spec import RunSpec
 from console.model.engine import Engine
 from console.model.load import P95_FLOOR, Percentiles, Stages
+from console.model.verdicts import Verdict
 from console.session.live_metrics import Batches, EngineSample, batches_between, mean_stages
-
-
-class Verdict(StrEnum):
-    """The verdict on a run. If several apply, the later one in this list holds."""
-
-    OK = "ok"
-    UNSTABLE = "unstable"
-    CLIENT_BOUND = "client_bound"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +68,29 @@ class Measurement:
     def verdict(self) -> Verdict:
         if self.failure:
             return Verdict.FAILED
-        if self.saturated:
+        if self.saturated and not self.late_but_met:
             return Verdict.CLIENT_BOUND
-        return Verdict.UNSTABLE if self.unsettled else Verdict.OK
+        if not self.failures.judgement.stable:
+            return Verdict.ERRORS
+        if not self.unsettled:
+            return Verdict.OK
+        return Verdict.TOO_SHORT if all(one.short for one in self.unsettled.values()) else Verdict.UNSTABLE
+
+    @property
+    def failures(self) -> Failures:
+        """Requests that failed, were refused or were dropped."""
+        return failures(self.errors, self.dropped, self.latency.n)
+
+    @property
+    def late_but_met(self) -> bool:
+        """Whether the requests of an open loop met the SLO although some were sent late.
+
+        Latency counts from the scheduled time, so late sending increases it and never decreases it: an SLO that is met
+        is met however busy the load generator was.
+        """
+        if not (self.saturated and self.spec.load.is_open and self.lag is not None and self.little.stable):
+            return False
+        return self.spec.slo_p95_ms is not None and not self.slo_missed
 
     @property
     def unsettled(self) -> dict[str, Judgement]:

@@ -6,7 +6,6 @@ cannot be written at the end goes to a spill file.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,12 @@ from console.model.frame import LogLine
 from console.session.live_metrics import EngineSample
 from console.session.session import Session
 from console.store.database import Store, StoreError, is_chosen, store_path
+from console.store.liveness import utc_now
 from console.store.rows import interval_row
 from console.store.write import RunStart
 
 KEPT_LEVELS = ("event", "warning", "error")
 """Levels of the log lines that are stored with a run."""
-
-
-def utc_now() -> str:
-    """Returns the current time as ISO 8601 with milliseconds, the format of all times in the store."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def open_store(named: str, say: Callable[[str], None]) -> Store | None:
@@ -83,6 +78,11 @@ class Recorder:
         self._started_s = self._seen_until_s = started_s
         self._prepare(run_id, session.frame.engine, session.frame.capabilities).begin()
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the load of the run has started."""
+        return self._writer is not None
+
     def on_intervals(self, session: Session) -> None:
         """Writes the intervals that have arrived since the last call."""
         new = []
@@ -133,7 +133,7 @@ class Recorder:
             sweep_id=self._sweep_id,
             cell_hash=self._cell_hash,
         )
-        self._writer = RunWriter(lambda: self._store, start, self._spill_folder)
+        self._writer = RunWriter(lambda: self._store, start, self._spill_folder, self._now)
         return self._writer
 
 

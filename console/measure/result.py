@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from console.analysis.validity import SATURATED_CORES, Lag
+from console.analysis.validity import DROPPED, SATURATED_CORES, Lag
 from console.measure.environment import environment
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.model.load import P95_FLOOR, P99_FLOOR, Percentiles
+from console.model.verdicts import Verdict
 
 SCHEMA_VERSION = 1
 
@@ -33,6 +34,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
                 "ratio": _rounded(measurement.little.spread, 4),
                 "reason": measurement.little.reason,
             },
+            "errors": _errors(measurement),
             "duration_needed_s": measurement.required_duration_s,
         },
         "failure": measurement.failure or None,
@@ -64,6 +66,12 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         "fidelity": None if measurement.fidelity is None else {"cosine_mean": round(measurement.fidelity, 6)},
         "environment": environment(engine),
     }
+
+
+def _errors(measurement: Measurement) -> dict[str, Any]:
+    failed, judgement = measurement.failures, measurement.failures.judgement
+    share = _rounded(failed.share, 6)
+    return {"holds": judgement.stable, "ratio": share, "code": failed.code or None, "reason": judgement.reason}
 
 
 def _client(measurement: Measurement) -> dict[str, Any]:
@@ -155,15 +163,28 @@ def _client_bound(measurement: Measurement) -> str:
     return f"{cpu}, so the engine may be faster than this; use a larger batch or --stream"
 
 
-def _unsettled(measurement: Measurement) -> str:
-    """Returns the first figure that was not steady and the next step."""
+def _too_short(measurement: Measurement) -> str:
+    """Returns the first figure that the run was too short for, and the duration that it needs."""
     figure, judgement = next(iter(measurement.unsettled.items()))
-    if judgement is measurement.little:
-        return judgement.reason
     needed_s = measurement.required_duration_s
     if needed_s is not None:
-        return f"{figure}: {judgement.reason}; use --duration {needed_s}s, or --duration auto"
+        return f"{figure} needs about {needed_s} s; use --duration {needed_s}s, or --duration auto"
+    return f"{figure}: {judgement.reason}; use --duration auto"
+
+
+def _unsettled(measurement: Measurement) -> str:
+    """Returns the first figure that was not steady, whatever the duration, and the next step."""
+    figure, judgement = next((name, one) for name, one in measurement.unsettled.items() if not one.short)
+    if judgement is measurement.little:
+        return judgement.reason
     return f"{figure}: {judgement.reason}; run longer, or on a quieter machine"
+
+
+def _next_step(measurement: Measurement) -> str:
+    """Returns the next step against errors: an engine that refuses or drops requests is overloaded."""
+    if measurement.failures.code in (DROPPED, "RESOURCE_EXHAUSTED"):
+        return f"; the engine does not keep up: lower {'--rate' if measurement.spec.load.is_open else '--concurrency'}"
+    return "; the engine's log may say why"
 
 
 def verdict_sentence(measurement: Measurement) -> str:
@@ -174,10 +195,16 @@ def verdict_sentence(measurement: Measurement) -> str:
             return f"{early}failed: {measurement.failure}"
         case Verdict.CLIENT_BOUND:
             return f"{early}client bound: {_client_bound(measurement)}"
+        case Verdict.ERRORS:
+            return f"{early}errors: {measurement.failures.judgement.reason}{_next_step(measurement)}"
+        case Verdict.TOO_SHORT:
+            return f"{early}too short: {_too_short(measurement)}"
         case Verdict.UNSTABLE:
             return f"{early}unstable: {_unsettled(measurement)}"
     if measurement.slo_missed:
         p95_ms = measurement.latency.p95_ms
         p95 = f"p95 is {p95_ms:.2f} ms" if p95_ms is not None else "too few requests to state p95"
         return f"{early}SLO missed: {p95}, the target is {measurement.spec.slo_p95_ms:g} ms"
+    if measurement.late_but_met:
+        return f"{early}ok: some requests were sent late; SLO met even including that delay"
     return f"{early}ok: steady, {measurement.throughput_judgement.reason}{_wide_interval(measurement)}"

@@ -11,6 +11,7 @@ from console.model.frame import LogLine
 from console.model.recording import Segment
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
 from console.store.live import SwitchRecord, add_switches, set_segments
+from console.store.liveness import this_writer, utc_now
 from console.store.rows import Row
 from console.store.spill import Spill, write_spill
 from console.store.write import (
@@ -59,13 +60,21 @@ class RunWriter:
     What is pending at the end goes to a spill file. All calls must be made in the thread that opens the store.
     """
 
-    def __init__(self, open_store: Callable[[], Store], start: RunStart, spill_folder: Path | None = None) -> None:
-        """`open_store`: returns the open store; may raise StoreError, also repeatedly."""
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        start: RunStart,
+        spill_folder: Path | None = None,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        """`open_store`: returns the open store; may raise StoreError, also repeatedly. `now`: for the heartbeat."""
         self.trouble = ""
         """Why the last write to the store failed; empty if it succeeded."""
         self.spill: Path | None = None
         self._open_store = open_store
-        self._start = start
+        host, pid = this_writer()
+        self._start = replace(start, writer_host=host, writer_pid=pid, heartbeat_at=start.started_at)
+        self._clock = now
         self._spill_folder = spill_folder or Path(tempfile.gettempdir())
         self._pending = _Pending()
         self._now = start.started_at
@@ -157,7 +166,7 @@ class RunWriter:
             set_capabilities(store, run_id, pending.capabilities, self._now)
             pending.capabilities = ()
         if pending.intervals:
-            add_intervals(store, run_id, pending.intervals, self._written)
+            add_intervals(store, run_id, pending.intervals, self._written, self._clock())
             self._written += len(pending.intervals)
             pending.intervals.clear()
         if pending.segments:

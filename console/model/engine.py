@@ -186,6 +186,8 @@ class Engine:
     idle_instances: int = 0
     last_frame_age_s: float = 0.0
     """Time since the engine's last message."""
+    never_answered: bool = False
+    """LOST, and no engine has answered at the address since this console connected to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     SLO_MISSED = 1
+    ERRORS = 1
     UNSTABLE = 2
     NO_TERMINAL = 2
     USAGE = 3

@@ -5,7 +5,9 @@ from typing import Any
 from console.compare.gate import Gate, Outcome
 from console.compare.stored import settings_of
 from console.model.exit_codes import ExitCode
+from console.model.verdicts import NOT_STEADY, Verdict, verdict_word
 from console.store.labels import load_name
+from console.store.read import StoredRun
 
 
 def as_json(result: Gate) -> dict[str, Any]:
@@ -40,16 +42,25 @@ def as_text(result: Gate) -> str:
     for one in result.outcomes:
         mark = {True: "✓", False: "✕", None: "~"}[one.holds]
         lines.append(f"{mark} {one.condition.text:<24} {_value(one)}" + (f"  ({one.note})" if one.note else ""))
+    unsettled = verdict_word(result.run.row.verdict) if result.run.row.verdict in NOT_STEADY else "unstable"
+    row, code = result.run.row, result.exit_code
     words = {
         ExitCode.OK: "ok",
         ExitCode.SLO_MISSED: "regressed: not every condition holds",
-        ExitCode.UNSTABLE: "unstable: the run cannot be judged, measure longer",
+        ExitCode.UNSTABLE: f"{unsettled}: the run cannot be judged, measure longer",
         ExitCode.CLIENT_BOUND: "client bound: the load generator was the bottleneck, the run cannot be judged",
-        ExitCode.ENGINE_FAILED: f"the run failed: {result.run.row.failure or result.run.row.verdict}",
+        ExitCode.ENGINE_FAILED: f"the run failed: {row.failure or row.verdict}",
     }
-    if result.run.row.slo_missed:
+    if row.verdict == Verdict.ERRORS:
+        words[ExitCode.ERRORS] = f"errors: {_errors(result.run)}"
+    if row.slo_missed:
         lines.append(f"✕ the run missed its own SLO of p95 {settings_of(result.run).get('slo_p95_ms')} ms")
-    return "\n".join([*lines, f"gate {words[result.exit_code]}"])
+    return "\n".join([*lines, f"gate {words[code]}"])
+
+
+def _errors(run: StoredRun) -> str:
+    judged = ((run.report or {}).get("verdicts") or {}).get("errors") or {}
+    return str(judged.get("reason", "too many requests failed"))
 
 
 def _value(one: Outcome) -> str:

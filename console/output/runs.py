@@ -13,6 +13,7 @@ from console.model.engine import Batching, Engine
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.model.recording import LIVE
 from console.model.switch import SwitchDelta
+from console.model.verdicts import verdict_word
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name, load_name
 from console.store.read import RunRow, StoredRun, SweepRow
@@ -34,7 +35,8 @@ def _object(row: RunRow) -> dict[str, Any]:
     for side in ("requested", "effective"):
         for name in [name for name in columns if name.startswith(f"{side}_")]:
             del columns[name]
-    del columns["tag_names"]
+    for name in ("tag_names", "writer_host", "writer_pid", "heartbeat_at"):
+        del columns[name]
     booleans = {name: None if columns[name] is None else bool(columns[name]) for name in _BOOLEANS}
     sides = {"requested": asdict(row.requested), "effective": asdict(row.effective)}
     return {**columns, **booleans, **sides, "tags": list(row.tags)}
@@ -56,7 +58,7 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         figure(row.texts_per_s, ",.0f", row.throughput_stable),
         figure(row.p95_ms, ",.1f", row.p95_stable),
         figure(row.fidelity, ".4f", True),
-        f"{MARKS.get(row.verdict, '?')} {row.verdict}" + (", interrupted" if row.interrupted else ""),
+        f"{MARKS.get(row.verdict, '?')} {verdict_word(row.verdict)}" + (", interrupted" if row.interrupted else ""),
         "live" if row.origin == LIVE else row.sweep_id.rsplit("-", 1)[-1],
         " ".join(row.tags),
     )
@@ -163,7 +165,7 @@ def as_text(run: StoredRun) -> str:
         lines.append(f"so far      {rate} texts/s in {partial.duration_s:.0f} s")
     lines += [f"fidelity    cosine {row.fidelity:.4f} to fp32"] if row.fidelity is not None else []
     why = client_bound_reason((report or {}).get("client") or {}) if row.verdict == "client_bound" else row.failure
-    word = row.verdict.replace("_", " ")
+    word = verdict_word(row.verdict)
     lines.append(f"verdict     {MARKS.get(row.verdict, '?')} {word}" + (f": {why}" if why else ""))
     for name, judged in ((report or {}).get("verdicts") or {}).items():
         if isinstance(judged, dict) and not judged.get("stable", judged.get("holds", True)):
@@ -172,7 +174,7 @@ def as_text(run: StoredRun) -> str:
     lines.append(f"recorded    {len(run.intervals)} intervals, {len(run.events)} events" + _source(row))
     lines += _environment(run)
     lines += [f"tags        {' '.join(row.tags)}"] if row.tags else []
-    lines += [f"note        {written_at[:16].replace('T', ' ')}  {text}" for written_at, text in run.notes]
+    lines += [f"note        {written_at[:16].replace('T', ' ')} UTC  {text}" for written_at, text in run.notes]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from console.model.durations import duration
+from console.model.verdicts import NOT_STEADY, verdict_word
 from console.output.table import MARKS, figure, table
 from console.store.labels import cell_name
 from console.sweep.labels import load_of
@@ -16,8 +17,6 @@ SCHEMA_VERSION = 1
 _HEAD = ("cell", "load", "texts/s", "p95 ms", "fidelity", "verdict")
 
 _RIGHT = {"texts/s", "p95 ms", "fidelity"}
-
-_WORDS = {"client_bound": "client bound"}
 
 
 def as_json(state: SweepState, order: Sequence[SweepPoint], *, interrupted: bool) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def as_text(state: SweepState, order: Sequence[SweepPoint]) -> str:
     lines += sorted({f"⚠ {one.fell_back}" for one in cells if one.fell_back})
     counts = [f"{state.count(status)} {status}" for status in PointStatus if state.count(status)]
     lines.append(f"sweep {state.sweep_id}: {', '.join(counts)}")
-    if unsteady := sum(one.figures is not None and one.figures.verdict == "unstable" for one in cells):
+    if unsteady := sum(one.figures is not None and one.figures.verdict in NOT_STEADY for one in cells):
         lines.append(
             f"~ {unsteady} not steady: `embedconsole runs show RUN` gives the reason; use a longer duration or more"
             " repeats"
@@ -100,7 +99,7 @@ def verdict_of(one: PointState) -> str:
         return str(one.status)
     missed = ", SLO missed" if figures.slo_missed and figures.verdict == "ok" else ""
     earlier = ", measured before" if one.resumed else ""
-    return f"{MARKS.get(figures.verdict, '?')} {_WORDS.get(figures.verdict, figures.verdict)}{missed}{earlier}"
+    return f"{MARKS.get(figures.verdict, '?')} {verdict_word(figures.verdict)}{missed}{earlier}"
 
 
 def progress_line(state: SweepState) -> str:

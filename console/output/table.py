@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from console.store.read import UNFINISHED
-
-MARKS = {"ok": "✓", "unstable": "~", "client_bound": "!", "failed": "✗", UNFINISHED: "…"}
-"""The mark of each verdict; the word follows where there is room."""
+from console.model.verdicts import MARKS as MARKS
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str]) -> str:

@@ -9,8 +9,8 @@ from console.report.origin import measuring_command
 from console.report.render.html import as_html
 from console.report.render.md import as_markdown
 from console.store.database import Store, StoreError
-from console.store.read import LAST, RunFilter, list_runs
-from console.store.selectors import LAST_SWEEP, load_selection, resolve_selector
+from console.store.read import LAST, LAST_SWEEP, RunFilter, list_runs
+from console.store.selectors import load_selection, resolve_selector
 
 RENDERERS: dict[str, Callable[[ReportModel], str]] = {
     "md": lambda model: as_markdown(document(model)),

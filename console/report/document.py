@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _MARKS = "✓: steady, met or proved. ~: not steady or not proved. ✕: failed or missed. –: not known."
 _HIGH_IF = "every run behind the number was long enough and steady, and the interval of a ratio excludes 1"
 _VERDICTS = (
-    "Verdict: ok; unstable, not steady; client bound, limited by the load generator; failed."
+    "Verdict: ok; too short; unstable, not steady; errors, over 0.1 % of the requests failed; client bound, limited by"
+    " the load generator; failed."
     " Steady: the last three windows of a run agree within 10 %, and requests in flight match rate × latency; a"
     " window is a second and 50 requests at least."
 )

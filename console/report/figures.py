@@ -5,7 +5,10 @@ from console.report.rows import Load, ReportRow
 
 ONE_AT_A_TIME = "1 × 1"
 """Name of the load with one text in flight."""
-_MARK_OF = {"ok": "✓ ok", "unstable": "~ unstable", "client_bound": "~ client bound", "failed": "✕ failed"}
+_MARK_OF = {
+    "ok": "✓ ok", "too_short": "~ too short", "unstable": "~ unstable", "errors": "✕ errors",
+    "client_bound": "~ client bound", "failed": "✕ failed",
+}  # fmt: skip
 
 
 def status(row: ReportRow) -> str:

@@ -124,10 +124,12 @@ def _validity(rows: Sequence[ReportRow]) -> SummaryRow:
     valid = sum(row.is_valid for row in rows)
     failed = sum(row.verdict == "failed" for row in rows)
     bound = sum(row.verdict == "client_bound" for row in rows)
+    with_errors = sum(row.verdict == "errors" for row in rows)
     rate_valid = sum(row.is_rate_valid for row in rows)
     parts = [f"{valid} of {len(rows)} cells {'is' if valid == 1 else 'are'} steady"]
     parts += [f"{rate_valid} in throughput"] if rate_valid > valid else []
     parts += [f"{failed} failed"] if failed else []
+    parts += [f"{with_errors} with errors"] if with_errors else []
     parts += [f"{bound} limited by the load generator"] if bound else []
     mark = OK if valid == len(rows) else UNSURE if valid else BAD
     words = {

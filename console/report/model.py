@@ -8,11 +8,12 @@ from typing import Any
 from console.analysis.differences import differing, environment_facts
 from console.analysis.ratios import Ratio
 from console.model.engine import CapabilityCell
+from console.model.verdicts import NOT_ENDED
 from console.report.answer import Answer, answer_of
 from console.report.findings import SummaryRow, findings_of, summarise
 from console.report.recommend import Recommendation, recommend
 from console.report.rows import Coalescing, ReportRow, rows_of
-from console.store.read import UNFINISHED, RunRow, StoredRun
+from console.store.read import RunRow, StoredRun
 
 _BASELINES = (("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"))
 """Deployments that serve as the baseline unless one is named, in order of preference."""
@@ -121,7 +122,7 @@ def build_report(
         answer=answer,
         made_by=tuple(dict.fromkeys(made_by)),
         sources=_sources(sources),
-        runs_given=sum(run.row.verdict != UNFINISHED for run in runs),
+        runs_given=sum(run.row.verdict not in NOT_ENDED for run in runs),
         first_run_at=min(run.row.started_at for run in runs),
         last_run_at=last.row.started_at,
         slo_p95_ms=slo_ms,

@@ -13,14 +13,14 @@ from console.compare.run_ratios import block_rates, has_rate, steady_intervals
 from console.compare.stored import load_key
 from console.model.engine import PLAIN, Deployment
 from console.model.load import Percentiles
+from console.model.verdicts import NOT_ENDED, NOT_STEADY, WORST_FIRST
 from console.output.runs import client_bound_reason
 from console.report.fidelity import grade_of
 from console.report.memory import measured_in_shared_process, shared_process_runs
 from console.store.labels import cell_name, load_name
-from console.store.read import UNFINISHED, RunRow, StoredRun
+from console.store.read import RunRow, StoredRun
 
 STAGES = ("queue", "tokenize", "infer", "serialize")
-_WORST_FIRST = ("failed", "client_bound", "unstable", "ok")
 LEAST_REPEATS = 3
 """Repeats from which the interval is computed over repeats; with fewer it is computed over blocks of seconds."""
 
@@ -130,7 +130,7 @@ class ReportRow:
     @property
     def is_rate_valid(self) -> bool:
         """Whether its throughput is valid. An unsteady p95 does not invalidate a steady throughput."""
-        return self.is_valid or (self.verdict == "unstable" and self.rate_steady)
+        return self.is_valid or (self.verdict in NOT_STEADY and self.rate_steady)
 
     @property
     def fell_back(self) -> bool:
@@ -204,7 +204,7 @@ def rows_of(runs: Sequence[StoredRun], swept: Sequence[RunRow] = ()) -> tuple[Re
 
     `swept` holds all runs of the sweeps that `runs` are of, if `runs` are not all of them.
     """
-    ended = _without_superseded([run for run in runs if run.row.verdict != UNFINISHED])
+    ended = _without_superseded([run for run in runs if run.row.verdict not in NOT_ENDED])
     names = _names(ended)
     groups: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run, name in zip(ended, names, strict=True):
@@ -275,7 +275,7 @@ def _report_row(name: str, runs: Sequence[StoredRun], shared: frozenset[str]) ->
     measured = [run for run in runs if has_rate(run)]
     last = (measured or list(runs))[-1]
     report, row = last.report or {}, last.row
-    verdict = next(one for one in _WORST_FIRST if any(run.row.verdict == one for run in runs))
+    verdict = next(one for one in WORST_FIRST if any(run.row.verdict == one for run in runs))
     texts_per_s, low, high, speeds = _throughput(measured)
     fidelity, server, client = report.get("fidelity") or {}, report.get("server") or {}, report.get("client") or {}
     stages = {stage: value for stage in STAGES if (value := (server.get("stages_ms") or {}).get(stage)) is not None}
@@ -362,7 +362,7 @@ def _reason(run: StoredRun) -> str:
     verdicts = (run.report or {}).get("verdicts") or {}
     if run.row.verdict == "client_bound":
         return client_bound_reason((run.report or {}).get("client") or {})
-    for name in ("throughput", "requests_in_flight", "p95"):
+    for name in ("errors", "throughput", "requests_in_flight", "p95"):
         judged = verdicts.get(name) or {}
         if judged.get("stable", judged.get("holds")) is False and run.row.verdict != "ok":
             return f"{name.replace('_', ' ')}: {judged.get('reason')}"

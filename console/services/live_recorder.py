@@ -12,7 +12,6 @@ from pathlib import Path
 
 from console.measure.live_run import LiveRun, RunBeginning
 from console.measure.measurement import new_run_id
-from console.measure.recorder import utc_now
 from console.measure.run_writer import BUSY_TIMEOUT_WHILE_MEASURING_S, RunWriter
 from console.model.engine import EngineState
 from console.model.errors import CommandRefused
@@ -21,6 +20,7 @@ from console.model.supervise import Supervisor
 from console.session.session import Session
 from console.store.database import Store, StoreError
 from console.store.live import SwitchRecord
+from console.store.liveness import utc_now
 from console.store.write import check_tag
 
 SETTLING_S = 20.0
@@ -293,7 +293,7 @@ class LiveRecorder:
     # ---- the store's thread
 
     def _begin(self, one: _Recording, beginning: RunBeginning, name: str) -> None:
-        one.writer = RunWriter(self._opened, beginning.as_start(), self._spill_folder)
+        one.writer = RunWriter(self._opened, beginning.as_start(), self._spill_folder, self._now)
         if name:
             one.writer.replace_tag("", name)
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 from console.compare.gate import WrongBaseline, judge_run
 from console.compare.gate_conditions import ConditionError, parse_condition
 from console.load.protocol import Interval
-from console.measure.recorder import utc_now
 from console.measure.result import as_json as report_of
 from console.measure.segment_figures import segment_figures
 from console.model.errors import CommandRefused
@@ -22,6 +21,7 @@ from console.services.ports import ListedRun
 from console.session.live_metrics import EngineSample, point_of
 from console.store.database import Store, StoreError
 from console.store.labels import cell_name, load_name
+from console.store.liveness import utc_now
 from console.store.opened_run import OpenedRun
 from console.store.read import RunRow, StoredRun, list_runs, load_run
 from console.store.write import add_note, add_tags, delete_runs, remove_tags

@@ -10,8 +10,7 @@ from google.protobuf.message import Message
 
 from console.model.engine import Batching, CapabilityCell, Deployment
 from console.session import from_wire
-from engine.api import embed_pb2, embed_pb2_grpc
-from engine.api.channel import channel_options
+from engine.api import channel_options, embed_pb2, embed_pb2_grpc
 
 CALL_TIMEOUT_S = 10.0
 _CLOSED = "the connection was closed"

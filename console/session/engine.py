@@ -15,6 +15,7 @@ from console.session.child_process import ChildGone
 from console.session.control_client import ControlClient, EngineRefusal
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.live_metrics import EngineSample, engine_sample
+from console.session.no_answer import no_answer
 from console.session.port import Detached, SessionOptions
 from console.session.unknown import UnknownEnums
 from engine.api import embed_pb2
@@ -57,6 +58,8 @@ class EngineController:
         self.max_text_bytes = 0
         self.max_texts_per_request = 0
         self.exit_code: int | None = None
+        self.refused_options = False
+        """The engine ended because it cannot be started with these options."""
         self.late_frames = 0
         self.ready = asyncio.Event()
         """Set when the engine serves, and also when it failed to start or was lost: see the state."""
@@ -67,6 +70,7 @@ class EngineController:
         self._stop_requested = False
         self._switching = False
         self._refreshing = False
+        self._answered = False
         self._uptime_zero_s = 0.0
         self._last_frame_s: float | None = None
         self._last: embed_pb2.Frame | None = None
@@ -81,6 +85,7 @@ class EngineController:
         self.engine = Engine(state=EngineState.STARTING, phase=Phase("starting"))
         self.capabilities = ()
         self.exit_code = None
+        self.refused_options = False
         self._stop_requested = False
         self.ready.clear()
         listener = EngineListener(self._on_ready, self._on_phase, self._events.log, self._on_exit)
@@ -197,6 +202,7 @@ class EngineController:
         self._events.log("event", phase.summary)
 
     def _on_exit(self, code: int, last_error: str) -> None:
+        self.refused_options = self._process is not None and self._process.refused_options(code)
         self._process = None
         self.exit_code = code
         self._drop_connection()
@@ -240,26 +246,34 @@ class EngineController:
 
     async def _watch_and_retry(self, control: ControlClient) -> None:
         while True:
+            never_there = ""
             try:
                 await self._watch(control)
                 reason = "the engine ended the stream"
             except EngineRefusal as error:
                 reason = f"{error.code}: {error}"
+                never_there = no_answer(self.engine.address, error.code, str(error))
             except TimeoutError:
                 reason = f"no message for {self._options.silence_s:.0f} s"
             if self._process is not None:
                 await asyncio.sleep(EXIT_GRACE_S)
-            self._set_lost(reason)
+            if self._answered or not self._options.connect:
+                self._set_lost(reason)
+            else:
+                self._set_never_answered(never_there or no_answer(self.engine.address, "DEADLINE_EXCEEDED", ""))
             await asyncio.sleep(RETRY_S)
 
     async def _watch(self, control: ControlClient) -> None:
         status = await control.status(self._options.silence_s)
+        self._answered = True
         self._uptime_zero_s = self._now_s() - status.uptime_s
         self._last_frame_s = self._now_s()
         self._last = None
         if self.engine.state is EngineState.LOST:
             self._events.log("event", "the engine answers again")
-        self.engine = replace(self.engine, state=EngineState.RUNNING, phase=None, message="", pid=status.pid)
+        self.engine = replace(
+            self.engine, state=EngineState.RUNNING, phase=None, message="", pid=status.pid, never_answered=False
+        )
         self._apply_status(status)
         self.ready.set()
         loading = self._supervisor.run("reading the capabilities", self._load_capabilities(control))
@@ -281,9 +295,16 @@ class EngineController:
             return
         if self.engine.state is not EngineState.LOST:
             self._events.log("error", f"no answer from the engine: {reason}")
-        next_step = "trying again" if self._options.connect else "trying again; restart it if this continues"
+        next_step = "check it on its own host" if self._options.connect else "restart it if this continues"
         message = f"no answer from {self.engine.address} ({reason}): {next_step}"
         self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
+        self.ready.set()
+
+    def _set_never_answered(self, message: str) -> None:
+        """Sets the state to LOST for an engine that this console has never reached."""
+        if message != self.engine.message:
+            self._events.log("error", message)
+        self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message, never_answered=True)
         self.ready.set()
 
     def _follower_failed(self, sentence: str) -> None:

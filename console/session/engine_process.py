@@ -13,6 +13,10 @@ from console.session.child_process import Child, ChildGone
 from console.session.port import Detached
 
 DETACH_TIMEOUT_S = 10.0
+EXIT_USAGE = 3
+"""Exit code of an engine that refuses its command line."""
+_REFUSED_OPTIONS = frozenset({"usage", "cannot_run", "no_model"})
+"""Codes of the error events of an engine that cannot run what its options name."""
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error"}
 
 
@@ -59,7 +63,7 @@ class EngineProcess:
     def __init__(self, listener: EngineListener) -> None:
         self._listener = listener
         self._child: Child | None = None
-        self._last_error = ""
+        self._last_error = self._error_code = ""
         self._last_line = ""
         self._address = ""
         self._detached: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -77,6 +81,10 @@ class EngineProcess:
     @property
     def pid(self) -> int:
         return self._child.pid if self._child is not None else 0
+
+    def refused_options(self, exit_code: int) -> bool:
+        """Whether an engine with this exit code cannot be started with its options, whatever the state of the host."""
+        return exit_code == EXIT_USAGE or (exit_code > 0 and self._error_code in _REFUSED_OPTIONS)
 
     async def stop(self, timeout_s: float) -> None:
         """Drains and stops the engine; kills it if it does not exit in time."""
@@ -111,6 +119,7 @@ class EngineProcess:
         if event is not None and kind == "phase":
             self._listener.phase(phase_of(event))
         elif event is not None and kind == "error":
+            self._error_code = str(event.get("code", ""))
             self._last_error = _with_fix(str(event.get("message", "")), str(event.get("fix", "")))
             self._listener.log("error", self._last_error)
         elif event is not None and (text := event.get("message", event.get("text"))):

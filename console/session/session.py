@@ -240,6 +240,11 @@ class Session:
         """Exit code of this session's engine; None before it has exited."""
         return self._engine.exit_code
 
+    @property
+    def refused_options(self) -> bool:
+        """Whether this session's engine ended because it cannot be started with its options."""
+        return self._engine.refused_options
+
     async def measure_fidelity(self, progress: Callable[[str], None]) -> dict[str, Any]:
         """Measures the live deployment's fidelity to fp32. Returns the fields of `engine fidelity --json`.
 

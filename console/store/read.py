@@ -8,14 +8,19 @@ from typing import Any, NamedTuple
 from console.load.protocol import Interval
 from console.model.engine import CapabilityCell, CellState, Deployment
 from console.model.recording import LIVE
+from console.model.verdicts import NOT_ENDED, RUNNING
+from console.model.verdicts import UNFINISHED as UNFINISHED
 from console.session.live_metrics import EngineSample
 from console.store.database import Store, StoreError
 from console.store.live import LiveRecord, read_live
+from console.store.liveness import Liveness, is_running
 from console.store.rows import interval_of, sample_of
+from console.store.schema import SWEEP
 
 LAST = "last"
-UNFINISHED = "unfinished"
-"""The verdict of a run that has not ended: it is being measured, or its process was killed."""
+LAST_SWEEP = "last-sweep"
+LEAST_CHARACTERS = 4
+"""A shorter part of an id names nothing, so that a single letter cannot select, or delete, a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,9 @@ class RunRow(NamedTuple):
     sweep_id: str
     cell_hash: str
     tag_names: str
+    writer_host: str
+    writer_pid: int
+    heartbeat_at: str
     origin: str
 
     @property
@@ -159,40 +167,79 @@ LIMIT CASE WHEN :limit > 0 THEN :limit ELSE -1 END
 """  # noqa: S608 - the names are constants of this module
 
 
-def list_runs(store: Store, matching: RunFilter | None = None) -> list[RunRow]:
-    """Returns the matching runs, newest first. Raises StoreError."""
+SEEN_FROM_HERE = Liveness()
+
+
+def list_runs(store: Store, matching: RunFilter | None = None, liveness: Liveness = SEEN_FROM_HERE) -> list[RunRow]:
+    """Returns the matching runs, newest first. The verdict of a run that is being measured is RUNNING.
+
+    Raises StoreError.
+    """
     matching = matching or RunFilter()
+    conditions, is_open = asdict(matching), matching.verdict in NOT_ENDED
+    if is_open:  # the database knows only that there is no end
+        conditions |= {"verdict": UNFINISHED, "limit": 0}
     with store.reading() as connection:
-        cursor = connection.execute(_LISTED, asdict(matching))
+        cursor = connection.execute(_LISTED, conditions)
         cursor.row_factory = None  # plain tuples, which become RunRow
-        rows = cursor.fetchall()
-    return [RunRow._make(row) for row in rows]
+        rows = [_with_liveness(RunRow._make(row), liveness) for row in cursor]
+    if is_open:
+        rows = [row for row in rows if row.verdict == matching.verdict][: matching.limit or None]
+    return rows
+
+
+def _with_liveness(row: RunRow, liveness: Liveness) -> RunRow:
+    if row.verdict != UNFINISHED or not is_running(row.writer_host, row.writer_pid, row.heartbeat_at, liveness):
+        return row
+    return row._replace(verdict=RUNNING)
 
 
 def resolve_run(store: Store, name: str) -> str:
     """Returns the id of a run by its id, `last`, or the start or end of exactly one id. Raises StoreError.
 
-    `last` is the run that started last of those that have ended, whether it was measured or recorded from Live.
+    `last` is the run that started last of those that have ended, whether it was measured or recorded from Live; never
+    one that failed before its load started. A part of an id has at least LEAST_CHARACTERS.
     """
+    if name == LAST:
+        return _last_run(store)
     with store.reading() as connection:
-        if name == LAST:
+        rows = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
+        if not rows and len(name) >= LEAST_CHARACTERS:
             rows = connection.execute(
-                "SELECT id FROM run WHERE verdict IS NOT NULL ORDER BY started_at DESC, rowid DESC LIMIT 1"
-            ).fetchall()
-            if not rows:
-                raise StoreError(f"the store {store.path} has no ended run yet: record one with `embedconsole run`")
-        else:
-            rows = connection.execute("SELECT id FROM run WHERE id = ?", (name,)).fetchall()
-            rows = rows or connection.execute(
                 "SELECT id FROM run WHERE substr(id, 1, length(:name)) = :name OR substr(id, -length(:name)) = :name",
                 {"name": name},
             ).fetchmany(5)
-    if not rows or not name:
+        sweep = connection.execute("SELECT 1 FROM sweep WHERE :name IN (id, name, :last)", _sweep_named(name))
+        is_sweep = sweep.fetchone() is not None
+    if not rows and is_sweep:
+        runs = f"`embedconsole runs --sweep {name}`"
+        raise StoreError(f"{name!r} names a sweep: choose one run of {runs}")
+    if not rows and len(name) < LEAST_CHARACTERS:
+        raise StoreError(
+            f"no run {name!r} in {store.path}: `embedconsole runs` lists them; write at least {LEAST_CHARACTERS}"
+            " characters of the id"
+        )
+    if not rows:
         raise StoreError(f"no run {name!r} in {store.path}: `embedconsole runs` lists them")
     if len(rows) > 1:
         few = ", ".join(row["id"] for row in rows[:4])
         raise StoreError(f"{name!r} matches several runs ({few}, …): write more of the id")
     return str(rows[0]["id"])
+
+
+def _sweep_named(name: str) -> dict[str, str]:
+    return {"name": name, "last": LAST_SWEEP}
+
+
+def _last_run(store: Store) -> str:
+    """Returns the id of the newest run that was measured and has ended. Raises StoreError."""
+    started = "(verdict <> 'failed' OR EXISTS (SELECT 1 FROM interval WHERE run_id = run.id))"
+    newest = f"SELECT id FROM run WHERE verdict IS NOT NULL AND {started} ORDER BY started_at DESC, rowid DESC LIMIT 1"  # noqa: S608 - constants
+    with store.reading() as connection:
+        row = connection.execute(newest).fetchone()
+    if row is None:
+        raise StoreError(f"the store {store.path} has no ended run yet: record one with `embedconsole run`")
+    return str(row["id"])
 
 
 def load_run(store: Store, run_id: str) -> StoredRun:
@@ -237,7 +284,10 @@ def _capability(row: Mapping[str, Any]) -> CapabilityCell:
 
 
 class SweepRow(NamedTuple):
-    """A sweep in a list. `cells` is its number of points; 0 if that was not known when it started."""
+    """A sweep in a list. `cells` is its number of points; 0 if that was not known when it started.
+
+    `kind` is SWEEP, MAX_LOAD or LIVE_COMPARISON.
+    """
 
     sweep_id: str
     name: str
@@ -245,6 +295,7 @@ class SweepRow(NamedTuple):
     ended_at: str | None
     cells: int
     runs: int
+    kind: str
 
 
 def list_sweeps(store: Store) -> list[SweepRow]:
@@ -252,16 +303,18 @@ def list_sweeps(store: Store) -> list[SweepRow]:
     with store.reading() as connection:
         rows = connection.execute(
             "SELECT id, name, started_at, ended_at, coalesce(cells, 0),"
-            " (SELECT count(*) FROM run WHERE run.sweep_id = sweep.id) FROM sweep ORDER BY started_at DESC, rowid DESC"
+            " (SELECT count(*) FROM run WHERE run.sweep_id = sweep.id), kind FROM sweep"
+            " ORDER BY started_at DESC, rowid DESC"
         ).fetchall()
     return [SweepRow(*row) for row in rows]
 
 
 def newest_sweep(store: Store, name: str) -> str:
-    """Returns the id of the newest sweep of this name; empty if there is none."""
+    """Returns the id of the newest sweep of this name; empty if there is none. Only sweeps of kind SWEEP count."""
     with store.reading() as connection:
         row = connection.execute(
-            "SELECT id FROM sweep WHERE name = ? ORDER BY started_at DESC, rowid DESC LIMIT 1", (name,)
+            "SELECT id FROM sweep WHERE name = ? AND kind = ? ORDER BY started_at DESC, rowid DESC LIMIT 1",
+            (name, SWEEP),
         ).fetchone()
     return str(row["id"]) if row else ""
 

@@ -7,6 +7,9 @@ versions of switch deltas (`at_s`: when the screen showed one), markers, and the
 
 import sqlite3
 
+SWEEP, MAX_LOAD, LIVE_COMPARISON = "sweep", "max-load", "live"
+"""Kinds of sweeps: measured cells, the trials of a search, the rounds of a live comparison."""
+
 _RUNS = """
 CREATE TABLE environment (
     hash TEXT PRIMARY KEY,
@@ -127,7 +130,16 @@ CREATE TABLE marker (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_RUNS, _SWEEPS, _LIVE)
+_WRITERS = """
+ALTER TABLE run ADD COLUMN writer_host TEXT;
+ALTER TABLE run ADD COLUMN writer_pid INTEGER;
+ALTER TABLE run ADD COLUMN heartbeat_at TEXT;
+ALTER TABLE sweep ADD COLUMN kind TEXT NOT NULL DEFAULT 'sweep';
+UPDATE sweep SET kind = 'max-load' WHERE name = 'max-load' AND spec LIKE '# {"load": %';
+UPDATE sweep SET kind = 'live' WHERE name LIKE 'live: %' AND spec LIKE '# embedconsole compare --live,%';
+"""
+
+MIGRATIONS = (_RUNS, _SWEEPS, _LIVE, _WRITERS)
 """SQL scripts. The schema version of a file is the number of scripts applied to it."""
 LATEST = len(MIGRATIONS)
 

@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 
+from console.model.verdicts import NOT_ENDED
 from console.store.database import Store, StoreError
-from console.store.read import LAST, UNFINISHED, RunFilter, RunRow, StoredRun, list_runs, load_run, resolve_run
+from console.store.read import (
+    LAST,
+    LAST_SWEEP,
+    LEAST_CHARACTERS,
+    RunFilter,
+    RunRow,
+    StoredRun,
+    list_runs,
+    load_run,
+    resolve_run,
+)
+from console.store.schema import SWEEP
 
-LAST_SWEEP = "last-sweep"
+_LEAST = f"; write at least {LEAST_CHARACTERS} characters of the id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +51,11 @@ def resolve_selector(store: Store, name: str) -> Selection:
     try:
         run_id = resolve_run(store, name)
     except StoreError as error:
-        if "several" in str(error) or name == LAST:
+        if not str(error).startswith("no run "):
             raise
         raise StoreError(
             f"no run, sweep or tag {name!r} in {store.path}: `embedconsole runs` lists runs and tags, `embedconsole"
-            " runs sweeps` lists sweeps"
+            f" runs sweeps` lists sweeps{_LEAST if len(name) < LEAST_CHARACTERS else ''}"
         ) from error
     return Selection(run_id, "run", tuple(list_runs(store, RunFilter(run_id=run_id))))
 
@@ -54,17 +66,25 @@ def load_selection(store: Store, selection: Selection) -> tuple[StoredRun, ...]:
 
 
 def _ended(store: Store, matching: RunFilter, title: str) -> tuple[RunRow, ...]:
-    rows = [row for row in reversed(list_runs(store, matching)) if row.verdict != UNFINISHED]
+    rows = [row for row in reversed(list_runs(store, matching)) if row.verdict not in NOT_ENDED]
     if not rows:
         raise StoreError(f"{title} has no run that has ended: wait for one, or continue with `sweep --resume`")
     return tuple(rows)
 
 
 def find_sweep(store: Store, name: str) -> str:
-    """Returns the id of a sweep by `last-sweep`, its id, its name (the newest) or part of its id; empty if none."""
+    """Returns the id of a sweep by `last-sweep`, its id, its name (the newest) or part of its id; empty if none.
+
+    `last-sweep` is the newest with a run, and never a search or a live comparison. A part of an id has at least
+    LEAST_CHARACTERS. Raises StoreError if there is no last sweep.
+    """
     with store.reading() as connection:
         if name == LAST_SWEEP:
-            rows = connection.execute("SELECT id FROM sweep ORDER BY started_at DESC, rowid DESC LIMIT 1").fetchall()
+            rows = connection.execute(
+                "SELECT id FROM sweep WHERE kind = ? AND EXISTS (SELECT 1 FROM run WHERE sweep_id = sweep.id)"
+                " ORDER BY started_at DESC, rowid DESC LIMIT 1",
+                (SWEEP,),
+            ).fetchall()
             if not rows:
                 raise StoreError(f"the store {store.path} has no sweep yet: record one with `embedconsole sweep`")
             return str(rows[0]["id"])
@@ -72,11 +92,9 @@ def find_sweep(store: Store, name: str) -> str:
             "SELECT id FROM sweep WHERE id = :name OR name = :name ORDER BY id = :name DESC, started_at DESC LIMIT 1",
             {"name": name},
         ).fetchall()
-        rows = (
-            rows
-            or connection.execute(
+        if not rows and len(name) >= LEAST_CHARACTERS:
+            rows = connection.execute(
                 "SELECT id FROM sweep WHERE substr(id, 1, length(:name)) = :name OR substr(id, -length(:name)) = :name",
                 {"name": name},
             ).fetchall()
-        )
     return str(rows[0]["id"]) if len(rows) == 1 else ""

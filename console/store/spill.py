@@ -9,9 +9,10 @@ from typing import Any
 from console.model.engine import Batching, Deployment
 from console.model.frame import LogLine
 from console.model.recording import Segment
+from console.model.verdicts import NOT_ENDED
 from console.store.database import Store, StoreError
 from console.store.live import DeltaVersion, SwitchRecord, add_switches, delta_of, marker_of, segment_of, set_segments
-from console.store.read import UNFINISHED, RunFilter, list_runs, list_sweeps, load_run
+from console.store.read import RunFilter, list_runs, list_sweeps, load_run
 from console.store.rows import Row
 from console.store.write import RunStart, add_intervals, add_tags, begin_run, finish_run
 
@@ -50,7 +51,7 @@ def restore_spill(store: Store, path: Path) -> str:
     spill = _read(path)
     start = spill.start
     rows = list_runs(store, RunFilter(run_id=start.run_id))
-    if rows and rows[0].verdict != UNFINISHED:
+    if rows and rows[0].verdict not in NOT_ENDED:
         raise StoreError(f"{start.run_id} is already complete in the store: {path} can be deleted")
     if not rows:
         in_store = any(one.sweep_id == start.sweep_id for one in list_sweeps(store))

@@ -11,6 +11,7 @@ from console.model.frame import LogLine
 from console.model.recording import MEASURED
 from console.store.database import Store, StoreError
 from console.store.rows import Row, capability_rows, deployment_columns, environment_row
+from console.store.schema import SWEEP
 
 MAX_TAG_CHARACTERS = 40
 
@@ -30,6 +31,9 @@ class RunStart:
     capabilities: Sequence[CapabilityCell] = ()
     sweep_id: str | None = None
     cell_hash: str | None = None
+    writer_host: str = ""
+    writer_pid: int = 0
+    heartbeat_at: str = ""
     origin: str = MEASURED
 
 
@@ -55,6 +59,7 @@ def begin_run(store: Store, start: RunStart) -> None:
             "spec": json.dumps(start.spec),
             "sweep_id": start.sweep_id,
             "cell_hash": start.cell_hash,
+            **{name: getattr(start, name) or None for name in ("writer_host", "writer_pid", "heartbeat_at")},
             "origin": start.origin,
         }
         insert_row(connection, "run", run)
@@ -79,11 +84,18 @@ def _matrix(connection: sqlite3.Connection, capabilities: Sequence[CapabilityCel
     return matrix
 
 
-def add_intervals(store: Store, run_id: str, rows: Sequence[Row], first_ordinal: int) -> None:
-    """Inserts rows of `interval_row`, numbered from `first_ordinal`: all of them, or none and raises StoreError."""
+def add_intervals(
+    store: Store, run_id: str, rows: Sequence[Row], first_ordinal: int, heartbeat_at: str | None = None
+) -> None:
+    """Inserts rows of `interval_row`, numbered from `first_ordinal`: all of them, or none and raises StoreError.
+
+    `heartbeat_at`: the time, as a sign that the run is still measured.
+    """
     with store.writing() as connection:
         for ordinal, row in enumerate(rows, start=first_ordinal):
             insert_row(connection, "interval", {"run_id": run_id, "ordinal": ordinal, **row})
+        if heartbeat_at is not None:
+            connection.execute("UPDATE run SET heartbeat_at = ? WHERE id = ?", (heartbeat_at, run_id))
 
 
 def finish_run(
@@ -183,9 +195,17 @@ def delete_runs(store: Store, run_ids: Sequence[str]) -> None:
         connection.executemany("DELETE FROM run WHERE id = ?", [(run_id,) for run_id in run_ids])
 
 
-def begin_sweep(store: Store, sweep_id: str, name: str, started_at: str, seed: int, points: int, spec: str) -> None:
-    """Inserts a sweep. `spec` is its TOML text, so that the sweep can be repeated from the store alone."""
-    row: Row = {"id": sweep_id, "name": name, "started_at": started_at, "seed": seed, "cells": points, "spec": spec}
+def begin_sweep(
+    store: Store, sweep_id: str, name: str, started_at: str, seed: int, points: int, spec: str, kind: str = SWEEP
+) -> None:
+    """Inserts a sweep. `spec` is its TOML text, so that the sweep can be repeated from the store alone.
+
+    `kind` is SWEEP, or what else groups its runs in the same way: MAX_LOAD or LIVE_COMPARISON.
+    """
+    row: Row = {
+        "id": sweep_id, "name": name, "started_at": started_at, "seed": seed, "cells": points, "spec": spec,
+        "kind": kind,
+    }  # fmt: skip
     with store.writing() as connection:
         insert_row(connection, "sweep", row)
 
@@ -195,6 +215,13 @@ def resume_sweep(store: Store, sweep_id: str, points: int, spec: str) -> None:
     with store.writing() as connection:
         row = (points, spec, sweep_id)
         connection.execute("UPDATE sweep SET ended_at = NULL, cells = ?, spec = ? WHERE id = ?", row)
+
+
+def delete_empty_sweep(store: Store, sweep_id: str) -> None:
+    """Deletes the sweep if it has no run."""
+    with store.writing() as connection:
+        none = "NOT EXISTS (SELECT 1 FROM run WHERE run.sweep_id = sweep.id)"
+        connection.execute(f"DELETE FROM sweep WHERE id = ? AND {none}", (sweep_id,))  # noqa: S608 - a constant
 
 
 def end_sweep(store: Store, sweep_id: str, ended_at: str) -> None:

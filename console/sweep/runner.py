@@ -16,14 +16,16 @@ from typing import Any
 from console.measure.cleanup import run_to_completion
 from console.measure.environment import git_revision
 from console.measure.measurement import Measurement, unmeasured
-from console.measure.recorder import Recorder, utc_now
+from console.measure.recorder import Recorder
 from console.measure.run import run
 from console.model.engine import Engine
 from console.model.errors import CommandRefused
 from console.model.frame import Frame
 from console.session.session import Session
 from console.store.database import Store, StoreError
+from console.store.liveness import utc_now
 from console.store.read import RunFilter, list_runs, newest_sweep, points_done
+from console.store.schema import SWEEP
 from console.store.write import begin_sweep, end_sweep, resume_sweep
 from console.sweep.engine_setup import EngineGone, Stopped, SweepEngine
 from console.sweep.point import FIDELITY_S, STOP_AND_START_S, SWITCH_S, SweepPoint, expected_s, in_order
@@ -63,7 +65,7 @@ class SweepPlan:
         return [point for point in self.points if point.hash not in self.done]
 
 
-def plan_sweep(spec: SweepSpec, store: Store | None, *, resume: bool = False) -> SweepPlan:
+def plan_sweep(spec: SweepSpec, store: Store | None, *, resume: bool = False, kind: str = SWEEP) -> SweepPlan:
     """Orders the points and stores the sweep. Raises StoreError.
 
     With `resume`, the newest sweep of that name continues. Points are identified by their content, so an edited
@@ -84,7 +86,7 @@ def plan_sweep(spec: SweepSpec, store: Store | None, *, resume: bool = False) ->
     else:
         sweep_id = f"s-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         if store is not None:
-            begin_sweep(store, sweep_id, spec.name, utc_now(), spec.seed, len(points), spec.text)
+            begin_sweep(store, sweep_id, spec.name, utc_now(), spec.seed, len(points), spec.text, kind)
     return SweepPlan(sweep_id, spec.name, points, done, spec.fidelity)
 
 

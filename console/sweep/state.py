@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.model.engine import Deployment
+from console.model.verdicts import Verdict
 from console.store.read import RunRow
 from console.sweep.point import SweepPoint
 

@@ -44,6 +44,10 @@ class Artifact:
     path: Path
     reference: ReferenceVectors
 
+    def size_bytes(self) -> int:
+        """Returns the size of its files, which is about that of the model in memory."""
+        return _folder_bytes(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
@@ -151,7 +155,7 @@ class ArtifactStore:
         for folder in self.root.glob("*") if self.root.is_dir() else ():
             if not _KEY.fullmatch(folder.name):
                 continue
-            size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+            size_bytes = _folder_bytes(folder)
             try:
                 details = json.loads((folder / _MANIFEST).read_text("utf-8"))["about"]
             except (OSError, ValueError, KeyError, TypeError):
@@ -221,6 +225,10 @@ class ArtifactStore:
     def _clear_leftovers(self, key: str) -> None:
         for prefix in (_BUILDING, _DELETING):
             shutil.rmtree(self.root / f"{prefix}{key}", ignore_errors=True)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
 
 
 def _write_manifest(folder: Path, details: dict[str, Any]) -> None:

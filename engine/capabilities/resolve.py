@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from engine.backends.base import Cell
 from engine.backends.recipes import Recipe, recipes_of
 from engine.capabilities.rules import RULES, CellState, Rule, requirement
-from engine.errors import CannotSwitch, InvalidRequest
+from engine.errors import InvalidRequest, NoSuchCell
 from engine.host.machine import PlatformFacts
 
 BACKENDS = ("torch", "onnx", "openvino")
@@ -86,7 +86,7 @@ def _final_fallback(asked: Cell, rule: Rule, facts: PlatformFacts) -> Cell:
         rule = _rule(cell, facts)
         if rule.state is not CellState.FALLS_BACK:
             return cell
-    raise CannotSwitch(f"{asked} cannot run here, and there is no fallback: choose another backend or precision")
+    raise NoSuchCell(f"{asked} cannot run here, and there is no fallback: choose another backend or precision")
 
 
 def _recipe(cell: Cell, facts: PlatformFacts) -> Recipe | None:
@@ -139,16 +139,16 @@ def report_cells(facts: PlatformFacts) -> Iterator[CellReport]:
 def resolve(asked: Cell, facts: PlatformFacts, *, strict: bool) -> tuple[Cell, Cell, tuple[Notice, ...]]:
     """Returns (requested, effective, notices). `auto` is resolved first and never counts as a fallback.
 
-    Raises InvalidRequest for an unknown backend, precision or device; CannotSwitch for a cell that cannot run, and with
+    Raises InvalidRequest for an unknown backend, precision or device; NoSuchCell for a cell that cannot run, and with
     `strict` also for one that falls back.
     """
     requested = _resolve_auto(asked, facts)
     _check_exists(requested, facts)
     report = report_cell(requested, facts)
     if report.state is CellState.UNAVAILABLE:
-        raise CannotSwitch(f"{requested} cannot run here: {report.reason}; {report.fix or 'choose another'}")
+        raise NoSuchCell(f"{requested} cannot run here: {report.reason}; {report.fix or 'choose another'}")
     if report.state is CellState.FALLS_BACK and strict:
-        raise CannotSwitch(f"{report.reason}: refused by --strict; drop it to accept the fallback")
+        raise NoSuchCell(f"{report.reason}: refused by --strict; drop it to accept the fallback")
     notices = (Notice(report.code, report.reason, report.fix),) if report.state is not CellState.NATIVE else ()
     return report.asked, report.effective, notices
 
@@ -175,11 +175,11 @@ def _check_exists(cell: Cell, facts: PlatformFacts) -> None:
     if cell.device not in ("cpu", "mps") and not _is_cuda(cell.device):
         raise InvalidRequest(f"unknown device {cell.device[:40]!r}: choose one of auto, cpu, cuda:N, mps")
     if cell.device not in facts.devices:
-        raise CannotSwitch(f"this machine has no device {cell.device}: choose one of auto, {', '.join(facts.devices)}")
+        raise NoSuchCell(f"this machine has no device {cell.device}: choose one of auto, {', '.join(facts.devices)}")
     names = [recipe.name for recipe in recipes_of(cell.backend, cell.precision, cell.device)]
     if cell.recipe and cell.recipe not in names:
         choices = f"choose one of {', '.join(names)}, or leave it empty" if names else "it has none, leave it empty"
-        raise CannotSwitch(f"{cell} has no recipe {cell.recipe[:40]!r}: {choices}")
+        raise NoSuchCell(f"{cell} has no recipe {cell.recipe[:40]!r}: {choices}")
 
 
 def _is_cuda(device: str) -> bool:

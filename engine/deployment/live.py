@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from engine.models.card import ModelCard
 from engine.models.resolve import ModelFiles
 from engine.models.tokenizer import Tokenizer
 from engine.scheduling import Scheduler
+
+_log = logging.getLogger(__name__)
 
 
 class LiveDeployment:
@@ -36,6 +39,7 @@ class LiveDeployment:
         self.packs = model.packs
         self.scheduler = scheduler
         self._model: LoadedModel | None = model
+        self._artifact = artifact
         self._bound = 0
         self._unbound = asyncio.Event()
         self._unbound.set()
@@ -68,10 +72,21 @@ class LiveDeployment:
                 self._unbound.set()
 
     async def release(self) -> None:
-        """Waits until every bound request is answered, ends the instances and frees the weights."""
+        """Waits until every bound request is answered, ends the instances and frees the weights.
+
+        The weights stay in memory while a thread that hangs uses them: freeing them would crash the process.
+        """
         await self._unbound.wait()
         await self.scheduler.close()
         if self._model is not None:
             model, self._model = self._model, None
+            if hung := self.scheduler.stats().abandoned_threads:
+                size_bytes = await asyncio.to_thread(self._artifact.size_bytes)
+                _log.warning(
+                    "the memory of %s (about %d MB) is not freed, because %d threads hang in a forward pass: "
+                    "restart the engine to free it",
+                    self.scheduler.name, size_bytes >> 20, hung,
+                )  # fmt: skip
+                return
             await asyncio.to_thread(model.close)
             gc.collect()

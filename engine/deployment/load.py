@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.prepare import Artifact, prepare
@@ -13,13 +14,14 @@ from engine.capabilities.resolve import Notice
 from engine.deployment.live import LiveDeployment
 from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Deployment, Plan, SwitchState
-from engine.errors import CannotSwitch
+from engine.errors import CannotSwitch, NoSuchCell
+from engine.host.faults import FaultFile
 from engine.host.machine import PlatformFacts, core_of_each
 from engine.host.os_errors import describe
 from engine.host.threads import BackgroundThread
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.models.tokenizer import Tokenizer
-from engine.scheduling import BatchObserver, InlinePolicy, Scheduler
+from engine.scheduling import BatchObserver, Executor, FaultyExecutor, InlinePolicy, PassLimits, Scheduler, Watchdog
 from engine.tuning.plan import BatchOverrides
 
 MINIMUM_COSINE = {
@@ -29,6 +31,23 @@ MINIMUM_COSINE = {
 
 A rule: it rejects broken kernels and cells, not small losses, which fidelity measures.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How the forward passes of every deployment are watched, and the faults that tests inject into them."""
+
+    watchdog: Watchdog | None = None
+    pass_limits: PassLimits = field(default_factory=PassLimits)
+    faults: FaultFile | None = None
+
+    def executor(self, model: LoadedModel, threads: int) -> Executor:
+        """Returns an executor of the model, for one instance."""
+        executor = model.executor(threads)
+        return executor if self.faults is None else FaultyExecutor(executor, self.faults)
+
+
+UNSUPERVISED = Supervision()
 
 
 class Loader:
@@ -41,9 +60,10 @@ class Loader:
 
     def __init__(
         self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver, calibration: Calibration | None,
-        clock: Callable[[], float],
+        clock: Callable[[], float], supervision: Supervision = UNSUPERVISED,
     ) -> None:  # fmt: skip
         self._facts = facts
+        self._supervision = supervision
         self._store = store
         self._observer = observer
         self._calibration = calibration
@@ -84,14 +104,15 @@ class Loader:
             tokenizer = await background.run(Tokenizer.load, files, artifact.path)
             cosine = await self._verify(plan, steps, model, artifact, background)
             plan = _with_compiled_precision(plan, model)
-            executors = await background.run(
-                lambda: [model.executor(planned.threads) for _ in range(planned.instances)]
-            )
+            make_executor = partial(self._supervision.executor, model, planned.threads)
+            executors = await background.run(lambda: [make_executor() for _ in range(planned.instances)])
             scheduler = Scheduler(
                 executors, overrides.policy(plan.serving, packs=model.packs), self._observer,
                 name=f"{planned.backend}-{planned.precision}", clock=self._clock,
                 inline=InlinePolicy(may_poll=self._facts.cores > 1) if planned.device == "cpu" else None,
-                cores=_core_of_each_instance(planned, model),
+                cores=_core_of_each_instance(planned, model), make_executor=make_executor,
+                probe_text=min(artifact.reference.token_ids, key=len), watchdog=self._supervision.watchdog,
+                pass_limits=self._supervision.pass_limits,
             )  # fmt: skip
         except BaseException as error:
             closed = background.submit(model.close)  # runs after the thread's last use of the model
@@ -149,6 +170,6 @@ def _with_compiled_precision(plan: Plan, model: LoadedModel) -> Plan:
         return plan
     sentence = f"{planned.backend} runs this in {model.precision}, not in {planned.precision} ({model.evidence})"
     if plan.strict:
-        raise CannotSwitch(f"{sentence}: refused by --strict; drop it to accept this")
+        raise NoSuchCell(f"{sentence}: refused by --strict; drop it to accept this")
     fix = "choose another backend or precision"
     return replace(plan, notices=(*plan.notices, Notice("ran_otherwise", sentence, fix)))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.deployment.live import LiveDeployment
-from engine.deployment.load import Loader, describe_cell
+from engine.deployment.load import UNSUPERVISED, Loader, Supervision, describe_cell
 from engine.deployment.planner import Planner
 from engine.deployment.steps import SwitchSteps
 from engine.deployment.target import Plan, SwitchState, SwitchStep, Target
@@ -35,15 +35,16 @@ class Deployments:
     def __init__(
         self, facts: PlatformFacts, store: ArtifactStore, observer: BatchObserver,
         overrides: BatchOverrides = _NO_OVERRIDES, clock: Callable[[], float] = time.monotonic,
-        calibration: Calibration | None = None,
+        calibration: Calibration | None = None, supervision: Supervision = UNSUPERVISED,
     ) -> None:  # fmt: skip
         self._facts = facts
         self._store = store
         self._planner = Planner(facts)
-        self._loader = Loader(facts, store, observer, calibration, clock)
+        self._loader = Loader(facts, store, observer, calibration, clock, supervision)
         self._overrides = overrides
         self._clock = clock
         self._epoch = 0
+        self._closed = False
         self._live: LiveDeployment | None = None
         self._switch_task: asyncio.Task[None] | None = None  # the event loop keeps only a weak reference to a task
         self.running_switch: SwitchStep | None = None
@@ -52,7 +53,9 @@ class Deployments:
 
     @property
     def live(self) -> LiveDeployment:
-        """The deployment that answers new requests. Raises CannotSwitch before `start`."""
+        """The deployment that answers new requests. Raises CannotSwitch before `start`, Unavailable after `close`."""
+        if self._closed:
+            raise Unavailable("the engine has ended: use another engine")
         if self._live is None:
             raise CannotSwitch("no deployment is live yet: wait for the ready line")
         return self._live
@@ -183,7 +186,7 @@ class Deployments:
             task.cancel()
             await asyncio.wait((task,))
         if self._live is not None:
-            await self._live.release()
-            self._live = None
+            live, self._live, self._closed = self._live, None, True
+            await live.release()
         if task is not None:
             await asyncio.wait((task,))  # the old deployment of a switch may still drain

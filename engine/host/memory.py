@@ -1,8 +1,10 @@
-"""Returns freed memory to the operating system, after a model is closed or large messages are answered."""
+"""The memory of this process: its size, and returning what is free to the operating system."""
 
 import ctypes
 import gc
 import sys
+
+import psutil
 
 
 def release_memory() -> None:
@@ -18,3 +20,8 @@ def trim_heap() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # absent on musl
     if trim is not None:
         trim(0)
+
+
+def resident_bytes() -> int:
+    """Returns the resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)

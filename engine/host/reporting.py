@@ -57,13 +57,18 @@ class Reporter:
 
     def error(self, code: str, message: str, fix: str = "") -> None:
         """Reports why the engine cannot start or continue, and the next step in `fix`."""
-        self._write(
-            "error", {"code": code, "message": message, "fix": fix}, f"error: {message}" + (f" ({fix})" if fix else "")
-        )
+        print(self.error_line(code, message, fix), file=self._stderr, flush=True)
+
+    def error_line(self, code: str, message: str, fix: str = "") -> str:
+        """Returns the line that `error` writes."""
+        sentence = f"error: {message}" + (f" ({fix})" if fix else "")
+        return self._line("error", {"code": code, "message": message, "fix": fix}, sentence)
 
     def _write(self, event: str, fields: Mapping[str, Any], sentence: str) -> None:
-        line = sentence if self._is_terminal else json.dumps({"event": event, **fields})
-        print(line, file=self._stderr, flush=True)
+        print(self._line(event, fields, sentence), file=self._stderr, flush=True)
+
+    def _line(self, event: str, fields: Mapping[str, Any], sentence: str) -> str:
+        return sentence if self._is_terminal else json.dumps({"event": event, **fields})
 
     def capture_logging(self) -> None:
         """Redirects warnings of libraries to the same stream, repetitions at a limited rate."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.errors import InvalidRequest, ModelError
+from engine.errors import InvalidRequest, ModelError, NoSuchModel
 from engine.host.cache import FileHashes, cache_root
 from engine.host.os_errors import NEXT_STEPS, describe
 from engine.models.card import ModelCard, read_model_card
@@ -50,7 +50,7 @@ def resolve_model(spec: str | None) -> ModelFiles:
     if folder.is_dir():
         return model_at(folder.resolve(), str(folder.resolve()))
     if folder.is_absolute() or spec.startswith((".", "~")) or spec.count("/") > 1:
-        raise ModelError(f"there is no folder {spec}: give the folder of a model or a hub id (owner/name)")
+        raise NoSuchModel(f"there is no folder {spec}: give the folder of a model or a hub id (owner/name)")
     return model_at(_download(spec), spec)
 
 
@@ -150,9 +150,9 @@ def _download(hub_id: str) -> Path:
             hub_id, allow_patterns=_HUB_PATTERNS, ignore_patterns=_HUB_IGNORED, dry_run=False
         )
     except hub_errors.HFValidationError as error:
-        raise ModelError(f"{hub_id} is neither a folder nor a hub id (owner/name)") from error
+        raise NoSuchModel(f"{hub_id} is neither a folder nor a hub id (owner/name)") from error
     except (hub_errors.RepositoryNotFoundError, hub_errors.GatedRepoError) as error:
-        raise ModelError(
+        raise NoSuchModel(
             f"the hub has no model {hub_id} that you may access: check the id, or log in with `hf auth login`"
         ) from error
     except OSError as error:

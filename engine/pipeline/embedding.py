@@ -16,6 +16,7 @@ from engine.errors import Expired, InvalidRequest, Overloaded, PoisonedText, Una
 from engine.models.card import ModelCard
 from engine.models.tokenizer import TokenizedText
 from engine.pipeline.metrics import RequestTimings, Telemetry
+from engine.pipeline.open_calls import OpenCalls
 from engine.scheduling import Admission, JobResult
 from engine.scheduling.admission import DEFAULT_RETRY_S
 
@@ -87,6 +88,11 @@ class EmbeddingPipeline:
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._all_answered = asyncio.Event()
         self._draining = False
+        self._requests = OpenCalls()
+        self.streams = OpenCalls()
+        """Calls that stay open between requests. The doors register them, and the server ends them."""
+        self.lost_requests = 0
+        """Accepted requests that failed because the engine drained, or lost an instance."""
 
     async def embed(
         self, texts: Sequence[str], options: EmbedOptions = _MODEL_DEFAULTS, deadline_s: float | None = None,
@@ -106,7 +112,12 @@ class EmbeddingPipeline:
                 DEFAULT_RETRY_S,
             )
         try:
-            embedding = await self._run(texts, size_bytes, options, deadline_s)
+            with self._requests.open():
+                embedding = await self._run(texts, size_bytes, options, deadline_s)
+        except Unavailable:
+            self.lost_requests += 1
+            raise
+        else:
             self.telemetry.request_done(embedding.timings, len(texts), pairs, sum(embedding.truncated))
             return embedding
         finally:
@@ -153,6 +164,10 @@ class EmbeddingPipeline:
         if self.telemetry.in_flight_requests:
             self._all_answered.clear()
             await self._all_answered.wait()
+
+    def abandon(self) -> None:
+        """Ends every request in flight with Unavailable, when the grace period of a drain is over."""
+        self._requests.end_all("the engine ended before this request was answered: send it to another engine")
 
     def close(self) -> None:
         """Ends the tokenizer thread."""
@@ -237,7 +252,7 @@ def _postprocess(
     """Returns the vectors normalised or not, truncated to `dimensions`, in the requested dtype: (n, dimensions).
 
     Truncated vectors are normalised after the truncation, because a part of a unit vector has no unit norm. Raises
-    InvalidRequest for a vector that the dtype cannot represent.
+    PoisonedText for a vector that is not finite in the dtype.
     """
     unit, norms = result.vectors.unit, result.vectors.norms
     normalize = model_normalizes if options.normalize is None else options.normalize
@@ -262,7 +277,8 @@ def _postprocess(
 
 def _raise_out_of_range(position: int, length: float, *, half: bool) -> NoReturn:
     dtype, largest, wider = ("FLOAT16", 65504.0, "FLOAT32, or for ") if half else ("FLOAT32", 3.4028235e38, "")
-    raise InvalidRequest(
-        f"text {position} has a vector of norm {length:.3g}, too large for {dtype}, whose largest number is "
-        f"{largest:.6g}: request {wider}vectors of unit norm (normalize)"
+    raise PoisonedText(
+        position,
+        f"its vector has a norm of {length:.3g}, too large for {dtype}, whose largest number is {largest:.6g}: "
+        f"request {wider}vectors of unit norm (normalize)",
     )

@@ -65,6 +65,11 @@ class Counts:
     cancelled: int = 0
     poisoned: int = 0
     split_batches: int = 0
+    out_of_memory_batches: int = 0
+    refused_for_memory: int = 0
+    """Texts refused because memory ran out twice."""
+    lost_instances: int = 0
+    hung_instances: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -140,6 +145,15 @@ class Telemetry:
         counts.padded_tokens += record.padded_tokens
         counts.poisoned += record.poisoned
         counts.split_batches += record.split
+        counts.out_of_memory_batches += record.out_of_memory_tokens > 0
+        counts.refused_for_memory += record.refused
+
+    def instance_replaced(self, *, hung: bool) -> None:
+        """Counts an instance whose thread was lost or hangs."""
+        if hung:
+            self.counts.hung_instances += 1
+        else:
+            self.counts.lost_instances += 1
 
     def items_dropped(self, expired: int, cancelled: int) -> None:
         """Counts texts dropped in the queue before any forward pass."""

@@ -56,6 +56,8 @@ class SchedulerStats(NamedTuple):
     """Jobs submitted and not yet answered."""
     oldest_in_flight_s: float
     """Age of the oldest unanswered job in seconds; 0 without one."""
+    abandoned_threads: int = 0
+    """Threads that hang in a forward pass and were given up. Their memory cannot be freed."""
 
 
 class Executor(Protocol):
@@ -64,7 +66,8 @@ class Executor(Protocol):
     """
 
     def __call__(self, texts: Sequence[TokenIds]) -> "ModelOutput | Vectors":
-        """Runs one batch. After any exception the scheduler splits the batch.
+        """Runs one batch. After any exception the scheduler splits the batch; after one that reports a lack of memory,
+        once (`engine.scheduling.out_of_memory`).
 
         `Vectors` are read as a `ModelOutput` with one row per text whose arrays the caller does not own.
         """
@@ -117,6 +120,10 @@ class BatchRecord:
     """Texts without a usable vector."""
     split: bool = False
     """Whether the batch failed and was split."""
+    refused: int = 0
+    """Texts without a vector because memory ran out twice."""
+    out_of_memory_tokens: int = 0
+    """The padded tokens of the first pass that ran out of memory; 0: none did."""
 
 
 class BatchObserver(Protocol):
@@ -125,3 +132,7 @@ class BatchObserver(Protocol):
     def batch_done(self, record: BatchRecord) -> None: ...
 
     def items_dropped(self, expired: int, cancelled: int) -> None: ...
+
+    def instance_replaced(self, *, hung: bool) -> None:
+        """Called when an instance has lost its thread, or when its forward pass hangs."""
+        ...

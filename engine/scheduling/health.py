@@ -1,9 +1,14 @@
-"""The health of a deployment's instances, derived from the result of each batch.
+"""The health of a deployment's instances, derived from the result of each batch and from probes.
 
-A deployment is unhealthy when no instance is left, or when FAILED_BATCHES consecutive batches gave no usable vector.
-One batch with a usable vector makes it healthy again. While it is unhealthy because of failing batches, it still runs
-requests: their forward passes show when it works again. A single caller that sends the same poison text FAILED_BATCHES
-times, without other requests between, also makes it unhealthy, until another text is embedded.
+A probe is a forward pass of a known text. A deployment is unhealthy when
+
+- no instance is left;
+- every instance hangs in a forward pass;
+- a probe gives no usable vector. A probe runs after FAILED_BATCHES consecutive batches without a usable vector: the
+  texts of one caller may be the cause. It also runs when no batch has succeeded for a while (`ProbeSchedule`).
+
+One batch with a usable vector makes it healthy again. While it is unhealthy and has an instance, it still runs
+requests, and probes: their forward passes show when it works again.
 """
 
 import logging
@@ -14,11 +19,19 @@ from engine.scheduling.contract import BatchRecord
 _log = logging.getLogger(__name__)
 
 FAILED_BATCHES = 5
-"""Consecutive failed batches after which a deployment is unhealthy. Chosen: more than the consecutive poison texts that
-callers send by chance, and few enough to be reached within seconds at some batches per second."""
+"""Consecutive failed batches after which a probe decides. Chosen: more than the consecutive poison texts that callers
+send by chance, and few enough to be reached within seconds at some batches per second."""
+
+DEFAULT_PROBE_IDLE_S = 30.0
+"""Seconds without a successful batch after which a probe runs, unless an option says otherwise. Chosen: load balancers
+ask about every 10 s and act after several failures."""
+
+RECHECK_S = 2.0
+"""Seconds between two probes of an unhealthy deployment, which may get no requests that show it to work. Chosen."""
 
 NO_INSTANCE = "every instance was lost: switch to another deployment, or restart the engine"
-ONLY_FAILURES = f"the last {FAILED_BATCHES} batches gave no usable vector: see the engine's log"
+ONLY_FAILURES = "forward passes give no usable vector, nor does that of a known text: see the engine's log"
+ALL_HUNG = "every instance hung in a forward pass, and none that replaces it has answered yet: see the engine's log"
 NOT_LIVE = "no deployment is live yet: wait for the ready line"
 
 
@@ -28,6 +41,10 @@ class Health:
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
         """Called after each change of `problem`."""
+        self.on_doubt: Callable[[], None] | None = None
+        """Starts a probe, which ends in `batch_done` or `probe_failed`. None: failed batches decide without a probe."""
+        self.successful_batches = 0
+        """Batches with a usable vector so far, probes included."""
         self._problem: str | None = None
         self._consecutive_failures = 0
 
@@ -36,31 +53,73 @@ class Health:
         """Why the scheduler cannot answer, with the next step; None while it can."""
         return self._problem
 
+    @property
+    def may_recover(self) -> bool:
+        """Whether the scheduler cannot answer, and a forward pass may show that it can again."""
+        return self._problem in (ONLY_FAILURES, ALL_HUNG)
+
     def batch_done(self, record: BatchRecord) -> None:
         """Records a batch that was run and delivered. It counts as failed if none of its texts has a usable vector."""
-        if record.poisoned >= record.items:
+        if record.poisoned + record.refused >= record.items:
             self.batch_failed()
             return
+        self.successful_batches += 1
         self._consecutive_failures = 0
-        if self._problem == ONLY_FAILURES:
+        if self.may_recover:
             self._set_problem(None)
 
     def batch_failed(self) -> None:
-        """Records a batch that was lost to a fault in forming, running or delivering it."""
+        """Records a batch that failed, or was lost to a fault in forming, running or delivering it."""
         self._consecutive_failures += 1
-        if self._consecutive_failures >= FAILED_BATCHES and self._problem is None:
+        if self._consecutive_failures < FAILED_BATCHES or self._problem is not None:
+            return
+        if self.on_doubt is None:
+            self._set_problem(ONLY_FAILURES)
+        else:
+            self.on_doubt()
+
+    def probe_failed(self) -> None:
+        """Records that a known text got no usable vector."""
+        if self._problem is None:
             self._set_problem(ONLY_FAILURES)
 
     def instance_lost(self, left: int) -> None:
-        """Records a lost instance. `left`: the instances that remain, its replacement included."""
+        """Records a lost or hung instance. `left`: the instances that remain, its replacement included."""
         if not left:
             self._set_problem(NO_INSTANCE)
+
+    def all_hung(self) -> None:
+        """Records that no instance is left of which a pass has ever ended."""
+        if self._problem != NO_INSTANCE:
+            self._set_problem(ALL_HUNG)
 
     def _set_problem(self, problem: str | None) -> None:
         if problem != self._problem:
             self._problem = problem
             if self.on_change is not None:
                 self.on_change()
+
+
+class ProbeSchedule:
+    """When a deployment needs a probe because no batch shows whether it works."""
+
+    def __init__(self, idle_s: float, clock: Callable[[], float]) -> None:
+        """`idle_s`: seconds without a successful batch after which a healthy deployment is probed."""
+        self._idle_s = idle_s
+        self._clock = clock
+        self._health: Health | None = None
+        self._successful_batches = 0
+        self._since_s = clock()
+
+    def is_due(self, health: Health) -> bool:
+        """Returns whether to probe now. Expects to be called at least every RECHECK_S; counts a probe as made."""
+        now_s = self._clock()
+        if health is not self._health or health.successful_batches != self._successful_batches:
+            self._health, self._successful_batches, self._since_s = health, health.successful_batches, now_s
+        if now_s - self._since_s < (RECHECK_S if health.may_recover else self._idle_s):
+            return False
+        self._since_s = now_s
+        return True
 
 
 class Readiness:

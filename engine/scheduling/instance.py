@@ -1,5 +1,6 @@
 """An instance: a thread that takes a batch when it is idle, runs it, and passes the result to the event loop."""
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from engine.host.threads import lower_priority, pin_to_core
 from engine.scheduling.contract import BatchRecord, Executor, ModelOutput, TokenIds, Vectors
 from engine.scheduling.dispatch import Dispatch
+from engine.scheduling.out_of_memory import is_out_of_memory
 from engine.scheduling.queue import Batch, Ticket
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,27 @@ class FailedText:
     ticket: Ticket
     position: int
     reason: str
+    out_of_memory: bool = False
+    """Whether the same text may have a vector later."""
+
+
+class CurrentPass:
+    """What an instance's thread runs at the moment. Written by that thread, read by others."""
+
+    __slots__ = ("batch", "texts")
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+        self.texts: Sequence[TokenIds] | None = None
+        """The texts of the forward pass: a new object for each pass of a batch, None between passes."""
+
+
+class FailedPass(NamedTuple):
+    """A forward pass without a result."""
+
+    texts: int
+    reason: str
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +82,27 @@ class Instance:
 
     def __init__(
         self,
-        executor: Executor,
+        make_executor: Callable[[], Executor],
         dispatch: Dispatch,
         listener: InstanceListener,
         *,
         name: str,
         clock: Callable[[], float],
         core: int | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        """`core`: the only core that the thread may run on; None for any."""
+        """`make_executor`: called in the thread, unless there is an `executor`.
+
+        `core`: the only core that the thread may run on; None for any.
+        """
         self.name = name
-        self._executor: Executor | None = executor
+        self.current = CurrentPass()
+        """The batch and the forward pass that the thread is in."""
+        self.is_responsive = executor is not None
+        """Whether a pass of its executor has ever ended. An executor that is handed in was verified."""
+        self._make_executor = make_executor
+        self._executor = executor
+        self._abandoned: Batch | None = None
         self._dispatch = dispatch
         self._listener = listener
         self._clock = clock
@@ -101,38 +134,64 @@ class Instance:
         """Drops the reference to the executor, so that its memory can be freed."""
         self._executor = None
 
-    def replacement(self) -> "Instance":
-        """Returns a new instance with the same executor, to replace this one after its thread was lost."""
+    def abandon(self, batch: Batch) -> None:
+        """Gives up the thread, which hangs in this batch: if it ever returns, it drops the result and ends.
+
+        Event loop thread only. A batch that the thread has taken meanwhile is still delivered.
+        """
+        self._abandoned = batch
+
+    def replacement(self, *, same_executor: bool) -> "Instance":
+        """Returns a new instance for the same core.
+
+        `same_executor`: after the thread was lost. A hung thread still uses its executor, so a new one is made.
+        """
+        executor = self._executor if same_executor else None
         return Instance(
-            self.executor, self._dispatch, self._listener, name=self.name, clock=self._clock, core=self._core
-        )
+            self._make_executor, self._dispatch, self._listener, name=self.name, clock=self._clock, core=self._core,
+            executor=executor,
+        )  # fmt: skip
 
     def _run(self) -> None:
-        executor = self.executor
         batch: Batch | None = None
         fault: BaseException | None = None
         try:
             lower_priority()
             if self._core is not None:
                 pin_to_core(self._core)
-            while (batch := self._dispatch.next_batch()) is not None:
-                self._has_taken_batch = True
-                self._listener.on_batch(run_batch(batch, executor, self._clock))
-                batch = None  # delivered: a later fault does not concern this batch
+            if self._executor is None:
+                self._executor = self._make_executor()
+            self._run_batches(self._executor)
         except BaseException as lost:  # reported to the listener: a lost thread must be replaced
-            fault = lost
-        del executor
+            batch, fault = self.current.batch, lost
         self._listener.on_exit(self, batch, fault)
 
+    def _run_batches(self, executor: Executor) -> None:
+        """Takes and runs batches until the queue is closed and empty, or the thread was given up."""
+        current = self.current
+        while self._abandoned is None and (batch := self._dispatch.next_batch()) is not None:
+            self._has_taken_batch = True
+            current.batch = batch
+            result = run_batch(batch, executor, self._clock, current)
+            if batch is not self._abandoned:
+                self._listener.on_batch(result)
+            current.batch = None  # delivered: a later fault does not concern this batch
+            self.is_responsive = True
 
-def run_batch(batch: Batch, executor: Executor, clock: Callable[[], float]) -> BatchResult:
-    """Runs a batch. If the forward pass fails, splits the batch in halves until each failing text is alone."""
+
+def run_batch(batch: Batch, executor: Executor, clock: Callable[[], float], current: CurrentPass) -> BatchResult:
+    """Runs a batch. If the forward pass fails, splits the batch in halves until each failing text is alone.
+
+    After a pass without enough memory the texts run once more, in halves. `current` has the pass that runs.
+    """
     entries = batch.entries
+    runner = _PassRunner(executor, current)
     started_s = clock()
-    pieces = list(_run_or_split(batch.token_ids, executor))
+    pieces = list(runner.run_or_split(batch.token_ids))
     infer_s = clock() - started_s
     lengths = [entry.length for entry in entries]
     results, failures = _group_by_request(batch, pieces)
+    refused = sum(failure.out_of_memory for failure in failures) if failures else 0
     computed = sum(piece.computed_tokens for piece in pieces if isinstance(piece, ModelOutput))
     record = BatchRecord(
         items=len(entries),
@@ -140,28 +199,63 @@ def run_batch(batch: Batch, executor: Executor, clock: Callable[[], float]) -> B
         padded_tokens=computed or len(entries) * lengths[-1],
         infer_s=infer_s,
         queue_s=[batch.taken_s - entry.ticket.arrived_s for entry in entries],
-        poisoned=len(failures),
+        poisoned=len(failures) - refused,
         split=len(pieces) > 1,
+        refused=refused,
+        out_of_memory_tokens=runner.out_of_memory_tokens,
     )
     return BatchResult(batch, results, failures, record)
 
 
-def _run_or_split(texts: Sequence[TokenIds], executor: Executor) -> Iterator[ModelOutput | str]:
-    """Yields the outputs piece by piece, in the order of the texts. A string is the reason why a text has no vector."""
-    try:
-        output = _validated(executor(texts), len(texts))
-    except Exception as error:
+class _PassRunner:
+    """The forward passes of one batch."""
+
+    __slots__ = ("_current", "_executor", "out_of_memory_tokens")
+
+    def __init__(self, executor: Executor, current: CurrentPass) -> None:
+        self._executor = executor
+        self._current = current
+        self.out_of_memory_tokens = 0
+
+    def run_or_split(self, texts: Sequence[TokenIds], *, retries: int = 1) -> Iterator[ModelOutput | FailedPass]:
+        """Yields the outputs piece by piece, in the order of the texts. A failed pass has one text, or no memory.
+
+        `retries`: how often texts run again after a pass without enough memory.
+        """
+        self._current.texts = texts
+        try:
+            output = _validated(self._executor(texts), len(texts))
+        except Exception as error:
+            failed = self._failed(texts, error)
+        else:
+            yield output
+            return
+        finally:
+            self._current.texts = None
+        if failed.out_of_memory:
+            if not retries:
+                yield failed
+                return
+            retries -= 1
+        elif len(texts) == 1:
+            yield failed
+            return
+        for half in _halves(texts):
+            yield from self.run_or_split(half, retries=retries)
+
+    def _failed(self, texts: Sequence[TokenIds], error: Exception) -> FailedPass:
         # The error's message goes to the log only: it may quote the text.
         _log.warning("a forward pass of %d texts failed", len(texts), exc_info=error)
-        if len(texts) == 1:
-            yield f"its forward pass failed ({type(error).__name__}, see the engine's log)"
-            return
-    else:
-        yield output
-        return
+        if is_out_of_memory(error):
+            self.out_of_memory_tokens = self.out_of_memory_tokens or len(texts) * max(map(len, texts))
+            return FailedPass(len(texts), "memory ran out", out_of_memory=True)
+        return FailedPass(len(texts), f"its forward pass failed ({type(error).__name__}, see the engine's log)")
+
+
+def _halves(texts: Sequence[TokenIds]) -> Sequence[Sequence[TokenIds]]:
+    """Returns both halves of the texts, in new objects; a single text alone."""
     half = len(texts) // 2
-    yield from _run_or_split(texts[:half], executor)
-    yield from _run_or_split(texts[half:], executor)
+    return [texts[:half], texts[half:]] if half else [texts[:]]
 
 
 def _validated(output: ModelOutput | Vectors, count: int) -> ModelOutput:
@@ -175,7 +269,9 @@ def _validated(output: ModelOutput | Vectors, count: int) -> ModelOutput:
     return output._replace(unit_rows=unit, norm_rows=norms)
 
 
-def _group_by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[list[PartialResult], list[FailedText]]:
+def _group_by_request(
+    batch: Batch, pieces: list[ModelOutput | FailedPass]
+) -> tuple[list[PartialResult], list[FailedText]]:
     """Groups the vectors of a batch by request, in the order of each request's texts.
 
     Copies them out of the executor's arrays, unless a request has one vector and the output owns its arrays.
@@ -184,9 +280,9 @@ def _group_by_request(batch: Batch, pieces: list[ModelOutput | str]) -> tuple[li
     failures: list[FailedText] = []
     entries = iter(batch.entries)
     for piece in pieces:
-        if isinstance(piece, str):
-            entry = next(entries)
-            failures.append(FailedText(entry.ticket, entry.position, piece))
+        if isinstance(piece, FailedPass):
+            failed = itertools.islice(entries, piece.texts)
+            failures.extend(FailedText(one.ticket, one.position, piece.reason, piece.out_of_memory) for one in failed)
             continue
         finite = np.isfinite(piece.unit_rows).all(axis=1) & np.isfinite(piece.norm_rows)
         every_row_finite = bool(finite.all())

@@ -1,7 +1,7 @@
 """The pending result of a request, assembled from the batches that its texts were in."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +52,10 @@ class Job:
         """Drops the texts that are still queued; awaiting the job then raises Cancelled. No effect once answered."""
         self._scheduler.cancel(self)
 
+    def add_done_callback(self, callback: Callable[[BaseException | None], None]) -> None:
+        """Calls `callback` with the error, None for success, once the job is answered. For a job that nobody awaits."""
+        self._future.add_done_callback(lambda future: callback(future.exception()))
+
     @property
     def missing(self) -> int:
         """The number of its texts that have no vector yet."""
@@ -85,3 +89,38 @@ class Job:
         if not self._future.done():
             self._future.set_exception(error)
             self._future.exception()  # marks it as retrieved: asyncio does not log it if the caller has left
+
+
+class Jobs:
+    """The unanswered jobs of a scheduler, oldest first."""
+
+    def __init__(self) -> None:
+        self.by_ticket: dict[Ticket, Job] = {}
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def __len__(self) -> int:
+        return len(self.by_ticket)
+
+    def add(self, job: Job) -> None:
+        """Registers a job."""
+        self.by_ticket[job.ticket] = job
+        self._none_left.clear()
+
+    def remove(self, job: Job) -> None:
+        """Removes an answered job, and its timer. No effect if it is not registered."""
+        self.by_ticket.pop(job.ticket, None)
+        if job.deadline is not None:
+            job.deadline.cancel()
+        if not self.by_ticket:
+            self._none_left.set()
+
+    def oldest_arrived_s(self) -> float | None:
+        """Returns when the oldest one arrived; None without one."""
+        oldest = next(iter(self.by_ticket), None)
+        return None if oldest is None else oldest.arrived_s
+
+    async def all_answered(self) -> None:
+        """Waits until no job is unanswered. Jobs may still be added meanwhile."""
+        while self.by_ticket:
+            await self._none_left.wait()

@@ -1,7 +1,7 @@
 """The scheduler: takes the texts of requests as jobs, runs them in batches, and returns each job's vectors in order.
 
 Every job is in one registry until it is answered. A fault in forming, running or delivering a batch ends in
-`_handle_fault`, `_rebuild_queue` or `_on_instance_exit`. Each fails the registered jobs that the fault may affect with
+`_handle_fault`, `_rebuild_queue` or `Instances`. Each fails the registered jobs that the fault may affect with
 Unavailable, so that no caller waits for a text that no instance holds.
 """
 
@@ -13,19 +13,23 @@ from contextlib import suppress
 
 import numpy as np
 
-from engine.errors import Cancelled, EngineError, Expired, PoisonedText, Unavailable
+from engine.errors import Cancelled, EngineError, Expired, OutOfMemory, PoisonedText, Unavailable
 from engine.scheduling.contract import BatchObserver, BatchPolicy, Executor, SchedulerStats, TokenIds, Vectors
 from engine.scheduling.dispatch import Dispatch
 from engine.scheduling.health import Health
 from engine.scheduling.inline import MAX_INLINE_TOKENS, InlinePolicy
-from engine.scheduling.instance import BatchResult, Instance, PartialResult, run_batch
-from engine.scheduling.job import Job
+from engine.scheduling.instance import BatchResult, CurrentPass, FailedText, Instance, PartialResult, run_batch
+from engine.scheduling.instances import LOST_REASON, Instances
+from engine.scheduling.job import Job, Jobs
+from engine.scheduling.out_of_memory import RETRY_AFTER_S, MemoryBound
+from engine.scheduling.probe import Prober
 from engine.scheduling.queue import Batch, Ticket
+from engine.scheduling.watchdog import PassLimits, Watchdog
 
 _log = logging.getLogger(__name__)
 
-_REQUEST_LOST = "an internal error of the engine lost this request: send it again"
 _NO_INSTANCE = "every instance was lost: restart the engine"
+_NO_LIMITS = PassLimits()
 
 
 class Scheduler:
@@ -45,10 +49,16 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
         inline: InlinePolicy | None = None,
         cores: Sequence[int | None] | None = None,
+        make_executor: Callable[[], Executor] | None = None,
+        probe_text: TokenIds = (),
+        watchdog: Watchdog | None = None,
+        pass_limits: PassLimits = _NO_LIMITS,
     ) -> None:
         """`inline`: decides when the event loop runs a text itself; None: never.
 
-        `cores`: the core to which each executor's thread is pinned, None for any core.
+        `cores`: the core to which each executor's thread is pinned, None for any core. `make_executor`: makes an
+        executor in place of one that hangs; called in an instance's thread. `probe_text`: the known text of a probe;
+        without it failed batches decide about the health alone. `watchdog`: reports passes over `pass_limits`.
         """
         self.name = name
         self.health = Health()
@@ -56,21 +66,25 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._clock = clock
+        self._policy = policy
+        self._memory_bound = MemoryBound()
         self._dispatch = Dispatch(policy, clock)
-        self._jobs: dict[Ticket, Job] = {}  # unanswered, oldest first
-        self._no_jobs = asyncio.Event()  # set while no job is unanswered
-        self._no_jobs.set()
+        self._jobs = Jobs()
         self._wake_scheduled = False
         self._closing = False
         self._queue_faults = 0  # since a batch was last delivered
         self._inline = inline
-        self._instances = [
-            Instance(executor, self._dispatch, self, name=f"{name}/{index}", clock=clock, core=core)
-            for index, (executor, core) in enumerate(zip(executors, cores or [None] * len(executors), strict=True))
-        ]
+        self._inline_pass = CurrentPass()
+        self._prober = Prober(probe_text, self.health, self._submit_to_instance)
         self._all_exited = asyncio.Event()
-        for instance in self._instances:
-            instance.start()
+        self._instances = Instances(
+            executors, self._dispatch, self, name=name, clock=clock, cores=cores, make_executor=make_executor,
+            limits=pass_limits,
+        )  # fmt: skip
+        self._instances.start()
+        self._watchdog = watchdog
+        if watchdog is not None:
+            watchdog.add(self._instances)
 
     @property
     def policy(self) -> BatchPolicy:
@@ -79,13 +93,16 @@ class Scheduler:
 
     def stats(self) -> SchedulerStats:
         """Returns the current counts of queued texts, idle instances and unanswered jobs."""
-        oldest = next(iter(self._jobs), None)
-        age_s = 0.0 if oldest is None else max(0.0, self._clock() - oldest.arrived_s)
-        return SchedulerStats(*self._dispatch.counts(), len(self._jobs), age_s)
+        arrived_s = self._jobs.oldest_arrived_s()
+        age_s = 0.0 if arrived_s is None else max(0.0, self._clock() - arrived_s)
+        return SchedulerStats(
+            *self._dispatch.counts(), len(self._jobs), age_s, abandoned_threads=self._instances.abandoned_threads
+        )
 
     def configure(self, policy: BatchPolicy) -> None:
-        """Sets the policy of the next batches."""
-        self._dispatch.configure(policy)
+        """Sets the policy of the next batches. While memory is short, they have fewer tokens than it allows."""
+        self._policy = policy
+        self._dispatch.configure(self._memory_bound.applied_to(policy))
 
     def submit(self, texts: Sequence[TokenIds], *, deadline_s: float | None = None) -> Job:
         """Queues the texts of a request. `deadline_s` is a time on the scheduler's clock. Event loop thread only.
@@ -93,25 +110,44 @@ class Scheduler:
         Without texts the result has shape (0, 0) and is ready at once. Raises Unavailable once `close` was called or no
         instance is left.
         """
-        if self._closing:
-            raise Unavailable("this deployment is closing: send the request again")
-        if not self._instances:
-            raise Unavailable(_NO_INSTANCE)
-        ticket = Ticket(texts, self._clock(), deadline_s)
-        job = Job(self, ticket, self._loop.create_future())
+        job = self._new_job(texts, deadline_s)
+        ticket = job.ticket
         if not texts:
             empty = Vectors(np.empty((0, 0), np.float32), np.empty(0, np.float32))
             job.accept(PartialResult(ticket, (), empty, 0.0), 0.0)
             job.succeed()
             return job
-        self._jobs[ticket] = job
-        self._no_jobs.clear()
+        self._jobs.add(job)
         try:
             self._enqueue(ticket)
             if deadline_s is not None:
                 self._check_deadline(job)
         except Exception as fault:
             self._handle_fault("queue a request", fault, (ticket,))
+        return job
+
+    def _new_job(self, texts: Sequence[TokenIds], deadline_s: float | None = None) -> Job:
+        if self._closing:
+            raise Unavailable("this deployment is closing: send the request again")
+        if not self._instances:
+            raise Unavailable(_NO_INSTANCE)
+        return Job(self, Ticket(texts, self._clock(), deadline_s), self._loop.create_future())
+
+    def probe(self) -> None:
+        """Starts a forward pass of the known text. Its outcome decides about `health`."""
+        self._prober.start()
+
+    def _submit_to_instance(self, text: TokenIds) -> Job | None:
+        """Queues a text and wakes an instance for it, without inline execution. None if no instance can take it."""
+        if self._closing or not self._instances:
+            return None
+        job = self._new_job([text])
+        self._jobs.add(job)
+        try:
+            if self._dispatch.put(job.ticket):
+                self._dispatch.wake()
+        except Exception as fault:
+            self._handle_fault("queue a text", fault, (job.ticket,))
         return job
 
     def _enqueue(self, ticket: Ticket) -> None:
@@ -126,25 +162,26 @@ class Scheduler:
 
     def cancel(self, job: Job) -> None:
         """Implements Job.cancel."""
-        if self._jobs.get(job.ticket) is job:
+        if self._jobs.by_ticket.get(job.ticket) is job:
             dropped = self._fail(job, Cancelled("the caller left while the request was queued"))
             self._notify(lambda: self._observer.items_dropped(expired=0, cancelled=dropped))
 
     async def drain(self) -> None:
         """Waits until no job is unanswered. Jobs may still be submitted meanwhile."""
-        while self._jobs:
-            await self._no_jobs.wait()
+        await self._jobs.all_answered()
 
     async def close(self) -> None:
         """Refuses new jobs, drains, joins the threads, and drops the executors. Idempotent.
 
-        Waits for a running forward pass without a time limit.
+        Waits for a running forward pass until it ends, or until the watchdog gives it up.
         """
         self._closing = True
         self._dispatch.close()  # the threads still empty the queue, and no longer wait for fuller batches
         await self.drain()
         if self._instances:
             await self._all_exited.wait()
+        if self._watchdog is not None:
+            self._watchdog.remove(self._instances)
 
     # ---- callbacks of the instances, in their threads ------------------------------------------------------------
 
@@ -155,7 +192,7 @@ class Scheduler:
     def on_exit(self, instance: Instance, current_batch: Batch | None, fault: BaseException | None) -> None:
         """Passes the end of a thread to the event loop."""
         with suppress(RuntimeError):  # the loop is closed because the process ends: no job is left
-            self._loop.call_soon_threadsafe(self._on_instance_exit, instance, current_batch, fault)
+            self._loop.call_soon_threadsafe(self._instances.exited, instance, current_batch, fault)
 
     # ---- event loop ----------------------------------------------------------------------------------------------
 
@@ -180,7 +217,7 @@ class Scheduler:
             if batch is None:
                 return False
             # Every instance waits, and only this thread could wake one: its executor is not in use.
-            result = run_batch(batch, self._instances[0].executor, self._clock)
+            result = run_batch(batch, self._instances.inline_executor, self._clock, self._inline_pass)
         except BaseException as fault:  # as in an instance's thread: the batch's callers must be answered
             if batch is not None:
                 self._dispatch.mark_done(batch)
@@ -222,23 +259,31 @@ class Scheduler:
                 raise
             return
         self._queue_faults = 0
+        record = result.record
+        self._instances.cost.record(record)
+        memory_bound = self._memory_bound
+        if (record.out_of_memory_tokens or memory_bound.max_tokens is not None) and memory_bound.update(
+            record, self._policy, self._clock()
+        ):
+            self.configure(self._policy)
         if self._inline is not None:
             self._update_inline_policy(self._inline, result, answered=answered)
-        self._notify(lambda: self._observer.batch_done(result.record))
+        if self._prober.running is None or result.batch.tickets != {self._prober.running}:  # no one's request
+            self._notify(lambda: self._observer.batch_done(record))
 
     def _complete_jobs(self, result: BatchResult) -> bool:
         """Gives each job its vectors. Returns whether a job was completed."""
         for failure in result.failures:
-            if (job := self._jobs.get(failure.ticket)) is not None:
-                self._fail(job, PoisonedText(failure.position, failure.reason))
+            if (job := self._jobs.by_ticket.get(failure.ticket)) is not None:
+                self._fail(job, _error_of(failure))
         answered = accepted = refused = False
         for partial in result.results:
-            if (job := self._jobs.get(partial.ticket)) is None:
+            if (job := self._jobs.by_ticket.get(partial.ticket)) is None:
                 continue
             try:
                 if job.accept(partial, result.record.infer_s):
                     job.succeed()
-                    self._remove(job)
+                    self._jobs.remove(job)
                     answered = True
                 accepted = True
             except ValueError:
@@ -271,18 +316,10 @@ class Scheduler:
         except Exception:
             _log.exception("the observer of %s failed", self.name)
 
-    def _remove(self, job: Job) -> None:
-        """Removes an answered job from the registry."""
-        self._jobs.pop(job.ticket, None)
-        if job.deadline is not None:
-            job.deadline.cancel()
-        if not self._jobs:
-            self._no_jobs.set()
-
     def _fail(self, job: Job, error: EngineError) -> int:
         """Fails the job and drops its queued texts. Returns how many of its texts never ran."""
         job.fail(error)
-        self._remove(job)
+        self._jobs.remove(job)
         try:
             return self._dispatch.withdraw(job.ticket)
         except Exception as fault:
@@ -310,49 +347,50 @@ class Scheduler:
         self.health.batch_failed()
         in_flight = self._dispatch.in_flight_texts()
         requeue = self._queue_faults == 1
-        running = {ticket for ticket, job in self._jobs.items() if job.missing == in_flight[ticket]}
-        untouched = [ticket for ticket in self._jobs if requeue and not ticket.entered]
-        self._fail_all(set(self._jobs) - running - set(untouched))
+        running = {ticket for ticket, job in self._jobs.by_ticket.items() if job.missing == in_flight[ticket]}
+        untouched = [ticket for ticket in self._jobs.by_ticket if requeue and not ticket.entered]
+        self._fail_all(set(self._jobs.by_ticket) - running - set(untouched))
         self._dispatch.repair(untouched)
 
-    def _on_instance_exit(self, instance: Instance, current_batch: Batch | None, fault: BaseException | None) -> None:
-        """Joins a thread that has ended. If it was lost, fails its batch and replaces it."""
-        instance.join()
-        self._instances.remove(instance)
-        if fault is not None:
-            _log.critical("instance %s was lost", instance.name, exc_info=fault)
-            self._replace(instance, current_batch)
-            self.health.instance_lost(len(self._instances))
-        instance.drop_executor()
-        if not self._instances:
-            self._fail_all(set(self._jobs), _NO_INSTANCE)
-            self._all_exited.set()
+    @property
+    def has_jobs(self) -> bool:
+        """Implements InstancesOwner."""
+        return bool(self._jobs)
 
-    def _replace(self, lost: Instance, current_batch: Batch | None) -> None:
-        """Fails the batch of a lost thread, and starts a new thread unless this one failed before its first batch."""
-        replace = lost.has_taken_batch or (self._dispatch.is_broken and bool(self._jobs))
-        if current_batch is not None:
-            self._dispatch.mark_done(current_batch)
-            self.health.batch_failed()
-            self._fail_all(current_batch.tickets)
-        if replace:
-            try:
-                replacement = lost.replacement()
-                replacement.start()
-            except Exception as error:  # for example, the system cannot create a thread
-                _log.critical("instance %s cannot be replaced", lost.name, exc_info=error)
-            else:
-                self._instances.append(replacement)
+    def on_batch_lost(self, batch: Batch, reason: str) -> None:
+        """Implements InstancesOwner: fails the requests of the batch."""
+        self._dispatch.mark_done(batch)
+        self.health.batch_failed()
+        self._fail_all(batch.tickets, reason)
+
+    def on_instance_lost(self, *, hung: bool) -> None:
+        """Implements InstancesOwner."""
         if self._dispatch.is_broken:
             self._rebuild_queue()
+        self.health.instance_lost(len(self._instances))
+        if hung and not self._instances.any_responsive:
+            self.health.all_hung()
+            self.probe()
+        self._notify(lambda: self._observer.instance_replaced(hung=hung))
 
-    def _fail_all(self, tickets: Collection[Ticket], reason: str = _REQUEST_LOST) -> None:
+    def on_all_exited(self) -> None:
+        """Implements InstancesOwner."""
+        self._fail_all(set(self._jobs.by_ticket), _NO_INSTANCE)
+        self._all_exited.set()
+
+    def _fail_all(self, tickets: Collection[Ticket], reason: str = LOST_REASON) -> None:
         """Fails those of the requests that are not answered yet, with an error that tells the caller to retry."""
         for ticket in tickets:
-            if (job := self._jobs.get(ticket)) is not None:
+            if (job := self._jobs.by_ticket.get(ticket)) is not None:
                 self._fail(job, Unavailable(reason))
 
 
 def _must_propagate(fault: BaseException) -> bool:
     """Whether the exception must reach the event loop, which ends the process."""
     return isinstance(fault, (SystemExit, KeyboardInterrupt))
+
+
+def _error_of(failure: FailedText) -> EngineError:
+    if failure.out_of_memory:
+        return OutOfMemory(failure.position, RETRY_AFTER_S)
+    return PoisonedText(failure.position, failure.reason)

@@ -2,13 +2,30 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from grpc_health.v1 import health, health_pb2
 
-from engine.scheduling import Readiness
+from engine.scheduling import ProbeSchedule, Readiness, Scheduler
 
 _log = logging.getLogger(__name__)
+
+CHECK_PERIOD_S = 1.0
+"""The interval between two looks at the schedule of probes, in seconds."""
+
+
+async def probe_when_due(
+    live: Callable[[], Scheduler],
+    schedule: ProbeSchedule,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Runs until cancelled. Probes the live scheduler when no batch has shown for a while that it works."""
+    while True:
+        await sleep(CHECK_PERIOD_S)
+        scheduler = live()
+        if schedule.is_due(scheduler.health):
+            scheduler.probe()
 
 
 class HealthPublisher:

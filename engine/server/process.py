@@ -5,6 +5,7 @@ import ipaddress
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.capabilities.platform import this_platform
 from engine.deployment.live import LiveDeployment
+from engine.deployment.load import Supervision
 from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
@@ -25,13 +27,17 @@ from engine.doors.inbound import InboundMemory
 from engine.doors.limits import EngineLimits
 from engine.doors.registration import add_servicer
 from engine.errors import EngineError
+from engine.exit_codes import ExitCode
+from engine.host.faults import FaultFile
 from engine.host.memory import trim_heap
 from engine.host.reporting import Reporter
 from engine.pipeline.embedding import EmbeddingPipeline
 from engine.pipeline.metrics import Telemetry
-from engine.scheduling import Admission
+from engine.scheduling import Admission, PassLimits, ProbeSchedule, Watchdog
+from engine.scheduling.health import DEFAULT_PROBE_IDLE_S
+from engine.server.end import end_process_with
 from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
-from engine.server.health import HealthPublisher
+from engine.server.health import HealthPublisher, probe_when_due
 from engine.server.lifeline import Lifeline, is_pipe_or_socket
 from engine.server.memory_policy import trim_after_growth
 from engine.server.observations import record_load_cosine, record_peak_throughput
@@ -39,7 +45,23 @@ from engine.server.signals import not_ignored
 from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
-"""How long requests in flight may take after a signal to end, in seconds. Chosen."""
+"""How long the process may take to end after a signal, in seconds, unless an option says otherwise. Chosen: Kubernetes
+kills a process after as long."""
+
+END_RESERVE_S = 2.0
+"""The part of the grace period, in seconds, that is left to end when requests are still unanswered; at most a quarter
+of it. Chosen."""
+
+CLOSE_LIMIT_S = 10.0
+"""How long the process may take to end once every request is answered, in seconds. Chosen."""
+
+LINGER_S = 0.1
+"""How long the server stays open after the last answer, in seconds: answers are still written, and callers that send
+one request after another learn that the engine drains. Chosen."""
+
+LOOP_LIMIT_S = 10.0
+"""How long the event loop may be busy with one callback, in seconds. Chosen: its longest work, a full garbage
+collection, takes less than one second; and a signal to end can be handled within the grace period."""
 
 RESPONSE_OVERHEAD_BYTES = 1024 * 1024
 """Bytes of a response besides its vectors: token counts, flags, names. Chosen well above those of 2,048 texts."""
@@ -72,22 +94,38 @@ class ServeOptions:
     limits: EngineLimits = field(default_factory=EngineLimits)
     calibration: Calibration | None = None
     """The user's texts for recipes that calibrate."""
+    pass_limits: PassLimits = field(default_factory=PassLimits)
+    grace_s: float = EXIT_GRACE_S
+    probe_idle_s: float = DEFAULT_PROBE_IDLE_S
+    faults: FaultFile | None = None
+
+    @property
+    def loop_limit_s(self) -> float:
+        """How long the event loop may be busy with one callback."""
+        return min(LOOP_LIMIT_S, self.pass_limits.fixed_s or LOOP_LIMIT_S, max(1.0, self.grace_s))
 
 
 class EngineServer:
     """The engine's gRPC server, from bind to exit."""
 
-    def __init__(self, options: ServeOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, options: ServeOptions, reporter: Reporter, on_ended: Callable[[ExitCode], None] = lambda _: None
+    ) -> None:
+        """`on_ended`: called when everything is answered and freed, before the server closes its connections."""
         self._options = options
         self._reporter = reporter
         self._stopping = asyncio.Event()
-        self._grace_s: float | None = EXIT_GRACE_S
+        self._on_ended = on_ended
+        self._exit_code = ExitCode.ABANDONED  # until drained
         self._drain_task: asyncio.Task[tuple[int, int]] | None = None
         self._telemetry = Telemetry()
         limits = options.limits
+        self._watchdog = Watchdog(options.loop_limit_s, self._on_loop_hang, self._on_deadline)
         self._deployments = Deployments(
-            this_platform(), ArtifactStore.default(), self._telemetry, options.batching, calibration=options.calibration
-        )
+            this_platform(), ArtifactStore.default(), self._telemetry, options.batching,
+            calibration=options.calibration,
+            supervision=Supervision(self._watchdog, options.pass_limits, options.faults),
+        )  # fmt: skip
         self._pipeline = EmbeddingPipeline(self._deployments, Admission(limits.queue), self._telemetry, limits.request)
         self._health = HealthPublisher(self._deployments.readiness, SERVICES)
         self._server = grpc.aio.server(
@@ -108,7 +146,7 @@ class EngineServer:
             add_servicer(self._server, service, servicer, self._telemetry, inbound)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    async def run(self) -> None:
+    async def run(self) -> ExitCode:
         """Serves until a signal, `Drain` or the lifeline ends it, then drains. Raises CannotStart, or the error of the
         first deployment.
 
@@ -124,24 +162,38 @@ class EngineServer:
                     "--lifeline stdin needs a pipe or a socket as stdin, held by the program that starts the engine",
                     "leave --lifeline out: the engine then serves until a signal or Control.Drain ends it",
                 )
-            await Lifeline.attach(self._reporter, self._stopping.set)
+            await Lifeline.attach(self._reporter, self._stop)
+        self._watchdog.start()
         starting = asyncio.create_task(self._start(address))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                await starting
-                await self._serve(stopping)
-            else:
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)  # its error no longer matters
-                await self._drain()
+            try:
+                await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    await starting
+                    await self._serve(stopping)
+                else:
+                    starting.cancel()
+                    await asyncio.gather(starting, return_exceptions=True)  # its error no longer matters
+                    await self._drain()
+            finally:
+                stopping.cancel()
+                await self._close()
+            self._on_ended(self._exit_code)
         finally:
-            stopping.cancel()
             await self._server.stop(grace=1.0)
-            await self._deployments.close()
-            self._pipeline.close()
-            self._reporter.log("info", "ended")
+            self._watchdog.stop()
+        return self._exit_code
+
+    async def _close(self) -> None:
+        """Ends streams with a reason, and frees what the process holds. Late callers are still refused with one."""
+        self._watchdog.set_deadline(CLOSE_LIMIT_S)
+        self._pipeline.streams.end_all("the engine has ended: use another engine")
+        if self._drain_task is not None:
+            await asyncio.sleep(LINGER_S)
+        await self._deployments.close()
+        self._pipeline.close()
+        self._reporter.log("info", "ended")
 
     async def _serve(self, stopping: "asyncio.Task[Literal[True]]") -> None:
         """Serves from the ready line until the last request is answered."""
@@ -150,6 +202,12 @@ class EngineServer:
             asyncio.create_task(record_peak_throughput(self._deployments, lambda: counts.texts, telemetry.now_s)),
             asyncio.create_task(collect_when_idle(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
             asyncio.create_task(trim_after_growth(lambda: telemetry.process_usage()[0], trim_heap)),
+            asyncio.create_task(
+                probe_when_due(
+                    lambda: self._deployments.live.scheduler,
+                    ProbeSchedule(self._options.probe_idle_s, telemetry.now_s),
+                )
+            ),
         ]
         await stopping
         await self._drain()
@@ -199,36 +257,67 @@ class EngineServer:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
             self._reporter.log("warning", f"second {number.name}: exiting now, without waiting for requests")
-            os._exit(1)
-        self._reporter.log("info", f"{number.name}: draining for at most {EXIT_GRACE_S:.0f} s; a second one exits now")
+            os._exit(ExitCode.ABANDONED)
+        grace_s = self._options.grace_s
+        self._reporter.log("info", f"{number.name}: draining for at most {grace_s:.0f} s; a second one exits now")
+        self._stop()
+
+    def _stop(self) -> None:
+        """Begins to drain, and to end within the grace period."""
+        self._limit_drain(self._options.grace_s)
         self._stopping.set()
 
     async def _drain_on_request(self, grace_s: float | None) -> tuple[int, int]:
-        self._grace_s = grace_s
+        if grace_s is not None:
+            self._limit_drain(grace_s)
         result = await self._drain()
-        # The response of Drain itself is sent after this: the grace period of `server.stop` waits for it.
+        # The response of Drain itself is sent after this, while the server lingers.
         self._stopping.set()
         return result
 
+    def _limit_drain(self, grace_s: float) -> None:
+        """Ends unanswered requests at the end of the grace period, and the process if it has not ended soon after."""
+        reserve_s = min(END_RESERVE_S, grace_s / 4)
+        asyncio.get_running_loop().call_later(grace_s - reserve_s, self._abandon)
+        self._watchdog.set_deadline(max(grace_s, END_RESERVE_S))
+
+    def _abandon(self) -> None:
+        if self._telemetry.in_flight_requests:
+            self._reporter.log(
+                "warning", f"{self._telemetry.in_flight_requests} requests unanswered at the end of the grace period"
+            )
+            self._pipeline.abandon()
+
     async def _drain(self) -> tuple[int, int]:
-        """Drains once. Returns (requests answered while draining, requests unanswered after the grace period)."""
+        """Drains once. Returns the numbers of requests that were answered, and that were lost, while draining."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain_once())
         return await asyncio.shield(self._drain_task)
 
     async def _drain_once(self) -> tuple[int, int]:
         await self._health.shut_down()
-        before = self._telemetry.counts.requests
+        answered_before, lost_before = self._telemetry.counts.requests, self._pipeline.lost_requests
         started_s = time.monotonic()
-        try:
-            await asyncio.wait_for(self._pipeline.drain(), self._grace_s)
-        except TimeoutError:
-            self._reporter.log(
-                "warning", f"{self._telemetry.in_flight_requests} requests unanswered at the end of the grace period"
-            )
-        answered = self._telemetry.counts.requests - before
+        await self._pipeline.drain()
+        answered = self._telemetry.counts.requests - answered_before
+        lost = self._pipeline.lost_requests - lost_before
+        self._exit_code = ExitCode.ABANDONED if lost else ExitCode.OK
         self._reporter.log("info", f"drained {answered} requests in {time.monotonic() - started_s:.2f} s")
-        return answered, self._telemetry.in_flight_requests
+        return answered, lost
+
+    # ---- called in the watchdog's thread --------------------------------------------------------------------------
+
+    def _on_loop_hang(self, busy_s: float) -> None:
+        message = f"the event loop has been busy for {busy_s:.0f} s, probably in a forward pass that hangs: exiting"
+        self._end_with(ExitCode.WATCHDOG, "watchdog", message, "restart the engine")
+
+    def _on_deadline(self) -> None:
+        unanswered = self._telemetry.in_flight_requests
+        message = f"the engine has not ended in time: exiting, with {unanswered} requests unanswered"
+        self._end_with(self._exit_code, "ended_late", message, "send them to another engine" if unanswered else "")
+
+    def _end_with(self, code: ExitCode, error_code: str, message: str, fix: str) -> None:
+        end_process_with(code, self._reporter.error_line(error_code, message, fix))
 
 
 def check_host(host: str) -> None:

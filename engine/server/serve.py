@@ -9,10 +9,13 @@ from typing import Any
 
 from engine.artifacts.calibration import calibration_from
 from engine.deployment.target import Target
-from engine.errors import CannotSwitch, EngineError, InvalidRequest
+from engine.errors import EngineError, InvalidRequest, NoSuchCell, NoSuchModel
 from engine.exit_codes import ExitCode
+from engine.host.faults import FaultFile, InvalidFaults
 from engine.host.os_errors import describe
 from engine.host.reporting import Reporter
+from engine.scheduling import PassLimits
+from engine.server.end import end_process
 from engine.server.limits import limits_from
 from engine.server.process import CannotStart, EngineServer, ServeOptions
 from engine.tuning.plan import BatchOverrides
@@ -26,15 +29,18 @@ def run_server(flags: Mapping[str, Any]) -> int:
     reporter.capture_logging()
     reporter.phase("starting", "binding the address")
     try:
-        _run(_options(flags), reporter)
+        return _run(_options(flags), reporter)
     except CannotStart as error:
         reporter.error(error.code, str(error), error.fix)
         return ExitCode.FAILED
-    except InvalidRequest as error:
+    except (InvalidRequest, InvalidFaults) as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
-    except CannotSwitch as error:
+    except NoSuchCell as error:
         reporter.error("cannot_run", str(error))
+        return ExitCode.FAILED
+    except NoSuchModel as error:
+        reporter.error("no_model", str(error))
         return ExitCode.FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
@@ -48,19 +54,20 @@ def run_server(flags: Mapping[str, Any]) -> int:
         fault = f"internal error of the engine: {type(error).__name__} in {place}"
         reporter.error("fault", fault, "report it, with this line")
         return ExitCode.FAILED
-    return 0
 
 
-def _run(options: ServeOptions, reporter: Reporter) -> None:
-    async def serve() -> None:
-        await EngineServer(options, reporter).run()
+def _run(options: ServeOptions, reporter: Reporter) -> ExitCode:
+    if options.faults is not None:
+        reporter.log("warning", f"faults are injected from {options.faults.path}: for tests only")
+
+    async def serve() -> ExitCode:
+        return await EngineServer(options, reporter, on_ended=end_process).run()
 
     try:
         import uvloop
     except ImportError:  # not on Windows
-        asyncio.run(serve())
-    else:
-        uvloop.run(serve())
+        return asyncio.run(serve())
+    return uvloop.run(serve())
 
 
 def _options(flags: Mapping[str, Any]) -> ServeOptions:
@@ -84,5 +91,9 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
         tune=flags["tune"],
         limits=limits,
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
+        pass_limits=PassLimits(fixed_s=flags["max_pass_s"] or None),
+        grace_s=flags["grace_s"],
+        probe_idle_s=flags["probe_idle_s"],
+        faults=FaultFile.from_environment(os.environ, allowed=flags["allow_faults"]),
         batching=batching,
     )  # fmt: skip

@@ -112,6 +112,28 @@ async def test_a_lost_engine_is_an_alarm_with_the_reason_and_the_key(console: Op
         assert it.session.calls == [("restart_engine",)]
 
 
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_an_engine_that_was_never_there_is_said_to_be_that(console: Open, size: tuple[int, int]) -> None:
+    async with console(scenes.nobody(), size) as it:
+        alarm = it.text("alarm")
+        assert "✖ NO ENGINE AT 127.0.0.1:1" in alarm
+        assert "LOST" not in it.text()
+        assert "nothing listens at 127.0.0.1:1" in alarm
+        assert "leave out --connect" in alarm
+        assert "trying again every second" in alarm
+        assert "restart" not in it.text()
+        await it.press("L")
+        assert "No engine answers at 127.0.0.1:1" in it.said
+
+
+async def test_a_remote_engine_that_is_lost_is_not_offered_to_be_restarted(console: Open) -> None:
+    lost = scenes.lost()
+    async with console(replace(lost, engine=replace(lost.engine, remote=True)), (80, 24)) as it:
+        assert "✖ ENGINE LOST" in it.text("alarm")
+        assert "restart the engine" not in it.text("alarm")
+        assert "trying again every second" in it.text("alarm")
+
+
 async def test_a_hung_engine_shows_the_age_of_its_oldest_request(console: Open) -> None:
     async with console(scenes.hung()) as it:
         assert "no data from the engine for 7 s" in it.text("progress")

@@ -1,1 +1,1 @@
-"""What the engine promises whatever is done to it, each against a real server process."""
+"""What the engine promises under load, faults and bad input: each test is a promise, kept by real server processes."""

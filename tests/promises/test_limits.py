@@ -1,7 +1,7 @@
 """Everything that a client controls has a limit, refused before any work; memory is bounded and given back."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -10,12 +10,11 @@ import pytest
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from tests.promises.conftest import StartProcess
 from tests.support.engine_process import EngineProcess
 
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
 MIB = 1 << 20
-
-Start = Callable[..., EngineProcess]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +89,8 @@ async def test_the_status_has_the_limits_that_were_set(small: EngineProcess) -> 
     assert limits.max_queued_tokens
 
 
-async def test_more_requests_in_flight_than_allowed_are_refused_with_a_time(start_engine: Start) -> None:
-    engine = start_engine(*ONE_THREAD, "--max-requests-in-flight", "2").wait_ready()
+async def test_more_requests_in_flight_than_allowed_are_refused_with_a_time(start_process: StartProcess) -> None:
+    engine = start_process(*ONE_THREAD, "--max-requests-in-flight", "2").wait_ready()
     async with EmbedClient(engine.address) as client:
         calls = [client.embed(["word " * 200] * 20) for _ in range(8)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -103,8 +102,8 @@ async def test_more_requests_in_flight_than_allowed_are_refused_with_a_time(star
 
 
 @pytest.mark.parametrize("path", ["/embed.v1.Embedder/Embed", "/embed.v1.Embedder/Similarity"])
-async def test_a_message_over_grpc_s_limit_is_exhausted_without_a_time(start_engine: Start, path: str) -> None:
-    engine = start_engine(*ONE_THREAD).wait_ready()
+async def test_a_message_over_grpc_s_limit_is_exhausted_without_a_time(start_process: StartProcess, path: str) -> None:
+    engine = start_process(*ONE_THREAD).wait_ready()
     async with grpc.aio.insecure_channel(engine.address) as channel:
         method: Any = channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -114,8 +113,10 @@ async def test_a_message_over_grpc_s_limit_is_exhausted_without_a_time(start_eng
 
 
 @pytest.mark.parametrize("mib", [31, 8.5], ids=["over the largest message", "over the largest request"])
-async def test_the_memory_of_forty_refused_messages_is_bounded_and_given_back(start_engine: Start, mib: float) -> None:
-    engine = start_engine(*ONE_THREAD).wait_ready()
+async def test_the_memory_of_forty_refused_messages_is_bounded_and_given_back(
+    start_process: StartProcess, mib: float
+) -> None:
+    engine = start_process(*ONE_THREAD).wait_ready()
     process = psutil.Process(engine.process.pid)
     text = "x" * 100_000
     raw = embed_pb2.EmbedRequest(texts=[text] * int(mib * MIB / len(text))).SerializeToString()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,6 +11,7 @@ from google.rpc import status_pb2
 
 from engine.api import embed_pb2
 from engine.api.client import EmbedClient
+from tests.promises.conftest import StartProcess
 from tests.support.engine_process import EngineProcess
 
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
@@ -21,8 +22,6 @@ METHODS = [
 ] + [("/grpc.health.v1.Health/Check", False, False), ("/grpc.health.v1.Health/Watch", False, True)]
 NOT_UTF_8 = embed_pb2.EmbedRequest(texts=["abc"]).SerializeToString().replace(b"abc", b"\xff\xfe\xfd")
 GARBAGE = b"\xff" * 20
-
-Start = Callable[..., EngineProcess]
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +107,8 @@ async def test_on_a_stream_malformed_messages_fail_alone_with_their_ids(engine: 
     assert isinstance(answers[1].error, status_pb2.Status)
 
 
-async def test_a_thousand_malformed_messages_are_a_few_lines_in_the_log(start_engine: Start) -> None:
-    engine = start_engine(*ONE_THREAD).wait_ready()
+async def test_a_thousand_malformed_messages_are_a_few_lines_in_the_log(start_process: StartProcess) -> None:
+    engine = start_process(*ONE_THREAD).wait_ready()
     async with grpc.aio.insecure_channel(engine.address) as channel:
         calls = [code_of(channel, "/embed.v1.Embedder/Embed", GARBAGE, server_streaming=False) for _ in range(1000)]
         assert set(await asyncio.gather(*calls)) == {grpc.StatusCode.INVALID_ARGUMENT}

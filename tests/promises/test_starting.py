@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,13 +18,13 @@ from console.session.control_client import ControlClient
 from engine.api.client import EmbedClient
 from engine.host.child import child_environment
 from engine.server.process import CannotStart, check_host
+from tests.promises.conftest import StartProcess
 from tests.support.engine_process import EngineProcess
 from tests.support.patience import HANGS_AFTER_S
 
 ONE_THREAD = ("--backend", "onnx", "--precision", "fp32", "--instances", "1", "--threads", "1")
 
 ROOT = Path(package.__file__).parent.parent
-Start = Callable[..., EngineProcess]
 
 
 async def serves(engine: EngineProcess) -> bool:
@@ -40,16 +39,16 @@ async def serves(engine: EngineProcess) -> bool:
     ids=["a pipe that ends", "closed", "/dev/null", "a pipe at its end", "a heredoc"],
 )
 async def test_the_end_of_a_stdin_that_is_no_lifeline_does_not_end_the_engine(
-    start_engine: Start, started_by: str
+    start_process: StartProcess, started_by: str
 ) -> None:
-    engine = start_engine(*ONE_THREAD, started_by=started_by).wait_ready()
+    engine = start_process(*ONE_THREAD, started_by=started_by).wait_ready()
     engine.close_stdin()
     assert await serves(engine)
     assert engine.process.poll() is None
 
 
-def test_a_lifeline_that_is_no_pipe_is_refused_with_what_to_do(start_engine: Start) -> None:
-    engine = start_engine(started_by='exec "$@" --lifeline stdin </dev/null')
+def test_a_lifeline_that_is_no_pipe_is_refused_with_what_to_do(start_process: StartProcess) -> None:
+    engine = start_process(started_by='exec "$@" --lifeline stdin </dev/null')
     assert engine.wait() == 5
     (error,) = engine.events_named("error")
     assert "--lifeline" in error["message"]
@@ -66,16 +65,16 @@ def test_a_lifeline_that_is_no_pipe_is_refused_with_what_to_do(start_engine: Sta
     ids=["trap HUP", "nohup", "trap INT"],
 )
 async def test_a_signal_that_was_ignored_at_the_start_stays_ignored(
-    start_engine: Start, started_by: str, ignored: signal.Signals
+    start_process: StartProcess, started_by: str, ignored: signal.Signals
 ) -> None:
-    engine = start_engine(*ONE_THREAD, started_by=started_by).wait_ready()
+    engine = start_process(*ONE_THREAD, started_by=started_by).wait_ready()
     os.kill(engine.process.pid, ignored)
     assert await serves(engine)
     assert await serves(engine), "a signal is handled before the second request"
 
 
-def test_a_signal_that_was_not_ignored_still_ends_it(start_engine: Start) -> None:
-    engine = start_engine(*ONE_THREAD, started_by='exec "$@"').wait_ready()
+def test_a_signal_that_was_not_ignored_still_ends_it(start_process: StartProcess) -> None:
+    engine = start_process(*ONE_THREAD, started_by='exec "$@"').wait_ready()
     engine.process.send_signal(signal.SIGHUP)
     assert engine.wait() == 0
 
@@ -101,13 +100,13 @@ def test_a_child_never_runs_code_from_the_current_folder(
 
 
 async def test_a_proxy_in_the_environment_never_reaches_loopback(
-    start_engine: Start, monkeypatch: pytest.MonkeyPatch
+    start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # refuses connections
         for name in ("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        engine = start_engine(*ONE_THREAD).wait_ready()
+        engine = start_process(*ONE_THREAD).wait_ready()
         assert await serves(engine)
         control = ControlClient(engine.address)
         assert (await control.status()).pid == engine.process.pid
@@ -119,22 +118,22 @@ async def test_a_proxy_in_the_environment_never_reaches_loopback(
     [{"HOME": ""}, {"HOME": "/nonexistent/home"}, {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "latin-1"}],
     ids=["HOME empty", "HOME missing", "latin-1"],
 )
-async def test_an_engine_starts_in_a_bare_environment(start_engine: Start, environment: dict[str, str]) -> None:
-    engine = start_engine(*ONE_THREAD, environment=environment).wait_ready()
+async def test_an_engine_starts_in_a_bare_environment(start_process: StartProcess, environment: dict[str, str]) -> None:
+    engine = start_process(*ONE_THREAD, environment=environment).wait_ready()
     assert await serves(engine)
 
 
-async def test_an_engine_starts_without_a_home(start_engine: Start) -> None:
-    engine = start_engine(*ONE_THREAD, started_by='unset HOME; exec "$@"').wait_ready()
+async def test_an_engine_starts_without_a_home(start_process: StartProcess) -> None:
+    engine = start_process(*ONE_THREAD, started_by='unset HOME; exec "$@"').wait_ready()
     assert await serves(engine)
 
 
 @pytest.mark.parametrize("closed", ["<&- >&-", "2>&-"], ids=["stdin and stdout", "stderr"])
-async def test_an_engine_whose_outputs_are_closed_goes_on(start_engine: Start, closed: str) -> None:
+async def test_an_engine_whose_outputs_are_closed_goes_on(start_process: StartProcess, closed: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    engine = start_engine(*ONE_THREAD, "--port", str(port), started_by=f'exec "$@" {closed}')
+    engine = start_process(*ONE_THREAD, "--port", str(port), started_by=f'exec "$@" {closed}')
     engine.ready = {"address": f"127.0.0.1:{port}"}
     async with EmbedClient(engine.address) as client:
         async with asyncio.timeout(HANGS_AFTER_S):

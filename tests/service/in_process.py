@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.deployment.target import Target
+from engine.exit_codes import ExitCode
 from engine.host.reporting import Reporter
 from engine.server import process
 from engine.server.lifeline import Lifeline
@@ -86,6 +87,9 @@ class InProcess(EngineServer):
     def _install_signal_handlers(self) -> None:
         """Signals are pytest's."""
 
+    def _end_with(self, code: ExitCode, error_code: str, message: str, fix: str) -> None:
+        """The process is pytest's."""
+
     def _bind(self) -> str:
         self.address = super()._bind()
         return self.address
@@ -112,7 +116,7 @@ class InProcess(EngineServer):
 
 
 @asynccontextmanager
-async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[InProcess, Wire, asyncio.Task[None]]]:
+async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[InProcess, Wire, asyncio.Task[ExitCode]]]:
     """An engine that is starting, a client of it and the task of its life; ended with the block."""
 
     async def no_lifeline(*_: object) -> None:

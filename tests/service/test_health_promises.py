@@ -103,7 +103,7 @@ async def test_a_draining_engine_stays_not_serving_whatever_its_batches_say(
         await ready(engine)
         with monkeypatch.context() as patched:
             await break_it(wire, patched)
-        await wire.becomes("NOT_SERVING")
+            await wire.becomes("NOT_SERVING")
         with monkeypatch.context() as patched:
             patched.setattr(instance, "_validated", held)
             last = asyncio.create_task(wire.embed())

@@ -272,7 +272,9 @@ def _say(stream: Any, **event: object) -> None:
 async def _serve(arguments: argparse.Namespace) -> int:
     if arguments.fail_start:
         _say(sys.stderr, event="phase", name="load", done=1, total=3, elapsed_s=0.1)
-        _say(sys.stderr, event="error", message="no backend 'nope'", fix="choose torch or onnx")
+        _say(
+            sys.stderr, event="error", code=arguments.fail_code, message="no backend 'nope'", fix="choose torch or onnx"
+        )
         return int(arguments.fail_start)
     engine = FakeEngine(
         arguments.backend or "onnx", arguments.precision or "fp32", arguments.delay_ms / 1000, arguments.fault
@@ -312,6 +314,7 @@ def main() -> None:
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--fault", default="")
     parser.add_argument("--fail-start", type=int, default=0)
+    parser.add_argument("--fail-code", default="failed")
     parser.add_argument("--switch-step-s", type=float, default=0.0)
     parser.add_argument("--log-folder", default=".")
     arguments, _ = parser.parse_known_args()

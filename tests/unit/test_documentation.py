@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
-GUIDES = ("console", "experiments", "precisions", "engine", "performance", "development")
+GUIDES = ("console", "experiments", "precisions", "engine", "promises", "performance", "development")
 README_LINES = 150
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -28,6 +28,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 _MAKE = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 _OWN_PATH = re.compile(r"(?:console|engine|tests|benchmarks|proto|docs|\.ci)/[\w./-]*")
+_TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _NO_HELP = re.compile(r"\[default:[^\]]*\]|\s")
 """What says nothing of an option: its default alone."""
 _SHELL = {"sh", "console", "bash"}
@@ -194,6 +195,13 @@ def test_every_guide_can_be_reached_from_the_readme() -> None:
     guides = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
     assert guides == {f"docs/{name}.md" for name in GUIDES}
     assert guides | {"ARCHITECTURE.md", "CONTRIBUTING.md"} <= targets
+
+
+def test_every_promise_names_tests_that_exist_and_every_test_of_a_promise_is_named() -> None:
+    named = {span for span in pages()["docs/promises.md"].spans if span.startswith("test_") and "." not in span}
+    files = [path for path in (ROOT / "tests/promises").glob("test_*.py") if path.name != "test_faults.py"]
+    written = {name for path in files for name in _TEST.findall(path.read_text())}
+    assert named == written
 
 
 def test_the_readme_is_short() -> None:

@@ -113,6 +113,8 @@ def _empty(frame: Frame, view: View, size: Size) -> Lines:
             words, action = "no samples: the engine is stopped, start it with", "engine"
         case EngineState.STARTING:
             words, action = "no samples yet: the engine is starting", ""
+        case EngineState.LOST if frame.engine.remote:
+            words, action = "no samples: no engine answers", ""
         case EngineState.LOST:
             words, action = "no samples: the engine is lost, restart it with", "restart"
         case _ if frame.load.running:

@@ -6,10 +6,13 @@ from console.tui.styled_text import Line, Span, clean, line
 
 VERDICTS: dict[str, tuple[str, str, str]] = {
     "ok": ("✓", "ok", "good"),
+    "too_short": ("~", "too short", "warn"),
     "unstable": ("~", "unstable", "warn"),
+    "errors": ("✗", "errors", "bad"),
     "client_bound": ("!", "client bound", "warn"),
     "failed": ("✗", "failed", "bad"),
     "unfinished": ("…", "unfinished", "muted"),
+    "running": ("▶", "running", "accent"),
 }
 """Glyph, word and role by verdict."""
 GREEN, AMBER = 0.995, 0.98

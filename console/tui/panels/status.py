@@ -43,13 +43,19 @@ def alarm(frame: Frame, view: View, size: Size) -> StyledText:
     if engine.state is not EngineState.LOST:
         return StyledText(())
     message = engine.message or "The engine process ended unexpectedly."
+    message += "; trying again every second" if engine.remote else ""
+    restart = (
+        Span(f" {view.key('restart')} ", "badge", "restart"),
+        Span(" restart the engine    ", "alarm", "restart"),
+    )
     keys = line(
-        *(Span(f" {view.key('restart')} ", "badge", "restart"), Span(" restart the engine    ", "alarm", "restart")),
+        *(() if engine.remote else restart),
         *(Span(f" {view.key('mode_log')} ", "badge", "mode_log"), Span(" last output    ", "alarm", "mode_log")),
         *(Span(f" {view.key('quit')} ", "badge", "quit"), Span(" quit ", "alarm", "quit")),
     )
-    body = wrap(message, max(10, size.width - 2), "alarm", limit=2)
-    rows = [line(Span("✖ ENGINE LOST", "alarm")), *body, keys]
+    body = wrap(message, max(10, size.width - 2), "alarm", limit=3)
+    title = f"✖ NO ENGINE AT {clean(engine.address)}" if engine.never_answered else "✖ ENGINE LOST"
+    rows = [line(Span(title, "alarm")), *body, keys]
     return StyledText(tuple(_filled((Span(" ", "alarm"), *row), size.width) for row in rows))
 
 

@@ -81,4 +81,6 @@ def state_label(frame: Frame, *, short: bool = False) -> Line:
         return line(Span("◀ ", "accent"), Span("REPLAYED", "accent"))
     glyph, role = STATE_GLYPH[frame.engine.state]
     word = STATE_SHORT[frame.engine.state] if short else frame.engine.state.value.upper()
+    if frame.engine.never_answered:
+        word = "NONE" if short else "NO ENGINE"
     return line(Span(f"{glyph} ", role), Span(word, role))

@@ -55,9 +55,10 @@ class Control(embed_pb2_grpc.ControlServicer):
             wanted.threads,
         )  # fmt: skip
         switch = self._pipeline.deployments.switch(target, strict=request.strict, fresh=request.fresh)
-        async with aclosing(switch) as steps:
-            async for step in steps:
-                yield switch_event(step)
+        with self._pipeline.streams.open():
+            async with aclosing(switch) as steps:
+                async for step in steps:
+                    yield switch_event(step)
 
     @translates_errors
     async def GetStatus(self, request: embed_pb2.GetStatusRequest, context: Context) -> embed_pb2.Status:
@@ -104,12 +105,13 @@ class Control(embed_pb2_grpc.ControlServicer):
         interval_s = max(MIN_WATCH_INTERVAL_MS, request.interval_ms or DEFAULT_WATCH_INTERVAL_MS) / 1e3
         sequence = 0
         next_s = self.telemetry.now_s()
-        while True:
-            sequence += 1
-            yield self._frame(sequence)
-            now_s = self.telemetry.now_s()
-            next_s = max(next_s + interval_s, now_s)
-            await asyncio.sleep(next_s - now_s)
+        with self._pipeline.streams.open():
+            while True:
+                sequence += 1
+                yield self._frame(sequence)
+                now_s = self.telemetry.now_s()
+                next_s = max(next_s + interval_s, now_s)
+                await asyncio.sleep(next_s - now_s)
 
     def _frame(self, sequence: int) -> embed_pb2.Frame:
         telemetry = self.telemetry
@@ -140,6 +142,10 @@ class Control(embed_pb2_grpc.ControlServicer):
                 cancelled=counts.cancelled,
                 poisoned=counts.poisoned,
                 split_batches=counts.split_batches,
+                out_of_memory_batches=counts.out_of_memory_batches,
+                refused_for_memory=counts.refused_for_memory,
+                lost_instances=counts.lost_instances,
+                hung_instances=counts.hung_instances,
                 errors=counts.errors,
             ),
             **histograms,
@@ -153,6 +159,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             state=serving_state(self._pipeline),
             switch=None if step is None else switch_event(step),
             threads=threads,
+            abandoned_threads=stats.abandoned_threads,
         )
 
     @translates_stream_errors
@@ -165,7 +172,7 @@ class Control(embed_pb2_grpc.ControlServicer):
         if request.texts:
             corpus = corpus_of("the corpus", corpus.texts[: request.texts])
         arrived: asyncio.Queue[tuple[str, int] | None] = asyncio.Queue()
-        with live.bound():
+        with live.bound(), self._pipeline.streams.open():
             measurement = asyncio.create_task(
                 measure(
                     live,

@@ -46,10 +46,11 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         """
         room = asyncio.Semaphore(STREAM_WINDOW)
         last: asyncio.Task[None] | None = None
-        async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
-            async for raw in requests:
-                await room.acquire()
-                last = answers.create_task(self._write_in_order(raw, context, last, room))
+        with self._pipeline.streams.open():
+            async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
+                async for raw in requests:
+                    await room.acquire()
+                    last = answers.create_task(self._write_in_order(raw, context, last, room))
 
     async def _write_in_order(
         self,

@@ -224,6 +224,16 @@ def lost() -> Frame:
     )
 
 
+def nobody() -> Frame:
+    """No engine has answered at the address of --connect."""
+    message = (
+        "nothing listens at 127.0.0.1:1 (connection refused): start an engine there (engine serve --port 1), or leave"
+        " out --connect"
+    )
+    engine = Engine(EngineState.LOST, "127.0.0.1:1", remote=True, never_answered=True, message=message)
+    return Frame(now_s=3.0, engine=engine)
+
+
 def hung() -> Frame:
     """The engine has stopped answering."""
     frame = busy()

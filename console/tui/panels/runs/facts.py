@@ -5,6 +5,7 @@ from typing import Any
 
 from console.model.load import P95_FLOOR, P99_FLOOR
 from console.model.recording import LIVE, Segment
+from console.model.verdicts import RUNNING
 from console.store.labels import load_name
 from console.store.opened_run import OpenedRun
 from console.tui import number_format
@@ -83,7 +84,8 @@ def _reasons(opened: OpenedRun, width: int) -> list[Line]:
     if row.failure:
         rows += _wrapped("", row.failure, width, "bad")
     if opened.run.report is None:
-        rows += _wrapped("", "still running, or interrupted: figures from the intervals so far", width, "muted")
+        state = "still running" if row.verdict == RUNNING else "no end recorded"
+        rows += _wrapped("", f"{state}: figures from the intervals so far", width, "muted")
     for notice in report.get("warnings") or ():
         rows += _wrapped("", f"⚠ {notice.get('message', '')}", width, "warn")
     for name, check in (report.get("verdicts") or {}).items():

@@ -194,5 +194,6 @@ def matrix_row(
 
 
 LEGEND = (
-    "✓ ok  ~ unstable  ! client bound  > SLO missed  ✗ failed  ⚠ fell back  – skipped  · waiting  ▶ running  ★ best"
+    "✓ ok  ~ not steady  ! client bound  > SLO missed  ✗ failed/errors  ⚠ fell back  – skipped  · waiting  ▶ running"
+    "  ★ best"
 )

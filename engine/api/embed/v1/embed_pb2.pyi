@@ -5,11 +5,12 @@ The wire contract of the embedding engine, for any gRPC client.
 
 Limits, codes and retry rules are the same for every call:
   INVALID_ARGUMENT     invalid input, or over a limit of a request: do not retry unchanged
-  RESOURCE_EXHAUSTED   the queue is full: retry after google.rpc.RetryInfo; without it the request can never fit
+  RESOURCE_EXHAUSTED   the queue is full, or memory ran out: retry after google.rpc.RetryInfo; without it the
+                       request can never fit
   DEADLINE_EXCEEDED    the deadline passed; texts still queued are dropped without a forward pass
   FAILED_PRECONDITION  the switch is not possible; the live deployment keeps serving
   ABORTED              another switch is in progress
-  UNAVAILABLE          draining, or an instance was lost: retry later or on another engine
+  UNAVAILABLE          draining, or an instance was lost or hung: retry later or on another engine
   INTERNAL             an internal error of the engine, or a text whose forward pass failed
 """
 
@@ -105,7 +106,7 @@ class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingS
     """serving while a switch is in progress"""
     DRAINING_TO_EXIT: _ServingState.ValueType  # 3
     NOT_SERVING: _ServingState.ValueType  # 4
-    """no instance is left, or every forward pass fails; grpc.health reports the same"""
+    """no instance is left, every one hangs, or a known text gets no vector; as grpc.health reports"""
 
 class ServingState(_ServingState, metaclass=_ServingStateEnumTypeWrapper): ...
 
@@ -115,7 +116,7 @@ SWITCHING: ServingState.ValueType  # 2
 """serving while a switch is in progress"""
 DRAINING_TO_EXIT: ServingState.ValueType  # 3
 NOT_SERVING: ServingState.ValueType  # 4
-"""no instance is left, or every forward pass fails; grpc.health reports the same"""
+"""no instance is left, every one hangs, or a known text gets no vector; as grpc.health reports"""
 Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
 
 class _CellState:
@@ -1212,6 +1213,10 @@ class Counters(_message.Message):
     POISONED_FIELD_NUMBER: _builtins.int
     SPLIT_BATCHES_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    OUT_OF_MEMORY_BATCHES_FIELD_NUMBER: _builtins.int
+    REFUSED_FOR_MEMORY_FIELD_NUMBER: _builtins.int
+    LOST_INSTANCES_FIELD_NUMBER: _builtins.int
+    HUNG_INSTANCES_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
     """answered OK"""
     texts: _builtins.int
@@ -1230,6 +1235,14 @@ class Counters(_message.Message):
     poisoned: _builtins.int
     """texts whose forward pass failed or gave a non-finite vector"""
     split_batches: _builtins.int
+    out_of_memory_batches: _builtins.int
+    """batches that ran again in smaller passes"""
+    refused_for_memory: _builtins.int
+    """texts refused because memory ran out twice"""
+    lost_instances: _builtins.int
+    """instances whose thread ended by a fault"""
+    hung_instances: _builtins.int
+    """instances that hung in a forward pass"""
     @_builtins.property
     def errors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """by gRPC code name"""
@@ -1250,10 +1263,14 @@ class Counters(_message.Message):
         poisoned: _builtins.int = ...,
         split_batches: _builtins.int = ...,
         errors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        out_of_memory_batches: _builtins.int = ...,
+        refused_for_memory: _builtins.int = ...,
+        lost_instances: _builtins.int = ...,
+        hung_instances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_items", b"batch_items", "batches", b"batches", "cancelled", b"cancelled", "errors", b"errors", "expired", b"expired", "padded_tokens", b"padded_tokens", "pairs", b"pairs", "poisoned", b"poisoned", "requests", b"requests", "split_batches", b"split_batches", "texts", b"texts", "tokens", b"tokens", "truncated_texts", b"truncated_texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_items", b"batch_items", "batches", b"batches", "cancelled", b"cancelled", "errors", b"errors", "expired", b"expired", "hung_instances", b"hung_instances", "lost_instances", b"lost_instances", "out_of_memory_batches", b"out_of_memory_batches", "padded_tokens", b"padded_tokens", "pairs", b"pairs", "poisoned", b"poisoned", "refused_for_memory", b"refused_for_memory", "requests", b"requests", "split_batches", b"split_batches", "texts", b"texts", "tokens", b"tokens", "truncated_texts", b"truncated_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1281,6 +1298,7 @@ class Frame(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SWITCH_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
+    ABANDONED_THREADS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     monotonic_s: _builtins.float
     """the engine's clock"""
@@ -1297,6 +1315,8 @@ class Frame(_message.Message):
     state: Global___ServingState.ValueType
     threads: _builtins.int
     """OS threads of the engine process"""
+    abandoned_threads: _builtins.int
+    """of the live deployment: they hang in a forward pass and keep its memory"""
     @_builtins.property
     def counters(self) -> Global___Counters: ...
     @_builtins.property
@@ -1332,10 +1352,11 @@ class Frame(_message.Message):
         state: Global___ServingState.ValueType = ...,
         switch: Global___SwitchEvent | None = ...,
         threads: _builtins.int = ...,
+        abandoned_threads: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "infer", b"infer", "queue", b"queue", "serialize", b"serialize", "switch", b"switch", "tokenize", b"tokenize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cpu_s", b"cpu_s", "epoch", b"epoch", "idle_instances", b"idle_instances", "in_flight_requests", b"in_flight_requests", "infer", b"infer", "monotonic_s", b"monotonic_s", "oldest_in_flight_s", b"oldest_in_flight_s", "queue", b"queue", "queued_items", b"queued_items", "queued_tokens", b"queued_tokens", "rss_bytes", b"rss_bytes", "sequence", b"sequence", "serialize", b"serialize", "state", b"state", "switch", b"switch", "threads", b"threads", "tokenize", b"tokenize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned_threads", b"abandoned_threads", "counters", b"counters", "cpu_s", b"cpu_s", "epoch", b"epoch", "idle_instances", b"idle_instances", "in_flight_requests", b"in_flight_requests", "infer", b"infer", "monotonic_s", b"monotonic_s", "oldest_in_flight_s", b"oldest_in_flight_s", "queue", b"queue", "queued_items", b"queued_items", "queued_tokens", b"queued_tokens", "rss_bytes", b"rss_bytes", "sequence", b"sequence", "serialize", b"serialize", "state", b"state", "switch", b"switch", "threads", b"threads", "tokenize", b"tokenize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

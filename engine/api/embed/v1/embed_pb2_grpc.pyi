@@ -5,11 +5,12 @@ The wire contract of the embedding engine, for any gRPC client.
 
 Limits, codes and retry rules are the same for every call:
   INVALID_ARGUMENT     invalid input, or over a limit of a request: do not retry unchanged
-  RESOURCE_EXHAUSTED   the queue is full: retry after google.rpc.RetryInfo; without it the request can never fit
+  RESOURCE_EXHAUSTED   the queue is full, or memory ran out: retry after google.rpc.RetryInfo; without it the
+                       request can never fit
   DEADLINE_EXCEEDED    the deadline passed; texts still queued are dropped without a forward pass
   FAILED_PRECONDITION  the switch is not possible; the live deployment keeps serving
   ABORTED              another switch is in progress
-  UNAVAILABLE          draining, or an instance was lost: retry later or on another engine
+  UNAVAILABLE          draining, or an instance was lost or hung: retry later or on another engine
   INTERNAL             an internal error of the engine, or a text whose forward pass failed
 """
 

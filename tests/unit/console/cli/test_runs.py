@@ -1,6 +1,7 @@
 """`embedconsole runs`: the history is found, marked and cleaned up from the shell."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def test_the_store_may_be_named_behind_the_subcommand_too(path: Path) -> None:
 
 def test_a_shown_run_has_its_stage_times_and_the_reason_why_it_is_not_valid(path: Path) -> None:
     with Store.open(path) as store:
-        record(store, replace(GOOD, run_id="r-4", little=Judgement(False, "callers were idle")))
+        idle = Judgement(False, "callers were idle")
+        record(store, replace(GOOD, run_id="r-4", little=idle, errors={"UNAVAILABLE": 2}))
     shown = runs(path, "show", "r-4").stdout
     for line in (
         "stages      queue 1.00, tokenize 2.00, infer 3.00, serialize 4.00 ms (means of a request)",
@@ -80,6 +82,7 @@ def test_a_shown_run_has_its_stage_times_and_the_reason_why_it_is_not_valid(path
         "memory      RSS 256 MiB",
         "errors      2 x UNAVAILABLE",
         "            requests in flight: callers were idle",
+        "            errors: 2 of 402 requests failed (0.5 %), all of them with UNAVAILABLE",
     ):
         assert f"\n{line}" in shown
 
@@ -156,7 +159,7 @@ def test_deleting_asks_first(path: Path) -> None:
     ("arguments", "expected"),
     [
         (["show", "r-9"], "no run 'r-9'"),
-        (["show", "r"], "matches several runs"),
+        (["show", "r"], "write at least 4 characters of the id"),
         (["tag", "r-1", "two words"], "is not a tag"),
         (["--since", "yesterday"], "write for example 2h, 7d"),
         (["--verdict", "great"], "unfinished"),
@@ -190,3 +193,44 @@ def test_a_replay_needs_a_terminal_and_a_run_that_kept_intervals(path: Path, mon
     nothing = runs(path, "replay", "r-3", "--speed", "10")
     assert "r-3 has no stored interval" in nothing.output
     assert "0.5 is not in the range" in runs(path, "replay", "r-1", "--speed", "0.5").output
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/Los_Angeles"])
+def test_a_time_as_runs_prints_it_can_be_given_back_in_any_time_zone(
+    path: Path, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        head, first, *_ = runs(path).stdout.splitlines()
+        assert "when (UTC)" in head
+        printed = " ".join(first.split()[1:3])
+        assert printed == "2026-11-25 10:00:00"
+        assert [row["run_id"] for row in json.loads(runs(path, "--since", printed, "--json").stdout)] == ["r-3"]
+        offset = runs(path, "--since", "2026-11-25T12:00:00+02:00", "--json")
+        assert [row["run_id"] for row in json.loads(offset.stdout)] == ["r-3"]
+        assert len(json.loads(runs(path, "--since", "2026-11-25", "--json").stdout)) == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_every_printed_time_says_its_zone(path: Path) -> None:
+    with Store.open(path) as store:
+        add_note(store, "r-1", "warm day", "2026-11-23T12:00:00Z")
+    assert "UTC" in runs(path, "--help").stdout.partition("--since")[2].partition("--limit")[0]
+    assert "2026-11-23 10:00:00 UTC" in runs(path, "show", "r-1").stdout
+    assert "note        2026-11-23 12:00 UTC  warm day" in runs(path, "show", "r-1").stdout
+
+
+def test_a_running_run_is_shown_as_running_and_is_not_deleted(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("console.store.read.is_running", lambda *_: True)
+    assert "▶ running" in runs(path).stdout
+    assert "▶ running" in runs(path, "show", "r-3").stdout
+    assert json.loads(runs(path, "--verdict", "running", "--json").stdout)[0]["run_id"] == "r-3"
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "--store", str(path), "delete", "r-3", "--yes"])
+    assert ended.value.code == 3
+    assert "r-3 is still being measured: wait until it ends, or stop it" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_it_says_what_comes_tells_each_cell_and_prints_one_object(tmp_path: Path
     assert found["counts"]["done"] == 3
     assert [cell["workload"]["batch"] for cell in found["cells"]] == [1, 2, 4], "in the specification's order"
     for cell in found["cells"]:
-        assert cell["verdict"] == "unstable"
+        assert cell["verdict"] == "too_short"
         assert cell["figures"]["texts_per_s"] > 0
     assert "3 to measure on 1 deployment, about 11 s" in progress
     assert "[3/3] onnx·fp32" in progress
@@ -130,7 +130,7 @@ def test_a_sweep_killed_with_sigkill_is_gone_on_with(tmp_path: Path) -> None:
     assert "3 done" in output
     with Store.open(path) as store:
         (sweep,) = {row.sweep_id for row in list_runs(store)}
-        assert len([row for row in list_runs(store, RunFilter(sweep=sweep)) if row.verdict == "unstable"]) == 3
+        assert len([row for row in list_runs(store, RunFilter(sweep=sweep)) if row.verdict == "too_short"]) == 3
 
 
 def cells(*measured: Any) -> SweepState:

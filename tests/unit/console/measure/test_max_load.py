@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,8 @@ def test_the_limit_of_a_trial_is_named(changes: dict[str, object], limit: Limit)
 
 def test_a_winner_whose_requests_went_out_late_is_no_worse_for_it() -> None:
     search, _ = searched(RATES, up_to(118.0))
-    winner = replace(FINE, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
+    spec = RunSpec(LoadSpec(8, rate=118.0), slo_p95_ms=50.0)
+    winner = replace(FINE, spec=spec, saturated=True, lag=Lag(700, 0.2, 2.0, 4.0))
     found = MaxLoad(MaxLoadSpec(LoadSpec(8), 50.0), search, winner=winner)
     assert found.exit_code == 0
     assert "verdict     ok: some requests were sent late; SLO met" in as_text(found)
@@ -152,6 +154,38 @@ def test_trials_hold_enough_requests_for_a_p95() -> None:
         assert rate * spec.trial(rate).duration_s >= 174
     assert spec.trial(100.0, again=True).duration_s == 10.0
     assert replace(spec, closed=True).trial(8.0).load.concurrency == 8
+
+
+def lefts(spec: MaxLoadSpec, tried: Callable[[float, bool], Limit]) -> list[float]:
+    """The time that is left after each trial of five seconds, until the search ends."""
+    result, left_s = MaxLoad(spec, Search(spec.bounds)), list[float]()
+    while (level := result.search.next()) is not None:
+        again = result.search.remeasuring
+        result.search.report(tried(level, again))
+        result.count_down(spec.trial(level, again=again).duration_s)
+        left_s.append(result.left_s)
+    return left_s
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("most", [0.0, 3.0, 40.0, 640.0, 5000.0, math.inf])
+def test_the_time_left_counts_down_from_the_first_trial_to_the_last(most: float, closed: bool) -> None:
+    left_s = lefts(MaxLoadSpec(LoadSpec(1), 50.0, closed=closed), up_to(most))
+    longer = sum(later >= earlier for earlier, later in pairwise(left_s))
+    assert longer <= (most < 28), f"only a search that has to go down takes longer than it seemed: {left_s}"
+    assert left_s[-1] == 0.0
+
+
+def test_the_time_left_never_grows_while_a_level_holds_however_the_trials_disagree() -> None:
+    spec = MaxLoadSpec(LoadSpec(1), 50.0)
+    for seed in range(20):
+        chance = random.Random(seed)  # noqa: S311 - noise, not a secret
+        result, before_s = MaxLoad(spec, Search(spec.bounds)), math.inf
+        while (level := result.search.next()) is not None:
+            result.search.report(chance.choice(list(Limit)))
+            result.count_down(spec.trial(level).duration_s)
+            assert result.left_s <= before_s or result.search.best is None
+            before_s = result.left_s
 
 
 async def test_trials_run_on_one_engine_and_are_stored(tmp_path: Path) -> None:
@@ -180,7 +214,7 @@ async def test_trials_run_on_one_engine_and_are_stored(tmp_path: Path) -> None:
         assert [row.run_id for row in reversed(list_runs(store))] == [one.run_id for _, _, one in found.trials]
     assert [level for level, _, _ in found.trials] == [175.0]
     assert all(limit in (Limit.SLO, Limit.UNSTABLE) for _, limit, _ in found.trials)
-    assert "about" in told[0]
+    assert "at most" in told[0]
     assert "none found with p95 ≤ 100 ms" in as_text(found)
     assert json.loads(json.dumps(as_json(found)))["max"] is None
     assert found.exit_code == 1

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.recorder import Recorder
 from console.measure.run import run
 from console.measure.run_writer import BUSY_TIMEOUT_WHILE_MEASURING_S
 from console.measure.spec import RunSpec
 from console.model.load import LoadSpec
+from console.model.verdicts import NOT_ENDED, Verdict
 from console.session.port import SessionOptions
 from console.session.session import Session
 from console.store.database import BUSY_TIMEOUT_S, Store, StoreError
@@ -116,7 +117,7 @@ async def test_a_spill_file_completes_the_run_in_the_store_or_comes_back_whole(s
     measurement, spill = await measured(Recorder(full, SPEC, spill_folder=tmp_path))
     assert spill is not None
     (row,) = list_runs(store)
-    assert row.verdict == "unfinished"
+    assert row.verdict in NOT_ENDED, "its process has just written it"
     with Store.open(tmp_path / "other.sqlite") as other:
         for target in (store, other):
             assert restore_spill(target, spill) == measurement.run_id

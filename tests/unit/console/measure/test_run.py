@@ -19,13 +19,14 @@ from console.commands.run import exit_code
 from console.load.protocol import Interval
 from console.measure.certification import SteadyIntervals, is_certified, is_complete, steady
 from console.measure.driver_ceiling import Ceiling
-from console.measure.measurement import Measurement, Verdict
+from console.measure.measurement import Measurement
 from console.measure.result import as_json
 from console.measure.run import _wait_until_measured
 from console.measure.spec import RunSpec
 from console.model.engine import Batching, Deployment, Engine, EngineState, Notice
 from console.model.frame import Frame
 from console.model.load import Load, LoadSpec, Percentiles, Stages
+from console.model.verdicts import Verdict
 from console.output.run import as_text
 from console.session.live_metrics import Batches
 from tests.unit.console.support.intervals import second

@@ -18,8 +18,8 @@ from console.services.live_recorder import LiveRecorder
 from console.services.runs import RunLibrary, searchable_text
 from console.store.database import Store, StoreError
 from console.store.opened_run import OpenedRun
-from console.store.read import LAST, list_runs, load_run, resolve_run
-from console.store.selectors import LAST_SWEEP, resolve_selector
+from console.store.read import LAST, LAST_SWEEP, list_runs, load_run, resolve_run
+from console.store.selectors import resolve_selector
 from console.store.spill import restore_spill
 from tests.unit.console.support.simulated import FP32, INT8, SimulatedSession
 
@@ -248,7 +248,7 @@ async def test_last_is_a_live_run_that_has_ended_and_the_last_sweep_never_one(it
     await it.written()
     with Store.open(it.path) as store:
         running, ended = list_runs(store)
-        assert (running.verdict, ended.origin) == ("unfinished", "live")
+        assert (running.verdict, ended.origin) == ("running", "live")
         assert resolve_run(store, LAST) == ended.run_id
         with pytest.raises(StoreError, match="no sweep yet"):
             resolve_selector(store, LAST_SWEEP)

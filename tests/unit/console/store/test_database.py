@@ -24,11 +24,12 @@ from tests.unit.console.support.made import CELLS, GOOD, INT8, record, start_of,
 
 
 def test_a_run_is_read_back_whole_from_the_file_alone(tmp_path: Path) -> None:
+    good = replace(GOOD, errors={"UNAVAILABLE": 2}, latency=replace(GOOD.latency, n=4000))
     with store_in(tmp_path) as store:
-        record(store)
+        record(store, good)
     with store_in(tmp_path) as store:
         found = load_run(store, "r-1")
-    assert found.report == json.loads(json.dumps(as_json(GOOD)))
+    assert found.report == json.loads(json.dumps(as_json(good)))
     assert found.row.effective == INT8
     assert found.row.texts_per_s == 1280.0
     assert (found.row.throughput_stable, found.row.p95_stable) == (True, False)
@@ -90,7 +91,7 @@ class TestFinding:
                 resolve_run(store, LAST)
             record(store, replace(GOOD, run_id="r-20261123-a1"))
             record(store, replace(GOOD, run_id="r-20261123-b2"), started_at="2026-11-23T11:00:00Z")
-            assert resolve_run(store, "b2") == resolve_run(store, LAST) == "r-20261123-b2"
+            assert resolve_run(store, "3-b2") == resolve_run(store, LAST) == "r-20261123-b2"
             with pytest.raises(StoreError, match="several runs"):
                 resolve_run(store, "r-2026")
             for unknown in ("r-7", "", "%"):

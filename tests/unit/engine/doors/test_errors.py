@@ -6,6 +6,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -18,6 +19,7 @@ from engine.doors.errors import Context, code_of, status_of, translates_errors, 
 from engine.doors.inbound import InboundMemory
 from engine.pipeline.embedding import EmbeddingResult
 from engine.pipeline.metrics import Telemetry
+from engine.pipeline.open_calls import OpenCalls
 from tests.support.patience import HANGS_AFTER_S
 
 WORDS = "the caller's own words"
@@ -182,6 +184,8 @@ class Broken(Embedder):
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         self._inbound = InboundMemory()
+        pipeline: Any = SimpleNamespace(streams=OpenCalls())
+        self._pipeline = pipeline
 
     async def _embed(self, request: embed_pb2.EmbedRequest, deadline_s: float | None) -> embed_pb2.EmbedResponse:
         raise fault()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -12,6 +13,7 @@ from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context
 from engine.doors.inbound import InboundMemory
 from engine.pipeline.metrics import Telemetry
+from engine.pipeline.open_calls import OpenCalls
 from tests.support.patience import HANGS_AFTER_S
 
 
@@ -21,6 +23,8 @@ class Answering(Embedder):
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         self._inbound = InboundMemory()
+        pipeline: Any = SimpleNamespace(streams=OpenCalls())
+        self._pipeline = pipeline
 
     async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
         return embed_pb2.StreamResponse(id=message.id)

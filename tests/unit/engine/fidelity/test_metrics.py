@@ -38,6 +38,9 @@ class Silent:
     def items_dropped(self, expired: int, cancelled: int) -> None:
         """Counts nothing."""
 
+    def instance_replaced(self, *, hung: bool) -> None:
+        """Counts nothing."""
+
 
 def by_content(texts: Sequence[TokenIds]) -> Vectors:
     """Returns vectors that depend only on the texts."""

@@ -1,4 +1,4 @@
-"""No response contains a number that is not finite: a vector that the dtype cannot represent is refused."""
+"""No response contains a number that is not finite: a vector that the dtype cannot represent is an error."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -84,7 +84,7 @@ async def embedded(embedder: Embedder, **fields: Any) -> NDArray[Any]:
 async def test_a_vector_that_does_not_fit_float16_is_refused_with_the_next_step() -> None:
     async with engine(UNIT, [1.0, 70_000.0]) as embedder:
         call = await refused(embedder, dtype=embed_pb2.FLOAT16)
-        assert call.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert call.code is grpc.StatusCode.INTERNAL
         assert "text 1" in call.details
         assert "request FLOAT32" in call.details
         assert "normalize" in call.details
@@ -107,7 +107,7 @@ async def test_a_vector_that_does_not_fit_float32_without_normalising_is_refused
     unit = np.array([[1, 0, 0], [0, 0, 1.0000001]], np.float32)
     async with engine(unit, [1.0, float(np.finfo(np.float32).max)]) as embedder:
         call = await refused(embedder)
-        assert call.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert call.code is grpc.StatusCode.INTERNAL
         assert "text 1" in call.details
         assert "normalize" in call.details
         assert "request FLOAT32" not in call.details

@@ -83,6 +83,8 @@ class RecordingObserver:
         self.records: list[BatchRecord] = []
         self.expired = 0
         self.cancelled = 0
+        self.replaced: list[bool] = []
+        """Per replaced instance, whether it hung."""
         self.threads: set[int] = set()
 
     def batch_done(self, record: BatchRecord) -> None:
@@ -93,6 +95,9 @@ class RecordingObserver:
         self.threads.add(threading.get_ident())
         self.expired += expired
         self.cancelled += cancelled
+
+    def instance_replaced(self, *, hung: bool) -> None:
+        self.replaced.append(hung)
 
 
 class ManualClock:

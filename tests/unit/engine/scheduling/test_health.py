@@ -1,4 +1,4 @@
-"""A deployment that gives no vectors becomes unhealthy; one text that fails never makes it unhealthy."""
+"""A deployment that gives no vectors becomes unhealthy; texts of a caller that fail never make it unhealthy."""
 
 import asyncio
 import threading
@@ -8,12 +8,30 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.scheduling import BatchPolicy, Health, InlinePolicy, Job, Readiness, Scheduler, TokenIds, Vectors
-from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES
+from engine.scheduling import (
+    BatchPolicy,
+    BatchRecord,
+    Health,
+    InlinePolicy,
+    Job,
+    ProbeSchedule,
+    Readiness,
+    Scheduler,
+    TokenIds,
+    Vectors,
+)
+from engine.scheduling.health import FAILED_BATCHES, NO_INSTANCE, NOT_LIVE, ONLY_FAILURES, RECHECK_S
 from engine.scheduling.inline import INLINE_AFTER_REQUESTS
 from engine.scheduling.queue import BatchQueue
 from tests.unit.engine.scheduling.conftest import MakeScheduler
-from tests.unit.engine.scheduling.fakes import NON_FINITE, POISON, FakeExecutor, ManualClock, text_of
+from tests.unit.engine.scheduling.fakes import (
+    NON_FINITE,
+    POISON,
+    FakeExecutor,
+    ManualClock,
+    RecordingObserver,
+    text_of,
+)
 
 
 class Device(FakeExecutor):
@@ -101,6 +119,18 @@ async def test_instances_that_are_lost_with_each_batch_make_it_unhealthy(make_sc
     assert problem_of(scheduler) is None
 
 
+async def test_a_probe_that_ends_its_thread_too_makes_it_unhealthy(observer: RecordingObserver) -> None:
+    def dies(texts: Sequence[TokenIds]) -> Vectors:
+        raise SystemExit
+
+    scheduler = Scheduler([dies], BatchPolicy(), observer, name="test", probe_text=text_of(4))
+    await ask(scheduler, text_of(3), times=FAILED_BATCHES)
+    await asyncio.wait_for(scheduler.drain(), 5)
+    await asyncio.sleep(0)
+    assert problem_of(scheduler) == ONLY_FAILURES
+    await scheduler.close()
+
+
 async def test_batches_that_cannot_be_formed_or_delivered_make_it_unhealthy(
     make_scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +163,66 @@ async def test_it_is_unhealthy_permanently_once_no_instance_is_left(
         scheduler.submit([text_of(3)])
 
 
+async def test_poison_texts_of_one_caller_alone_do_not_make_it_unhealthy(observer: RecordingObserver) -> None:
+    scheduler = Scheduler([FakeExecutor()], BatchPolicy(), observer, name="test", probe_text=text_of(4))
+    for _ in range(3):
+        await ask(scheduler, text_of(3, POISON), times=FAILED_BATCHES)
+        await asyncio.wait_for(scheduler.drain(), 5)
+        assert problem_of(scheduler) is None
+    assert len(observer.records) == 3 * FAILED_BATCHES, "a probe is no one's request"
+    await scheduler.close()
+
+
+async def test_a_probe_that_fails_makes_it_unhealthy_and_one_that_succeeds_healthy_again(
+    observer: RecordingObserver,
+) -> None:
+    device = Device()
+    scheduler = Scheduler([device], BatchPolicy(), observer, name="test", probe_text=text_of(4))
+    device.is_broken = True
+    for is_broken, problem in ((True, ONLY_FAILURES), (True, ONLY_FAILURES), (False, None)):
+        device.is_broken = is_broken
+        scheduler.probe()
+        scheduler.probe()
+        await asyncio.wait_for(scheduler.drain(), 5)
+        await asyncio.sleep(0)
+        assert problem_of(scheduler) == problem
+    assert len(device.batches) == 1, "one probe at a time"
+    await scheduler.close()
+
+
+async def test_a_probe_never_runs_inline(clock: ManualClock, observer: RecordingObserver) -> None:
+    device = Device()
+    scheduler = Scheduler(
+        [device], BatchPolicy(), observer, name="test", clock=clock, inline=InlinePolicy(may_poll=False),
+        probe_text=text_of(7),
+    )  # fmt: skip
+    await ask(scheduler, text_of(7), times=3 * INLINE_AFTER_REQUESTS)
+    scheduler.probe()
+    await asyncio.wait_for(scheduler.drain(), 5)
+    assert device.ran_inline[-2:] == [True, False]
+    await scheduler.close()
+
+
+def test_a_deployment_without_traffic_is_probed_and_an_unhealthy_one_more_often(clock: ManualClock) -> None:
+    health = Health()
+    schedule = ProbeSchedule(10.0, clock)
+
+    def due_after(seconds: float) -> bool:
+        clock.now += seconds
+        return schedule.is_due(health)
+
+    assert not due_after(99.0), "a new deployment was verified"
+    assert [due_after(9.0), due_after(1.5), due_after(9.0), due_after(1.5)] == [False, True, False, True]
+    health.batch_done(BatchRecord(1, 3, 3, 0.1, [0.0]))
+    assert [due_after(9.0), due_after(9.0), due_after(1.5)] == [False, False, True], "traffic shows that it works"
+    health.batch_failed()
+    assert [due_after(9.0), due_after(1.5)] == [False, True], "a failed batch does not show it"
+    health.probe_failed()
+    assert [due_after(RECHECK_S), due_after(RECHECK_S)] == [True, True]
+    health.instance_lost(left=0)
+    assert not due_after(RECHECK_S), "nothing can run a probe"
+
+
 async def test_readiness_follows_the_health_of_the_live_deployment() -> None:
     old, new = Health(), Health()
     problems: list[str | None] = []
@@ -158,4 +248,7 @@ class _Silent:
         """Nobody counts."""
 
     def items_dropped(self, expired: int, cancelled: int) -> None:
+        """Nobody counts."""
+
+    def instance_replaced(self, *, hung: bool) -> None:
         """Nobody counts."""
