@@ -11,7 +11,9 @@ import cloup
 from cloup import HelpFormatter, option, option_group
 
 from engine import __version__
+from engine.commands.limit_options import LIMIT_OPTIONS
 from engine.exit_codes import ExitCode
+from engine.host.reporting import open_standard_streams
 
 FORMATTER = HelpFormatter.settings(max_width=100, col1_max_width=32, col2_min_width=30)
 
@@ -103,6 +105,13 @@ def cli() -> None:
         show_default=True,
         metavar="N",
         help="0: any free port.",
+    ),
+    option(
+        "--lifeline",
+        type=click.Choice(["none", "stdin"]),
+        default="none",
+        show_default=True,
+        help="stdin: drain and exit when stdin, a pipe, ends. The line `detach` on it ends this.",
     ),
 )
 @option_group(
@@ -200,6 +209,7 @@ def cli() -> None:
         help="Defaults for these flags, by name.",
     ),
 )
+@LIMIT_OPTIONS
 @option_group(
     "Health and end",
     option(
@@ -370,6 +380,7 @@ def tune(backend: str | None, as_json: bool, **flags: Any) -> None:
 
 def main() -> None:
     """Runs the command line. A usage error exits with 3, because 2 has another meaning in this project's commands."""
+    open_standard_streams()
     try:
         cli.main(prog_name="engine", standalone_mode=False)
     except click.UsageError as error:

@@ -89,7 +89,8 @@ def start_engine(cell: Cell) -> Server:
 
 
 def _engine(cell: Cell) -> tuple[Process, dict[str, Any]]:
-    process = Process([str(OURS), "-m", "engine.cli", "serve", "--port", "0", "--strict", *flags(cell)])
+    command = [str(OURS), "-m", "engine.cli", "serve", "--port", "0", "--lifeline", "stdin", "--strict", *flags(cell)]
+    process = Process(command)
     try:
         return process, process.read_line(START_WITHIN_S)
     except BaseException:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,26 @@ def _cell(words: str) -> Cell:
     return Cell(*parts)
 
 
-def serve_flags(cell: Cell, plan: Plan | None) -> tuple[str, ...]:
-    """Returns the flags of `engine serve` on a free port. Without a plan the engine tunes on its first start."""
-    return ("serve", "--host", "127.0.0.1", "--port", "0", "--strict", *cell.flags, *(plan.flags if plan else ()))
+def serve_flags(cell: Cell, plan: Plan | None, *, lifeline: bool) -> tuple[str, ...]:
+    """Returns the flags of `engine serve` on a free port. Without a plan the engine tunes on its first start.
+
+    `lifeline`: whether the revision reads stdin only with `--lifeline stdin`. Older ones always do.
+    """
+    return (
+        "serve", "--host", "127.0.0.1", "--port", "0", *(("--lifeline", "stdin") if lifeline else ()), "--strict",
+        *cell.flags, *(plan.flags if plan else ()),
+    )  # fmt: skip
+
+
+def has_lifeline_flag(serve_help: str) -> bool:
+    """Returns whether the output of `engine serve --help` lists `--lifeline`."""
+    return "--lifeline" in serve_help
+
+
+@cache
+def _serve_help(tree: Tree) -> str:
+    """Raises SetUpFailed."""
+    return run([str(tree.engine), "serve", "--help"], START_WITHIN_S, cwd=tree.source)
 
 
 def cache_of(tree: Tree, *, tuned: bool) -> Path:
@@ -109,8 +127,9 @@ def start(tree: Tree, cell: Cell, plan: Plan | None, within_s: float = START_WIT
     """Starts an engine and waits until it is ready. Raises Failed after stopping it."""
     extra = {"PYTHONPATH": "", "EMBEDCONSOLE_CACHE": str(cache_of(tree, tuned=plan is None))}
     try:
-        process = Process([str(tree.engine), *serve_flags(cell, plan)], cwd=tree.source, extra=extra)
-    except OSError as error:
+        words = serve_flags(cell, plan, lifeline=has_lifeline_flag(_serve_help(tree)))
+        process = Process([str(tree.engine), *words], cwd=tree.source, extra=extra)
+    except (OSError, SetUpFailed) as error:
         raise Failed(f"{tree.name} {cell}: cannot be started: {error}") from error
     try:
         ready = process.read_line(within_s)

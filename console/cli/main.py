@@ -7,6 +7,7 @@ nothing answers, 4 the load generator was the bottleneck, 1 errors, 2 too short,
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -180,6 +181,9 @@ def quickstart() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits. Usage errors exit with 3, since 2 has another meaning in these commands."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a letter that the terminal or pipe lacks does not fail a command
     sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="embedconsole", standalone_mode=False)))
 
 

@@ -11,6 +11,8 @@ from console.model.durations import MAX_DURATION_S, parse_duration_s
 AUTO = 0.0
 """The value of `auto`: the duration is determined while measuring."""
 
+_EXAMPLE = "127.0.0.1:50051"
+
 
 class Duration(click.ParamType[float]):
     """`10s`, `1.5m`, `500ms` or a number of seconds. With `auto=True` also `auto`, which is AUTO."""
@@ -43,10 +45,22 @@ class Address(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the address as written, after a check of its form."""
-        host, _, port = str(value).removeprefix("dns:///").rpartition(":")
-        if not _is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in 127.0.0.1:50051", param, ctx)
+        text = str(value).removeprefix("dns:///")
+        host = text.rpartition(":")[0]
+        if "://" in text:
+            rest = text.partition("://")[2].rstrip("/")
+            valid = rest if _is_address(rest) else _EXAMPLE
+            self.fail(f"{value!r} is a URL: write host:port, as in {valid}", param, ctx)
+        if _is_ip_address(host.partition("%")[0], 6):
+            self.fail(f"{value!r} is not host:port: write an IPv6 address in brackets, as in [::1]:50051", param, ctx)
+        if not _is_address(text):
+            self.fail(f"{value!r} is not host:port with a port from 1 to 65535, as in {_EXAMPLE}", param, ctx)
         return str(value)
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return _is_host(host) and bool(re.fullmatch(r"[0-9]{1,5}", port)) and 1 <= int(port) <= 65535
 
 
 def _is_host(text: str) -> bool:

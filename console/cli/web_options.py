@@ -30,7 +30,7 @@ def command_of(context: click.Context) -> str:
         for parameter in context.command.params
         if context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
     }
-    words = [sys.executable, "-m", "console.cli"]
+    words = [sys.executable, "-P", "-m", "console.cli"]
     for name, parameter in given.items():
         if name in _PAGE_OPTIONS or name is None:
             continue

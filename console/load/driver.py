@@ -15,6 +15,7 @@ from console.load.protocol import Changed, Event, Started, Stopped
 from console.load.recorder import Recorder
 from console.model.load import LoadSpec
 from console.model.supervise import Supervisor, to_stderr
+from engine.api import channel_options
 
 TICK_S = 0.1
 TICKS_PER_INTERVAL = 10
@@ -32,7 +33,7 @@ class Driver:
         max_text_bytes: int = MAX_TEXT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=channel_options(target, CHANNEL_OPTIONS))
         self._plan = plan
         self._max_text_bytes = max_text_bytes
         self._emit = emit

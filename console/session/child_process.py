@@ -10,11 +10,25 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+import console
 from console.model.supervise import Supervisor, to_stderr
 
 _LONGEST_LINE_BYTES = 1 << 20
 _POLL_S = 0.05
+_PACKAGE_ROOT = Path(console.__file__).parent.parent
+
+
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a child process of the console.
+
+    A child in Python imports this package, whether or not it is installed, and nothing from the current folder, where a
+    file of the user may have the name of a module.
+    """
+    paths = [str(_PACKAGE_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    # An empty entry of PYTHONPATH would be the current folder.
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 class ChildGone(Exception):
@@ -82,6 +96,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env=child_environment(),
         )
         assert process.stdin is not None  # noqa: S101 - stdin is PIPE
         os.set_blocking(process.stdin.fileno(), False)

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from console.model.engine import Batching, CapabilityCell, Deployment
 from console.session import from_wire
-from engine.api import embed_pb2, embed_pb2_grpc
+from engine.api import channel_options, embed_pb2, embed_pb2_grpc
 
 CALL_TIMEOUT_S = 10.0
 _CLOSED = "the connection was closed"
@@ -39,7 +39,7 @@ class ControlClient:
         self._on_message = on_message
         self._closed = False
         self._streams: set[Any] = set()
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(address, options=channel_options(address, _OPTIONS))
         self._stub: Any = embed_pb2_grpc.ControlStub(self._channel)
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "WARN": "warning", "ERROR": "
 
 def serve_flags(spec: EngineSpec) -> list[str]:
     """Returns the options of `engine serve` for the specification. Empty and 0 values are left to the engine."""
-    flags = ["--port", str(spec.port)]
+    flags = ["--port", str(spec.port), "--lifeline", "stdin"]
     named: dict[str, str | int | float] = {
         "--model": spec.model,
         "--backend": spec.backend,

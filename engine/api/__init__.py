@@ -1,5 +1,6 @@
-"""What others may use of the engine: the generated wire types (`embed_pb2`, `embed_pb2_grpc`) and the async client."""
+"""What others may use of the engine: the generated wire types, options of a channel, and the async client."""
 
+from engine.api.channel import channel_options
 from engine.api.embed.v1 import embed_pb2, embed_pb2_grpc
 
-__all__ = ["embed_pb2", "embed_pb2_grpc"]
+__all__ = ["channel_options", "embed_pb2", "embed_pb2_grpc"]

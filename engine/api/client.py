@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api.channel import channel_options
 from engine.api.embed.v1 import embed_pb2, embed_pb2_grpc
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -26,7 +27,7 @@ class EmbedClient:
     """A channel to one engine. Its methods raise grpc.aio.AioRpcError with the codes that the proto file documents."""
 
     def __init__(self, address: str) -> None:
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        options = channel_options(address, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self.embedder = embed_pb2_grpc.EmbedderStub(self._channel)
         self.control = embed_pb2_grpc.ControlStub(self._channel)

@@ -3,24 +3,21 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import engine
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import Artifact, ArtifactStore, artifact_key
 from engine.backends.base import Cell
 from engine.errors import CannotSwitch, ModelError
+from engine.host.child import child_environment
 from engine.models.resolve import ModelFiles
 
 __all__ = ["Artifact", "ArtifactStore", "Progress", "prepare"]
 
-_PACKAGE_ROOT = Path(engine.__file__).parent.parent
 _KEPT_LINES = 20
 _LONGEST_LINE_BYTES = 1 << 20
 
@@ -80,8 +77,7 @@ async def _run_child(job: bytes, store: ArtifactStore, on_progress: Callable[[Pr
         sys.executable,
         "-m",
         "engine.artifacts.prepare_child",
-        cwd=_PACKAGE_ROOT,  # imports this engine, whether or not it is installed
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env=child_environment(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -23,6 +23,7 @@ from engine.artifacts.store import ArtifactStore, artifact_details, artifact_key
 from engine.backends.base import Cell
 from engine.backends.recipes import prepared_as, recipe_of
 from engine.errors import EngineError, ModelError
+from engine.host.os_errors import describe
 from engine.models.resolve import ModelFiles, model_at
 from engine.models.tokenizer import Tokenizer, tokenizer_path
 
@@ -78,6 +79,10 @@ def main() -> int:
         return 130
     except EngineError as error:
         phases.send(event="error", message=str(error))
+        return 1
+    except OSError as error:
+        traceback.print_exc()
+        phases.send(event="error", message=f"the artifact cannot be prepared: {describe(error)}")
         return 1
     except ImportError as error:
         phases.send(event="error", message=_missing_package(error))

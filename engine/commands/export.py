@@ -14,6 +14,7 @@ from engine.capabilities.platform import this_platform
 from engine.capabilities.resolve import resolve
 from engine.errors import CannotSwitch, EngineError, InvalidRequest
 from engine.exit_codes import ExitCode
+from engine.host.os_errors import describe
 from engine.host.reporting import Reporter
 from engine.models.resolve import resolve_model
 
@@ -44,6 +45,9 @@ def prepare_artifact(
     except InvalidRequest as error:
         reporter.error("usage", str(error))
         return ExitCode.USAGE
+    except OSError as error:
+        reporter.error("failed", f"the artifact cannot be prepared: {describe(error)}")
+        return ExitCode.FAILED
     except EngineError as error:
         reporter.error("failed", str(error))
         return ExitCode.FAILED

@@ -17,6 +17,7 @@ from engine.deployment.target import Deployment, Plan, SwitchState
 from engine.errors import CannotSwitch, NoSuchCell
 from engine.host.faults import FaultFile
 from engine.host.machine import PlatformFacts, core_of_each
+from engine.host.os_errors import describe
 from engine.host.threads import BackgroundThread
 from engine.models.resolve import ModelFiles, resolve_model
 from engine.models.tokenizer import Tokenizer
@@ -73,9 +74,12 @@ class Loader:
         """Returns the model's files and the artifact to load, which is made if it is missing."""
         planned = plan.effective
         steps.emit(SwitchState.PREPARING, "looking for prepared artifacts")
-        with BackgroundThread("resolving") as background:  # may download for minutes
-            files = await background.run(resolve_model, planned.model or None)
-        return files, await prepare(files, planned.cell, self._store, steps.emit_preparation, self._calibration)
+        try:
+            with BackgroundThread("resolving") as background:  # may download for minutes
+                files = await background.run(resolve_model, planned.model or None)
+            return files, await prepare(files, planned.cell, self._store, steps.emit_preparation, self._calibration)
+        except OSError as error:  # the cache, or the preparation process
+            raise CannotSwitch(f"the artifact cannot be prepared: {describe(error)}") from error
 
     async def load(self, plan: Plan, steps: SwitchSteps, overrides: BatchOverrides) -> LiveDeployment:
         """Returns a deployment that is ready to answer. Raises CannotSwitch, ModelError or what preparing raises."""

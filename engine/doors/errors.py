@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from engine import errors
@@ -70,7 +71,10 @@ def count_failure(telemetry: Telemetry, error: BaseException) -> None:
     Of exceptions that are no EngineError the log has the types and frames, without messages and variables, which may
     hold a caller's text. A poison text is not logged here: the instance has logged its forward pass.
     """
-    telemetry.request_failed(code_of(error).name)
+    code = code_of(error)
+    telemetry.request_failed(code.name)
+    if isinstance(error.__cause__, DecodeError):
+        _log.warning("refused a malformed message: %s", error)
     for one in _flatten(error):
         if code_of(one) is grpc.StatusCode.INTERNAL and not isinstance(one, errors.PoisonedText):
             _log.error("internal error of the engine\n%s", "\n".join(_stack_lines(one)))
@@ -110,11 +114,17 @@ async def abort(context: Context, error: BaseException) -> NoReturn:
     """Ends the call with the code, message and details of the error."""
     status = status_of(error)
     trailing = ((DETAILS_KEY, status.SerializeToString()),) if status.details else ()
-    await context.abort(code_of(error), status.message, trailing)
+    try:
+        await context.abort(code_of(error), status.message, trailing)
+    except grpc.aio.AbortError as kept:
+        # The call keeps this exception, whose traceback keeps the call and, in its frames, the request: a reference
+        # cycle. Another one is raised, so that the request's memory is free when the call ends.
+        kept.__traceback__ = kept.__context__ = None
+        raise grpc.aio.AbortError(*kept.args) from None
     raise AssertionError("context.abort always raises")
 
 
-async def _count_and_abort(context: Context, error: Exception, telemetry: Telemetry) -> NoReturn:
+async def count_and_abort(context: Context, error: Exception, telemetry: Telemetry) -> NoReturn:
     """Ends a call with the error that its handler raised, and counts it unless the caller has left.
 
     If the caller leaves while a response is written, the write fails first and then the abort.
@@ -146,7 +156,7 @@ def translates_errors(handler: Unary[Message]) -> Unary[Message]:
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _count_and_abort(context, error, servicer.telemetry)
+            await count_and_abort(context, error, servicer.telemetry)
 
     return translated
 
@@ -162,6 +172,6 @@ def translates_stream_errors(handler: ServerStream[Message]) -> ServerStream[Mes
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _count_and_abort(context, error, servicer.telemetry)
+            await count_and_abort(context, error, servicer.telemetry)
 
     return translated

@@ -21,6 +21,22 @@ _KEPT_LINES = 10
 _STOP_GRACE_S = 5.0
 
 
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a child process of the engine.
+
+    The child imports this engine, whether or not it is installed, and nothing from its current folder, where a file of
+    the user may have the name of a module.
+    """
+    paths = [str(_PACKAGE_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # an empty entry would be the current folder
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
 class ChildLost(EngineError):
     """The child exited before its job was done, or was silent for too long."""
 
@@ -37,8 +53,7 @@ async def reports(module: str, order: Mapping[str, Any], *, silent_s: float) -> 
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module,
-        cwd=_PACKAGE_ROOT,  # imports this engine, whether or not it is installed
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env=child_environment(),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         start_new_session=True, limit=_LONGEST_LINE_BYTES,
     )  # fmt: skip

@@ -5,10 +5,31 @@ If stderr is a terminal, phases and log are plain sentences.
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
+from io import TextIOWrapper
 from typing import Any, TextIO
+
+from engine.host.log_limit import RepetitionLimit
+
+
+def open_standard_streams() -> None:
+    """Opens /dev/null for each standard stream that the parent has closed, and makes output never fail to encode.
+
+    Without it the next file or socket would get the number of the closed stream, and what is printed would go there.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 class Reporter:
@@ -50,8 +71,9 @@ class Reporter:
         return sentence if self._is_terminal else json.dumps({"event": event, **fields})
 
     def capture_logging(self) -> None:
-        """Redirects warnings of libraries to the same stream."""
+        """Redirects warnings of libraries to the same stream, repetitions at a limited rate."""
         handler = _ReportingHandler(self)
+        handler.addFilter(RepetitionLimit())
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.captureWarnings(capture=True)
 

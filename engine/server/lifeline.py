@@ -22,7 +22,7 @@ def is_pipe_or_socket(descriptor: int = 0) -> bool:
 
 
 class Lifeline(asyncio.Protocol):
-    """Calls `on_end` at end of file, unless it has received the line `detach`."""
+    """Calls `on_end` at end of file, unless it has received the line `detach`. Used only with `--lifeline stdin`."""
 
     def __init__(self, reporter: Reporter, on_end: Callable[[], None]) -> None:
         self._reporter = reporter
@@ -32,10 +32,9 @@ class Lifeline(asyncio.Protocol):
 
     @classmethod
     async def attach(cls, reporter: Reporter, on_end: Callable[[], None]) -> None:
-        """Starts reading stdin if it is a pipe or a socket."""
-        if is_pipe_or_socket():
-            loop = asyncio.get_running_loop()
-            await loop.connect_read_pipe(lambda: cls(reporter, on_end), sys.stdin)
+        """Starts reading stdin, which must be a pipe or a socket."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: cls(reporter, on_end), sys.stdin)
 
     def data_received(self, data: bytes) -> None:
         """Handles complete lines. `detach` is the only command; others are ignored."""

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from engine.api import embed_pb2_grpc
+from engine.api import embed_pb2
 from engine.artifacts.calibration import Calibration
 from engine.artifacts.store import ArtifactStore
 from engine.capabilities.platform import this_platform
@@ -23,19 +23,25 @@ from engine.deployment.switch import Deployments
 from engine.deployment.target import SwitchStep, Target
 from engine.doors.embed_v1.control import Control
 from engine.doors.embed_v1.embedder import Embedder
+from engine.doors.inbound import InboundMemory
+from engine.doors.limits import EngineLimits
+from engine.doors.registration import add_servicer
 from engine.errors import EngineError
 from engine.exit_codes import ExitCode
 from engine.host.faults import FaultFile
+from engine.host.memory import trim_heap
 from engine.host.reporting import Reporter
-from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
+from engine.pipeline.embedding import EmbeddingPipeline
 from engine.pipeline.metrics import Telemetry
-from engine.scheduling import Admission, AdmissionLimits, PassLimits, ProbeSchedule, Watchdog
+from engine.scheduling import Admission, PassLimits, ProbeSchedule, Watchdog
 from engine.scheduling.health import DEFAULT_PROBE_IDLE_S
 from engine.server.end import end_process_with
 from engine.server.gc_policy import collect_when_idle, freeze_start_up_objects
 from engine.server.health import HealthPublisher, probe_when_due
-from engine.server.lifeline import Lifeline
+from engine.server.lifeline import Lifeline, is_pipe_or_socket
+from engine.server.memory_policy import trim_after_growth
 from engine.server.observations import LoadSample, record_load_cosine, record_peak_throughput
+from engine.server.signals import not_ignored
 from engine.tuning.plan import BatchOverrides
 
 EXIT_GRACE_S = 30.0
@@ -57,9 +63,8 @@ LOOP_LIMIT_S = 10.0
 """How long the event loop may be busy with one callback, in seconds. Chosen: its longest work, a full garbage
 collection, takes less than one second; and a signal to end can be handled within the grace period."""
 
-MESSAGE_BYTES = 32 * 1024 * 1024
-"""The largest gRPC message. Above the limits of a request, so that an oversized request gets the engine's error message
-rather than gRPC's."""
+RESPONSE_OVERHEAD_BYTES = 1024 * 1024
+"""Bytes of a response besides its vectors: token counts, flags, names. Chosen well above those of 2,048 texts."""
 
 SERVICES = ("embed.v1.Embedder", "embed.v1.Control")
 
@@ -79,11 +84,14 @@ class ServeOptions:
 
     host: str = "127.0.0.1"
     port: int = 50051
+    lifeline: bool = False
+    """Whether the engine drains and exits when its stdin ends."""
     target: Target = field(default_factory=Target)
     strict: bool = False
     batching: BatchOverrides = field(default_factory=BatchOverrides)
     tune: bool = False
     """Whether to measure the serving plan of the cell, if this machine has none."""
+    limits: EngineLimits = field(default_factory=EngineLimits)
     calibration: Calibration | None = None
     """The user's texts for recipes that calibrate."""
     pass_limits: PassLimits = field(default_factory=PassLimits)
@@ -111,28 +119,31 @@ class EngineServer:
         self._exit_code = ExitCode.ABANDONED  # until drained
         self._drain_task: asyncio.Task[tuple[int, int]] | None = None
         self._telemetry = Telemetry()
-        admission_limits = AdmissionLimits()
+        limits = options.limits
         self._watchdog = Watchdog(options.loop_limit_s, self._on_loop_hang, self._on_deadline)
         self._deployments = Deployments(
             this_platform(), ArtifactStore.default(), self._telemetry, options.batching,
             calibration=options.calibration,
             supervision=Supervision(self._watchdog, options.pass_limits, options.faults),
         )  # fmt: skip
-        self._pipeline = EmbeddingPipeline(
-            self._deployments, Admission(admission_limits), self._telemetry, RequestLimits()
-        )
+        self._pipeline = EmbeddingPipeline(self._deployments, Admission(limits.queue), self._telemetry, limits.request)
         self._health = HealthPublisher(self._deployments.readiness, SERVICES)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # otherwise a second engine shares the port without an error
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", limits.wire.max_message_bytes),
+                ("grpc.max_send_message_length", limits.request.max_response_bytes + RESPONSE_OVERHEAD_BYTES),
+                ("grpc.max_concurrent_streams", limits.wire.max_streams_per_connection),
             ]
         )
-        embed_pb2_grpc.add_EmbedderServicer_to_server(Embedder(self._pipeline), self._server)
-        control = Control(self._pipeline, admission_limits, self._drain_on_request)
-        embed_pb2_grpc.add_ControlServicer_to_server(control, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
+        inbound = InboundMemory(limits.wire.max_decoded_bytes)
+        services = embed_pb2.DESCRIPTOR.services_by_name
+        for service, servicer in (
+            (services["Embedder"], Embedder(self._pipeline, inbound)),
+            (services["Control"], Control(self._pipeline, limits, self._drain_on_request)),
+            (health_pb2.DESCRIPTOR.services_by_name["Health"], self._health.servicer),
+        ):
+            add_servicer(self._server, service, servicer, self._telemetry, inbound)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def run(self) -> ExitCode:
@@ -144,7 +155,14 @@ class EngineServer:
         """
         address = self._bind()
         self._install_signal_handlers()
-        await Lifeline.attach(self._reporter, self._stop)
+        if self._options.lifeline:
+            if not is_pipe_or_socket():
+                raise CannotStart(
+                    "no_lifeline",
+                    "--lifeline stdin needs a pipe or a socket as stdin, held by the program that starts the engine",
+                    "leave --lifeline out: the engine then serves until a signal or Control.Drain ends it",
+                )
+            await Lifeline.attach(self._reporter, self._stop)
         self._watchdog.start()
         starting = asyncio.create_task(self._start(address))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -189,6 +207,7 @@ class EngineServer:
                 )
             ),
             asyncio.create_task(collect_when_idle(lambda: telemetry.in_flight_requests, lambda: counts.ended)),
+            asyncio.create_task(trim_after_growth(lambda: telemetry.process_usage()[0], trim_heap)),
             asyncio.create_task(
                 probe_when_due(
                     lambda: self._deployments.live.scheduler,
@@ -204,7 +223,8 @@ class EngineServer:
 
     def _bind(self) -> str:
         host, port = self._options.host, self._options.port
-        shown = f"[{host}]" if ":" in host else host
+        check_host(host)
+        shown = f"[{host.strip('[]')}]" if ":" in host else host
         try:
             bound = self._server.add_insecure_port(f"{shown}:{port}")
         except RuntimeError as error:
@@ -237,7 +257,7 @@ class EngineServer:
 
     def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in not_ignored(signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -304,6 +324,26 @@ class EngineServer:
 
     def _end_with(self, code: ExitCode, error_code: str, message: str, fix: str) -> None:
         end_process_with(code, self._reporter.error_line(error_code, message, fix))
+
+
+def check_host(host: str) -> None:
+    """Raises CannotStart for a host that no client could connect to, with how to write it."""
+    problem = ""
+    if "://" in host or "/" in host:
+        problem = "is a URL or a path"
+    elif ":" in host:
+        try:
+            ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
+        except ValueError:
+            problem = "contains a port, or is no IPv6 address"
+    elif not host.strip() or any(letter.isspace() for letter in host):
+        problem = "is empty or has blanks"
+    if problem:
+        raise CannotStart(
+            "bad_host",
+            f"--host {host!r} {problem}",
+            "write a name or an address alone, as in 127.0.0.1, ::1 or localhost; --port sets the port",
+        )
 
 
 def _is_loopback(host: str) -> bool:

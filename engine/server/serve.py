@@ -12,9 +12,11 @@ from engine.deployment.target import Target
 from engine.errors import EngineError, InvalidRequest, NoSuchCell, NoSuchModel
 from engine.exit_codes import ExitCode
 from engine.host.faults import FaultFile, InvalidFaults
+from engine.host.os_errors import describe
 from engine.host.reporting import Reporter
 from engine.scheduling import PassLimits
 from engine.server.end import end_process
+from engine.server.limits import limits_from
 from engine.server.process import CannotStart, EngineServer, ServeOptions
 from engine.tuning.plan import BatchOverrides
 
@@ -43,6 +45,9 @@ def run_server(flags: Mapping[str, Any]) -> int:
     except EngineError as error:
         reporter.error("failed", str(error))
         return ExitCode.FAILED
+    except OSError as error:
+        reporter.error("failed", f"the engine cannot start: {describe(error)}")
+        return ExitCode.FAILED
     except Exception as error:  # an internal error: reported as an event too, with its place in the code
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{where.name}, {Path(where.filename).name}:{where.lineno}"
@@ -66,6 +71,14 @@ def _run(options: ServeOptions, reporter: Reporter) -> ExitCode:
 
 
 def _options(flags: Mapping[str, Any]) -> ServeOptions:
+    batching = BatchOverrides(
+        max_batch_tokens=flags["max_batch_tokens"] or None,
+        max_batch_items=flags["max_batch_items"] or None,
+        max_wait_s=flags["max_wait_ms"] / 1e3,
+        coalesce=flags["coalesce"] == "on",
+    )
+    limits = limits_from(flags)
+    batching.check(limits.batching)
     return ServeOptions(
         host=flags["host"],
         port=flags["port"],
@@ -73,17 +86,14 @@ def _options(flags: Mapping[str, Any]) -> ServeOptions:
             flags["backend"], flags["precision"], flags["recipe"], flags["device"], flags["model"],
             flags["instances"], flags["threads"],
         ),
+        lifeline=flags["lifeline"] == "stdin",
         strict=flags["strict"],
         tune=flags["tune"],
+        limits=limits,
         calibration=calibration_from(flags["calibration"]) if flags["calibration"] else None,
         pass_limits=PassLimits(fixed_s=flags["max_pass_s"] or None),
         grace_s=flags["grace_s"],
         probe_idle_s=flags["probe_idle_s"],
         faults=FaultFile.from_environment(os.environ, allowed=flags["allow_faults"]),
-        batching=BatchOverrides(
-            max_batch_tokens=flags["max_batch_tokens"] or None,
-            max_batch_items=flags["max_batch_items"] or None,
-            max_wait_s=flags["max_wait_ms"] / 1e3,
-            coalesce=flags["coalesce"] == "on",
-        ),
+        batching=batching,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.backends.base import Cell
 from engine.capabilities.probes import environment_hash
+from engine.errors import InvalidRequest
 from engine.host.cache import cache_root
 from engine.host.json_file import read_json, rows_in, update_json
 from engine.host.machine import PlatformFacts
@@ -59,6 +60,16 @@ class ServingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The largest batching options that a user may set."""
+
+    max_batch_tokens: int = 1 << 20
+    """Chosen: above what any plan of a device with large memory uses; activations of a pass grow with it."""
+    max_batch_items: int = 16_384
+    max_wait_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class BatchOverrides:
     """The batching options that the user set, by flags of `engine serve` or by `Control.Configure`.
 
@@ -70,6 +81,19 @@ class BatchOverrides:
     max_batch_items: int | None = None
     max_wait_s: float = 0.0
     coalesce: bool = True
+
+    def check(self, limits: BatchLimits) -> None:
+        """Raises InvalidRequest if an option is out of range."""
+        for name, value, largest in (
+            ("max_batch_tokens", self.max_batch_tokens, limits.max_batch_tokens),
+            ("max_batch_items", self.max_batch_items, limits.max_batch_items),
+        ):
+            if value is not None and not 0 < value <= largest:
+                raise InvalidRequest(
+                    f"{name} is out of range: set a value from 1 to {largest}, or 0 for the plan's own"
+                )
+        if not 0 <= self.max_wait_s <= limits.max_wait_s:
+            raise InvalidRequest(f"max_wait_ms is out of range: set a value from 0 to {limits.max_wait_s * 1e3:.0f}")
 
     def policy(self, plan: ServingPlan, *, packs: bool) -> BatchPolicy:
         """Returns the policy of a deployment. `packs`: its executors put several texts in one row."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.promises.doors import DOORS
 from tests.promises.faulty_engine import FaultyEngine
+from tests.support.engine_process import EngineProcess
 
 StartEngine = Callable[..., FaultyEngine]
+StartProcess = Callable[..., EngineProcess]
 
 
 @pytest.fixture(params=list(DOORS))
@@ -32,3 +35,17 @@ def start_engine(artifact_cache: object, door: str, tmp_path: Path) -> Iterator[
         if engine.process.process.poll() is None:
             engine.process.process.kill()
         engine.process.stop()
+
+
+@pytest.fixture
+def start_process(artifact_cache: object) -> Iterator[StartProcess]:
+    """Starts engines with the arguments of EngineProcess, for promises that no door changes; ends them afterwards."""
+    started: list[EngineProcess] = []
+
+    def start(*flags: str, **more: Any) -> EngineProcess:
+        started.append(EngineProcess(*flags, **more))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()

@@ -1,6 +1,7 @@
 """One engine for the tests that do not change it, and fresh ones for those that do."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -42,8 +43,8 @@ def start_engine(artifact_cache: object) -> Iterator[Callable[..., EngineProcess
     """Starts engines, which are stopped after the test."""
     started: list[EngineProcess] = []
 
-    def start(*flags: str, **more: dict[str, str]) -> EngineProcess:
-        engine = EngineProcess(*flags, environment=more.get("environment"))
+    def start(*flags: str, **more: Any) -> EngineProcess:
+        engine = EngineProcess(*flags, **more)
         started.append(engine)
         return engine
 

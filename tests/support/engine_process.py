@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.support.patience import HANGS_AFTER_S
@@ -20,17 +22,30 @@ _NO_TUNE = ("--no-tune",)
 
 
 class EngineProcess:
-    """`engine serve --port 0 …` with its stdin held as the lifeline."""
+    """`engine serve --port 0 …` with its stdin held as the lifeline.
 
-    def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+    `started_by`: a shell script that starts the engine as "$@", without a lifeline. `folder`: the current folder.
+    """
+
+    def __init__(
+        self,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        started_by: str = "",
+        folder: Path | None = None,
+    ) -> None:
+        self._has_lifeline = not started_by
+        lifeline = ("--lifeline", "stdin") if self._has_lifeline else ()
+        command = [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *lifeline, *_NO_TUNE, *flags]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.cli", "serve", "--port", "0", *_NO_TUNE, *flags],
+            command if self._has_lifeline else ["/bin/sh", "-c", started_by, "sh", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
             env={**os.environ, **(environment or {})},
+            cwd=folder,
         )
         self.events: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._drainer = threading.Thread(target=self._drain_stderr, daemon=True)
@@ -71,6 +86,8 @@ class EngineProcess:
         """Stops the engine in any state."""
         if self.process.poll() is None:
             self.close_stdin()
+            if not self._has_lifeline:
+                os.killpg(self.process.pid, signal.SIGTERM)
             try:
                 self.process.wait(HANGS_AFTER_S)
             except subprocess.TimeoutExpired:

@@ -28,6 +28,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 _MAKE = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 _OWN_PATH = re.compile(r"(?:console|engine|tests|benchmarks|proto|docs|\.ci)/[\w./-]*")
+_TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 _NO_HELP = re.compile(r"\[default:[^\]]*\]|\s")
 """What says nothing of an option: its default alone."""
 _SHELL = {"sh", "console", "bash"}
@@ -199,7 +200,7 @@ def test_every_guide_can_be_reached_from_the_readme() -> None:
 def test_every_promise_names_tests_that_exist_and_every_test_of_a_promise_is_named() -> None:
     named = {span for span in pages()["docs/promises.md"].spans if span.startswith("test_") and "." not in span}
     files = [path for path in (ROOT / "tests/promises").glob("test_*.py") if path.name != "test_faults.py"]
-    written = {name for path in files for name in re.findall(r"^async def (test_\w+)", path.read_text(), re.MULTILINE)}
+    written = {name for path in files for name in _TEST.findall(path.read_text())}
     assert named == written
 
 

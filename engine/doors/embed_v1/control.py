@@ -21,12 +21,12 @@ from engine.doors.embed_v1.wire import (
     switch_event,
 )
 from engine.doors.errors import Context, translates_errors, translates_stream_errors
+from engine.doors.limits import EngineLimits
 from engine.errors import InvalidRequest
 from engine.fidelity.corpus import built_in_corpus, corpus_of
 from engine.fidelity.measure import measure, save
 from engine.host.machine import PLATFORM_NAMES
 from engine.pipeline.embedding import EmbeddingPipeline
-from engine.scheduling import AdmissionLimits
 
 MIN_WATCH_INTERVAL_MS = 50
 DEFAULT_WATCH_INTERVAL_MS = 1000
@@ -38,11 +38,11 @@ class Control(embed_pb2_grpc.ControlServicer):
     def __init__(
         self,
         pipeline: EmbeddingPipeline,
-        admission: AdmissionLimits,
+        limits: EngineLimits,
         drain: Callable[[float | None], Awaitable[tuple[int, int]]],
     ) -> None:
         self._pipeline = pipeline
-        self._admission = admission
+        self._limits = limits
         self._drain = drain
         self.telemetry = pipeline.telemetry
 
@@ -63,7 +63,7 @@ class Control(embed_pb2_grpc.ControlServicer):
     @translates_errors
     async def GetStatus(self, request: embed_pb2.GetStatusRequest, context: Context) -> embed_pb2.Status:
         """Returns the status of the engine."""
-        return status_message(self._pipeline, self._admission, os.getpid())
+        return status_message(self._pipeline, self._limits, os.getpid())
 
     @translates_errors
     async def GetCapabilities(
@@ -96,8 +96,7 @@ class Control(embed_pb2_grpc.ControlServicer):
             overrides = replace(overrides, max_wait_s=request.max_wait_ms / 1e3)
         if request.HasField("coalesce"):
             overrides = replace(overrides, coalesce=request.coalesce)
-        if not 0 <= overrides.max_wait_s <= 1:
-            raise InvalidRequest("max_wait_ms is out of range: set a value from 0 to 1000")
+        overrides.check(self._limits.batching)
         return batching_message(deployments.configure(overrides))
 
     @translates_stream_errors

@@ -7,23 +7,27 @@ import numpy as np
 
 from engine.api import embed_pb2, embed_pb2_grpc
 from engine.deployment.live import LiveDeployment
+from engine.doors.decoding import MessageDecoder, leading_id
 from engine.doors.embed_v1.wire import deployment_message
 from engine.doors.errors import Context, count_failure, status_of, translates_errors
-from engine.errors import InvalidRequest
+from engine.doors.inbound import InboundMemory
+from engine.errors import EngineError, InvalidRequest
 from engine.pipeline.embedding import EmbeddingPipeline, EmbedOptions
 from engine.pipeline.metrics import RequestTimings
 
 STREAM_WINDOW = 256
 """The most unanswered messages of a stream. The engine then stops reading it, which is flow control to the client."""
 
-_DTYPES = frozenset(embed_pb2.DType.values())
+
+_STREAM_DECODER = MessageDecoder(embed_pb2.StreamRequest)
 
 
 class Embedder(embed_pb2_grpc.EmbedderServicer):
     """Implements Embed, EmbedStream and Similarity."""
 
-    def __init__(self, pipeline: EmbeddingPipeline) -> None:
+    def __init__(self, pipeline: EmbeddingPipeline, inbound: InboundMemory) -> None:
         self._pipeline = pipeline
+        self._inbound = inbound
         self.telemetry = pipeline.telemetry
         self._deployment_cache: tuple[LiveDeployment | None, embed_pb2.Deployment] = (None, embed_pb2.Deployment())
 
@@ -33,31 +37,43 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
         return await self._embed(request, self._deadline_s(context.time_remaining()))
 
     @translates_errors
-    async def EmbedStream(  # type: ignore[override]  # the stubs know only iterators; grpc.aio takes a coroutine too
-        self, requests: AsyncIterator[embed_pb2.StreamRequest], context: Context
+    async def EmbedStream(  # type: ignore[override]  # registered with encoded requests; grpc.aio takes a coroutine too
+        self, requests: AsyncIterator[bytes], context: Context
     ) -> None:
-        """Embeds up to STREAM_WINDOW messages concurrently, and writes the responses in the order of the messages."""
+        """Embeds up to STREAM_WINDOW messages concurrently, and writes the responses in the order of the messages.
+
+        `requests`: encoded StreamRequest messages.
+        """
         room = asyncio.Semaphore(STREAM_WINDOW)
         last: asyncio.Task[None] | None = None
         with self._pipeline.streams.open():
             async with asyncio.TaskGroup() as answers:  # a response that cannot be written also ends reading
-                async for message in requests:
+                async for raw in requests:
                     await room.acquire()
-                    last = answers.create_task(self._write_in_order(message, context, last, room))
+                    last = answers.create_task(self._write_in_order(raw, context, last, room))
 
     async def _write_in_order(
         self,
-        message: embed_pb2.StreamRequest,
+        raw: bytes,
         context: Context,
         before: asyncio.Task[None] | None,
         room: asyncio.Semaphore,
     ) -> None:
         """Writes the response of a message after that of `before`, and releases its place in the window."""
-        answer = await self._answer_message(message, context)
+        answer = await self._answer_encoded(raw, context)
         if before is not None and not before.done():
             await before
         await context.write(answer)
         room.release()
+
+    async def _answer_encoded(self, raw: bytes, context: Context) -> embed_pb2.StreamResponse:
+        """Decodes and answers a message. One that is malformed, or does not fit in memory, fails alone."""
+        try:
+            with self._inbound.hold(len(raw)):
+                return await self._answer_message(_STREAM_DECODER.decode(raw), context)
+        except EngineError as error:
+            count_failure(self.telemetry, error)
+            return embed_pb2.StreamResponse(id=leading_id(raw), error=status_of(error))
 
     async def _answer_message(self, message: embed_pb2.StreamRequest, context: Context) -> embed_pb2.StreamResponse:
         remaining_s = context.time_remaining()
@@ -114,8 +130,6 @@ class Embedder(embed_pb2_grpc.EmbedderServicer):
 
 
 def _options(request: embed_pb2.EmbedRequest) -> EmbedOptions:
-    if request.dtype not in _DTYPES:
-        raise InvalidRequest("unknown dtype: set FLOAT32 or FLOAT16")
     return EmbedOptions(
         half=request.dtype == embed_pb2.FLOAT16,
         dimensions=request.dimensions,

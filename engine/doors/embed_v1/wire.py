@@ -10,10 +10,11 @@ from engine.capabilities.matrix import CapabilityCell
 from engine.capabilities.resolve import Notice
 from engine.deployment.live import LiveDeployment
 from engine.deployment.target import Deployment, SwitchStep
+from engine.doors.limits import EngineLimits
 from engine.fidelity.metrics import Cosines, Fidelity
 from engine.host.machine import WIRE_PACKAGES, PlatformFacts, governor, gpu_driver, installed, memory_bytes
-from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
-from engine.scheduling import AdmissionLimits, BatchPolicy
+from engine.pipeline.embedding import EmbeddingPipeline
+from engine.scheduling import BatchPolicy
 from engine.tuning.plan import ServingPlan
 
 
@@ -59,14 +60,25 @@ def batching_message(policy: BatchPolicy) -> embed_pb2.BatchingConfig:
     )
 
 
-def limits_message(limits: RequestLimits, admission: AdmissionLimits) -> embed_pb2.Limits:
-    """The limits of a request and of the queue."""
+def limits_message(limits: EngineLimits) -> embed_pb2.Limits:
+    """The limits of requests, queue, messages, connections and batching options."""
+    request, queue, wire, batching = limits.request, limits.queue, limits.wire, limits.batching
     return embed_pb2.Limits(
-        max_texts_per_request=limits.max_texts,
-        max_text_bytes=limits.max_text_bytes,
-        max_request_bytes=limits.max_request_bytes,
-        max_queued_items=admission.max_queued_items,
-        max_queued_bytes=admission.max_queued_bytes,
+        max_texts_per_request=request.max_texts,
+        max_text_bytes=request.max_text_bytes,
+        max_request_bytes=request.max_request_bytes,
+        max_queued_items=queue.max_queued_items,
+        max_queued_bytes=queue.max_queued_bytes,
+        max_queued_tokens=queue.max_queued_tokens,
+        max_text_chars=request.max_text_chars,
+        max_response_bytes=request.max_response_bytes,
+        max_requests_in_flight=request.max_requests_in_flight,
+        max_message_bytes=wire.max_message_bytes,
+        max_decoded_bytes=wire.max_decoded_bytes,
+        max_streams_per_connection=wire.max_streams_per_connection,
+        max_batch_tokens=batching.max_batch_tokens,
+        max_batch_items=batching.max_batch_items,
+        max_wait_ms=batching.max_wait_s * 1e3,
     )
 
 
@@ -148,7 +160,7 @@ def _cosines(cosines: Cosines) -> embed_pb2.CosineSummary:
     return embed_pb2.CosineSummary(mean=cosines.mean, p1=cosines.p1, min=cosines.min)
 
 
-def status_message(pipeline: EmbeddingPipeline, admission: AdmissionLimits, pid: int) -> embed_pb2.Status:
+def status_message(pipeline: EmbeddingPipeline, limits: EngineLimits, pid: int) -> embed_pb2.Status:
     """The status of the engine."""
     deployments = pipeline.deployments
     live = deployments.live
@@ -159,7 +171,7 @@ def status_message(pipeline: EmbeddingPipeline, admission: AdmissionLimits, pid:
         evidence=live.evidence,
         warnings=warning_messages(live.plan.notices),
         state=serving_state(pipeline),
-        limits=limits_message(pipeline.limits, admission),
+        limits=limits_message(limits),
         batching=batching_message(deployments.batch_policy),
         model=model_message(live),
         pid=pid,

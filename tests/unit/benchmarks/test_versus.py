@@ -11,7 +11,16 @@ from benchmarks.peers.processes import Failed
 from benchmarks.peers.workloads import Workload
 from benchmarks.versus import report
 from benchmarks.versus.__main__ import FIRST_BASE, parse
-from benchmarks.versus.engines import Cell, Plan, cache_of, delete_stale_caches, parse_cells, plan_in, serve_flags
+from benchmarks.versus.engines import (
+    Cell,
+    Plan,
+    cache_of,
+    delete_stale_caches,
+    has_lifeline_flag,
+    parse_cells,
+    plan_in,
+    serve_flags,
+)
 from benchmarks.versus.project import Ratio
 from benchmarks.versus.report import BASE, CONTROL, OTHER, Memory, Sample
 from benchmarks.versus.rounds import Load, estimate_s, parse_loads
@@ -169,7 +178,7 @@ def test_a_cache_is_reused_only_for_the_sources_that_filled_it(
 
 
 def test_a_plan_reaches_the_engine_as_flags_and_nothing_is_tuned() -> None:
-    words = serve_flags(Cell("onnx", "int8"), Plan(2, 1, 512, 64))
+    words = serve_flags(Cell("onnx", "int8"), Plan(2, 1, 512, 64), lifeline=True)
     pairs = dict(pairwise(words))
     assert words[0] == "serve"
     assert pairs["--port"] == "0"
@@ -181,9 +190,15 @@ def test_a_plan_reaches_the_engine_as_flags_and_nothing_is_tuned() -> None:
 
 
 def test_without_a_plan_an_engine_uses_its_own() -> None:
-    words = serve_flags(Cell("onnx", "int8", "dynamic"), None)
+    words = serve_flags(Cell("onnx", "int8", "dynamic"), None, lifeline=False)
     assert words[-2:] == ("--recipe", "dynamic")
     assert not {"--instances", "--threads", "--max-batch-tokens", "--max-batch-items", "--no-tune"} & set(words)
+
+
+@pytest.mark.parametrize(("serve_help", "passed"), [("  --lifeline [none|stdin]", True), ("  --port N", False)])
+def test_the_lifeline_is_asked_for_where_the_revision_knows_the_flag(serve_help: str, passed: bool) -> None:
+    words = serve_flags(Cell("onnx", "int8"), None, lifeline=has_lifeline_flag(serve_help))
+    assert ("--lifeline" in words) is passed
 
 
 def test_engines_with_a_given_plan_never_read_a_cache_with_tuned_plans() -> None:

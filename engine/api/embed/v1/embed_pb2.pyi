@@ -617,7 +617,9 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits of a request (over one of them: INVALID_ARGUMENT) and of the queue (RESOURCE_EXHAUSTED)."""
+    """Limits of a request and of batching options (over one of them: INVALID_ARGUMENT), of the queue (RESOURCE_EXHAUSTED),
+    of messages and connections. All are options of `engine serve`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -626,11 +628,37 @@ class Limits(_message.Message):
     MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_ITEMS_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_QUEUED_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_TEXT_CHARS_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_REQUESTS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_DECODED_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_PER_CONNECTION_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_MS_FIELD_NUMBER: _builtins.int
     max_texts_per_request: _builtins.int
     max_text_bytes: _builtins.int
     max_request_bytes: _builtins.int
     max_queued_items: _builtins.int
     max_queued_bytes: _builtins.int
+    max_queued_tokens: _builtins.int
+    max_text_chars: _builtins.int
+    max_response_bytes: _builtins.int
+    """of the vectors of one response"""
+    max_requests_in_flight: _builtins.int
+    """of all clients: RESOURCE_EXHAUSTED"""
+    max_message_bytes: _builtins.int
+    """of one encoded request: RESOURCE_EXHAUSTED without RetryInfo"""
+    max_decoded_bytes: _builtins.int
+    """of the large messages of all unanswered calls: RESOURCE_EXHAUSTED"""
+    max_streams_per_connection: _builtins.int
+    """concurrent calls; further ones wait in the client"""
+    max_batch_tokens: _builtins.int
+    """the largest values that Configure accepts"""
+    max_batch_items: _builtins.int
+    max_wait_ms: _builtins.float
     def __init__(
         self,
         *,
@@ -639,10 +667,20 @@ class Limits(_message.Message):
         max_request_bytes: _builtins.int = ...,
         max_queued_items: _builtins.int = ...,
         max_queued_bytes: _builtins.int = ...,
+        max_queued_tokens: _builtins.int = ...,
+        max_text_chars: _builtins.int = ...,
+        max_response_bytes: _builtins.int = ...,
+        max_requests_in_flight: _builtins.int = ...,
+        max_message_bytes: _builtins.int = ...,
+        max_decoded_bytes: _builtins.int = ...,
+        max_streams_per_connection: _builtins.int = ...,
+        max_batch_tokens: _builtins.int = ...,
+        max_batch_items: _builtins.int = ...,
+        max_wait_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_queued_bytes", b"max_queued_bytes", "max_queued_items", b"max_queued_items", "max_request_bytes", b"max_request_bytes", "max_text_bytes", b"max_text_bytes", "max_texts_per_request", b"max_texts_per_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_batch_items", b"max_batch_items", "max_batch_tokens", b"max_batch_tokens", "max_decoded_bytes", b"max_decoded_bytes", "max_message_bytes", b"max_message_bytes", "max_queued_bytes", b"max_queued_bytes", "max_queued_items", b"max_queued_items", "max_queued_tokens", b"max_queued_tokens", "max_request_bytes", b"max_request_bytes", "max_requests_in_flight", b"max_requests_in_flight", "max_response_bytes", b"max_response_bytes", "max_streams_per_connection", b"max_streams_per_connection", "max_text_bytes", b"max_text_bytes", "max_text_chars", b"max_text_chars", "max_texts_per_request", b"max_texts_per_request", "max_wait_ms", b"max_wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,8 +1,11 @@
 """An internal error is logged once, without a caller's text; every error has its own code."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +16,7 @@ from engine import errors
 from engine.api import embed_pb2
 from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context, code_of, status_of, translates_errors, translates_stream_errors
+from engine.doors.inbound import InboundMemory
 from engine.pipeline.embedding import EmbeddingResult
 from engine.pipeline.metrics import Telemetry
 from engine.pipeline.open_calls import OpenCalls
@@ -179,6 +183,7 @@ class Broken(Embedder):
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
+        self._inbound = InboundMemory()
         pipeline: Any = SimpleNamespace(streams=OpenCalls())
         self._pipeline = pipeline
 
@@ -203,8 +208,8 @@ async def test_a_message_of_a_stream_that_meets_a_fault_is_logged_once_and_fails
 
 
 async def test_a_stream_whose_answer_cannot_be_written_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async def questions() -> AsyncIterator[embed_pb2.StreamRequest]:
-        yield embed_pb2.StreamRequest(id=1)
+    async def questions() -> AsyncIterator[bytes]:
+        yield embed_pb2.StreamRequest(id=1).SerializeToString()
         await asyncio.Event().wait()
 
     call = Call()
@@ -213,3 +218,39 @@ async def test_a_stream_whose_answer_cannot_be_written_is_in_the_log(caplog: pyt
     assert call.code is grpc.StatusCode.INTERNAL
     assert [("RuntimeError" in record.getMessage()) for record in caplog.records] == [False, True]
     assert WORDS not in caplog.text
+
+
+class Keeping(Call):
+    """A call that keeps the exception that ended it, as gRPC does."""
+
+    async def abort(self, code: grpc.StatusCode, message: str, *_: Any) -> None:
+        self.kept = grpc.aio.AbortError("Locally aborted.")
+        raise self.kept
+
+
+class Refusing:
+    """A servicer whose method raises a new error each time."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+
+    @translates_errors
+    async def unary(self, request: object, context: Context) -> object:
+        raise errors.InvalidRequest("no")
+
+
+class Request:
+    """A request whose memory can be watched."""
+
+
+async def test_the_memory_of_a_failed_request_is_free_without_the_garbage_collector() -> None:
+    call, request = Keeping(), Request()
+    watched = weakref.ref(request)
+    gc.disable()
+    try:
+        with suppress(grpc.aio.AbortError):
+            await Refusing().unary(request, cast("Context", call))
+        del call, request
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -11,6 +11,7 @@ import pytest
 from engine.api import embed_pb2
 from engine.doors.embed_v1.embedder import Embedder
 from engine.doors.errors import Context
+from engine.doors.inbound import InboundMemory
 from engine.pipeline.metrics import Telemetry
 from engine.pipeline.open_calls import OpenCalls
 from tests.support.patience import HANGS_AFTER_S
@@ -21,6 +22,7 @@ class Answering(Embedder):
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
+        self._inbound = InboundMemory()
         pipeline: Any = SimpleNamespace(streams=OpenCalls())
         self._pipeline = pipeline
 
@@ -39,8 +41,8 @@ class Unwritable:
         raise grpc.aio.AbortError
 
 
-async def one_question_and_no_end() -> AsyncIterator[embed_pb2.StreamRequest]:
-    yield embed_pb2.StreamRequest(id=1)
+async def one_question_and_no_end() -> AsyncIterator[bytes]:
+    yield embed_pb2.StreamRequest(id=1).SerializeToString()
     await asyncio.Event().wait()
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.api import embed_pb2
 from engine.deployment.target import Deployment
 from engine.doors.embed_v1.embedder import Embedder
+from engine.doors.inbound import InboundMemory
 from engine.models.tokenizer import TokenizedText
 from engine.pipeline.embedding import EmbeddingPipeline, RequestLimits
 from engine.pipeline.metrics import Telemetry
@@ -57,7 +58,7 @@ async def engine(unit: NDArray[np.float32], norms: Sequence[float]) -> AsyncIter
     deployments: Any = SimpleNamespace(live=live)
     pipeline = EmbeddingPipeline(deployments, Admission(AdmissionLimits()), telemetry, RequestLimits())
     try:
-        yield Embedder(pipeline)
+        yield Embedder(pipeline, InboundMemory())
     finally:
         pipeline.close()
         await scheduler.close()
