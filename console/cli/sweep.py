@@ -28,9 +28,9 @@ A specification (a cell is one deployment at one load):
   batch = [1, 32]
   concurrency = [1, 4, 16]
 \b
-A batching setting that no axis names has its default: coalescing on, no wait, batch bounds of the serving plan. Backend,
-precision, model and device are those of the engine before the sweep unless they are named; afterwards a running engine
-is as it was.
+A batching setting that no axis names has its default: coalescing on, no wait, batch bounds of the serving plan.
+Backend, precision, model and device are those of the engine before the sweep unless they are named; afterwards a
+running engine is as it was.
 \b
 Ctrl+C stops the sweep after the running cell, a second Ctrl+C immediately. Exit codes, the first that applies to any
 cell:

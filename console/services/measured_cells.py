@@ -57,7 +57,7 @@ def measured_cells(rows: Iterable[RunRow], model: str, load: LoadSpec, batching:
     for row in rows:
         if row.model != model or row.origin == LIVE or row.interrupted:  # a Live run may hold several deployments
             continue
-        if row.texts_per_s is None or row.verdict not in ("ok", "unstable"):
+        if row.texts_per_s is None or row.verdict not in ("ok", "unstable", "too_short"):
             continue
         is_alike = _load_of(row) == _asked(load, batching)
         (found.alike if is_alike else found.other).setdefault(cell_of(row.effective), CellThroughput.of(row))
