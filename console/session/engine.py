@@ -15,7 +15,7 @@ from console.session.child_process import ChildGone
 from console.session.control_client import ControlClient, EngineRefusal
 from console.session.engine_process import EngineListener, EngineProcess
 from console.session.live_metrics import EngineSample, engine_sample
-from console.session.no_answer import no_answer
+from console.session.no_answer import no_answer, not_serving
 from console.session.port import Detached, SessionOptions
 from console.session.unknown import UnknownEnums
 from engine.api import embed_pb2
@@ -145,15 +145,7 @@ class EngineController:
     def serving(self) -> ControlClient:
         """Returns the connection to a serving engine. Raises CommandRefused with the next step."""
         if self.control is None or self.engine.state not in _ALIVE:
-            hints = {
-                EngineState.STOPPED: "no engine runs: start it first",
-                EngineState.STARTING: "the engine is still starting: wait until it serves",
-                EngineState.DRAINING: "the engine is draining: start it again when it has stopped",
-                EngineState.LOST: "the engine was lost: restart it first",
-            }
-            if self._options.connect:
-                raise CommandRefused(f"no answer from {self._options.connect}: try again when the engine answers")
-            raise CommandRefused(hints.get(self.engine.state, "the engine does not answer yet"))
+            raise CommandRefused(not_serving(self.engine.state, self._options.connect))
         return self.control
 
     async def configure(self, knobs: Mapping[str, Any]) -> None:
@@ -217,15 +209,8 @@ class EngineController:
         else:
             output = f"; last output: {last_error}" if last_error and code > 0 else ""
             message = f"the engine was lost ({how}){output}: restart it"
-            self.engine = Engine(
-                state=EngineState.LOST,
-                address=before.address,
-                message=message,
-                requested=before.requested,
-                effective=before.effective,
-                epoch=before.epoch,
-                model=before.model,
-            )
+            kept = {name: getattr(before, name) for name in ("address", "requested", "effective", "epoch", "model")}
+            self.engine = Engine(state=EngineState.LOST, message=message, **kept)
             self._events.log("error", message)
         self._events.lost()
         self.ready.set()
@@ -246,21 +231,18 @@ class EngineController:
 
     async def _watch_and_retry(self, control: ControlClient) -> None:
         while True:
-            never_there = ""
+            code, details = "DEADLINE_EXCEEDED", ""
             try:
                 await self._watch(control)
                 reason = "the engine ended the stream"
             except EngineRefusal as error:
-                reason = f"{error.code}: {error}"
-                never_there = no_answer(self.engine.address, error.code, str(error))
+                code, details = error.code, str(error)
+                reason = f"{code}: {details}"
             except TimeoutError:
                 reason = f"no message for {self._options.silence_s:.0f} s"
             if self._process is not None:
                 await asyncio.sleep(EXIT_GRACE_S)
-            if self._answered or not self._options.connect:
-                self._set_lost(reason)
-            else:
-                self._set_never_answered(never_there or no_answer(self.engine.address, "DEADLINE_EXCEEDED", ""))
+            self._set_lost(reason, no_answer(self.engine.address, code, details))
             await asyncio.sleep(RETRY_S)
 
     async def _watch(self, control: ControlClient) -> None:
@@ -290,29 +272,26 @@ class EngineController:
         finally:
             loading.cancel()
 
-    def _set_lost(self, reason: str) -> None:
+    def _set_lost(self, reason: str, never_there: str) -> None:
+        """`never_there` is the message for a remote engine that has not answered yet."""
         if self.engine.state in (EngineState.DRAINING, EngineState.STOPPED) or self._stop_requested:
             return
-        if self.engine.state is not EngineState.LOST:
-            self._events.log("error", f"no answer from the engine: {reason}")
+        never = bool(self._options.connect) and not self._answered
         next_step = "check it on its own host" if self._options.connect else "restart it if this continues"
-        message = f"no answer from {self.engine.address} ({reason}): {next_step}"
-        self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
-        self.ready.set()
+        message = never_there if never else f"no answer from {self.engine.address} ({reason}): {next_step}"
+        if self.engine.state is not EngineState.LOST:
+            self._events.log("error", never_there if never else f"no answer from the engine: {reason}")
+        self._set_state_lost(message, never_answered=never)
 
-    def _set_never_answered(self, message: str) -> None:
-        """Sets the state to LOST for an engine that this console has never reached."""
-        if message != self.engine.message:
-            self._events.log("error", message)
-        self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message, never_answered=True)
+    def _set_state_lost(self, message: str, *, never_answered: bool = False) -> None:
+        lost = EngineState.LOST
+        self.engine = replace(self.engine, state=lost, phase=None, message=message, never_answered=never_answered)
         self.ready.set()
 
     def _follower_failed(self, sentence: str) -> None:
         """Sets the state to LOST after a fault of the console, which knows nothing of the engine until it retries."""
         if not self._stop_requested:
-            message = f"{sentence}: trying again; the log has the details"
-            self.engine = replace(self.engine, state=EngineState.LOST, phase=None, message=message)
-            self.ready.set()
+            self._set_state_lost(f"{sentence}: trying again; the log has the details")
 
     async def refresh_capabilities(self) -> None:
         """Reads the capabilities again, because the engine may have measured more cells."""

@@ -1,4 +1,6 @@
-"""Why nothing was heard from an address, as a sentence with the next step. Pure."""
+"""Why an engine does not answer, as a sentence with the next step. Pure."""
+
+from console.model.engine import EngineState
 
 _NOT_GRPC = ("last error: OK", "SETTINGS frame", "http1.x server", "Socket closed", "Connection reset")
 """What gRPC reports if something listens that closes the connection, is silent, or speaks another protocol."""
@@ -21,3 +23,15 @@ def no_answer(address: str, code: str, details: str) -> str:
     if code == "DEADLINE_EXCEEDED":
         return f"no answer from {address} in time: check the address, and the engine on its own host"
     return f"no answer from {address} ({details or code}): check the address, and the engine on its own host"
+
+
+def not_serving(state: EngineState, connect: str) -> str:
+    """Returns why a command that needs a serving engine is refused. `connect`: the address of a remote engine."""
+    if connect:
+        return f"no answer from {connect}: try again when the engine answers"
+    return {
+        EngineState.STOPPED: "no engine runs: start it first",
+        EngineState.STARTING: "the engine is still starting: wait until it serves",
+        EngineState.DRAINING: "the engine is draining: start it again when it has stopped",
+        EngineState.LOST: "the engine was lost: restart it first",
+    }.get(state, "the engine does not answer yet")

@@ -210,7 +210,7 @@ async def test_an_engine_that_runs_already_is_left_as_it_was_found() -> None:
 async def test_an_engine_elsewhere_that_does_not_answer_ends_the_sweep_with_its_address() -> None:
     state = await swept(planned("batch = [1, 2]\n", None), None, connect="127.0.0.1:1")
     assert statuses(state) == [PointStatus.FAILED, PointStatus.SKIPPED]
-    assert "no answer from 127.0.0.1:1" in state.points[0].message
+    assert "nothing listens at 127.0.0.1:1" in state.points[0].message
 
 
 async def test_fidelity_is_measured_once_a_deployment_and_kept_beside_the_speed(store: Store) -> None:
