@@ -66,9 +66,12 @@ class Rig:
             await asyncio.sleep(0)  # the event loop runs, and answers the watchdog
 
     async def close(self) -> None:
-        for executor in (*self.executors, *self.made):
-            executor.let(1000)
-        await self.scheduler.close()
+        closing = asyncio.ensure_future(self.scheduler.close())
+        while not closing.done():  # a replacement may be made late, and its first pass waits at its gate too
+            for executor in (*self.executors, *self.made):
+                executor.let()
+            await asyncio.sleep(0)
+        await closing
         while self.scheduler.stats().abandoned_threads:  # noqa: ASYNC110 - a thread that ends sends no signal here
             await asyncio.sleep(0)
 
